@@ -1,0 +1,52 @@
+# `make demo` and `make test` do all their own set-up, in .venv, from the package index alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OLD := .venv-sklearn-1.6
+PIP := -m pip install --quiet --disable-pip-version-check
+CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
+
+.PHONY: help demo test test-fast check clean
+.DEFAULT_GOAL := help
+
+help:  ## these lines
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(BIN)/.built  ## see the gap of a real encoder closed
+	@$(BIN)/c3align demo
+
+test: $(BIN)/.built $(OLD)/.installed check  ## all tests, on the newest scikit-learn and on 1.6
+	@$(OLD)/bin/python -m pytest -q tests/test_contract.py
+	@$(BIN)/python -m pytest -q -n 2 tests
+
+test-fast: $(BIN)/.built  ## the tests in the dev profile, newest scikit-learn only
+	@C3ALIGN_HYPOTHESIS_PROFILE=dev $(BIN)/python -m pytest -q -n 2 tests
+
+check: $(BIN)/.built  ## lint, format, types, import layers
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_layers.py
+
+clean:  ## remove what these targets made
+	rm -rf $(VENV) $(OLD) build dist *.egg-info c3align/ops/_C.*.so
+
+# The compiler is asked last and apart, so that a changed kernel does not reinstall anything.
+$(BIN)/.built: $(BIN)/.installed setup.py $(CSRC)
+	@echo "compiling csrc/ ..."
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (a few minutes, once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP) -c constraints.txt torch==2.13.0 setuptools pybind11 ninja
+	@C3ALIGN_NATIVE=off $(BIN)/python $(PIP) -c constraints.txt --no-build-isolation -e '.[test]'
+	@touch $@
+
+$(OLD)/.installed: pyproject.toml tests/constraints-sklearn-1.6.txt | $(BIN)/.built
+	@echo "setting up $(OLD) ..."
+	@test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
+	@$(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt setuptools pybind11 ninja pytest hypothesis pandas
+	@C3ALIGN_NATIVE=off $(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,40 @@
+"""c3align: make the embeddings of contrastive encoders interchangeable across modalities.
+
+>>> from c3align import C3Aligner  # doctest: +SKIP
+>>> aligned = C3Aligner().fit(text_embeddings).transform(image_embeddings)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from c3align._version import __version__
+
+if TYPE_CHECKING:
+    from c3align.aligner import C3Aligner
+    from c3align.gap import GapReport
+    from c3align.statistics import ModalityStatistics, PairStatistics
+
+__all__ = ["C3Aligner", "GapReport", "ModalityStatistics", "PairStatistics", "__version__"]
+
+_HOMES = {
+    "C3Aligner": "c3align.aligner",
+    "GapReport": "c3align.gap",
+    "ModalityStatistics": "c3align.statistics",
+    "PairStatistics": "c3align.statistics",
+}
+_ROOMS = ("datasets", "encoders", "errors", "geometry", "mappings", "noise", "ops", "persistence", "report")
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import c3align` costs nothing but itself."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"c3align.{name}")
+    raise AttributeError(f"module 'c3align' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ROOMS})

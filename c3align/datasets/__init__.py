@@ -1,0 +1,5 @@
+"""Small real data sets that need no download."""
+
+from __future__ import annotations
+
+__all__ = ["glyphs"]

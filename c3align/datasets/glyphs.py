@@ -1,0 +1,181 @@
+"""Characters of the DejaVu fonts that matplotlib ships, as pictures, with their Unicode names as captions.
+
+"greek small letter alpha with tonos", "rightwards arrow with hook", "black chess knight": compositional captions
+of real pictures, on every machine that has matplotlib. A tenth of the code points is held out, for good.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import unicodedata
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.errors import C3AlignError, MissingExtraError
+
+__all__ = ["FONTS", "SIZE", "UNICODE_DIGEST", "Glyphs", "glyphs", "is_held_out"]
+
+SIZE = 32  # pixels, both ways
+FONT_SIZE = 24  # pixels per em
+SPLITS = ("train", "held_out", "all")
+
+# sha256 of the files (DejaVu 2.37), first 12 hex digits; the "Display" files hold other symbols and are left out
+FONTS = {
+    "DejaVuSans": "3fdf69cabf06",
+    "DejaVuSans-Bold": "b184b89e3c10",
+    "DejaVuSans-BoldOblique": "6edf02831601",
+    "DejaVuSans-Oblique": "ccdf74b350f1",
+    "DejaVuSansMono": "602ec86b8948",
+    "DejaVuSansMono-Bold": "baada9a5172f",
+    "DejaVuSansMono-BoldOblique": "a69081c15c76",
+    "DejaVuSansMono-Oblique": "28052813f7a7",
+    "DejaVuSerif": "107244956e99",
+    "DejaVuSerif-Bold": "c3753f2ed6bc",
+    "DejaVuSerif-BoldItalic": "d93efec7a9d2",
+    "DejaVuSerif-Italic": "3e7994fbc54f",
+}
+# sha256 of "code point, name" lines of DejaVuSans, first 12 digits: the same for Unicode 13.0 to 15.1
+UNICODE_DIGEST = "8a76c4e801bd"
+
+
+@dataclass(frozen=True, eq=False)
+class Glyphs:
+    """Pictures of characters and their names, row by row.
+
+    Attributes
+    ----------
+    pictures : (n, 32, 32) uint8, 0 paper to 255 ink
+    names : list of n str, lower case, hyphens as spaces
+    code_points : (n,) int64, rising
+    """
+
+    pictures: npt.NDArray[np.uint8]
+    names: list[str]
+    code_points: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def glyphs(font: str = "DejaVuSans", split: str = "all") -> Glyphs:
+    """Render a font's named characters.
+
+    Parameters
+    ----------
+    font : str
+        A key of `FONTS`.
+    split : "train", "held_out" or "all"
+        The split goes by code point, so a held-out character is held out in every font.
+
+    Returns
+    -------
+    Glyphs
+
+    Raises
+    ------
+    C3AlignError
+        An unknown font or split.
+    MissingExtraError
+        When matplotlib, which holds the fonts, is not installed.
+
+    Warns
+    -----
+    UserWarning
+        When the font file or Python's Unicode table is not the one that the figures were measured with.
+    """
+    if font not in FONTS:
+        raise C3AlignError(f"font {font!r} is unknown; pass one of {', '.join(FONTS)}")
+    if split not in SPLITS:
+        raise C3AlignError(f"split {split!r} is unknown; pass one of {', '.join(SPLITS)}")
+    whole = _render(font)
+    if split == "all":
+        return whole
+    chosen = np.array([is_held_out(point) == (split == "held_out") for point in whole.code_points.tolist()])
+    names = [name for name, keep in zip(whole.names, chosen) if keep]
+    return Glyphs(whole.pictures[chosen], names, whole.code_points[chosen])
+
+
+def is_held_out(code_point: int) -> bool:
+    """Whether a character belongs to the tenth that nothing may be trained on: a hash decides, on every machine."""
+    digest = hashlib.sha256(f"c3align glyphs {code_point:06x}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % 10 == 0
+
+
+@functools.cache
+def _render(font: str) -> Glyphs:
+    path = _font_path(font)
+    points = _named_code_points(path)
+    if font == "DejaVuSans":
+        _check_unicode(points)
+    pictures = [_picture(path, point) for point in points]
+    inked = [i for i, picture in enumerate(pictures) if picture.any()]
+    names = [_name(points[i]) for i in inked]
+    stack = np.stack([pictures[i] for i in inked])
+    stack.flags.writeable = False  # the cache hands out the same array every time
+    return Glyphs(stack, names, np.array([points[i] for i in inked], np.int64))
+
+
+def _font_path(font: str) -> Path:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtraError(
+            "the glyphs come from the fonts of matplotlib, which is not installed; pip install 'c3align[plots]'"
+        ) from error
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    if digest != FONTS[font]:
+        warnings.warn(
+            f"{path.name} of matplotlib {matplotlib.__version__} is not the file that the glyphs were measured with "
+            f"(sha256 {digest}, not {FONTS[font]}); figures may differ, matplotlib 3.11 has it",
+            stacklevel=4,
+        )
+    return path
+
+
+def _named_code_points(path: Path) -> list[int]:
+    """Characters of the font with a name, except control, separator and combining ones."""
+    from matplotlib.ft2font import FT2Font
+
+    points = sorted(FT2Font(str(path)).get_charmap())
+    return [p for p in points if _name(p) and unicodedata.category(chr(p))[0] not in "CMZ"]
+
+
+def _name(code_point: int) -> str:
+    return unicodedata.name(chr(code_point), "").lower().replace("-", " ")
+
+
+def _check_unicode(points: list[int]) -> None:
+    lines = "".join(f"{point:06x} {_name(point)}\n" for point in points)
+    digest = hashlib.sha256(lines.encode()).hexdigest()[:12]
+    if digest != UNICODE_DIGEST:
+        warnings.warn(
+            f"the character names of Unicode {unicodedata.unidata_version} are not those of 13.0 to 15.1 that the "
+            "glyphs were measured with; figures may differ, Python 3.10 to 3.13 have those names",
+            stacklevel=4,
+        )
+
+
+@functools.cache
+def _open(path: Path) -> Any:
+    from PIL import ImageFont  # matplotlib depends on Pillow
+
+    return ImageFont.truetype(str(path), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _picture(path: Path, code_point: int) -> npt.NDArray[np.uint8]:
+    """The character with its ink centred; what reaches beyond the picture is cut off."""
+    from PIL import Image, ImageDraw
+
+    font, text = _open(path), chr(code_point)
+    left, top, right, bottom = font.getbbox(text)
+    image = Image.new("L", (SIZE, SIZE), 0)
+    origin = ((SIZE - right - left) // 2, (SIZE - bottom - top) // 2)
+    ImageDraw.Draw(image).text(origin, text, fill=255, font=font)
+    return np.asarray(image)

@@ -1,0 +1,88 @@
+"""What an aligner knows of the gap between two modalities, in numbers and in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from c3align import noise
+from c3align._typing import Float64Array
+from c3align.statistics import ModalityStatistics, PairStatistics
+
+__all__ = ["GapReport", "measure_gap"]
+
+
+@dataclass(frozen=True, eq=False)
+class GapReport:
+    """The gap ``c = mean_a - mean_b`` of two fitted modalities (C3, eq. 1).
+
+    Attributes
+    ----------
+    a, b : str
+        The modalities.
+    vector : (n_dims,) float64
+        The gap c.
+    norm : float
+        ``||c||``; unit rows are at most 2 apart.
+    standard_error : float
+        Expected error of the gap, from the finite number of rows of both.
+    within : (float, float)
+        Root mean square distance of the rows of a, and of b, from their own mean.
+    n_pairs : int
+        Pairs seen; 0 when the aligner was fitted without.
+    sigma : float or None
+        Standard deviation of the residual per coordinate, from the pairs.
+    noise_cosine : float or None
+        The same as a noise cosine, on centred rows.
+    pair_cosine : float or None
+        Mean cosine of paired rows before alignment.
+    """
+
+    a: str
+    b: str
+    vector: Float64Array
+    norm: float
+    standard_error: float
+    within: tuple[float, float]
+    n_pairs: int
+    sigma: float | None
+    noise_cosine: float | None
+    pair_cosine: float | None
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.a} and {self.b} lie {self.norm:.3f} +- {self.standard_error:.3f} apart; rows lie "
+            f"{self.within[0]:.3f} and {self.within[1]:.3f} from their own mean"
+        )
+        if not self.n_pairs:
+            return text
+        return (
+            f"{text}; {self.n_pairs} pairs: mean cosine {self.pair_cosine:.3f}, residual sigma {self.sigma:.4f}"
+            f" (a noise cosine of {self.noise_cosine:.2f})"
+        )
+
+
+def measure_gap(
+    a: str, b: str, of_a: ModalityStatistics, of_b: ModalityStatistics, pairs: PairStatistics | None
+) -> GapReport:
+    """Build the report from statistics; `pairs` are those of a and b, in either order, or None."""
+    vector = of_a.mean - of_b.mean
+    within = (float(np.sqrt(of_a.total_variance)), float(np.sqrt(of_b.total_variance)))
+    sigma = cosine = pair_cosine = None
+    if pairs is not None:
+        sigma, pair_cosine = pairs.sigma, pairs.mean_cosine
+        r = float(np.sqrt((of_a.total_variance + of_b.total_variance) / 2))
+        cosine = noise.cosine_from_sigma(sigma, of_a.n_dims, norm=r) if r else None
+    return GapReport(
+        a=a,
+        b=b,
+        vector=vector,
+        norm=float(np.linalg.norm(vector)),
+        standard_error=float(np.hypot(of_a.standard_error, of_b.standard_error)),
+        within=within,
+        n_pairs=pairs.n_rows if pairs is not None else 0,
+        sigma=sigma,
+        noise_cosine=cosine,
+        pair_cosine=pair_cosine,
+    )

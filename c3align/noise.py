@@ -1,0 +1,63 @@
+"""How strong the noise is, in one unit: the expected cosine between a clean row and the noisy one.
+
+Papers write the same angle as a variance, a weight or a mix, whose meaning changes with the dimension. For a clean
+row of norm r in d dimensions and Gaussian noise of `sigma` per coordinate, ``E cos = r / sqrt(r**2 + d sigma**2)``.
+"""
+
+from __future__ import annotations
+
+import math
+
+from c3align.errors import C3AlignError
+
+__all__ = [
+    "PAPER_SIGMA",
+    "cosine_from_lafite_mix",
+    "cosine_from_sigma",
+    "sigma_from_capdec_variance",
+    "sigma_from_close_weight",
+    "sigma_from_cosine",
+]
+
+PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
+PAPER_DIMS = 512
+
+
+def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float:
+    """Standard deviation per coordinate that gives this expected cosine: ``norm * sqrt((1 / cosine**2 - 1) / d)``.
+
+    Parameters
+    ----------
+    cosine : float in (0, 1]
+    n_dims : int
+    norm : float > 0
+        Norm of the clean rows the noise is added to: 1 for unit rows, ``sqrt(1 - ||mean||**2)`` after centring.
+    """
+    if not 0 < cosine <= 1:
+        raise C3AlignError(f"a noise cosine of {cosine} cannot be; pass one in (0, 1], 1 for no noise")
+    return norm * math.sqrt((1 / cosine**2 - 1) / n_dims)
+
+
+def cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
+    """Expected cosine between clean and noisy row, the inverse of `sigma_from_cosine`."""
+    return norm / math.sqrt(norm**2 + n_dims * sigma**2)
+
+
+def sigma_from_capdec_variance(variance: float) -> float:
+    """CapDec states the variance per coordinate: ``sqrt(variance)``."""
+    return math.sqrt(variance)
+
+
+def sigma_from_close_weight(weight: float) -> float:
+    """CLOSE multiplies a standard normal by its weight: the weight is sigma."""
+    return float(weight)
+
+
+def cosine_from_lafite_mix(mix: float) -> float:
+    """LAFITE's ``(1 - a) x + a eps / ||eps||`` for unit x: ``(1 - a) / sqrt((1 - a)**2 + a**2)``."""
+    return (1 - mix) / math.hypot(1 - mix, mix)
+
+
+def paper_sigma(n_dims: int) -> float:
+    """The paper's noise at another dimension: its norm ``sigma * sqrt(d)`` is what is kept."""
+    return PAPER_SIGMA * math.sqrt(PAPER_DIMS / n_dims)

@@ -1,0 +1,210 @@
+"""Array functions on rows (n_rows, n_dims): normalise, align, corrupt, and exact moments.
+
+NumPy arrays and torch tensors, float16, bfloat16, float32 and float64, any strides, read-only memory; what comes
+out has the library, dtype and device of what went in, and the input is never written. float16, bfloat16 and
+float32 rows are computed in float32 with float64 norms and rounded once at the end; float64 rows in float64.
+The bits are those of `c3align.ops.reference`, whatever the backend.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from c3align._typing import Array, Int64Array, ZeroRows
+from c3align.errors import C3AlignError
+from c3align.ops import _checks, fixed
+from c3align.ops._backend import backend, backend_reason, pick
+from c3align.ops._rows import as_rows, as_vector
+from c3align.ops.reference import OK, Affine
+
+__all__ = [
+    "Moments",
+    "align",
+    "backend",
+    "backend_reason",
+    "corrupt",
+    "moments",
+    "normalize",
+    "philox_normal",
+]
+
+ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
+NORM_BINS = 256
+
+
+class Moments(NamedTuple):
+    """Exact sums over the rows that have a direction.
+
+    n_rows : rows summed; n_zero_rows : rows left out (``zero_rows="keep"``)
+    sums, squares : (2, n_dims) int64, 128-bit sums of ``rint(u * 2**40)`` and ``rint(u**2 * 2**40)``, u unit rows
+    norms : (256,) int64, sums of the 24-bit mantissas of the raw norms, one bin for each binary exponent
+    """
+
+    n_rows: int
+    n_zero_rows: int
+    sums: Int64Array
+    squares: Int64Array
+    norms: Int64Array
+
+
+def normalize(X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = None) -> Array:
+    """Divide each row by its Euclidean norm: ``u = x * fl(1 / ||x||)``.
+
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor, floating
+    zero_rows : "raise" or "keep"
+        What to do with rows without a direction (norm below 2**-126): refuse, or return them as zeros.
+    out : array or tensor like X, optional
+        Where to write; may be X itself.
+
+    Returns
+    -------
+    Rows of norm 1 (within 2 ULP of float32, or of float64), of X's type, dtype and device.
+
+    Raises
+    ------
+    C3AlignError
+        NaN or infinity (with the number of rows and the first), zero rows, a shape or dtype that does not fit.
+    """
+    return _transform(X, {}, zero_rows=zero_rows, out=out, renormalize=False)
+
+
+def align(
+    X: Array,
+    mean: Array | None,
+    *,
+    scale: Array | None = None,
+    shift: Array | None = None,
+    renormalize: bool = True,
+    zero_rows: ZeroRows = "raise",
+    out: Array | None = None,
+) -> Array:
+    """Normalise rows, map them per column, renormalise: ``unit((unit(x) - mean) * scale + shift)``.
+
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor, floating
+    mean, scale, shift : (n_dims,), optional
+        Rounded once to float32 (float64 for float64 rows). Collapse (C3, eq. 4) is the mean alone.
+    renormalize : bool
+        Whether the result has unit rows.
+    zero_rows : "raise" or "keep"
+        What to do with rows without a direction, also those that equal the mean: refuse, or return zeros.
+    out : array or tensor like X, optional
+        Where to write; may be X itself.
+
+    Returns
+    -------
+    The rows, of X's type, dtype and device; each depends on its own row and the vectors alone.
+
+    Raises
+    ------
+    C3AlignError
+        As `normalize`; and vectors of another width, or not finite.
+    """
+    vectors = {"mean": mean, "scale": scale, "shift": shift}
+    return _transform(X, vectors, zero_rows=zero_rows, out=out, renormalize=renormalize)
+
+
+def corrupt(
+    X: Array,
+    mean: Array | None,
+    *,
+    sigma: float,
+    seed: int,
+    row_offset: int = 0,
+    renormalize: bool = True,
+    zero_rows: ZeroRows = "raise",
+    out: Array | None = None,
+) -> Array:
+    """Align rows and add noise before the renormalisation: ``unit(unit(x) - mean + sigma * z)``.
+
+    ``z`` is a function of (seed, row_offset + row, column), see `philox_normal`: the same noise for any split of
+    the rows, on every machine. ``sigma=0`` gives the bits of `align`.
+
+    Parameters
+    ----------
+    X, mean, renormalize, zero_rows, out : as in `align`
+    sigma : float >= 0
+        Standard deviation of the noise per coordinate (C3, eq. 5).
+    seed, row_offset : int in [0, 2**64)
+        The stream, and the number of X's first row in it.
+    """
+    _checks.sigma(sigma)
+    noise = {"sigma": float(sigma), **_checks.stream(seed, row_offset)}
+    return _transform(X, {"mean": mean}, zero_rows=zero_rows, out=out, renormalize=renormalize, **noise)
+
+
+def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
+    """Exact sums of the unit rows of X, their squares and their raw norms; see `Moments`.
+
+    The same integers for any order and any split of the rows (promise P1).
+    """
+    _checks.zero_rows(zero_rows)
+    rows = as_rows(X)
+    n_dims = rows.shape[1]
+    sums, squares = np.zeros((2, n_dims), np.int64), np.zeros((2, n_dims), np.int64)
+    norm_bins, n_kept = np.zeros(NORM_BINS, np.int64), 0
+    for start in range(0, rows.shape[0], ROWS_PER_BLOCK):
+        block = rows.take(slice(start, start + ROWS_PER_BLOCK))
+        block_sums, block_squares, norms, status = pick().moments(block)
+        _checks.status(rows, status, zero_rows, first_row=start)
+        sums = fixed.add(sums, fixed.widen(block_sums))
+        squares = fixed.add(squares, fixed.widen(block_squares))
+        norm_bins += _binned(norms[status == OK])
+        n_kept += int((status == OK).sum())
+    return Moments(n_kept, rows.shape[0] - n_kept, sums, squares, norm_bins)
+
+
+def peek(X: Array, n_rows: int = 4096) -> Moments:
+    """Moments of at most `n_rows` evenly spaced rows; unusable rows are left out unreported: a glance, no check."""
+    rows = as_rows(X)
+    sample = rows.take(slice(None, None, -(-rows.shape[0] // n_rows) or 1))
+    sums, squares, norms, status = pick().moments(sample)
+    kept = status == OK
+    counts = int(kept.sum()), int((~kept).sum())
+    return Moments(*counts, fixed.widen(sums), fixed.widen(squares), _binned(norms[kept]))
+
+
+def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -> Any:
+    """Standard normals as a function of (seed, row, column): Philox4x32-10 and Box-Muller in float32.
+
+    Parameters
+    ----------
+    n_rows, n_dims : int
+    seed, row_offset : int in [0, 2**64)
+
+    Returns
+    -------
+    (n_rows, n_dims) float32 NumPy array; rows a to b of it are ``philox_normal(b - a, ..., row_offset=a)``.
+    """
+    n_rows, n_dims = operator.index(n_rows), operator.index(n_dims)
+    if n_rows < 0 or n_dims < 1:
+        raise C3AlignError(f"n_rows={n_rows}, n_dims={n_dims}: pass n_rows >= 0 and n_dims >= 1")
+    return pick().philox_normal(n_rows, n_dims, **_checks.stream(seed, row_offset, n_rows))
+
+
+def _transform(X: Array, vectors: dict[str, Any], *, zero_rows: ZeroRows, out: Array | None, **settings: Any) -> Array:
+    _checks.zero_rows(zero_rows)
+    rows = as_rows(X)
+    if "row_offset" in settings:
+        _checks.stream(settings["seed"], settings["row_offset"], rows.shape[0])
+    affine = Affine(**{name: as_vector(vector, rows, name) for name, vector in vectors.items()})
+    target = np.empty(rows.shape, rows.values.dtype) if out is None else _checks.target(out, rows)
+    if out is not None and np.may_share_memory(target, rows.values):
+        # a refused batch must leave the input as it was
+        _checks.status(rows, pick().moments(rows)[3], zero_rows)
+    status = pick().transform(rows, target, affine, **settings)
+    _checks.status(rows, status, zero_rows)
+    return rows.restore(target) if out is None else out
+
+
+def _binned(norms: Any) -> Int64Array:
+    mantissa, exponent = np.frexp(norms.astype(np.float32))
+    bins = np.zeros(NORM_BINS, np.int64)
+    np.add.at(bins, exponent.astype(np.int64) + 126, (mantissa * 2**24).astype(np.int64))
+    return bins

@@ -1,0 +1,103 @@
+"""The one place that picks an implementation of the ops: `C3ALIGN_BACKEND=native` or `reference`.
+
+Unset, the compiled core is used where it was built, and the reference, slower and equal to the bit, elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.errors import C3AlignError
+from c3align.ops import reference
+from c3align.ops._rows import Rows
+
+BACKENDS = ("native", "reference")
+_MEND = "install a C++ compiler and run `pip install --force-reinstall --no-binary c3align c3align`"
+_BLOCK_ELEMENTS = 1 << 20  # the reference holds about 20 arrays of a block
+
+
+class ReferenceBackend:
+    """The specification behind the face that `native` has; rows go in blocks, so that memory stays bounded."""
+
+    name = "reference"
+
+    @staticmethod
+    def transform(
+        rows: Rows, out: npt.NDArray[Any], affine: Any, *, renormalize: bool, **noise: Any
+    ) -> npt.NDArray[np.uint8]:
+        status = np.empty(rows.shape[0], np.uint8)
+        first_row = noise.pop("row_offset", 0)
+        for block in _blocks(rows):
+            part = rows.take(block)
+            noise["row_offset"] = first_row + block.start
+            computed, status[block] = reference.align(part.widened(), affine, renormalize=renormalize, **noise)
+            out[block] = part.narrowed(computed)
+        return status
+
+    @staticmethod
+    def moments(rows: Rows) -> Any:
+        parts = [reference.moments(rows.take(b).widened()) for b in _blocks(rows)]
+        sums, squares, norms, status = zip(*parts)
+        return sum(sums), sum(squares), np.concatenate(norms), np.concatenate(status)
+
+    @staticmethod
+    def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
+        out: npt.NDArray[np.float32] = np.empty((n_rows, n_dims), np.float32)
+        step = max(1, _BLOCK_ELEMENTS // n_dims)
+        for start in range(0, n_rows, step):
+            rows = min(step, n_rows - start)
+            first = row_offset + start
+            out[start : start + rows] = reference.philox_normal(rows, n_dims, seed=seed, row_offset=first)
+        return out
+
+
+def _blocks(rows: Rows) -> list[slice]:
+    step = max(1, _BLOCK_ELEMENTS // rows.shape[1])
+    return [slice(start, min(start + step, rows.shape[0])) for start in range(0, max(1, rows.shape[0]), step)]
+
+
+@functools.cache
+def _native() -> Any:
+    """The compiled backend, or the ImportError that says why there is none."""
+    try:
+        from c3align.ops import native
+    except ImportError as error:
+        return error
+    return native
+
+
+@functools.cache
+def _choose(wanted: str) -> tuple[Any, str]:
+    if wanted not in ("", *BACKENDS):
+        raise C3AlignError(f"C3ALIGN_BACKEND={wanted} is unknown; set it to one of {', '.join(BACKENDS)}")
+    if wanted == "reference":
+        return ReferenceBackend, "C3ALIGN_BACKEND=reference asks for it"
+    native = _native()
+    if not isinstance(native, ImportError):
+        return native, f"the compiled core runs here with {native.isa} instructions"
+    reason = f"the compiled core is not available ({native}); {_MEND}"
+    if wanted == "native":
+        raise C3AlignError(f"C3ALIGN_BACKEND=native, but {reason}")
+    logging.getLogger("c3align").warning("using the slower reference path: %s", reason)
+    return ReferenceBackend, reason
+
+
+def pick() -> Any:
+    """The backend in use; the environment is read at every call, so that a test may change it."""
+    return _choose(os.environ.get("C3ALIGN_BACKEND", ""))[0]
+
+
+def backend() -> str:
+    """Name of the implementation in use: "native" or "reference"."""
+    return str(pick().name)
+
+
+def backend_reason() -> str:
+    """Why that implementation is in use, in one sentence."""
+    return _choose(os.environ.get("C3ALIGN_BACKEND", ""))[1]

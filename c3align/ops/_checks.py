@@ -1,0 +1,91 @@
+"""Refusals of the ops: what is wrong, where first, and the mend. Nothing is repaired in silence (promise P5)."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.errors import C3AlignError
+from c3align.ops._rows import Rows, as_rows, dtype_name, first_non_finite, is_tensor
+from c3align.ops.reference import AT_MEAN, BAD_NORM
+
+
+def zero_rows(value: Any) -> None:
+    if value not in ("raise", "keep"):
+        raise C3AlignError(f"zero_rows={value!r} is unknown; pass 'raise' or 'keep'")
+
+
+def sigma(value: Any) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise C3AlignError(f"sigma={value} is no standard deviation; pass a finite number >= 0")
+
+
+def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, int]:
+    """Both as integers, when they and the rows behind them fit in 64 bits."""
+    numbers = {"seed": operator.index(seed), "row_offset": operator.index(row_offset)}
+    for name, number in numbers.items():
+        if not 0 <= number < 2**64:
+            raise C3AlignError(f"{name}={number} does not fit in 64 bits; pass an integer in [0, 2**64)")
+    if numbers["row_offset"] + n_rows > 2**64:
+        raise C3AlignError(f"row_offset={row_offset} leaves no room for {n_rows} rows; pass a smaller one")
+    return numbers
+
+
+def status(rows: Rows, row_status: npt.NDArray[np.uint8], policy: str, first_row: int = 0) -> None:
+    """Raise for flagged rows, the worst kind first. `row_status` begins at `first_row` of `rows`."""
+    flagged = np.flatnonzero(row_status)
+    if not flagged.size:
+        return
+    n_rows = rows.shape[0]
+    if first_non_finite(rows.take(first_row + flagged))[0]:
+        count, first = first_non_finite(rows)  # of all rows, those of later blocks too
+        raise C3AlignError(
+            f"{rows.name} holds NaN or infinity in {_where(count, n_rows, first)}; drop or mend those rows"
+        )
+    huge = _huge_rows(rows, first_row + flagged[row_status[flagged] == BAD_NORM])
+    if huge.size:
+        where = _where(huge.size, n_rows, huge[0])
+        raise C3AlignError(f"{rows.name} holds a norm above 2**126 in {where}; scale the rows down")
+    if policy == "keep":
+        return
+    for kind, what in ((BAD_NORM, "has a norm of zero or below 2**-126"), (AT_MEAN, "equals the mean")):
+        found = first_row + flagged[row_status[flagged] == kind]
+        if found.size:
+            raise C3AlignError(
+                f"{rows.name} {what}, so no direction, in {_where(found.size, n_rows, found[0])}; "
+                "drop those rows, or keep them as zeros with zero_rows='keep'"
+            )
+
+
+def _where(count: int, n_rows: int, first: Any) -> str:
+    return f"{count} of {n_rows} rows, first in row {int(first)}"
+
+
+def _huge_rows(rows: Rows, flagged: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Of the finite rows without a usable norm, those whose norm is too large rather than too small."""
+    wide = np.abs(rows.take(flagged).widened())
+    return flagged[(wide > 1).any(axis=1)]
+
+
+def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
+    """The memory of `out`, when results can be written there as they are."""
+    same_kind = is_tensor(out) == is_tensor(rows.source) and dtype_name(out) == dtype_name(rows.source)
+    if not same_kind or tuple(out.shape) != rows.shape:
+        raise C3AlignError(
+            f"out is {dtype_name(out)} {tuple(out.shape)} and X is {rows.dtype} {rows.shape}; "
+            "pass an out of X's type, dtype and shape"
+        )
+    if is_tensor(out) and out.device.type != "cpu":
+        raise C3AlignError(f"out is on {out.device}, which out= does not reach yet; leave out= away")
+    memory = as_rows(out, "out").values
+    if not memory.flags.writeable or 0 in [s for s, n in zip(memory.strides, memory.shape) if n > 1]:
+        raise C3AlignError("out is read-only or repeats its elements; pass an array of its own memory")
+    same = memory.__array_interface__["data"] == rows.values.__array_interface__["data"]
+    in_place = same and memory.strides == rows.values.strides
+    if np.may_share_memory(memory, rows.values) and not in_place:
+        raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
+    return memory

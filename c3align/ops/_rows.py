@@ -1,0 +1,165 @@
+"""What goes into the ops and comes out: NumPy arrays and torch tensors, in four floating dtypes.
+
+Every array becomes a `Rows`: a NumPy view of the caller's memory, never a copy on the CPU. bfloat16, which NumPy
+lacks, is viewed as uint16 and remembered. Messages are built here, from dtype names and shapes that NumPy and
+torch share, so that both fail with the same type and text.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.errors import C3AlignError
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows (n_rows, n_dims) in memory: `values` (uint16 for bfloat16), `dtype` by name, `source` as given."""
+
+    values: npt.NDArray[Any]
+    dtype: str
+    source: Any = None
+    name: str = "X"  # what messages call them
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def compute_dtype(self) -> type[np.float32] | type[np.float64]:
+        return np.float64 if self.dtype == "float64" else np.float32
+
+    def widened(self) -> npt.NDArray[Any]:
+        """The rows in their compute dtype: exact, contiguous, read-only when no copy was needed."""
+        if self.dtype == "bfloat16":
+            return widen_bfloat16(self.values)
+        return np.ascontiguousarray(self.values, self.compute_dtype)
+
+    def take(self, index: Any) -> Rows:
+        """Some of the rows, as a view where NumPy gives one."""
+        return Rows(self.values[index], self.dtype, None, self.name)
+
+    def restore(self, values: npt.NDArray[Any]) -> Any:
+        """Dress `values` (dtype as in `self.values`) as what the caller gave: library, dtype, device."""
+        if is_tensor(self.source):
+            torch = sys.modules["torch"]
+            tensor = torch.from_numpy(values)
+            if self.dtype == "bfloat16":
+                tensor = tensor.view(torch.bfloat16)
+            return tensor.to(self.source.device)
+        return values.view(self.source.dtype) if self.dtype == "bfloat16" else values
+
+    def narrowed(self, computed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Round results in the compute dtype once, to nearest even, to the rows' own dtype."""
+        if self.dtype == "bfloat16":
+            return narrow_bfloat16(computed)
+        with np.errstate(over="ignore"):
+            return computed.astype(self.values.dtype, copy=False)
+
+
+def is_tensor(X: Any) -> bool:
+    """Whether X is a torch tensor; imports nothing, for there is none before torch is imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(X, torch.Tensor)
+
+
+def as_rows(X: Any, name: str = "X") -> Rows:
+    """View `X` as rows; those that are `Rows` already come back as they are.
+
+    Raises
+    ------
+    C3AlignError
+        When X is not a 2-d NumPy array or torch tensor of a floating dtype, is sparse or masked, or is a tensor
+        that autograd records.
+    """
+    if isinstance(X, Rows):
+        return X
+    values = tensor_values(X, name) if is_tensor(X) else _array_values(X, name)
+    dtype = dtype_name(X)
+    if dtype not in DTYPES:
+        raise C3AlignError(f"{name} has dtype {dtype}; convert it, for instance to float32")
+    if values.ndim != 2:
+        raise C3AlignError(
+            f"{name} must be 2-d, (n_rows, n_dims), and has shape {tuple(values.shape)}; "
+            f"make one row 2-d with {name}.reshape(1, -1)"
+        )
+    if values.shape[1] == 0:
+        raise C3AlignError(f"{name} has shape {tuple(values.shape)}, rows of no dimensions; pass wider rows")
+    return Rows(values, dtype, X, name)
+
+
+def dtype_name(X: Any) -> str:
+    return str(X.dtype).removeprefix("torch.")
+
+
+def _array_values(X: Any, name: str) -> npt.NDArray[Any]:
+    if hasattr(X, "toarray"):
+        raise C3AlignError(f"{name} is sparse; make it dense with {name}.toarray()")
+    if isinstance(X, np.ma.MaskedArray):
+        raise C3AlignError(f"{name} is masked; drop the masked rows and pass {name}.data")
+    if not isinstance(X, np.ndarray):
+        kind = type(X).__name__
+        raise C3AlignError(f"{name} is a {kind}, not an array; pass numpy.asarray({name}) or a torch tensor")
+    values = X.view(np.uint16) if X.dtype.name == "bfloat16" else X
+    if not values.dtype.isnative:
+        raise C3AlignError(f"{name} has swapped bytes; pass {name}.astype({name}.dtype.newbyteorder('='))")
+    return np.asarray(values)
+
+
+def tensor_values(X: Any, name: str) -> npt.NDArray[Any]:
+    torch = sys.modules["torch"]
+    if X.layout != torch.strided:
+        raise C3AlignError(f"{name} is sparse; make it dense with {name}.to_dense()")
+    if X.requires_grad and torch.is_grad_enabled():
+        raise C3AlignError(f"{name} requires a gradient, which the ops do not carry; pass {name}.detach()")
+    host = X.detach().cpu()
+    return host.view(torch.uint16).numpy() if X.dtype == torch.bfloat16 else host.numpy()
+
+
+def widen_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def narrow_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """Nearest even; values are finite or infinite, as the ops' results are."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
+
+
+def as_vector(vector: Any, rows: Rows, name: str) -> npt.NDArray[Any] | None:
+    """A per-column vector (n_dims,) in the rows' compute dtype, rounded once; None stays None."""
+    if vector is None:
+        return None
+    host = vector.detach().cpu() if is_tensor(vector) else vector
+    if is_tensor(host) and dtype_name(host) == "bfloat16":
+        host = host.float()
+    values = np.ascontiguousarray(host, rows.compute_dtype)
+    if values.shape != (rows.shape[1],):
+        raise C3AlignError(
+            f"{name} has shape {values.shape} and the rows have {rows.shape[1]} dimensions; pass one value a column"
+        )
+    if not np.isfinite(values).all():
+        raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
+    return values
+
+
+def first_non_finite(rows: Rows) -> tuple[int, int]:
+    """Number of rows with a NaN or an infinity, and the first of them (-1 when there is none)."""
+    bad = np.zeros(rows.shape[0], bool)
+    step = max(1, (1 << 22) // rows.shape[1])
+    for start in range(0, rows.shape[0], step):
+        block = rows.values[start : start + step]
+        if rows.dtype == "bfloat16":
+            finite = (block & np.uint16(0x7F80)) != np.uint16(0x7F80)
+        else:
+            finite = np.isfinite(block)
+        bad[start : start + step] = ~finite.all(axis=1)
+    return int(bad.sum()), int(bad.argmax()) if bad.any() else -1

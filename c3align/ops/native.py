@@ -1,0 +1,74 @@
+"""The compiled backend: hands addresses, shapes and strides of checked arrays to `csrc/`, one call per op."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.ops import _C  # type: ignore[attr-defined]
+from c3align.ops._rows import Rows
+
+name = "native"
+_CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
+
+
+def isas() -> list[str]:
+    """Instruction sets that this build has and this machine runs, best last."""
+    return list(_C.isas())
+
+
+isa = isas()[-1]
+
+
+def _address(array: npt.NDArray[Any] | None) -> int:
+    return 0 if array is None else int(array.__array_interface__["data"][0])
+
+
+def _describe(values: npt.NDArray[Any], dtype: str) -> tuple[int, int, int, int, int, int]:
+    row, column = (stride // values.itemsize for stride in values.strides)
+    return _address(values), _CODES[dtype], values.shape[0], values.shape[1], row, column
+
+
+def _addressable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The kernels count strides in elements and read aligned ones; anything else is copied."""
+    whole = all(stride % values.itemsize == 0 for stride in values.strides)
+    return values if values.flags.aligned and whole else np.ascontiguousarray(values)
+
+
+def transform(
+    rows: Rows,
+    out: npt.NDArray[Any],
+    affine: Any,
+    *,
+    renormalize: bool,
+    sigma: float = 0.0,
+    seed: int = 0,
+    row_offset: int = 0,
+) -> npt.NDArray[np.uint8]:
+    """Fill `out` with the mapped rows; returns a status for each. See `reference.align`."""
+    values = _addressable(rows.values)
+    status = np.empty(rows.shape[0], np.uint8)
+    vectors = [_address(vector) for vector in affine]
+    source, target = _describe(values, rows.dtype), _describe(out, rows.dtype)
+    _C.transform(isa, source, target, *vectors, renormalize, sigma, seed, row_offset, _address(status))
+    return status
+
+
+def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """Fixed-point sums, sums of squares, norms and status of at most 2**22 rows. See `reference.moments`."""
+    values = _addressable(rows.values)
+    n_rows, n_dims = rows.shape
+    sums, squares = np.zeros(n_dims, np.int64), np.zeros(n_dims, np.int64)
+    norms, status = np.empty(n_rows), np.empty(n_rows, np.uint8)
+    source = _describe(values, rows.dtype)
+    _C.moments(isa, source, _address(sums), _address(squares), _address(norms), _address(status))
+    return sums, squares, norms, status
+
+
+def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
+    """Standard normals (n_rows, n_dims). See `reference.philox_normal`."""
+    out = np.empty((n_rows, n_dims), np.float32)
+    _C.normals(isa, _address(out), n_rows, n_dims, seed, row_offset)
+    return out

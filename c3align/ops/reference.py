@@ -1,0 +1,270 @@
+"""The specification of every op, in plain NumPy: the maths, and the bits.
+
+A backend may be faster than this file; it may not differ from it. What fixes the bits:
+
+* **Sums over a row** follow one tree (`row_sum`): column ``j`` belongs to slot ``j % 128``; a slot adds its
+  columns in rising order, 8 at most, and rows wider than 1024 add their 1024-wide segments in rising order.
+  Then the slots of a lane (4 neighbours) are added as ``(a + b) + (c + d)``, and the 32 lanes by a butterfly
+  of distances 16, 8, 4, 2, 1. Squares of float32 are exact in float64, so only the additions round.
+* **Element-wise work** is float32 for float16, bfloat16 and float32 rows, float64 for float64 rows, with one
+  IEEE rounding for each operation written below. ``fma32`` is a fused multiply-add: one rounding for both.
+* **Noise** is Philox4x32-10 with key = seed and counter = (column // 4, row low, row high, purpose); its word
+  ``w`` belongs to column ``4 * (column // 4) + w``, and two words make two normals by Box-Muller.
+* **Statistics** are integers: ``rint(u * 2**40)`` and ``rint(u**2 * 2**40)``, so no order of addition shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[Any]
+FloatArray = npt.NDArray[Any]
+
+SLOTS = 128  # 32 lanes of 4 neighbouring columns: one float4 for each thread of a warp
+SEGMENT = 8 * SLOTS
+MIN_NORM = 2.0**-126  # below it a float32 row has lost its direction to subnormal rounding
+MAX_NORM = 2.0**126  # above it the reciprocal would be subnormal
+FIXED_SCALE = 2.0**40
+
+OK, BAD_NORM, AT_MEAN = 0, 1, 2
+
+PURPOSE_ROW_NOISE = 0  # fourth counter word, so that later kinds of noise never share a stream
+
+_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_MASK = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+
+# Minimax polynomials, fitted for this file; coefficients are float32 values, lowest power first.
+# (log1p(f) - f) / f**2 on [sqrt(1/2) - 1, sqrt(2) - 1]; relative error of the logarithm 5.9e-9
+LOG1P_COEFFICIENTS = np.array(
+    [
+        -0.5,
+        0.3333333134651184,
+        -0.2500081956386566,
+        0.20001226663589478,
+        -0.16623356938362122,
+        0.14201757311820984,
+        -0.13160182535648346,
+        0.1276157647371292,
+        -0.07634496688842773,
+    ],
+    np.float32,
+)
+# sin(2 pi y) / y and (cos(2 pi y) - 1) / y**2 in t = y**2 on [0, 1/64]; relative errors 3.3e-9 and 6.4e-11
+SIN_COEFFICIENTS = np.array([6.2831854820251465, -41.3416633605957, 81.59235382080078, -75.39356231689453], np.float32)
+COS_COEFFICIENTS = np.array([-19.739208221435547, 64.93932342529297, -85.4432373046875, 59.229244232177734], np.float32)
+LOG_2 = np.float32(0.6931471824645996)
+SQRT_HALF_BITS = 0x3F3504F3
+
+
+class Affine(NamedTuple):
+    """What a row becomes after normalisation: ``(u - mean) * scale + shift``; each (d,) or None."""
+
+    mean: FloatArray | None = None
+    scale: FloatArray | None = None
+    shift: FloatArray | None = None
+
+
+def row_sum(terms: FloatArray) -> FloatArray:
+    """Sum each row of ``terms`` (n, d) float64 along the fixed tree; returns (n,) float64."""
+    n_rows, n_dims = terms.shape
+    n_steps = max(1, -(-n_dims // SLOTS))
+    padded = np.zeros((n_rows, n_steps * SLOTS))
+    padded[:, :n_dims] = terms
+    steps = padded.reshape(n_rows, n_steps, SLOTS)
+    slots = None
+    for first in range(0, n_steps, 8):
+        segment = steps[:, first]
+        for k in range(first + 1, min(first + 8, n_steps)):
+            segment = segment + steps[:, k]
+        slots = segment if slots is None else slots + segment
+    assert slots is not None
+    return _butterfly(slots.reshape(n_rows, SLOTS // 4, 4))
+
+
+def _butterfly(slots: FloatArray) -> FloatArray:
+    lanes = (slots[:, :, 0] + slots[:, :, 1]) + (slots[:, :, 2] + slots[:, :, 3])
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    return lanes[:, 0]
+
+
+def fma32(a: Any, b: Any, c: Any) -> FloatArray:
+    """``a * b + c`` of float32 values with a single rounding, as hardware fma does.
+
+    The product is exact in float64. Their float64 sum may round, and rounding again to float32 goes wrong
+    only when that sum sits on the midpoint of two float32 values; there the lost part decides.
+    """
+    product = np.multiply(a, b, dtype=np.float64)
+    total = product + c
+    midpoint = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
+    if midpoint.any():
+        where = np.nonzero(midpoint)
+        p, t = product[where], total[where]
+        addend = np.broadcast_to(c, total.shape)[where].astype(np.float64)
+        # TwoSum: the exact error of t = p + addend
+        part = t - p
+        lost = (p - (t - part)) + (addend - part)
+        total[where] = np.where(lost == 0, t, np.nextafter(t, np.where(lost > 0, np.inf, -np.inf)))
+    return total.astype(np.float32)
+
+
+def _scale_rows(rows: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+    """Norm of each row, its reciprocal in the rows' dtype (0 where unusable), and which are usable."""
+    wide = rows.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        norms = np.sqrt(row_sum(wide * wide))
+        usable = (norms >= MIN_NORM) & (norms <= MAX_NORM)
+        reciprocal = np.where(usable, 1.0 / norms, 0.0)
+    return norms, reciprocal.astype(rows.dtype)[:, None], usable
+
+
+def unit_rows(rows: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.uint8]]:
+    """Rows divided by their norm: ``u = x * fl(1 / ||x||)``.
+
+    Parameters
+    ----------
+    rows : (n, d) float32 or float64
+
+    Returns
+    -------
+    (n, d) unit rows in the same dtype (zeros where the norm is unusable), (n,) float64 norms, (n,) status.
+    """
+    norms, reciprocal, usable = _scale_rows(rows)
+    with np.errstate(invalid="ignore"):
+        unit = np.where(usable[:, None], rows * reciprocal, rows.dtype.type(0))
+    return unit, norms, np.where(usable, OK, BAD_NORM).astype(np.uint8)
+
+
+def align(
+    rows: FloatArray,
+    affine: Affine,
+    *,
+    renormalize: bool,
+    sigma: float = 0.0,
+    seed: int = 0,
+    row_offset: int = 0,
+) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
+    """Normalise, map, add noise (``sigma`` > 0), renormalise; returns the rows and a status for each."""
+    _, reciprocal, usable = _scale_rows(rows)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mapped = _apply_affine(rows, reciprocal, affine)
+        if sigma:
+            normals = philox_normal(*rows.shape, seed=seed, row_offset=row_offset)
+            mapped = _multiply_add(normals, rows.dtype.type(sigma), mapped)
+        status = np.where(usable, OK, BAD_NORM).astype(np.uint8)
+        if renormalize:
+            _, reciprocal, has_direction = _scale_rows(mapped)
+            mapped = mapped * reciprocal
+            status[usable & ~has_direction] = AT_MEAN
+        mapped = np.where(status[:, None] == OK, mapped, rows.dtype.type(0))
+    return mapped, status
+
+
+def _apply_affine(rows: FloatArray, reciprocal: FloatArray, affine: Affine) -> FloatArray:
+    if affine.mean is None:
+        mapped = rows * reciprocal
+    else:
+        mapped = _multiply_add(rows, reciprocal, -affine.mean)
+    if affine.scale is not None and affine.shift is not None:
+        return _multiply_add(mapped, affine.scale, affine.shift)
+    if affine.scale is not None:
+        return mapped * affine.scale
+    return mapped if affine.shift is None else mapped + affine.shift
+
+
+def _multiply_add(a: FloatArray, b: Any, c: FloatArray) -> FloatArray:
+    """Fused in float32; two roundings in float64, where NumPy has no fused operation."""
+    return fma32(a, b, c) if c.dtype == np.float32 else a * b + c
+
+
+def moments(rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.uint8]]:
+    """Column sums of ``rint(u * 2**40)`` and ``rint(u**2 * 2**40)`` as int64 (d,); norms; status.
+
+    Rows with an unusable norm add nothing. At most 2**22 rows, or an int64 could overflow.
+    """
+    unit, norms, status = unit_rows(rows)
+    wide = unit.astype(np.float64)
+    sums = np.rint(wide * FIXED_SCALE).astype(np.int64).sum(axis=0)
+    squares = np.rint(wide * wide * FIXED_SCALE).astype(np.int64).sum(axis=0)
+    return sums, squares, norms, status
+
+
+def philox4x32(counter: Sequence[Any], key: tuple[int, int], n_rounds: int = 10) -> list[Rows]:
+    """Philox4x32 (Salmon et al. 2011): four words (each an array) for counters (4, ...) and a 2-word key."""
+    x = [np.asarray(word, np.uint64) & _MASK for word in counter]
+    k = [int(key[0]) & 0xFFFFFFFF, int(key[1]) & 0xFFFFFFFF]
+    for _ in range(n_rounds):
+        first, second = x[0] * _MULTIPLIERS[0], x[2] * _MULTIPLIERS[1]
+        x = [
+            (second >> _SHIFT) ^ x[1] ^ np.uint64(k[0]),
+            second & _MASK,
+            (first >> _SHIFT) ^ x[3] ^ np.uint64(k[1]),
+            first & _MASK,
+        ]
+        k = [(k[i] + _KEY_STEPS[i]) & 0xFFFFFFFF for i in range(2)]
+    return [word.astype(np.uint32) for word in x]
+
+
+def philox_normal(
+    n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0, purpose: int = PURPOSE_ROW_NOISE
+) -> FloatArray:
+    """Standard normals (n_rows, n_dims) float32 as a function of (seed, row_offset + row, column)."""
+    n_blocks = -(-n_dims // 4)
+    row = np.arange(n_rows, dtype=np.uint64) + np.uint64(row_offset)
+    block = np.arange(n_blocks, dtype=np.uint64)
+    low, high = (row & _MASK)[:, None], (row >> _SHIFT)[:, None]
+    shape = (n_rows, n_blocks)
+    counter = [np.broadcast_to(part, shape) for part in (block[None, :], low, high, np.uint64(purpose))]
+    words = philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))
+    normals = [*_box_muller(words[0], words[1]), *_box_muller(words[2], words[3])]
+    return np.stack(normals, axis=-1).reshape(n_rows, 4 * n_blocks)[:, :n_dims]
+
+
+def _box_muller(radius_word: Rows, angle_word: Rows) -> tuple[FloatArray, FloatArray]:
+    radius = np.sqrt(np.float32(-2) * _log_uniform(radius_word.view(np.int32)))
+    cosine, sine = _cos_sin_turns(angle_word)
+    return radius * cosine, radius * sine
+
+
+def _horner(coefficients: FloatArray, x: FloatArray) -> FloatArray:
+    value = np.full_like(x, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        value = fma32(value, x, coefficient)
+    return value
+
+
+def _log_uniform(word: npt.NDArray[np.int32]) -> FloatArray:
+    """log(u) for u = (word mod 2**32 + 1/2) / 2**32, keeping u near 0 and 1 - u near 0 to full precision.
+
+    ``t`` is the distance to the nearer end of (0, 1): u itself for word >= 0, else 1 - u.
+    """
+    lower_half = word >= 0
+    t = ((word ^ (word >> 31)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-32)
+    bits = t.view(np.int32) - np.int32(SQRT_HALF_BITS)  # so that the mantissa lies around 1
+    exponent = np.where(lower_half, bits >> 23, np.where(t > np.float32(0.29289323), -1, 0))
+    mantissa = ((bits & 0x007FFFFF) + np.int32(SQRT_HALF_BITS)).view(np.float32)
+    upper = np.where(exponent == 0, -t, fma32(t, np.float32(-2), np.float32(1)))
+    f = np.where(lower_half, mantissa - np.float32(1), upper)
+    log1p = fma32(f * f, _horner(LOG1P_COEFFICIENTS, f), f)
+    return fma32(exponent.astype(np.float32), LOG_2, log1p)
+
+
+def _cos_sin_turns(word: Rows) -> tuple[FloatArray, FloatArray]:
+    """cos and sin of 2 pi (word + 1/2) / 2**32: the nearest quarter turn, and the rest by polynomial."""
+    quarter = (word + np.uint32(1 << 29)) >> np.uint32(30)
+    rest = (word - (quarter << np.uint32(30))).view(np.int32)
+    y = (rest.astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-32)
+    t = y * y
+    sine = y * _horner(SIN_COEFFICIENTS, t)
+    cosine = fma32(t, _horner(COS_COEFFICIENTS, t), np.float32(1))
+    swap = (quarter & np.uint32(1)) == 1
+    c, s = np.where(swap, sine, cosine), np.where(swap, cosine, sine)
+    negative_cosine = (quarter == 1) | (quarter == 2)
+    return np.where(negative_cosine, -c, c), np.where(quarter >= 2, -s, s)

@@ -1,0 +1,100 @@
+// The door to Python: addresses, shapes and strides in, nothing kept, no Python object touched while rows run.
+// c3align/ops/native.py is the only caller and checks everything first.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core/fixed_sum.h"
+#include "core/philox.h"
+#include "cpu/kernels.h"
+
+namespace py = pybind11;
+using namespace c3align;
+
+namespace {
+
+// (address, dtype code, n_rows, n_dims, row stride, column stride), strides in elements
+using RowsTuple = std::tuple<uintptr_t, int, int64_t, int64_t, int64_t, int64_t>;
+
+Rows as_rows(const RowsTuple& t) {
+    return Rows{reinterpret_cast<void*>(std::get<0>(t)), Dtype(std::get<1>(t)), std::get<2>(t),
+                std::get<3>(t), std::get<4>(t), std::get<5>(t)};
+}
+
+template <typename T>
+T* at(uintptr_t address) {
+    return reinterpret_cast<T*>(address);
+}
+
+std::vector<const Kernels*> available_kernels() {
+    std::vector<const Kernels*> found{&portable_kernels()};
+#if defined(C3ALIGN_X86_KERNELS)
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (avx2) found.push_back(&avx2_kernels());
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        found.push_back(&avx512_kernels());
+#endif
+    return found;
+}
+
+const Kernels& kernels_named(const std::string& isa) {
+    static const std::vector<const Kernels*> found = available_kernels();
+    for (const Kernels* kernels : found)
+        if (isa == kernels->isa) return *kernels;
+    throw std::invalid_argument("this machine or build has no kernels named " + isa);
+}
+
+std::vector<std::string> isas() {
+    std::vector<std::string> names;
+    for (const Kernels* kernels : available_kernels()) names.push_back(kernels->isa);
+    return names;
+}
+
+void transform(const std::string& isa, const RowsTuple& in, const RowsTuple& out, uintptr_t mean, uintptr_t scale,
+               uintptr_t shift, bool renormalize, double sigma, uint64_t seed, uint64_t row_offset,
+               uintptr_t status) {
+    const RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), sigma, seed, row_offset, renormalize};
+    const Kernels& kernels = kernels_named(isa);
+    py::gil_scoped_release release;
+    kernels.transform(as_rows(in), as_rows(out), map, at<uint8_t>(status));
+}
+
+void moments(const std::string& isa, const RowsTuple& in, uintptr_t sums, uintptr_t squares, uintptr_t norms,
+             uintptr_t status) {
+    const Kernels& kernels = kernels_named(isa);
+    const Rows rows = as_rows(in);
+    if (rows.n_rows > kMaxRowsPerBlock) throw std::invalid_argument("too many rows for one block");
+    py::gil_scoped_release release;
+    kernels.moments(rows, at<int64_t>(sums), at<int64_t>(squares), at<double>(norms), at<uint8_t>(status));
+}
+
+void normals(const std::string& isa, uintptr_t out, int64_t n_rows, int64_t n_dims, uint64_t seed,
+             uint64_t row_offset) {
+    const Kernels& kernels = kernels_named(isa);
+    py::gil_scoped_release release;
+    kernels.normals(at<float>(out), n_rows, n_dims, seed, row_offset);
+}
+
+std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> philox(std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> c,
+                                                          std::tuple<uint32_t, uint32_t> key, int n_rounds) {
+    const Words counter{std::get<0>(c), std::get<1>(c), std::get<2>(c), std::get<3>(c)};
+    const Words w = philox4x32(counter, std::get<0>(key), std::get<1>(key), n_rounds);
+    return {w.w0, w.w1, w.w2, w.w3};
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+    m.doc() = "Compiled row kernels of c3align.ops; see c3align/ops/native.py.";
+    m.def("isas", &isas, "Instruction sets this build has and this machine can run, best last.");
+    m.def("transform", &transform);
+    m.def("moments", &moments);
+    m.def("normals", &normals);
+    m.def("philox4x32", &philox, "Words of one counter, for the known-answer test.");
+}

@@ -1,0 +1,39 @@
+// The CPU kernels as the bindings see them: one table of functions for each instruction set.
+#pragma once
+
+#include "../core/row.h"
+
+namespace c3align {
+
+enum class Dtype : int { kFloat32 = 0, kFloat64 = 1, kFloat16 = 2, kBFloat16 = 3 };
+
+// Strides count elements and may be zero or negative.
+struct Rows {
+    void* data;
+    Dtype dtype;
+    int64_t n_rows, n_dims, row_stride, column_stride;
+};
+
+// What becomes of a unit row: (u - mean) * scale + shift, then sigma * normals, then back to unit norm.
+// Vectors are (n_dims,) float64 when the rows are, float32 otherwise; absent ones are null.
+struct RowMap {
+    const void* mean;
+    const void* scale;
+    const void* shift;
+    double sigma;
+    uint64_t seed, row_offset;
+    bool renormalize;
+};
+
+struct Kernels {
+    const char* isa;
+    void (*transform)(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status);
+    void (*moments)(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status);
+    void (*normals)(float* out, int64_t n_rows, int64_t n_dims, uint64_t seed, uint64_t row_offset);
+};
+
+const Kernels& portable_kernels();
+const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+
+}  // namespace c3align

@@ -1,0 +1,73 @@
+"""Hypothesis profiles, and the real data that lies beside the checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("C3ALIGN_DATA", ROOT.parent / "shared" / "data"))
+
+hypothesis.settings.register_profile("dev", max_examples=30, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", max_examples=5000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("C3ALIGN_HYPOTHESIS_PROFILE", "dev"))
+
+
+def _load(name: str):
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"{path} is absent; set C3ALIGN_DATA to the folder of reference data")
+    return path
+
+
+def _pair(name: str) -> tuple[np.ndarray, np.ndarray]:
+    image, text = np.load(_load(name))
+    return image, text
+
+
+@pytest.fixture(scope="session")
+def coco() -> tuple[np.ndarray, np.ndarray]:
+    """CLIP ViT-B/16 embeddings of 500 COCO pairs: image (500, 512), text (500, 512), unit rows."""
+    return _pair("coco-clip-vitb16/features_clip.npy")
+
+
+@pytest.fixture(scope="session")
+def coco_random() -> tuple[np.ndarray, np.ndarray]:
+    """The same pairs through a CLIP that was never trained."""
+    return _pair("coco-clip-vitb16/features_clip_random.npy")
+
+
+@pytest.fixture(scope="session")
+def convirt() -> tuple[np.ndarray, np.ndarray]:
+    """Chest X-rays and their reports through ConVIRT."""
+    return _pair("convirt/features_convirt.npy")
+
+
+@pytest.fixture(scope="session")
+def philox_answers() -> list[tuple[int, list[int], list[int], list[int]]]:
+    """Published known answers: (rounds, counter words, key words, expected words)."""
+    lines = [line.split() for line in _load("philox/philox4x32_kat.txt").read_text().splitlines()]
+    rows = [line for line in lines if line and line[0] == "philox4x32"]
+    words = [(int(row[1]), [int(word, 16) for word in row[2:]]) for row in rows]
+    return [(rounds, values[:4], values[4:6], values[6:]) for rounds, values in words]
+
+
+@pytest.fixture(params=["reference", "native"])
+def any_backend(request, monkeypatch) -> str:
+    """Run the test on the specification and on the compiled core."""
+    if request.param == "native":
+        pytest.importorskip("c3align.ops._C", reason="the compiled core was not built")
+    monkeypatch.setenv("C3ALIGN_BACKEND", request.param)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, str]:
+    """Digests of results that may change only together with `persistence.NUMERICS`."""
+    return json.loads((ROOT / "tests" / "golden.json").read_text())

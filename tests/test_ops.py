@@ -1,0 +1,400 @@
+"""The ops against float64 arithmetic written here, and the promises on bits: P2, P4, P5, P8, P10."""
+
+from __future__ import annotations
+
+import hashlib
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c3align import ops
+from c3align.errors import C3AlignError
+from c3align.ops import _backend, _rows, reference
+from tests import strategies
+
+# Largest error of an entry of a unit row, in units of the dtype's own rounding at 1 (float16, bfloat16: theirs)
+UNIT_ERROR = {"float16": 2**-11, "bfloat16": 2**-8, "float32": 2**-23, "float64": 2**-51}
+
+
+def plain_unit(rows):
+    """Rows over their norm in wider arithmetic than theirs, scaled first so that nothing overflows."""
+    wide = rows.astype(np.longdouble)
+    wide = wide / np.abs(wide).max(axis=1, keepdims=True)
+    return wide / np.sqrt((wide**2).sum(axis=1, keepdims=True))
+
+
+def as_dtype(rows, dtype):
+    """A tensor of the rows, scaled to a largest entry of 1, which every dtype can hold."""
+    rows = rows / np.abs(rows).max(axis=1, keepdims=True).astype(np.float64)
+    return torch.from_numpy(rows).to(getattr(torch, dtype))
+
+
+def raw(array):
+    """Bytes of an array or a tensor."""
+    if isinstance(array, torch.Tensor):
+        return array.contiguous().view(torch.uint8).numpy().tobytes()
+    return np.ascontiguousarray(array).tobytes()
+
+
+@given(rows=strategies.blocks())
+def test_normalize_against_float64(rows):
+    unit = ops.normalize(rows)
+    assert unit.dtype == rows.dtype
+    assert np.abs(unit - plain_unit(rows)).max() <= UNIT_ERROR[rows.dtype.name]
+    if rows.dtype != np.float16:
+        norms = np.linalg.norm(unit.astype(np.float64), axis=1)
+        assert np.abs(norms - 1).max() <= 2 * UNIT_ERROR[rows.dtype.name]
+
+
+@given(rows=strategies.blocks(dtype="float64"), data=st.data())
+def test_align_against_float64(rows, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    mean, shift = 0.1 * rng.standard_normal((2, rows.shape[1])) / np.sqrt(rows.shape[1])
+    scale = rng.uniform(0.5, 2, rows.shape[1])
+    expected = (plain_unit(rows) - mean) * scale + shift
+    found = ops.align(rows, mean, scale=scale, shift=shift, renormalize=False)
+    assert np.abs(found - expected).max() < 1e-14
+    expected = expected / np.sqrt((expected**2).sum(axis=1, keepdims=True))
+    found = ops.align(rows, mean, scale=scale, shift=shift)
+    assert np.abs(found - expected).max() < 1e-13
+
+
+@given(rows=strategies.blocks(dtype="float32"), seed=strategies.SEEDS, offset=strategies.ROW_OFFSETS)
+def test_corrupt_is_align_plus_normals(rows, seed, offset):
+    mean = np.full(rows.shape[1], 0.01)
+    z = ops.philox_normal(*rows.shape, seed=seed, row_offset=offset).astype(np.float64)
+    expected = plain_unit(rows) - mean + 0.25 * z
+    found = ops.corrupt(rows, mean, sigma=0.25, seed=seed, row_offset=offset, renormalize=False)
+    assert np.abs(found - expected).max() < 1e-6
+    unit = ops.corrupt(rows, mean, sigma=0.25, seed=seed, row_offset=offset)
+    assert np.abs(unit - expected / np.sqrt((expected**2).sum(axis=1, keepdims=True))).max() < 1e-5
+
+
+@given(rows=strategies.blocks(min_rows=0), data=st.data(), dtype=st.sampled_from(strategies.DTYPES))
+def test_native_has_the_bits_of_the_reference(rows, data, dtype):
+    """Every op, dtype, layout and instruction set: the compiled core may differ from the specification in no bit."""
+    native = pytest.importorskip("c3align.ops.native")
+    rows = data.draw(strategies.layouts(rows)) if dtype == rows.dtype.name else as_dtype(rows, dtype)
+    rng = np.random.default_rng(rows.shape[1])
+    vectors = dict(zip(("mean", "scale", "shift"), rng.standard_normal((3, rows.shape[1]))))
+    chosen = data.draw(st.sets(st.sampled_from(["mean", "scale", "shift"])))
+    noise = data.draw(st.sampled_from([{}, {"sigma": 0.3, "seed": 7, "row_offset": 2**33}]))
+    renormalize = data.draw(st.booleans())
+    seen = _rows.as_rows(rows)
+    affine = reference.Affine(
+        **{name: _rows.as_vector(vector, seen, name) for name, vector in vectors.items() if name in chosen}
+    )
+    expected = np.empty(seen.shape, seen.values.dtype)
+    status = _backend.ReferenceBackend.transform(seen, expected, affine, renormalize=renormalize, **noise)
+    moments = _backend.ReferenceBackend.moments(seen)
+    for isa in native.isas():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(native, "isa", isa)
+            found = np.empty_like(expected)
+            assert raw(native.transform(seen, found, affine, renormalize=renormalize, **noise)) == raw(status)
+            assert raw(found) == raw(expected), isa
+            for ours, theirs in zip(native.moments(seen), moments):
+                assert raw(ours) == raw(theirs), isa
+
+
+def test_native_bits_on_many_rows():
+    """Contraction of a multiply-add shows in one row of twenty thousand only."""
+    native = pytest.importorskip("c3align.ops.native")
+    rng = np.random.default_rng(0)
+    rows = _rows.as_rows((rng.standard_normal((100_000, 96)) * 10 ** rng.uniform(-3, 3, (100_000, 1))).astype("f4"))
+    affine = reference.Affine(mean=rng.standard_normal(96).astype("f4") / 20)
+    expected, found = np.empty(rows.shape, "f4"), np.empty(rows.shape, "f4")
+    _backend.ReferenceBackend.transform(rows, expected, affine, renormalize=True)
+    for isa in native.isas():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(native, "isa", isa)
+            native.transform(rows, found, affine, renormalize=True)
+        assert raw(found) == raw(expected), isa
+
+
+@given(rows=strategies.blocks(min_rows=2), data=st.data(), dtype=st.sampled_from(strategies.DTYPES))
+def test_p2_a_row_depends_on_itself_alone(rows, data, dtype):
+    tensor = as_dtype(rows, dtype)
+    mean = np.random.default_rng(1).standard_normal(rows.shape[1]) / 10
+    whole = ops.align(tensor, mean, zero_rows="keep")
+    chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=8))
+    assert raw(ops.align(tensor[chosen], mean, zero_rows="keep")) == raw(whole[chosen])
+    view = data.draw(strategies.layouts(rows))
+    assert raw(ops.normalize(view)) == raw(ops.normalize(rows))
+
+
+@given(rows=strategies.blocks(dtype="float32"), power=st.integers(-20, 20))
+def test_scaling_a_row_by_a_power_of_two_changes_no_bit(rows, power):
+    assert raw(ops.normalize(rows * np.float32(2.0**power))) == raw(ops.normalize(rows))
+
+
+@given(rows=strategies.blocks(), dtype=st.sampled_from(["float16", "bfloat16"]))
+def test_half_precision_is_the_float32_path_rounded_once(rows, dtype):
+    narrow = as_dtype(rows, dtype)
+    mean = np.full(rows.shape[1], 0.03)
+    expected = ops.align(narrow.float(), mean).to(narrow.dtype)
+    assert raw(ops.align(narrow, mean)) == raw(expected)
+
+
+@given(seed=strategies.SEEDS, offset=strategies.ROW_OFFSETS, data=st.data())
+def test_p4_noise_is_a_function_of_seed_row_and_column(seed, offset, data):
+    n_rows, n_dims = data.draw(st.integers(1, 30)), data.draw(strategies.DIMS)
+    whole = ops.philox_normal(n_rows, n_dims, seed=seed, row_offset=offset)
+    a = data.draw(st.integers(0, n_rows))
+    b = data.draw(st.integers(a, n_rows))
+    assert raw(ops.philox_normal(b - a, n_dims, seed=seed, row_offset=offset + a)) == raw(whole[a:b])
+    wider = ops.philox_normal(n_rows, n_dims + 3, seed=seed, row_offset=offset)
+    assert raw(wider[:, :n_dims]) == raw(whole)
+    assert raw(whole) == raw(reference.philox_normal(n_rows, n_dims, seed=seed, row_offset=offset))
+
+
+def test_p4_global_random_state_is_untouched():
+    np.random.seed(3)  # noqa: NPY002  the state under test
+    torch.manual_seed(3)
+    before = (np.random.get_state()[1].copy(), torch.get_rng_state())  # noqa: NPY002
+    ops.corrupt(np.ones((4, 8)), None, sigma=0.1, seed=1)
+    assert (np.random.get_state()[1] == before[0]).all()  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_philox_known_answers(philox_answers):
+    assert len(philox_answers) == 110
+    for rounds, counter, key, expected in philox_answers:
+        words = reference.philox4x32([np.array([word]) for word in counter], tuple(key), rounds)
+        assert [int(word[0]) for word in words] == expected
+
+
+def test_philox_known_answers_compiled(philox_answers):
+    core = pytest.importorskip("c3align.ops._C")
+    for rounds, counter, key, expected in philox_answers:
+        assert list(core.philox4x32(tuple(counter), tuple(key), rounds)) == expected
+
+
+def test_normals_against_exact_arithmetic():
+    """Box-Muller of known words, each normal against 60 digits, the tails of both ends among them."""
+    ends = [0, 1, 2, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 2, 2**32 - 1, 2**30, 3 * 2**30]
+    rng = np.random.default_rng(0)
+    words = np.concatenate([ends, rng.integers(0, 2**32, 400)]).astype(np.uint32)
+    angles = np.concatenate([rng.integers(0, 2**32, 10), rng.integers(0, 2**32, 400)]).astype(np.uint32)
+    found = np.stack(reference._box_muller(words, angles))
+    with mpmath.workdps(60):
+        for i, (word, angle) in enumerate(zip(words.tolist(), angles.tolist())):
+            radius = mpmath.sqrt(-2 * mpmath.log((word + mpmath.mpf(0.5)) / 2**32))
+            turn = 2 * mpmath.pi * (angle + mpmath.mpf(0.5)) / 2**32
+            exact = float(radius * mpmath.cos(turn)), float(radius * mpmath.sin(turn))
+            assert np.abs(found[:, i] - exact).max() <= 4e-7 * float(radius)
+
+
+def test_normals_are_normal():
+    z = ops.philox_normal(4000, 512, seed=11).astype(np.float64).ravel()
+    n = z.size
+    assert abs(z.mean()) < 5 / np.sqrt(n)
+    assert abs(z.var() - 1) < 5 * np.sqrt(2 / n)
+    assert abs((z**4).mean() - 3) < 5 * np.sqrt(96 / n)
+    from scipy import stats
+
+    assert stats.kstest(z[:200_000], "norm").pvalue > 1e-4
+    neighbours = [np.corrcoef(z[:-lag], z[lag:])[0, 1] for lag in (1, 2, 3, 4, 512)]
+    assert np.abs(neighbours).max() < 5 / np.sqrt(n)
+
+
+@given(rows=strategies.blocks(), dtype=st.sampled_from(strategies.DTYPES))
+def test_sigma_zero_is_align(rows, dtype):
+    tensor = as_dtype(rows, dtype)
+    mean = np.full(rows.shape[1], 0.02)
+    noisy = ops.corrupt(tensor, mean, sigma=0.0, seed=5, zero_rows="keep")
+    assert raw(noisy) == raw(ops.align(tensor, mean, zero_rows="keep"))
+
+
+@given(rows=strategies.blocks(), data=st.data())
+def test_p10_input_is_never_written(rows, data):
+    view = data.draw(strategies.layouts(rows))
+    before = view.copy()
+    mean = np.full(rows.shape[1], 0.02)
+    for result in (ops.normalize(view), ops.align(view, mean, zero_rows="keep"), ops.moments(view)):
+        assert raw(view) == raw(before)
+        assert not np.may_share_memory(view, result[2] if isinstance(result, ops.Moments) else result)
+
+
+def test_out_and_in_place(any_backend):
+    rng = np.random.default_rng(0)
+    rows, mean = rng.standard_normal((20, 33)).astype("f4"), rng.standard_normal(33) / 10
+    expected = ops.align(rows, mean)
+    out = np.zeros((20, 66), "f4")[:, ::2]
+    assert ops.align(rows, mean, out=out) is out
+    assert raw(out) == raw(expected)
+    copy = torch.from_numpy(rows.copy())
+    assert ops.align(copy, mean, out=copy) is copy
+    assert raw(copy) == raw(expected)
+    bad = rows.copy()
+    bad[3, 4] = np.nan
+    before = bad.copy()
+    with pytest.raises(C3AlignError, match="1 of 20 rows, first in row 3"):
+        ops.align(bad, mean, out=bad)
+    assert raw(bad) == raw(before)
+    with pytest.raises(C3AlignError, match="overlaps"):
+        ops.align(rows[:-1], mean, out=rows[1:])
+    with pytest.raises(C3AlignError, match="read-only"):
+        ops.align(rows, mean, out=np.broadcast_to(np.float32(0), rows.shape))
+    with pytest.raises(C3AlignError, match="out is float64"):
+        ops.align(rows, mean, out=np.zeros(rows.shape))
+
+
+def bad_rows():
+    """What must be refused, as float32 rows (10, 6), with a part of the message."""
+    good = np.random.default_rng(0).standard_normal((10, 6)).astype("f4")
+    cases = {}
+    for name, value in {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}.items():
+        cases[name] = good.copy()
+        cases[name][[4, 7], 2] = value
+    cases["zero"] = good.copy()
+    cases["zero"][[4, 7]] = 0
+    cases["subnormal"] = good.copy()
+    cases["subnormal"][[4, 7]] = 1e-41
+    cases["huge"] = good.copy()
+    cases["huge"][[4, 7]] = 3e38
+    return cases
+
+
+@pytest.mark.parametrize("name", bad_rows())
+def test_p5_bad_rows_are_refused_alike(name, any_backend):
+    rows = bad_rows()[name]
+    for op in (ops.normalize, ops.moments, lambda X: ops.corrupt(X, None, sigma=0.1, seed=0)):
+        texts = []
+        for given_rows in (rows, torch.from_numpy(rows)):
+            with pytest.raises(C3AlignError, match="2 of 10 rows, first in row 4") as caught:
+                op(given_rows)
+            texts.append(str(caught.value))
+        assert texts[0] == texts[1]
+
+
+def test_zero_rows_kept_stay_zero(any_backend):
+    rows = bad_rows()["zero"]
+    kept = ops.align(rows, np.full(6, 0.1), zero_rows="keep")
+    assert not kept[[4, 7]].any()
+    assert np.abs(np.linalg.norm(kept[[0, 1, 9]], axis=1) - 1).max() < 1e-6
+    found = ops.moments(rows, zero_rows="keep")
+    assert (found.n_rows, found.n_zero_rows) == (8, 2)
+    assert raw(found.sums) == raw(ops.moments(np.delete(rows, [4, 7], axis=0)).sums)
+
+
+def test_a_row_at_the_mean_is_refused(any_backend):
+    rows = np.array([[0, 2.0, 0], [1, 0, 0]], "f4")
+    with pytest.raises(C3AlignError, match="equals the mean, so no direction, in 1 of 2 rows, first in row 0"):
+        ops.align(rows, [0, 1, 0])
+    assert not ops.align(rows, [0, 1, 0], zero_rows="keep")[0].any()
+    assert ops.align(rows, [0, 1, 0], renormalize=False).tolist() == [[0, 0, 0], [1, -1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        (np.ones(4), r"must be 2-d, \(n_rows, n_dims\), and has shape \(4,\)"),
+        (np.ones((2, 2, 2)), "must be 2-d"),
+        (np.ones((3, 0)), "rows of no dimensions"),
+        (np.ones((3, 2), int), "dtype int64; convert it"),
+        (np.ones((3, 2), bool), "dtype bool"),
+        (np.ones((3, 2), complex), "dtype complex128"),
+    ],
+)
+def test_wrong_arrays_are_refused_alike(rows, text):
+    for given_rows in (rows, torch.from_numpy(rows)):
+        with pytest.raises(C3AlignError, match=text):
+            ops.normalize(given_rows)
+
+
+def test_other_objects_are_refused():
+    from scipy import sparse
+
+    for X, text in [
+        ([[1.0, 2.0]], "is a list, not an array"),
+        (np.array([["a"]], object), "dtype object"),
+        (sparse.eye(3).tocsr(), "is sparse"),
+        (torch.eye(3).to_sparse(), "is sparse"),
+        (np.ma.masked_array(np.eye(3), np.eye(3) > 0), "is masked"),
+        (np.eye(3).astype(">f8"), "swapped bytes"),
+        (torch.eye(3, requires_grad=True), r"requires a gradient.*detach"),
+    ]:
+        with pytest.raises(C3AlignError, match=text):
+            ops.normalize(X)
+    with torch.no_grad():
+        assert not ops.normalize(torch.eye(3, requires_grad=True)).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"mean": np.ones(3)}, "mean has shape"),
+        ({"mean": [1, np.nan, 1, 1]}, "mean holds NaN"),
+        ({"sigma": -1.0}, "no standard deviation"),
+        ({"sigma": np.nan}, "no standard deviation"),
+        ({"seed": -1}, "does not fit in 64 bits"),
+        ({"seed": 2**64}, "does not fit in 64 bits"),
+        ({"row_offset": 2**64 - 1}, "leaves no room"),
+        ({"zero_rows": "drop"}, "is unknown"),
+    ],
+)
+def test_wrong_settings_are_refused(arguments, text):
+    with pytest.raises(C3AlignError, match=text):
+        ops.corrupt(np.eye(4), **{"mean": None, "sigma": 0.1, "seed": 0, **arguments})
+
+
+def test_backend_by_environment(monkeypatch):
+    monkeypatch.setenv("C3ALIGN_BACKEND", "reference")
+    assert ops.backend() == "reference"
+    monkeypatch.setenv("C3ALIGN_BACKEND", "fast")
+    with pytest.raises(C3AlignError, match="native, reference"):
+        ops.normalize(np.eye(3))
+
+
+def test_without_the_compiled_core_the_reference_runs_and_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(_backend, "_native", lambda: ImportError("no _C"))
+    monkeypatch.delenv("C3ALIGN_BACKEND", raising=False)
+    _backend._choose.cache_clear()
+    try:
+        for _ in range(3):
+            assert ops.normalize(np.eye(3)).tolist() == np.eye(3).tolist()
+        assert [r.message for r in caplog.records if "C++ compiler" in r.message] == [caplog.records[0].message]
+        monkeypatch.setenv("C3ALIGN_BACKEND", "native")
+        with pytest.raises(C3AlignError, match="C\\+\\+ compiler"):
+            ops.backend()
+    finally:
+        _backend._choose.cache_clear()
+
+
+def test_ml_dtypes_bfloat16_arrays():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rows = np.random.default_rng(0).standard_normal((5, 9)).astype(ml_dtypes.bfloat16)
+    unit = ops.normalize(rows)
+    assert unit.dtype == rows.dtype
+    assert raw(unit) == raw(ops.normalize(torch.from_numpy(rows.view(np.uint16)).view(torch.bfloat16)))
+
+
+def test_read_only_memmap(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((50, 17)).astype("f2")
+    np.save(tmp_path / "rows.npy", rows)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    assert raw(ops.normalize(mapped)) == raw(ops.normalize(rows))
+
+
+def golden_results():
+    """Digests of each op on rows made by integer arithmetic, so that no library's generator is in them."""
+    n = np.arange(64 * 1100, dtype=np.uint64)
+    rows = (((n * np.uint64(2654435761)) % np.uint64(2001)).astype("f4") - 1000).reshape(64, 1100) / np.float32(777)
+    mean = np.linspace(-0.02, 0.03, 1100)
+    found = {"normals": ops.philox_normal(9, 1100, seed=2**40 + 5, row_offset=2**32 - 4)}
+    for dtype in strategies.DTYPES:
+        tensor = as_dtype(rows, dtype)
+        found[f"align {dtype}"] = ops.align(tensor, mean)
+        found[f"corrupt {dtype}"] = ops.corrupt(tensor, mean, sigma=0.1, seed=3, row_offset=10)
+        found[f"sums {dtype}"] = np.concatenate([part.ravel() for part in ops.moments(tensor)[2:]])
+    return {name: hashlib.sha256(raw(value)).hexdigest()[:16] for name, value in found.items()}
+
+
+def test_p9_golden_bytes(golden, any_backend):
+    """A change here is a change of numerics: raise `persistence.NUMERICS`, and say so in the changelog."""
+    assert golden_results() == golden["ops"]
