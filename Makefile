@@ -6,7 +6,7 @@ OLD := .venv-sklearn-1.6
 PIP := -m pip install --quiet --disable-pip-version-check
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast check clean
+.PHONY: help demo test test-fast check mutants clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -27,6 +27,9 @@ check: $(BIN)/.built  ## lint, format, types, import layers
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_layers.py
+
+mutants: $(BIN)/.built  ## change one line at a time and see that a test notices (half an hour)
+	@$(BIN)/python tests/mutants.py
 
 clean:  ## remove what these targets made
 	rm -rf $(VENV) $(OLD) build dist *.egg-info c3align/ops/_C.*.so

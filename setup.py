@@ -11,6 +11,7 @@ import sys
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError, CompileError
 
 NATIVE = os.environ.get("C3ALIGN_NATIVE", "auto")
 if NATIVE not in ("auto", "on", "off"):
@@ -35,17 +36,19 @@ class BuildKernels(build_ext):
     """Compiles the kernels once for each instruction set; the best is chosen at run time."""
 
     def build_extension(self, ext):
-        ext.extra_objects = [
-            self.compiler.compile(
-                [KERNELS],
-                output_dir=os.path.join(self.build_temp, isa),
-                macros=[("C3ALIGN_ISA", isa)],
-                extra_postargs=FLAGS + flags,
-                depends=ext.depends,
-            )[0]
-            for isa, flags in ISAS.items()
-        ]
-        super().build_extension(ext)
+        try:
+            ext.extra_objects = [self.kernels_for(isa, flags, ext) for isa, flags in ISAS.items()]
+            super().build_extension(ext)
+        except (CCompilerError, BaseError) as error:
+            if NATIVE == "on":
+                mend = "install a C++17 compiler, or set C3ALIGN_NATIVE=auto for a slower package without it"
+                raise CompileError(f"the compiled core was not built ({error}); {mend}") from error
+            self.warn(f"c3align is built without the compiled core, hence slower: {error}")
+
+    def kernels_for(self, isa, flags, ext):
+        folder, macros = os.path.join(self.build_temp, isa), [("C3ALIGN_ISA", isa)]
+        (built,) = self.compiler.compile([KERNELS], folder, macros, extra_postargs=FLAGS + flags, depends=ext.depends)
+        return built
 
 
 def extension():
@@ -57,7 +60,7 @@ def extension():
         include_dirs=[pybind11.get_include()],
         define_macros=[("C3ALIGN_X86_KERNELS", "1")] if X86 else [],
         extra_compile_args=FLAGS,
-        depends=[KERNELS, *glob.glob("csrc/**/*.h", recursive=True)],
+        depends=["setup.py", KERNELS, *glob.glob("csrc/**/*.h", recursive=True)],
         language="c++",
         optional=NATIVE == "auto",
     )

@@ -5,7 +5,7 @@ Two towers learn from characters and their Unicode names by symmetric InfoNCE at
 
 Examples
 --------
-    python benchmarks/train_glyphs.py                  # the shipped weights, about 10 minutes on 2 cores
+    python benchmarks/train_glyphs.py                  # the shipped weights, under 10 minutes on 2 cores
     python benchmarks/train_glyphs.py --steps 300 -o /tmp/glyphs.safetensors
     python benchmarks/train_glyphs.py --evaluate       # figures of the weights in the package
 """
@@ -225,7 +225,7 @@ def load(path: Path) -> Towers:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1400)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, default=WEIGHTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -172,6 +173,27 @@ def test_philox_known_answers_compiled(philox_answers):
     core = pytest.importorskip("c3align.ops._C")
     for rounds, counter, key, expected in philox_answers:
         assert list(core.philox4x32(tuple(counter), tuple(key), rounds)) == expected
+
+
+def exact_fma(a, b, c):
+    """``a * b + c`` in integers, rounded once to 24 bits."""
+    exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
+    with mpmath.workprec(24):
+        return float(mpmath.ldexp(mpmath.mpf(exact.numerator), 1 - exact.denominator.bit_length()))
+
+
+# a float64 sum of these lies on a midpoint of float32 values, and the lost part decides
+near_midpoints = st.tuples(st.integers(0, 2**23 - 1), st.integers(1, 255), st.sampled_from([-1, 1]))
+singles = st.floats(-(2.0**20), 2.0**20, width=32).filter(lambda x: x == 0 or abs(x) > 2**-20)
+
+
+@given(case=near_midpoints, numbers=st.tuples(singles, singles, singles))
+def test_fma32_rounds_once(case, numbers):
+    mantissa, part, sign = case
+    tiny = part * 2.0**-23
+    cases = [numbers, (1 + tiny, sign * (1 - tiny) * 2.0**-24, 1 + mantissa * 2.0**-23)]
+    for a, b, c in (np.array(values, "f4") for values in cases):
+        assert float(reference.fma32(a[None], b[None], c[None])[0]) == exact_fma(a, b, c)
 
 
 def test_normals_against_exact_arithmetic():

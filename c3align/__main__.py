@@ -1,0 +1,5 @@
+"""`python -m c3align`."""
+
+from c3align.cli import main
+
+main()

@@ -1,0 +1,92 @@
+"""What `c3align doctor` finds: versions, backend, CPU features, CUDA, extras."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from importlib import metadata, util
+from typing import Any
+
+from c3align import __version__, ops
+
+_PACKAGES = ("numpy", "scikit-learn", "safetensors", "typer", "torch")
+# what each extra stands or falls with
+_EXTRAS = {
+    "encoders": "open_clip_torch",
+    "captions": "transformers",
+    "diffusion": "diffusers",
+    "ray": "ray",
+    "search": "faiss-cpu",
+    "plots": "matplotlib",
+}
+
+
+def examine() -> dict[str, Any]:
+    """All findings as plain values."""
+    return {
+        "c3align": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "backend": ops.backend(),
+        "backend_reason": ops.backend_reason(),
+        "instruction_sets": _instruction_sets(),
+        "cuda": _cuda(),
+        "extras": {name: _version(package) for name, package in _EXTRAS.items()},
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The findings for people, with the mend for what is missing."""
+    packages = ", ".join(f"{name} {version or '(absent)'}" for name, version in found["packages"].items())
+    missing = [name for name, version in found["extras"].items() if not version]
+    extras = ", ".join(name for name, version in found["extras"].items() if version) or "none"
+    text = [
+        f"c3align {found['c3align']}, Python {found['python']} on {found['platform']}",
+        f"packages: {packages}",
+        f"backend: {found['backend']}: {found['backend_reason']}",
+        f"instruction sets: {', '.join(found['instruction_sets']) or 'none compiled'}",
+        f"CUDA: {found['cuda']['summary']}",
+        f"extras: {extras}",
+    ]
+    return [*text, *(f"  without {name}: pip install 'c3align[{name}]'" for name in missing)]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _instruction_sets() -> list[str]:
+    try:
+        from c3align.ops import native
+    except ImportError:
+        return []
+    return native.isas()
+
+
+def _cuda() -> dict[str, Any]:
+    """The kernels for CUDA are not written yet; tensors on a GPU are computed on the CPU, to the same bits."""
+    compiler = _nvcc()
+    device = None
+    if util.find_spec("torch"):
+        import torch
+
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    here = f"device {device}" if device else "no device"
+    summary = f"{here}, {compiler or 'no nvcc'}; tensors on a GPU are computed on the CPU in this version"
+    return {"device": device, "nvcc": compiler, "kernels": False, "summary": summary}
+
+
+def _nvcc() -> str | None:
+    path = shutil.which("nvcc")
+    if path is None:
+        return None
+    try:
+        text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"nvcc that does not run ({type(error).__name__})"
+    return "nvcc " + text.partition("release ")[2].partition(",")[0] if "release " in text else "nvcc"

@@ -1,0 +1,180 @@
+"""What the command line does with files: shards read in blocks, results written whole or not at all."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from c3align import ops
+from c3align._typing import Float64Array
+from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.mappings import BATCH
+from c3align.mappings import choose_mean as decide
+from c3align.statistics import ModalityStatistics
+
+BLOCK_BYTES = 1 << 26
+SAMPLE_ROWS = 4096
+
+
+def open_rows(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """A .npy file of rows, memory-mapped, never unpickled."""
+    if not os.path.isfile(path):
+        raise C3AlignError(f"no file {path}; check the name")
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise C3AlignError(f"{path} is no whole .npy file of numbers ({error}); save rows with numpy.save") from error
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] == 0:
+        shape = getattr(rows, "shape", None)
+        raise C3AlignError(f"{path} does not hold rows (n, d) but {shape}; save a 2-d array with numpy.save")
+    return rows
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Rows of several files one after the other."""
+
+    paths: list[str]
+    parts: list[npt.NDArray[Any]]
+
+    @classmethod
+    def open(cls, patterns: list[str]) -> Stack:
+        """Files and patterns, in the order given, each pattern's in alphabetical order."""
+        paths = [path for p in patterns for path in (sorted(glob.glob(p)) if glob.has_magic(p) else [p])]
+        if not paths:
+            raise C3AlignError(f"no file fits {' '.join(patterns)}; check the pattern")
+        parts = [open_rows(path) for path in paths]
+        for path, part in zip(paths, parts):
+            if part.shape[1] != parts[0].shape[1] or part.dtype != parts[0].dtype:
+                raise C3AlignError(
+                    f"{path} is {part.dtype} with {part.shape[1]} columns and {paths[0]} {parts[0].dtype} with "
+                    f"{parts[0].shape[1]}; pass files of one encoder and dtype"
+                )
+        return cls(paths, parts)
+
+    @property
+    def n_rows(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    @property
+    def n_dims(self) -> int:
+        return int(self.parts[0].shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.n_rows, self.n_dims
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Row numbers of blocks of bounded memory."""
+        if not self.n_rows:
+            raise C3AlignError(f"{self.paths[0]} holds no rows; pass some")
+        step = max(1, BLOCK_BYTES // (self.n_dims * self.parts[0].itemsize))
+        for start in range(0, self.n_rows, step):
+            yield start, min(start + step, self.n_rows)
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Rows start to stop: a view when one file holds them all."""
+        found, first = [], 0
+        for part in self.parts:
+            low, high = max(start - first, 0), min(stop - first, len(part))
+            if low < high:
+                found.append(part[low:high])
+            first += len(part)
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def sample(self, n_rows: int) -> npt.NDArray[Any]:
+        """Evenly spaced rows."""
+        chosen = np.unique(np.linspace(0, self.n_rows - 1, min(n_rows, self.n_rows)).astype(np.int64))
+        return np.concatenate([self.read(int(row), int(row) + 1) for row in chosen])
+
+
+def progress(spans: Iterable[tuple[int, int]], n_rows: int, what: str) -> Iterator[tuple[int, int]]:
+    """The spans, with a bar of rows when they take over a second and a person watches."""
+    with tqdm(total=n_rows, desc=what, unit="row", unit_scale=True, delay=1, disable=None, file=sys.stderr) as bar:
+        for start, stop in spans:
+            yield start, stop
+            bar.update(stop - start)
+
+
+@contextmanager
+def located(stack: Stack, start: int) -> Iterator[None]:
+    """Errors about a block say where the block begins."""
+    try:
+        yield
+    except ValueError as error:
+        if not start and len(stack.paths) == 1:
+            raise
+        raise C3AlignError(f"counted from row {start} of {' '.join(stack.paths[:3])}: {error}") from error
+
+
+def choose_mean(aligner: Any, stack: Stack, modality: str) -> tuple[str, Float64Array]:
+    """Whose mean all the rows are centred by, decided once for the whole of them."""
+    aligner._check_is_fitted(modality)
+    sample = ModalityStatistics(*ops.peek(stack.sample(SAMPLE_ROWS)))
+    choice = decide(modality, aligner.statistics_, sample)
+    if choice.warning:
+        warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=2)
+    if choice.modality != BATCH:
+        return repr(choice.modality), aligner.statistics_[choice.modality].mean
+    whole = ModalityStatistics.empty(stack.n_dims)
+    for start, stop in progress(stack.spans(), stack.n_rows, "mean"):
+        with located(stack, start):
+            whole = whole + ModalityStatistics.from_rows(stack.read(start, stop), zero_rows=aligner.zero_rows)
+    return "these rows themselves", whole.mean
+
+
+def align(aligner: Any, stack: Stack, mean: Float64Array, output: Path) -> None:
+    """Write the aligned rows to `output`, which appears when it is whole."""
+    with replaced(output) as scratch:
+        out = np.lib.format.open_memmap(scratch, "w+", stack.parts[0].dtype, stack.shape)
+        for start, stop in progress(stack.spans(), stack.n_rows, "transform"):
+            with located(stack, start):
+                block = ops.align(
+                    stack.read(start, stop), mean, renormalize=aligner.renormalize, zero_rows=aligner.zero_rows
+                )
+            out[start:stop] = block
+        out.flush()
+        del out
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[str]:
+    """A scratch file beside `path`, renamed over it at the end, removed on an error."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise C3AlignError(f"cannot write {path}; pass the name of a file in a folder that exists")
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    try:
+        yield scratch
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+
+
+def save_cones(path: Path, *pair: npt.NDArray[Any], names: tuple[str, str], after: Any = None) -> None:
+    """Draw two modalities before and after into a PNG, at most some thousand rows of each."""
+    from c3align import report
+    from c3align.errors import MissingExtraError
+
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise MissingExtraError("pictures need matplotlib; pip install 'c3align[plots]'") from error
+    mpl.use("Agg")
+    sampled = [np.asarray(rows[:: max(1, len(rows) // 5000)]) for rows in pair]
+    axes = report.plot_cones(*sampled, names=names, after=after)
+    with replaced(path) as scratch:
+        axes[0].figure.savefig(scratch, dpi=150, format="png")

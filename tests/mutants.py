@@ -1,0 +1,118 @@
+"""Mutants: one deliberate fault each, which a named test must notice. Run by `make mutants`.
+
+Every promise has a test that can fail, and here is the proof: the checkout is copied, one line is changed, csrc/ is
+compiled again when it is concerned, and the named tests must fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ["c3align", "csrc", "tests", "setup.py", "pyproject.toml", "README.md"]
+
+
+class Mutant(NamedTuple):
+    promise: str
+    file: str
+    old: str
+    new: str
+    tests: str  # what pytest's -k selects
+
+
+MUTANTS = [
+    # the bits: compiled core against reference (P2, P3, P4)
+    Mutant("P3", "setup.py", '"-ffp-contract=off"', '"-ffp-contract=fast"', "bits"),
+    Mutant("P3", "setup.py", '"-O3"', '"-O3", "-ffast-math"', "bits"),
+    Mutant("P3", "csrc/core/row.h", "(s[0] + s[1]) + (s[2] + s[3])", "((s[0] + s[1]) + s[2]) + s[3]", "bits"),
+    Mutant("P3", "csrc/core/row.h", "kSegment = 8 * kSlots", "kSegment = 16 * kSlots", "bits"),
+    Mutant("P3", "csrc/cpu/rows.cpp", "usable_norm(*norm) ? T(1.0 / *norm) : T(0)", "T(1.0 / *norm)", "bits"),
+    Mutant("P4", "csrc/core/philox.h", "kPhiloxRounds = 10", "kPhiloxRounds = 9", "known_answers_compiled or p4"),
+    Mutant("P4", "csrc/core/philox.h", "uint32_t(seed), uint32_t(seed >> 32)", "uint32_t(seed >> 32), uint32_t(seed)", "p4"),
+    Mutant("P4", "csrc/core/philox.h", "uint32_t(row), uint32_t(row >> 32)", "uint32_t(row), 0u", "p4"),
+    Mutant("P4", "csrc/core/normal.h", "0.3333333134651184f", "0.3333333432674408f", "p4 or golden"),
+    Mutant("P4", "c3align/ops/reference.py", "0x9E3779B9", "0x9E3779B8", "known_answers"),
+    Mutant("P4", "c3align/ops/reference.py", "np.uint64(row_offset)", "np.uint64(0)", "p4"),
+    Mutant("P4", "c3align/ops/reference.py", "+ np.float32(0.5)) * np.float32(2.0**-32)\n    bits", ") * np.float32(2.0**-32)\n    bits", "exact_arithmetic or golden"),
+    Mutant("P8", "c3align/ops/reference.py", "(total.view(np.int64) & 0x1FFFFFFF) == 0x10000000", "np.zeros(total.shape, bool)", "fma or bits"),
+    Mutant("P8", "csrc/core/half.h", "+ 0x0FFFu + ((magnitude >> 13) & 1)", "+ 0x1000u", "bits"),
+    Mutant("P9", "c3align/ops/reference.py", "FIXED_SCALE = 2.0**40", "FIXED_SCALE = 2.0**39", "golden"),
+    # statistics (P1)
+    Mutant("P1", "c3align/ops/fixed.py", "a[0] + b[0] + carry", "a[0] + b[0]", "128_bit or p1"),
+    Mutant("P1", "c3align/ops/fixed.py", "~a[0] + (low == 0)", "~a[0]", "128_bit or subtract"),
+    Mutant("P1", "c3align/statistics.py", "square * self.n_rows * _ONE - total * total", "square * self.n_rows * _ONE", "mean_and_variance"),
+    Mutant("P1", "c3align/_learner.py", "items = sorted(known.items())", "items = list(known.items())", "order_of_modalities"),
+    Mutant("P1", "c3align/_learner.py", "found if modality < y_modality else found.negated()", "found", "order_of_modalities"),
+    # refusals (P5, P10, P11)
+    Mutant("P5", "c3align/_learner.py", "self.__dict__.update(before)", "pass", "nothing_changes or unfitted"),
+    Mutant("P5", "c3align/ops/_checks.py", "if policy == \"keep\":", "if True:", "p5"),
+    Mutant("P5", "c3align/ops/_checks.py", "first_row + flagged[row_status[flagged] == BAD_NORM]", "flagged[:0]", "p5"),
+    Mutant("P10", "c3align/ops/__init__.py", "np.empty(rows.shape, rows.values.dtype) if out is None", "rows.values if out is None", "p10"),
+    Mutant("P10", "c3align/ops/__init__.py", "_checks.status(rows, pick().moments(rows)[3], zero_rows)", "pass", "in_place"),
+    Mutant("P11", "c3align/_learner.py", "if self.encoder_fingerprint_ not in (None, fingerprint):", "if False:", "p11 or encoder"),
+    Mutant("P11", "c3align/mappings.py", "if not _is_far(statistics, batch):\n        return None", "if True:\n        return None", "wrong_name"),
+    # which mean, and the way back
+    Mutant("mean", "c3align/mappings.py", "if batch.n_rows < MIN_ROWS_FOR_BATCH_MEAN:", "if True:", "promised_line"),
+    Mutant("mean", "c3align/mappings.py", "- sampling", "", "few_rows or promised_line or single_row"),
+    Mutant("back", "c3align/mappings.py", "np.sqrt(inside) - along", "np.sqrt(inside) + along", "inverse_transform"),
+    # loading (P6)
+    Mutant("P6", "c3align/persistence.py", "if problem:\n        raise", "if False:\n        raise", "attack"),
+    Mutant("P6", "c3align/persistence.py", "for name in sorted(set(tensors) ^ set(expected)):", "for name in []:", "attack"),
+    Mutant("P6", "c3align/persistence.py", "parse_constant=refuse, ", "", "attack"),
+    Mutant("P6", "c3align/persistence.py", "if path.stat().st_size > payload + MAX_HEADER_BYTES + 8:", "if False:", "attack"),
+    Mutant("P6", "c3align/persistence.py", "if config[\"numerics\"] != NUMERICS:", "if False:", "attack"),
+    Mutant("P7", "c3align/persistence.py", "os.replace(scratch, path)", "path.write_bytes(content)", "survives"),
+]  # fmt: skip
+
+
+def run(mutant: Mutant) -> str | None:
+    """Test one mutant; None when it was noticed, else why not."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in COPIED:
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, folder / part)
+        path = folder / mutant.file
+        text = path.read_text()
+        if text.count(mutant.old) < 1:
+            return "the line to change is no longer there"
+        path.write_text(text.replace(mutant.old, mutant.new, 1))
+        if mutant.file.startswith(("csrc", "setup")):
+            shutil.rmtree(folder / "build", ignore_errors=True)
+            build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force"]
+            environment = {**os.environ, "C3ALIGN_NATIVE": "on"}
+            subprocess.run(build, cwd=folder, env=environment, check=True, capture_output=True)
+        environment = {**os.environ, "PYTHONPATH": str(folder), "C3ALIGN_DATA": str(data_folder())}
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests", "-k", mutant.tests]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        return None if done.returncode == 1 else f"pytest ended with {done.returncode}: {done.stdout[-300:]}"
+
+
+def data_folder() -> Path:
+    return Path(os.environ.get("C3ALIGN_DATA", ROOT.parent / "shared" / "data")).resolve()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="mutants whose promise or file contains this")
+    only = parser.parse_args().only
+    chosen = [m for m in MUTANTS if only in m.promise or only in m.file]
+    survivors = 0
+    for mutant in chosen:
+        reason = run(mutant)
+        survivors += reason is not None
+        verdict = "noticed" if reason is None else f"SURVIVED ({reason})"
+        print(f"{mutant.promise:5} {mutant.file:28} {mutant.new[:50]!r}: {verdict}", flush=True)
+    print(f"{len(chosen) - survivors} of {len(chosen)} mutants noticed")
+    sys.exit(survivors > 0)
+
+
+if __name__ == "__main__":
+    main()

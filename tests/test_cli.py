@@ -1,0 +1,260 @@
+"""The command line as a user types it: results, one-line errors with the mend, exit codes, whole files or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import c3align
+from c3align import C3Aligner, _files, cli, ops
+from tests.test_ops import raw
+
+
+@pytest.fixture
+def folder(coco, tmp_path, monkeypatch):
+    """A working folder with real embeddings: text.npy, image.npy, and both in two shards."""
+    monkeypatch.chdir(tmp_path)
+    image, text = coco
+    np.save("text.npy", text)
+    np.save("image.npy", image)
+    for name, rows in (("text", text), ("image", image)):
+        os.mkdir(name)
+        np.save(f"{name}/0.npy", rows[:123])
+        np.save(f"{name}/1.npy", rows[123:])
+    return tmp_path
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command line; returns exit code, stdout, stderr."""
+
+    def run(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+class TestFit:
+    def test_one_file(self, folder, call, coco):
+        code, out, err = call("fit", "text.npy", "-o", "aligner", "--seed", 5)
+        assert (code, err) == (0, "")
+        assert out == "aligner: 500 text rows of 512 dimensions, sigma 0.1265\n"
+        found = C3Aligner.from_pretrained("aligner")
+        assert found.statistics_ == C3Aligner().fit(coco[1]).statistics_
+        assert found.seed == 5
+
+    def test_shards_and_blocks_leave_no_trace(self, folder, call, coco, monkeypatch):
+        monkeypatch.setattr(_files, "BLOCK_BYTES", 70 * 512 * 4)
+        assert call("fit", "text/*.npy", "--pair", "image/*.npy", "-o", "a")[0] == 0
+        code, out, _ = call("fit", "text.npy", "--pair", "image/0.npy", "--pair", "image/1.npy", "-o", "b")
+        assert code == 0
+        assert "image and text lie 0.851" in out
+        C3Aligner().fit(coco[1], coco[0]).save_pretrained("c")
+        contents = {(folder / name / "aligner.safetensors").read_bytes() for name in "abc"}
+        assert len(contents) == 1
+
+    def test_binding(self, folder, call):
+        call("fit", "text.npy", "-o", "aligner", "--encoder", "clip@1")
+        code, out, err = call("transform", "text.npy", "-a", "aligner", "-o", "z.npy", "--encoder", "clip@2")
+        assert (code, out) == (2, "")
+        assert err.startswith("error: these statistics come from the encoder clip@1")
+        assert not os.path.exists("z.npy")
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (("absent.npy",), "no file absent.npy; check the name"),
+            (("absent/*.npy",), "no file fits absent/*.npy; check the pattern"),
+            (("note.txt",), "note.txt is no whole .npy file"),
+            (("objects.npy",), "objects.npy is no whole .npy file"),
+            (("flat.npy",), "flat.npy does not hold rows (n, d) but (5,)"),
+            (("cut.npy",), "cut.npy is no whole .npy file"),
+            (("empty.npy",), "holds no rows"),
+            (("holed.npy",), "X holds NaN or infinity in 1 of 500 rows, first in row 7; drop or mend those rows"),
+            (("text/0.npy", "holed.npy"), "counted from row 0 of text/0.npy holed.npy: X holds NaN"),
+            (("text.npy", "other.npy"), "other.npy is float64 with 512 columns"),
+            (("text.npy", "--pair", "image/0.npy"), "pass files of equal shape"),
+            (("text.npy", "--noise-cosine", "2"), "noise_cosine=2.0 cannot be"),
+            (("text.npy", "--zero-rows", "drop"), "zero_rows='drop' is unknown"),
+            (("text.npy", "--modality", "auto"), "pass another name"),
+            (("text.npy", "--sed", "1"), "--sed"),
+            ((), "see c3align --help"),
+        ],
+    )
+    def test_errors_are_one_line(self, folder, call, arguments, text, coco):
+        (folder / "note.txt").write_text("hello")
+        np.save("objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+        np.save("flat.npy", np.ones(5))
+        np.save("empty.npy", np.ones((0, 5)))
+        np.save("other.npy", coco[1].astype(float))
+        holed = coco[1].copy()
+        holed[7, 3] = np.nan
+        np.save("holed.npy", holed)
+        (folder / "cut.npy").write_bytes((folder / "text.npy").read_bytes()[:5000])
+        code, out, err = call("fit", *arguments, "-o", "aligner")
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert text in err
+        assert not os.path.exists("aligner")
+
+
+class TestTransform:
+    def test_it_is_the_aligner(self, folder, call, coco, monkeypatch):
+        call("fit", "text.npy", "--pair", "image.npy", "-o", "aligner")
+        monkeypatch.setattr(_files, "BLOCK_BYTES", 70 * 512 * 4)
+        code, out, _ = call("transform", "image/*.npy", "--aligner", "aligner", "--modality", "image", "-o", "z.npy")
+        assert (code, out) == (0, "z.npy: 500 rows, centred by the mean of 'image'\n")
+        expected = C3Aligner().fit(coco[1], coco[0]).transform(coco[0], modality="image")
+        assert raw(np.load("z.npy")) == raw(expected)
+        assert "'text'" in call("transform", "text.npy", "--aligner", "aligner", "-o", "z.npy")[1]
+
+    def test_a_far_file_is_centred_by_its_whole_mean(self, folder, call, coco, monkeypatch):
+        """Decided once: blocks must not each take their own mean."""
+        call("fit", "text.npy", "-o", "aligner")
+        monkeypatch.setattr(_files, "BLOCK_BYTES", 70 * 512 * 4)
+        code, _, err = call("transform", "image.npy", "-a", "aligner", "-o", "z.npy")
+        assert code == 0
+        assert err.startswith("warning: only 'text' is fitted and these rows lie 0.85 from its mean")
+        assert err.count("\n") == 1
+        mean = C3Aligner().fit(coco[0]).statistics_["text"].mean
+        assert raw(np.load("z.npy")) == raw(ops.align(coco[0], mean))
+
+    def test_half_precision_stays(self, folder, call, coco):
+        call("fit", "text.npy", "-o", "aligner")
+        np.save("half.npy", coco[1].astype(np.float16))
+        assert call("transform", "half.npy", "-a", "aligner", "-o", "z.npy")[0] == 0
+        assert np.load("z.npy").dtype == np.float16
+
+    def test_errors_leave_what_was_there(self, folder, call, coco):
+        call("fit", "text.npy", "-o", "aligner")
+        holed = coco[1].copy()
+        holed[300, 3] = np.inf
+        np.save("holed.npy", holed)
+        np.save("z.npy", np.ones(3))
+        before = sorted(os.listdir())
+        for arguments, text in [
+            (("holed.npy",), "first in row 300"),
+            (("text.npy", "--modality", "audio"), "partial_fit(X, modality='audio')"),
+            (("z.npy",), "does not hold rows"),
+        ]:
+            code, out, err = call("transform", *arguments, "-a", "aligner", "-o", "z.npy")
+            assert (code, out) == (2, "")
+            assert text in err
+        assert call("transform", "text.npy", "-a", "nowhere", "-o", "z.npy")[0] == 2
+        assert call("transform", "text.npy", "-a", "aligner", "-o", "no/such/z.npy")[0] == 2
+        assert np.load("z.npy").tolist() == [1, 1, 1]
+        assert sorted(os.listdir()) == before
+
+    def test_another_width(self, folder, call):
+        call("fit", "text.npy", "-o", "aligner")
+        np.save("narrow.npy", np.ones((4, 3), "f4"))
+        assert "3 dimensions and the aligner 512" in call("transform", "narrow.npy", "-a", "aligner", "-o", "z.npy")[2]
+
+    def test_in_place_by_name(self, folder, call, coco):
+        """The output may be the input's own name: it is replaced when the new one is whole."""
+        call("fit", "text.npy", "-o", "aligner")
+        assert call("transform", "text.npy", "-a", "aligner", "-o", "text.npy")[0] == 0
+        assert raw(np.load("text.npy")) == raw(C3Aligner().fit(coco[1]).transform(coco[1]))
+
+
+class TestReport:
+    def test_table(self, folder, call):
+        code, out, err = call("report", "image.npy", "text.npy")
+        assert (code, err) == (0, "")
+        for text in ("image and text sit 0.85 apart", ".552 / ", ".506 / ", ".542 / ", ".500 / ", "sigma 0.0358"):
+            assert text in out
+
+    def test_json(self, folder, call):
+        _, out, _ = call("report", "image.npy", "text.npy", "--json", "--names", "photo", "caption")
+        found = json.loads(out)
+        assert found["names"] == ["photo", "caption"]
+        assert found["before"]["gap_norm"] == pytest.approx(0.851, abs=5e-4)
+
+    def test_unpaired_and_picture(self, folder, call):
+        code, out, _ = call("report", "image.npy", "text.npy", "--unpaired", "--plot", "cones.png")
+        assert code == 0
+        assert "R@1" not in out
+        assert (folder / "cones.png").read_bytes().startswith(b"\x89PNG")
+
+
+class TestDoctor:
+    def test_lines(self, call, monkeypatch):
+        monkeypatch.setenv("C3ALIGN_BACKEND", "reference")
+        code, out, _ = call("doctor")
+        assert code == 0
+        assert f"c3align {c3align.__version__}, Python" in out
+        assert "backend: reference: C3ALIGN_BACKEND=reference asks for it" in out
+        assert "CUDA: " in out
+
+    def test_json(self, call):
+        found = json.loads(call("doctor", "--json")[1])
+        assert found["backend"] == ops.backend()
+        assert found["packages"]["numpy"] == np.__version__
+
+
+class TestDemo:
+    def test_it_tells_its_story(self, call, tmp_path):
+        code, out, err = call("demo", "--plot", tmp_path / "demo.png")
+        assert (code, err) == (0, "")
+        assert "never seen the 566 characters" in out
+        assert "of its own modality; after centring" in out
+        assert "reads " in out
+        assert out.isascii() is False
+        assert (tmp_path / "demo.png").stat().st_size > 10_000
+
+    def test_json(self, call):
+        code, out, err = call("demo", "--json")
+        found = json.loads(out)
+        assert code == 0
+        assert found["report"]["before"]["gap_norm"] > 0.4
+        assert found["report"]["after"]["gap_norm"] < 0.15
+        assert found["report"]["before"]["recall_a_to_b"]["1"] >= 0.6
+        assert any(example["name"] in example["nearest_names"] for example in found["examples"])
+        assert "modality gap" in err
+
+
+class TestShell:
+    def test_help_and_version(self, call):
+        code, out, _ = call("--version")
+        assert (code, out) == (0, f"c3align {c3align.__version__}\n")
+        for command in ("demo", "fit", "transform", "report", "doctor"):
+            code, out, _ = call(command, "--help")
+            assert code == 0
+            assert "Example" in out
+
+    def test_unknown_command(self, call):
+        code, out, err = call("align")
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+
+    def test_interrupt(self, call, monkeypatch):
+        def interrupt():
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("c3align._doctor.examine", interrupt)
+        assert call("doctor")[0] == 130
+
+    def test_our_own_fault(self, call, monkeypatch):
+        monkeypatch.setattr("c3align._doctor.examine", lambda: 1 / 0)
+        code, _, err = call("doctor")
+        assert code == 1
+        assert "ZeroDivisionError" in err
+        assert "Traceback" not in err
+        monkeypatch.setenv("C3ALIGN_DEBUG", "1")
+        assert "Traceback" in call("doctor")[2]
+
+    def test_as_a_module_into_a_closed_pipe(self, folder):
+        command = [sys.executable, "-m", "c3align", "report", "image.npy", "text.npy"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait() == 0
+        assert err == ""

@@ -1,0 +1,115 @@
+"""The package as it is built, installed and imported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import c3align
+
+ROOT = Path(__file__).resolve().parents[1]
+INPUTS = ["pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE", "c3align", "csrc"]
+HEAVY = ["torch", "transformers", "open_clip", "matplotlib"]
+MAX_IMPORT_SECONDS = 0.5
+NO_COMPILER = {"CC": "false", "CXX": "false"}
+
+FIND_LOADED = "import sys; print([name for name in {heavy!r} if name in sys.modules])"
+TIME_IMPORT = "import time; t = time.perf_counter(); import c3align; print(time.perf_counter() - t)"
+USE_IT = """
+import logging
+logging.basicConfig(format="%(levelname)s %(message)s")
+import numpy as np
+from c3align import C3Aligner, ops
+rows = np.random.default_rng(0).normal(1, 1, (9, 5))
+print(C3Aligner().fit(rows).transform(rows, modality="text").shape, ops.backend())
+ops.normalize(rows)
+"""
+
+
+def python(code, folder=None, **environment):
+    """Run code in a fresh interpreter outside the checkout; `folder` comes first on its path."""
+    path = {"PYTHONPATH": str(folder)} if folder else {}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env={**os.environ, **path, **environment}, cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def build(what, sources, target, **environment):
+    """Build with setuptools as installed, as `pip install --no-build-isolation` does; returns file and output."""
+    code = f"import setuptools.build_meta as b; print(b.build_{what}({str(target)!r}))"
+    environment = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, "-c", code], cwd=sources, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return target / done.stdout.split()[-1], done.stdout + done.stderr
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """What a clone has of the package, without what was built in place."""
+    folder = tmp_path / "sources"
+    for name in INPUTS:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(
+                source, target, ignore=shutil.ignore_patterns("*.so", "*.pyd", "*.checkpoint", "__pycache__")
+            )
+        else:
+            shutil.copy(source, target)
+    return folder
+
+
+@pytest.mark.parametrize("module", ["c3align", "c3align.aligner", "c3align.persistence", "c3align.geometry"])
+def test_import_leaves_heavy_packages_alone(module):
+    assert python(f"import {module}; {FIND_LOADED.format(heavy=HEAVY)}").stdout.strip() == "[]"
+
+
+def test_import_is_quick():
+    """The best of five: the promise is about the package, not about what else the machine does."""
+    assert min(float(python(TIME_IMPORT).stdout) for _ in range(5)) < MAX_IMPORT_SECONDS
+
+
+def test_source_archive_holds_what_a_build_needs(sources, tmp_path):
+    archive, _ = build("sdist", sources, tmp_path, C3ALIGN_NATIVE="off")
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    compiled = {str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*") if p.suffix in (".cpp", ".h", ".cu")}
+    assert compiled
+    assert compiled | {"setup.py", "pyproject.toml", "LICENSE", "c3align/py.typed"} <= names
+    assert "c3align/encoders/glyphs.safetensors" in names
+
+
+class TestWithoutCompiler:
+    """Where a compiler is asked for, a program answers that always fails."""
+
+    def test_a_slower_package_that_works_and_says_so(self, sources, tmp_path):
+        wheel, output = build("wheel", sources, tmp_path, C3ALIGN_NATIVE="auto", **NO_COMPILER)
+        assert output.count("without the compiled core") == 1
+        assert wheel.name.startswith(f"c3align-{c3align.__version__}-")
+        with zipfile.ZipFile(wheel) as files:
+            names = files.namelist()
+            files.extractall(tmp_path / "site")
+        assert {"c3align/py.typed", "c3align/encoders/glyphs.safetensors"} <= set(names)
+        assert not [name for name in names if name.endswith((".so", ".pyd")) or name.startswith("tests/")]
+        done = python(USE_IT, tmp_path / "site", C3ALIGN_BACKEND="")
+        assert done.stdout.split("\n")[0] == "(9, 5) reference"
+        assert done.stderr.count("WARNING using the slower reference path") == 1
+
+    def test_native_on_is_an_error(self, sources, tmp_path):
+        with pytest.raises(AssertionError, match="C3ALIGN_NATIVE=auto"):
+            build("wheel", sources, tmp_path, C3ALIGN_NATIVE="on", **NO_COMPILER)
+
+
+def test_a_setting_that_is_none(sources, tmp_path):
+    with pytest.raises(AssertionError, match="C3ALIGN_NATIVE=maybe is unknown; set it to auto, on or off"):
+        build("sdist", sources, tmp_path, C3ALIGN_NATIVE="maybe")
