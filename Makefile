@@ -1,34 +1,40 @@
 # `make demo` and `make test` do all their own set-up, in .venv, from the package index alone.
-PYTHON ?= python3
+# the first that is new enough; another one: make test PYTHON=...
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 OLD := .venv-sklearn-1.6
 PIP := -m pip install --quiet --disable-pip-version-check
+# a folder without a working pip is the rest of an attempt that failed
+venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
+	test -n "$(PYTHON)" || { echo "no Python 3.10 or newer found; install one or pass PYTHON=..."; exit 1; }; \
+	$(PYTHON) -m venv --clear $(1); }
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast check mutants clean
+.PHONY: help demo test test-fast check mutate clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(BIN)/.built  ## see the gap of a real encoder closed
-	@$(BIN)/c3align demo
+	@$(BIN)/python -m c3align demo
 
 test: $(BIN)/.built $(OLD)/.installed check  ## all tests, on the newest scikit-learn and on 1.6
 	@$(OLD)/bin/python -m pytest -q tests/test_contract.py
-	@$(BIN)/python -m pytest -q -n 2 tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests
 
 test-fast: $(BIN)/.built  ## the tests in the dev profile, newest scikit-learn only
-	@C3ALIGN_HYPOTHESIS_PROFILE=dev $(BIN)/python -m pytest -q -n 2 tests
+	@C3ALIGN_HYPOTHESIS_PROFILE=dev OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests
 
 check: $(BIN)/.built  ## lint, format, types, import layers
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy
+	@$(BIN)/python -m ruff check --quiet .
+	@$(BIN)/python -m ruff format --quiet --check .
+	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pytest -q tests/test_layers.py
 
-mutants: $(BIN)/.built  ## change one line at a time and see that a test notices (half an hour)
+mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (half an hour)
 	@$(BIN)/python tests/mutants.py
 
 clean:  ## remove what these targets made
@@ -42,14 +48,14 @@ $(BIN)/.built: $(BIN)/.installed setup.py $(CSRC)
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes, once) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(call venv,$(VENV))
 	@$(BIN)/python $(PIP) -c constraints.txt torch==2.13.0 setuptools pybind11 ninja
 	@C3ALIGN_NATIVE=off $(BIN)/python $(PIP) -c constraints.txt --no-build-isolation -e '.[test]'
 	@touch $@
 
 $(OLD)/.installed: pyproject.toml tests/constraints-sklearn-1.6.txt | $(BIN)/.built
 	@echo "setting up $(OLD) ..."
-	@test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
+	@$(call venv,$(OLD))
 	@$(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt setuptools pybind11 ninja pytest hypothesis pandas
 	@C3ALIGN_NATIVE=off $(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt --no-build-isolation -e .
 	@touch $@

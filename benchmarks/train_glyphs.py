@@ -28,6 +28,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from c3align import geometry, ops
 from c3align.datasets import glyphs as data
 from c3align.encoders import _glyph_towers as towers
 
@@ -154,33 +155,26 @@ def embed(model: Towers, split: str, limit: int | None = None) -> tuple[np.ndarr
     return torch.cat(image).double().numpy(), torch.cat(text).double().numpy()
 
 
-def unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
 def recall(queries: np.ndarray, targets: np.ndarray) -> list[float]:
-    scores = queries @ targets.T
-    rank = (scores > np.diag(scores)[:, None]).sum(1)
-    return [round(float((rank < k).mean()), 4) for k in (1, 5, 10)]
+    return [round(share, 4) for share in geometry.recall_at_k(queries, targets).values()]
 
 
 def retrieval(model: Towers, split: str, limit: int | None = None) -> list[float]:
     image, text = embed(model, split, limit)
-    return recall(unit(image), unit(text))
+    return recall(image, text)
 
 
 def evaluate(model: Towers) -> dict[str, Any]:
     """Figures on the held-out characters of Sans regular; means for centring come from the training characters."""
-    image, text = (unit(rows) for rows in embed(model, "held_out"))
-    means = [unit(rows).mean(0) for rows in embed(model, "train")]
-    centred = [unit(rows - mean) for rows, mean in zip((image, text), means)]
-    gap = image.mean(0) - text.mean(0)
+    image, text = embed(model, "held_out")
+    means = [geometry.unit_rows(rows).mean(0) for rows in embed(model, "train")]
+    centred = [ops.align(rows, mean) for rows, mean in zip((image, text), means)]
     return {
         "n_held_out": len(image),
-        "gap_norm": float(np.linalg.norm(gap)),
-        "pair_cosine": float((image * text).sum(1).mean()),
-        "centred_pair_cosine": float((centred[0] * centred[1]).sum(1).mean()),
-        "norm_of_means": [float(np.linalg.norm(rows.mean(0))) for rows in (image, text)],
+        "gap_norm": float(np.linalg.norm(geometry.gap_vector(image, text))),
+        "pair_cosine": geometry.pair_cosine(image, text),
+        "centred_pair_cosine": geometry.pair_cosine(*centred),
+        "norm_of_means": [float(np.linalg.norm(geometry.unit_rows(rows).mean(0))) for rows in (image, text)],
         "recall_image_to_text": recall(image, text),
         "recall_text_to_image": recall(text, image),
         "centred_recall_image_to_text": recall(*centred),

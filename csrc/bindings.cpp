@@ -83,9 +83,9 @@ void normals(const std::string& isa, uintptr_t out, int64_t n_rows, int64_t n_di
 
 std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> philox(std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> c,
                                                           std::tuple<uint32_t, uint32_t> key, int n_rounds) {
-    const Words counter{std::get<0>(c), std::get<1>(c), std::get<2>(c), std::get<3>(c)};
-    const Words w = philox4x32(counter, std::get<0>(key), std::get<1>(key), n_rounds);
-    return {w.w0, w.w1, w.w2, w.w3};
+    const Words<uint64_t> counter{std::get<0>(c), std::get<1>(c), std::get<2>(c), std::get<3>(c)};
+    const Words<uint64_t> w = philox4x32<Scalar>(counter, std::get<0>(key), std::get<1>(key), n_rounds);
+    return {uint32_t(w.w0), uint32_t(w.w1), uint32_t(w.w2), uint32_t(w.w3)};
 }
 
 }  // namespace

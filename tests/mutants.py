@@ -1,4 +1,4 @@
-"""Mutants: one deliberate fault each, which a named test must notice. Run by `make mutants`.
+"""Mutants: one deliberate fault each, which a named test must notice. Run by `make mutate`.
 
 Every promise has a test that can fail, and here is the proof: the checkout is copied, one line is changed, csrc/ is
 compiled again when it is concerned, and the named tests must fail.
@@ -36,7 +36,7 @@ MUTANTS = [
     Mutant("P3", "csrc/cpu/rows.cpp", "usable_norm(*norm) ? T(1.0 / *norm) : T(0)", "T(1.0 / *norm)", "bits"),
     Mutant("P4", "csrc/core/philox.h", "kPhiloxRounds = 10", "kPhiloxRounds = 9", "known_answers_compiled or p4"),
     Mutant("P4", "csrc/core/philox.h", "uint32_t(seed), uint32_t(seed >> 32)", "uint32_t(seed >> 32), uint32_t(seed)", "p4"),
-    Mutant("P4", "csrc/core/philox.h", "uint32_t(row), uint32_t(row >> 32)", "uint32_t(row), 0u", "p4"),
+    Mutant("P4", "csrc/core/philox.h", "V::splat(row >> 32)", "V::splat(uint64_t(0))", "p4"),
     Mutant("P4", "csrc/core/normal.h", "0.3333333134651184f", "0.3333333432674408f", "p4 or golden"),
     Mutant("P4", "c3align/ops/reference.py", "0x9E3779B9", "0x9E3779B8", "known_answers"),
     Mutant("P4", "c3align/ops/reference.py", "np.uint64(row_offset)", "np.uint64(0)", "p4"),

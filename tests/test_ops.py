@@ -162,6 +162,26 @@ def test_p4_global_random_state_is_untouched():
     assert torch.equal(torch.get_rng_state(), before[1])
 
 
+# Random123's published vectors of all zeros, all ones, and pi (10 rounds): these run without the data folder too
+PUBLISHED = [
+    ((0,) * 4, (0,) * 2, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("counter", "key", "expected"), PUBLISHED)
+def test_philox_known_answers_of_the_paper(counter, key, expected):
+    words = reference.philox4x32([np.array([word]) for word in counter], key)
+    assert tuple(int(word[0]) for word in words) == expected
+    if core := pytest.importorskip("c3align.ops._C"):
+        assert core.philox4x32(counter, key, 10) == expected
+
+
 def test_philox_known_answers(philox_answers):
     assert len(philox_answers) == 110
     for rounds, counter, key, expected in philox_answers:

@@ -74,6 +74,10 @@ def test_import_leaves_heavy_packages_alone(module):
     assert python(f"import {module}; {FIND_LOADED.format(heavy=HEAVY)}").stdout.strip() == "[]"
 
 
+def test_the_face_alone_needs_no_scikit_learn():
+    assert python(f"import c3align; {FIND_LOADED.format(heavy=['sklearn', 'scipy'])}").stdout.strip() == "[]"
+
+
 def test_import_is_quick():
     """The best of five: the promise is about the package, not about what else the machine does."""
     assert min(float(python(TIME_IMPORT).stdout) for _ in range(5)) < MAX_IMPORT_SECONDS
@@ -113,3 +117,8 @@ class TestWithoutCompiler:
 def test_a_setting_that_is_none(sources, tmp_path):
     with pytest.raises(AssertionError, match="C3ALIGN_NATIVE=maybe is unknown; set it to auto, on or off"):
         build("sdist", sources, tmp_path, C3ALIGN_NATIVE="maybe")
+
+
+def test_one_ruff():
+    pinned = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("ruff=="))
+    assert f"rev: v{pinned.removeprefix('ruff==')}\n" in (ROOT / ".pre-commit-config.yaml").read_text()

@@ -170,7 +170,7 @@ def _open(path: Path) -> Any:
 
 
 def _picture(path: Path, code_point: int) -> npt.NDArray[np.uint8]:
-    """The character with its ink centred; what reaches beyond the picture is cut off."""
+    """The character centred by its box, which reaches to the baseline; what does not fit is cut off."""
     from PIL import Image, ImageDraw
 
     font, text = _open(path), chr(code_point)

@@ -73,6 +73,7 @@ class TextTower(nn.Module):
 
     def forward(self, parts: torch.Tensor) -> torch.Tensor:
         present = (parts > 0).any(-1)
+        present[:, 0] |= ~present.any(-1)  # an empty name is one empty word
         words = self.parts(parts.flatten(0, 1)).unflatten(0, parts.shape[:2])
         count = (parts > 0).sum(-1, keepdim=True).clamp(min=1)
         mixed = self.layers(words / count.sqrt() + self.places, src_key_padding_mask=~present)

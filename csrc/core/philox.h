@@ -2,33 +2,39 @@
 // A bijection of a 128-bit counter under a 64-bit key; the noise of a row needs no state and no stream.
 #pragma once
 
-#include "portable.h"
+#include "lanes.h"
 
 namespace c3align {
 
+// Four 32-bit words, each in the low half of a 64-bit lane: what a round multiplies comes back where it is needed.
+template <class W>
 struct Words {
-    uint32_t w0, w1, w2, w3;
+    W w0, w1, w2, w3;
 };
 
 constexpr int kPhiloxRounds = 10;
 constexpr uint32_t kPurposeRowNoise = 0;  // fourth counter word: later kinds of noise never share a stream
 
-C3_HD Words philox4x32(Words x, uint32_t key0, uint32_t key1, int n_rounds = kPhiloxRounds) {
+template <class V>
+C3_HD Words<typename V::W> philox4x32(Words<typename V::W> x, uint32_t key0, uint32_t key1,
+                                      int n_rounds = kPhiloxRounds) {
     for (int round = 0; round < n_rounds; ++round) {
-        const uint64_t first = uint64_t{x.w0} * 0xD2511F53u;
-        const uint64_t second = uint64_t{x.w2} * 0xCD9E8D57u;
-        x = Words{uint32_t(second >> 32) ^ x.w1 ^ key0, uint32_t(second),
-                  uint32_t(first >> 32) ^ x.w3 ^ key1, uint32_t(first)};
+        const typename V::W first = V::multiply_words(x.w0, 0xD2511F53u);
+        const typename V::W second = V::multiply_words(x.w2, 0xCD9E8D57u);
+        x = {(second >> 32) ^ x.w1 ^ uint64_t(key0), second, (first >> 32) ^ x.w3 ^ uint64_t(key1), first};
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
     return x;
 }
 
-// The words of columns 4 * block ... 4 * block + 3 of a row.
-C3_HD Words row_words(uint64_t seed, uint64_t row, uint32_t block) {
-    const Words counter{block, uint32_t(row), uint32_t(row >> 32), kPurposeRowNoise};
-    return philox4x32(counter, uint32_t(seed), uint32_t(seed >> 32));
+// The words of columns 4 * block ... 4 * block + 3 of a row, for one block or a vector of them.
+template <class V>
+C3_HD Words<typename V::W> row_words(uint64_t seed, uint64_t row, typename V::W block) {
+    using W = typename V::W;
+    const Words<W> counter{block, V::splat(uint64_t(uint32_t(row))), V::splat(row >> 32),
+                           V::splat(uint64_t(kPurposeRowNoise))};
+    return philox4x32<V>(counter, uint32_t(seed), uint32_t(seed >> 32));
 }
 
 }  // namespace c3align

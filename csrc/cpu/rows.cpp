@@ -8,6 +8,7 @@
 #include "../core/fixed_sum.h"
 #include "../core/half.h"
 #include "../core/normal.h"
+#include "simd.h"
 
 #define C3_JOIN_(a, b) a##b
 #define C3_JOIN(a, b) C3_JOIN_(a, b)
@@ -17,20 +18,61 @@
 namespace c3align {
 namespace {
 
+#if defined(C3ALIGN_SIMD)
+
+typedef double Doubles __attribute__((vector_size(kVectorBytes)));
+typedef float Narrow __attribute__((vector_size(kVectorBytes / 2)));  // as many floats as Doubles has lanes
+
+C3_HD Doubles load_doubles(const double* source) {
+    Doubles value;
+    memcpy(&value, source, sizeof value);
+    return value;
+}
+
+C3_HD Doubles load_doubles(const float* source) {
+    Narrow value;
+    memcpy(&value, source, sizeof value);
+    return __builtin_convertvector(value, Doubles);
+}
+
+// Eight registers of slots at a time, in passes over the row, which lies in L1.
 template <typename T>
 double sum_of_squares(const T* row, int64_t padded) {
-    double slots[kSlots], segment[kSlots];
-    for (int64_t first = 0; first < padded; first += kSegment) {
-        double* target = first == 0 ? slots : segment;
-        const int64_t last = first + kSegment < padded ? first + kSegment : padded;
-        for (int j = 0; j < kSlots; ++j) target[j] = double(row[first + j]) * double(row[first + j]);
-        for (int64_t step = first + kSlots; step < last; step += kSlots)
-            for (int j = 0; j < kSlots; ++j) target[j] += double(row[step + j]) * double(row[step + j]);
-        if (first > 0)
-            for (int j = 0; j < kSlots; ++j) slots[j] += segment[j];
+    constexpr int kAtOnce = 8, kPass = kAtOnce * kDoubles;
+    alignas(64) double slots[kSlots];
+    for (int pass = 0; pass < kSlots; pass += kPass) {
+        Doubles total[kAtOnce] = {};
+        for (int64_t first = 0; first < padded; first += kSegment) {
+            const int64_t last = first + kSegment < padded ? first + kSegment : padded;
+            Doubles segment[kAtOnce] = {};
+            for (const T* step = row + first + pass; step < row + last; step += kSlots)
+                for (int k = 0; k < kAtOnce; ++k) {
+                    const Doubles x = load_doubles(step + k * kDoubles);
+                    segment[k] += x * x;
+                }
+            for (int k = 0; k < kAtOnce; ++k) total[k] += segment[k];
+        }
+        memcpy(slots + pass, total, sizeof total);
     }
     return reduce_slots(slots);
 }
+
+#else
+
+template <typename T>
+double sum_of_squares(const T* row, int64_t padded) {
+    double slots[kSlots] = {};
+    for (int64_t first = 0; first < padded; first += kSegment) {
+        const int64_t last = first + kSegment < padded ? first + kSegment : padded;
+        double segment[kSlots] = {};
+        for (int64_t step = first; step < last; step += kSlots)
+            for (int j = 0; j < kSlots; ++j) segment[j] += double(row[step + j]) * double(row[step + j]);
+        for (int j = 0; j < kSlots; ++j) slots[j] += segment[j];
+    }
+    return reduce_slots(slots);
+}
+
+#endif
 
 // The factor that brings the row to norm 1, in the row's own type; 0 when the norm is unusable.
 template <typename T>
@@ -80,26 +122,36 @@ void apply_affine(T* row, T factor, const RowMap& map, int64_t n_dims) {
         for (int64_t j = 0; j < n_dims; ++j) row[j] = row[j] + shift[j];
 }
 
-// Normals of one row, a multiple of 4 * kChunk of them. The counters of a chunk run side by side, so that each
-// of the ten rounds is a few vector instructions.
-constexpr int kChunk = 16;
+// Normals of one row; `padded` columns, a multiple of kSlots, are written.
+#if defined(C3ALIGN_SIMD)
 
 void row_normals(float* out, int64_t padded, uint64_t seed, uint64_t row) {
-    for (int64_t block = 0; 4 * block < padded; block += kChunk) {
-        uint32_t words[4][kChunk];
-        for (int i = 0; i < kChunk; ++i) {
-            const Words w = row_words(seed, row, uint32_t(block + i));
-            words[0][i] = w.w0, words[1][i] = w.w1, words[2][i] = w.w2, words[3][i] = w.w3;
-        }
-        float normals[4][kChunk];
-        for (int i = 0; i < kChunk; ++i) {
-            const Pair a = box_muller(words[0][i], words[1][i]), b = box_muller(words[2][i], words[3][i]);
-            normals[0][i] = a.first, normals[1][i] = a.second, normals[2][i] = b.first, normals[3][i] = b.second;
-        }
-        for (int i = 0; i < kChunk; ++i)
-            for (int w = 0; w < 4; ++w) out[4 * (block + i) + w] = normals[w][i];
+    using V = Vector;
+    V::W block;
+    for (int i = 0; i < kDoubles; ++i) block[i] = uint64_t(i);
+    for (int64_t column = 0; column < padded; column += 2 * kFloats, block += uint64_t(kDoubles)) {
+        const Words<V::W> w = row_words<V>(seed, row, block);
+        // words 0 and 2 of each block side by side, and 1 and 3: what Box-Muller pairs
+        const V::W low = V::splat(uint64_t(0xFFFFFFFFu));
+        const V::U radius = V::U((w.w0 & low) | (w.w2 << 32)), angle = V::U((w.w1 & low) | (w.w3 << 32));
+        V::F first, second, columns[2];
+        box_muller<V>(radius, angle, &first, &second);
+        interleave(first, second, &columns[0], &columns[1]);
+        memcpy(out + column, columns, sizeof columns);
     }
 }
+
+#else
+
+void row_normals(float* out, int64_t padded, uint64_t seed, uint64_t row) {
+    for (int64_t column = 0; column < padded; column += 4) {
+        const Words<uint64_t> w = row_words<Scalar>(seed, row, uint64_t(column / 4));
+        box_muller<Scalar>(uint32_t(w.w0), uint32_t(w.w1), out + column, out + column + 1);
+        box_muller<Scalar>(uint32_t(w.w2), uint32_t(w.w3), out + column + 2, out + column + 3);
+    }
+}
+
+#endif
 
 // Room for one row, zero beyond n_dims, which is exact in every sum. Not std::vector: its members would be shared
 // symbols compiled with this file's instruction set, and the linker might hand them to the portable build.

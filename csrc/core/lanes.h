@@ -1,0 +1,30 @@
+// The value types that the arithmetic is written over. `Scalar` is one column at a time: CUDA threads, tails and
+// machines without vectors. `cpu/simd.h` has the same primitives for AVX2, AVX-512 and NEON registers, so that all
+// of them instantiate the same lines of `philox.h` and `normal.h`, and give the same bits.
+#pragma once
+
+#include "portable.h"
+
+namespace c3align {
+
+struct Scalar {
+    using F = float;
+    using I = int32_t;
+    using U = uint32_t;
+    using W = uint64_t;  // a 32-bit word in the low half; the high half is anything
+
+    static C3_HD F splat(float a) { return a; }
+    static C3_HD I splat(int32_t a) { return a; }
+    static C3_HD W splat(uint64_t a) { return a; }
+    static C3_HD F fma(F a, F b, F c) { return fmaf(a, b, c); }
+    static C3_HD F sqrt(F a) { return sqrtf(a); }
+    static C3_HD F to_float(I a) { return float(a); }
+    static C3_HD I bits(F a) { return bit_cast<I>(a); }
+    static C3_HD F from_bits(I a) { return bit_cast<F>(a); }
+    static C3_HD I select(bool choose, I a, I b) { return choose ? a : b; }
+    static C3_HD F select(bool choose, F a, F b) { return choose ? a : b; }
+    // 64-bit product of the low halves
+    static C3_HD W multiply_words(W a, uint32_t b) { return uint64_t(uint32_t(a)) * b; }
+};
+
+}  // namespace c3align
