@@ -56,10 +56,11 @@ def extension():
 
     return Extension(
         "c3align.ops._C",
-        ["csrc/bindings.cpp"],
+        ["csrc/bindings.cpp", "csrc/cpu/pool.cpp"],
         include_dirs=[pybind11.get_include()],
         define_macros=[("C3ALIGN_X86_KERNELS", "1")] if X86 else [],
         extra_compile_args=FLAGS,
+        extra_link_args=[] if MSVC else ["-pthread"],
         depends=["setup.py", KERNELS, *glob.glob("csrc/**/*.h", recursive=True)],
         language="c++",
         optional=NATIVE == "auto",

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -11,6 +12,7 @@
 #include "core/fixed_sum.h"
 #include "core/philox.h"
 #include "cpu/kernels.h"
+#include "cpu/pool.h"
 
 namespace py = pybind11;
 using namespace c3align;
@@ -56,29 +58,55 @@ std::vector<std::string> isas() {
     return names;
 }
 
-void transform(const std::string& isa, const RowsTuple& in, const RowsTuple& out, uintptr_t mean, uintptr_t scale,
-               uintptr_t shift, bool renormalize, double sigma, uint64_t seed, uint64_t row_offset,
-               uintptr_t status) {
-    const RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), sigma, seed, row_offset, renormalize};
+// Rows that a thread takes at a time: about 128 KiB, which its L2 holds beside the result.
+int64_t rows_at_once(int64_t n_dims) { return n_dims < 32768 ? 32768 / n_dims : 1; }
+
+void transform(const std::string& isa, int n_threads, const RowsTuple& in, const RowsTuple& out, uintptr_t mean,
+               uintptr_t scale, uintptr_t shift, bool renormalize, double sigma, uint64_t seed, uint64_t row_offset,
+               bool stream, uintptr_t status) {
+    const RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), sigma, seed, row_offset, renormalize, stream};
     const Kernels& kernels = kernels_named(isa);
+    const Rows source = as_rows(in), target = as_rows(out);
     py::gil_scoped_release release;
-    kernels.transform(as_rows(in), as_rows(out), map, at<uint8_t>(status));
+    parallel_rows(source.n_rows, rows_at_once(source.n_dims), n_threads, [&](int64_t first, int64_t last) {
+        kernels.transform(source, target, map, at<uint8_t>(status), first, last);
+    });
 }
 
-void moments(const std::string& isa, const RowsTuple& in, uintptr_t sums, uintptr_t squares, uintptr_t norms,
-             uintptr_t status) {
+void moments(const std::string& isa, int n_threads, const RowsTuple& in, uintptr_t sums, uintptr_t squares,
+             uintptr_t norms, uintptr_t status) {
     const Kernels& kernels = kernels_named(isa);
     const Rows rows = as_rows(in);
     if (rows.n_rows > kMaxRowsPerBlock) throw std::invalid_argument("too many rows for one block");
     py::gil_scoped_release release;
-    kernels.moments(rows, at<int64_t>(sums), at<int64_t>(squares), at<double>(norms), at<uint8_t>(status));
+    std::mutex adding;
+    parallel_rows(rows.n_rows, 8 * rows_at_once(rows.n_dims), n_threads, [&](int64_t first, int64_t last) {
+        std::vector<int64_t> own(size_t(2 * rows.n_dims));
+        kernels.moments(rows, own.data(), own.data() + rows.n_dims, at<double>(norms), at<uint8_t>(status), first,
+                        last);
+        std::lock_guard<std::mutex> lock(adding);  // integers: the order does not show
+        for (int64_t j = 0; j < rows.n_dims; ++j) {
+            at<int64_t>(sums)[j] += own[size_t(j)];
+            at<int64_t>(squares)[j] += own[size_t(rows.n_dims + j)];
+        }
+    });
 }
 
-void normals(const std::string& isa, uintptr_t out, int64_t n_rows, int64_t n_dims, uint64_t seed,
+void normals(const std::string& isa, int n_threads, uintptr_t out, int64_t n_rows, int64_t n_dims, uint64_t seed,
              uint64_t row_offset) {
     const Kernels& kernels = kernels_named(isa);
     py::gil_scoped_release release;
-    kernels.normals(at<float>(out), n_rows, n_dims, seed, row_offset);
+    parallel_rows(n_rows, rows_at_once(n_dims), n_threads, [&](int64_t first, int64_t last) {
+        kernels.normals(at<float>(out), n_dims, seed, row_offset, first, last);
+    });
+}
+
+void copy(const std::string& isa, int n_threads, uintptr_t target, uintptr_t source, int64_t n_bytes) {
+    const Kernels& kernels = kernels_named(isa);
+    py::gil_scoped_release release;
+    parallel_rows(n_bytes, 1 << 17, n_threads, [&](int64_t first, int64_t last) {
+        kernels.copy(at<char>(target) + first, at<char>(source) + first, size_t(last - first));
+    });
 }
 
 std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> philox(std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> c,
@@ -96,5 +124,6 @@ PYBIND11_MODULE(_C, m) {
     m.def("transform", &transform);
     m.def("moments", &moments);
     m.def("normals", &normals);
+    m.def("copy", &copy);
     m.def("philox4x32", &philox, "Words of one counter, for the known-answer test.");
 }

@@ -92,6 +92,15 @@ class TestOnRealEmbeddings:
             for i in range(0, 500, 7):
                 assert raw(aligner.transform(rows[i : i + 1])) == raw(whole[i : i + 1])
 
+    def test_single_rows_of_the_fitted_modality_are_quiet(self, coco):
+        """One row lies as far from its mean as rows do; that is sampling, not a gap."""
+        aligner = C3Aligner().fit(coco[1])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for row in coco[1]:
+                aligner.transform(row[None])
+        assert len(caught) <= 2
+
     def test_sigma(self, coco):
         image, text = coco
         assert C3Aligner().fit(text).sigma_ == pytest.approx(np.sqrt(0.016))

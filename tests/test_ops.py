@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import mpmath
@@ -102,19 +106,76 @@ def test_native_has_the_bits_of_the_reference(rows, data, dtype):
                 assert raw(ours) == raw(theirs), isa
 
 
-def test_native_bits_on_many_rows():
-    """Contraction of a multiply-add shows in one row of twenty thousand only."""
+@pytest.mark.parametrize(("n_rows", "n_dims"), [(100_000, 96), (3000, 1024), (1000, 1025), (500, 2049), (300, 4096)])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_native_bits_on_many_rows(n_rows, n_dims, dtype):
+    """Contraction of a multiply-add shows in one row of twenty thousand only; wide rows have several segments."""
     native = pytest.importorskip("c3align.ops.native")
     rng = np.random.default_rng(0)
-    rows = _rows.as_rows((rng.standard_normal((100_000, 96)) * 10 ** rng.uniform(-3, 3, (100_000, 1))).astype("f4"))
-    affine = reference.Affine(mean=rng.standard_normal(96).astype("f4") / 20)
-    expected, found = np.empty(rows.shape, "f4"), np.empty(rows.shape, "f4")
+    values = rng.standard_normal((n_rows, n_dims)) * 10 ** rng.uniform(-3, 3, (n_rows, 1))
+    rows = _rows.as_rows(values.astype(dtype))
+    affine = reference.Affine(mean=rng.standard_normal(n_dims).astype(dtype) / 20)
+    expected, found = np.empty(rows.shape, dtype), np.empty(rows.shape, dtype)
     _backend.ReferenceBackend.transform(rows, expected, affine, renormalize=True)
+    moments = _backend.ReferenceBackend.moments(rows)
     for isa in native.isas():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(native, "isa", isa)
             native.transform(rows, found, affine, renormalize=True)
-        assert raw(found) == raw(expected), isa
+            assert raw(found) == raw(expected), isa
+            for ours, theirs in zip(native.moments(rows), moments):
+                assert raw(ours) == raw(theirs), isa
+
+
+def test_threads_and_streams_leave_no_trace(monkeypatch):
+    native = pytest.importorskip("c3align.ops.native")
+    rows = np.random.default_rng(0).standard_normal((5000, 131)).astype("f4")
+    mean = np.full(131, 0.02)
+    results = set()
+    for threads, stream_bytes in [(1, 1 << 40), (1, 0), (2, 1 << 40), (5, 0), (64, 0)]:
+        monkeypatch.setattr(native, "ELEMENTS_PER_THREAD", 1)
+        monkeypatch.setattr(native, "STREAM_BYTES", stream_bytes)
+        monkeypatch.setattr(native, "_threads", threads)
+        parts = [ops.align(rows, mean), ops.corrupt(rows.astype("f2"), mean, sigma=0.1, seed=1)]
+        parts += [ops.normalize(rows[:, ::-1]), ops.philox_normal(5000, 131, seed=2), *ops.moments(rows)[2:]]
+        results.add(b"".join(raw(part) for part in parts))
+    assert len(results) == 1
+
+
+def test_calls_from_many_threads_at_once():
+    rows = np.random.default_rng(0).standard_normal((4000, 128)).astype("f4")
+    expected = raw(ops.align(rows, None))
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: raw(ops.align(rows, None)), range(64))) == {expected}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_computes_too():
+    """A data loader's workers are forks: the pool's threads do not exist in them."""
+    pytest.importorskip("c3align.ops.native")
+    code = (
+        "import os, sys, numpy as np\n"
+        "from c3align import ops\n"
+        "ops.set_num_threads(2)\n"
+        "rows = np.ones((4000, 256), 'f4')\n"
+        "parent = ops.normalize(rows)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os._exit(0 if (ops.normalize(rows) == parent).all() else 3)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_number_of_threads(monkeypatch):
+    native = pytest.importorskip("c3align.ops.native")
+    monkeypatch.setattr(native, "_threads", 0)
+    monkeypatch.setenv("C3ALIGN_NUM_THREADS", "3")
+    assert ops.get_num_threads() == 3
+    ops.set_num_threads(1)
+    assert ops.get_num_threads() == 1
+    with pytest.raises(C3AlignError, match="pass 1 or more"):
+        ops.set_num_threads(0)
 
 
 @given(rows=strategies.blocks(min_rows=2), data=st.data(), dtype=st.sampled_from(strategies.DTYPES))
@@ -286,8 +347,11 @@ def test_out_and_in_place(any_backend):
         ops.align(rows, mean, out=np.zeros(rows.shape))
 
 
+REASONS = {"zero": "norm of zero or below", "subnormal": "norm of zero or below", "huge": r"norm above 2\*\*126"}
+
+
 def bad_rows():
-    """What must be refused, as float32 rows (10, 6), with a part of the message."""
+    """What must be refused, as float32 rows (10, 6): rows 4 and 7 of each."""
     good = np.random.default_rng(0).standard_normal((10, 6)).astype("f4")
     cases = {}
     for name, value in {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}.items():
@@ -308,7 +372,8 @@ def test_p5_bad_rows_are_refused_alike(name, any_backend):
     for op in (ops.normalize, ops.moments, lambda X: ops.corrupt(X, None, sigma=0.1, seed=0)):
         texts = []
         for given_rows in (rows, torch.from_numpy(rows)):
-            with pytest.raises(C3AlignError, match="2 of 10 rows, first in row 4") as caught:
+            reason = REASONS.get(name, "NaN or infinity")
+            with pytest.raises(C3AlignError, match=f"{reason}.* in 2 of 10 rows, first in row 4") as caught:
                 op(given_rows)
             texts.append(str(caught.value))
         assert texts[0] == texts[1]

@@ -16,7 +16,7 @@ import numpy as np
 from c3align._typing import Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, fixed
-from c3align.ops._backend import backend, backend_reason, pick
+from c3align.ops._backend import backend, backend_reason, get_num_threads, pick, set_num_threads
 from c3align.ops._rows import as_rows, as_vector
 from c3align.ops.reference import OK, Affine
 
@@ -26,9 +26,11 @@ __all__ = [
     "backend",
     "backend_reason",
     "corrupt",
+    "get_num_threads",
     "moments",
     "normalize",
     "philox_normal",
+    "set_num_threads",
 ]
 
 ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows

@@ -101,3 +101,16 @@ def backend() -> str:
 def backend_reason() -> str:
     """Why that implementation is in use, in one sentence."""
     return _choose(os.environ.get("C3ALIGN_BACKEND", ""))[1]
+
+
+def get_num_threads() -> int:
+    """Threads that one call may use: as set, else `C3ALIGN_NUM_THREADS`, else the processors of this process."""
+    native = _native()
+    return 1 if isinstance(native, ImportError) else int(native.get_num_threads())
+
+
+def set_num_threads(n: int) -> None:
+    """Let one call of the compiled core use up to `n` threads; no bit of a result depends on it."""
+    native = _native()
+    if not isinstance(native, ImportError):
+        native.set_num_threads(n)

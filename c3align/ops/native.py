@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from c3align.errors import C3AlignError
 from c3align.ops import _C  # type: ignore[attr-defined]
 from c3align.ops._rows import Rows
 
@@ -20,6 +22,33 @@ def isas() -> list[str]:
 
 
 isa = isas()[-1]
+_threads = 0  # 0 until asked or told
+ELEMENTS_PER_THREAD = 1 << 17  # waking a thread costs about what this many take
+STREAM_BYTES = 1 << 24  # results above it are written past the caches
+
+
+def get_num_threads() -> int:
+    """Threads that one call may use: as set, else `C3ALIGN_NUM_THREADS`, else the processors of this process."""
+    global _threads
+    if not _threads:
+        set_num_threads(int(os.environ.get("C3ALIGN_NUM_THREADS", 0)) or _processors())
+    return _threads
+
+
+def set_num_threads(n: int) -> None:
+    """Let one call use up to `n` threads."""
+    global _threads
+    if n < 1:
+        raise C3AlignError(f"{n} threads cannot work; pass 1 or more")
+    _threads = n
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads_for(shape: tuple[int, int]) -> int:
+    return max(1, min(get_num_threads(), shape[0] * shape[1] // ELEMENTS_PER_THREAD))
 
 
 def _address(array: npt.NDArray[Any] | None) -> int:
@@ -52,7 +81,10 @@ def transform(
     status = np.empty(rows.shape[0], np.uint8)
     vectors = [_address(vector) for vector in affine]
     source, target = _describe(values, rows.dtype), _describe(out, rows.dtype)
-    _C.transform(isa, source, target, *vectors, renormalize, sigma, seed, row_offset, _address(status))
+    stream = out.nbytes >= STREAM_BYTES and not np.may_share_memory(out, rows.values)
+    threads = _threads_for(rows.shape)
+    noise = (sigma, seed, row_offset)
+    _C.transform(isa, threads, source, target, *vectors, renormalize, *noise, stream, _address(status))
     return status
 
 
@@ -63,12 +95,21 @@ def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray
     sums, squares = np.zeros(n_dims, np.int64), np.zeros(n_dims, np.int64)
     norms, status = np.empty(n_rows), np.empty(n_rows, np.uint8)
     source = _describe(values, rows.dtype)
-    _C.moments(isa, source, _address(sums), _address(squares), _address(norms), _address(status))
+    _C.moments(
+        isa, _threads_for(rows.shape), source, _address(sums), _address(squares), _address(norms), _address(status)
+    )
     return sums, squares, norms, status
 
 
 def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
     """Standard normals (n_rows, n_dims). See `reference.philox_normal`."""
     out = np.empty((n_rows, n_dims), np.float32)
-    _C.normals(isa, _address(out), n_rows, n_dims, seed, row_offset)
+    _C.normals(isa, _threads_for((n_rows, n_dims)), _address(out), n_rows, n_dims, seed, row_offset)
     return out
+
+
+def copy(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
+    """Copy contiguous memory past the caches, on all threads: the floor that benchmarks measure against."""
+    if source.nbytes != target.nbytes or not (source.flags.c_contiguous and target.flags.c_contiguous):
+        raise C3AlignError("source and target differ in size or are not contiguous; pass two whole arrays alike")
+    _C.copy(isa, get_num_threads(), _address(target), _address(source), source.nbytes)

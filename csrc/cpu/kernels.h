@@ -23,13 +23,18 @@ struct RowMap {
     double sigma;
     uint64_t seed, row_offset;
     bool renormalize;
+    bool stream;  // write past the caches
 };
 
+// Each works on rows first to last, and may run on several ranges at once; `moments` adds to its sums, which no
+// other range may share.
 struct Kernels {
     const char* isa;
-    void (*transform)(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status);
-    void (*moments)(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status);
-    void (*normals)(float* out, int64_t n_rows, int64_t n_dims, uint64_t seed, uint64_t row_offset);
+    void (*transform)(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, int64_t first, int64_t last);
+    void (*moments)(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
+                    int64_t last);
+    void (*normals)(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, int64_t first, int64_t last);
+    void (*copy)(void* target, const void* source, size_t n_bytes);  // the floor that benchmarks measure
 };
 
 const Kernels& portable_kernels();

@@ -1,9 +1,10 @@
-// One row at a time: read once into a buffer that stays in L1, normalised, mapped, written once.
-// This file is compiled once for each instruction set (C3ALIGN_ISA); the loops are plain, for the compiler to
-// vectorise, and every operation is the one that c3align/ops/reference.py names, so all builds agree to the bit.
+// A row is read from memory once, stays in L1 while it is normalised, mapped and normalised again, and is written once.
+// This file is compiled once for each instruction set (C3ALIGN_ISA). Every operation is the one that
+// c3align/ops/reference.py names, so all builds agree to the bit.
 #include "kernels.h"
 
 #include <new>
+#include <type_traits>
 
 #include "../core/fixed_sum.h"
 #include "../core/half.h"
@@ -18,109 +19,127 @@
 namespace c3align {
 namespace {
 
-#if defined(C3ALIGN_SIMD)
-
-typedef double Doubles __attribute__((vector_size(kVectorBytes)));
-typedef float Narrow __attribute__((vector_size(kVectorBytes / 2)));  // as many floats as Doubles has lanes
-
-C3_HD Doubles load_doubles(const double* source) {
-    Doubles value;
-    memcpy(&value, source, sizeof value);
-    return value;
-}
-
-C3_HD Doubles load_doubles(const float* source) {
-    Narrow value;
-    memcpy(&value, source, sizeof value);
-    return __builtin_convertvector(value, Doubles);
-}
-
-// Eight registers of slots at a time, in passes over the row, which lies in L1.
+// Memory of this file's own making. Not std::vector: its members would be shared symbols compiled with this file's
+// instruction set, and the linker might hand them to the portable build.
 template <typename T>
-double sum_of_squares(const T* row, int64_t padded) {
-    constexpr int kAtOnce = 8, kPass = kAtOnce * kDoubles;
-    alignas(64) double slots[kSlots];
-    for (int pass = 0; pass < kSlots; pass += kPass) {
-        Doubles total[kAtOnce] = {};
-        for (int64_t first = 0; first < padded; first += kSegment) {
-            const int64_t last = first + kSegment < padded ? first + kSegment : padded;
-            Doubles segment[kAtOnce] = {};
-            for (const T* step = row + first + pass; step < row + last; step += kSlots)
-                for (int k = 0; k < kAtOnce; ++k) {
-                    const Doubles x = load_doubles(step + k * kDoubles);
-                    segment[k] += x * x;
-                }
-            for (int k = 0; k < kAtOnce; ++k) total[k] += segment[k];
-        }
-        memcpy(slots + pass, total, sizeof total);
+class Buffer {
+  public:
+    explicit Buffer(int64_t size) : data(static_cast<T*>(operator new[](size_t(size) * sizeof(T), kAlignment))) {
+        memset(static_cast<void*>(data), 0, size_t(size) * sizeof(T));
     }
-    return reduce_slots(slots);
-}
+    ~Buffer() { operator delete[](static_cast<void*>(data), kAlignment); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
 
-#else
+    T* const data;
 
-template <typename T>
-double sum_of_squares(const T* row, int64_t padded) {
-    double slots[kSlots] = {};
+  private:
+    static constexpr std::align_val_t kAlignment{64};
+};
+
+// Sums along the tree of `core/row.h`. The slots that fit in registers go down a segment together, then the next
+// ones; the row lies in L1 after the first time. `column(j)` makes the register of columns j, j + 1, ...
+template <typename T, typename Column>
+C3_HD double tree_sum_of_squares(int64_t padded, Column column) {
+    using R = Register<T>;
+    constexpr int kAtOnce = kDoubles == 8 ? 16 : kDoubles == 1 ? kSlots : 8, kPass = kAtOnce * kDoubles;
+    alignas(64) double slots[kSlots];
     for (int64_t first = 0; first < padded; first += kSegment) {
         const int64_t last = first + kSegment < padded ? first + kSegment : padded;
-        double segment[kSlots] = {};
-        for (int64_t step = first; step < last; step += kSlots)
-            for (int j = 0; j < kSlots; ++j) segment[j] += double(row[step + j]) * double(row[step + j]);
-        for (int j = 0; j < kSlots; ++j) slots[j] += segment[j];
+        for (int pass = 0; pass < kSlots; pass += kPass) {
+            Doubles segment[kAtOnce] = {};
+            for (int64_t step = first + pass; step < last; step += kSlots) {
+                for (int k = 0; k < kAtOnce; k += R::halves) {
+                    Doubles wide[R::halves];
+                    R::widen(column(step + k * kDoubles), wide);
+                    for (int h = 0; h < R::halves; ++h) segment[k + h] = R::add_square(wide[h], segment[k + h]);
+                }
+            }
+            if (first > 0) {
+                Doubles before[kAtOnce];
+                memcpy(before, slots + pass, sizeof before);
+                for (int k = 0; k < kAtOnce; ++k) segment[k] = before[k] + segment[k];
+            }
+            memcpy(slots + pass, segment, sizeof segment);
+        }
     }
-    return reduce_slots(slots);
+    return reduce_registers(slots);
 }
 
-#endif
-
-// The factor that brings the row to norm 1, in the row's own type; 0 when the norm is unusable.
+// The factor that brings a row with this sum of squares to norm 1, in the row's own type; 0 when unusable.
 template <typename T>
-T reciprocal_norm(const T* row, int64_t padded, double* norm) {
-    *norm = std::sqrt(sum_of_squares(row, padded));
+T reciprocal_norm(double sum_of_squares, double* norm) {
+    *norm = std::sqrt(sum_of_squares);
     return usable_norm(*norm) ? T(1.0 / *norm) : T(0);
 }
 
+// Rows in the type they are computed in, zero beyond n_dims, which is exact in every sum. Rows that are stored that
+// way already are read where they are.
 template <typename Stored, typename T>
-void load(const Rows& rows, int64_t index, T* row) {
-    const Stored* source = static_cast<const Stored*>(rows.data) + index * rows.row_stride;
-    if (rows.column_stride == 1)
-        for (int64_t j = 0; j < rows.n_dims; ++j) row[j] = widen(source[j]);
-    else
-        for (int64_t j = 0; j < rows.n_dims; ++j) row[j] = widen(source[j * rows.column_stride]);
-}
+class Reader {
+  public:
+    explicit Reader(const Rows& rows)
+        : rows_(rows), padded(padded_to_slots(rows.n_dims)), buffer_(padded) {}
+
+    const T* row(int64_t index) const {
+        const Stored* source = static_cast<const Stored*>(rows_.data) + index * rows_.row_stride;
+        if (rows_.column_stride != 1) {
+            for (int64_t j = 0; j < rows_.n_dims; ++j) buffer_.data[j] = widen(source[j * rows_.column_stride]);
+            return buffer_.data;
+        }
+        if (in_place()) return reinterpret_cast<const T*>(source);
+        for (int64_t j = 0; j < rows_.n_dims; ++j) buffer_.data[j] = widen(source[j]);
+        return buffer_.data;
+    }
+
+    bool in_place() const {
+        return sizeof(Stored) == sizeof(T) && padded == rows_.n_dims && rows_.column_stride == 1;
+    }
+
+  private:
+    const Rows& rows_;
+
+  public:
+    const int64_t padded;
+
+  private:
+    Buffer<T> buffer_;
+};
 
 template <typename Stored, typename T>
-void store(const T* row, T factor, const Rows& rows, int64_t index) {
-    Stored* target = static_cast<Stored*>(rows.data) + index * rows.row_stride;
-    if (rows.column_stride == 1)
-        for (int64_t j = 0; j < rows.n_dims; ++j) narrow(row[j] * factor, target[j]);
-    else
-        for (int64_t j = 0; j < rows.n_dims; ++j) narrow(row[j] * factor, target[j * rows.column_stride]);
-}
+class Writer {
+  public:
+    Writer(const Rows& rows, bool stream) : rows_(rows), stream_(stream), scratch_(rows.n_dims) {}
+    ~Writer() {
+        if (stream_) finish_streams();
+    }
 
-template <typename Stored>
-void store_zeros(const Rows& rows, int64_t index) {
-    Stored* target = static_cast<Stored*>(rows.data) + index * rows.row_stride;
-    for (int64_t j = 0; j < rows.n_dims; ++j) target[j * rows.column_stride] = Stored{};
-}
+    void write(const T* row, T factor, int64_t index) const {
+        Stored* target = at(index);
+        const bool apart = rows_.column_stride != 1;
+        if (stream_ && !apart && std::is_same<Stored, float>::value)
+            return stream_scaled(reinterpret_cast<float*>(target), reinterpret_cast<const float*>(row), float(factor),
+                                 rows_.n_dims);
+        Stored* out = stream_ || apart ? scratch_.data : target;
+        for (int64_t j = 0; j < rows_.n_dims; ++j) narrow(row[j] * factor, out[j]);
+        if (apart)
+            for (int64_t j = 0; j < rows_.n_dims; ++j) target[j * rows_.column_stride] = out[j];
+        else if (stream_)
+            stream_copy(target, out, size_t(rows_.n_dims) * sizeof(Stored));
+    }
 
-template <typename T>
-void apply_affine(T* row, T factor, const RowMap& map, int64_t n_dims) {
-    const T* mean = static_cast<const T*>(map.mean);
-    const T* scale = static_cast<const T*>(map.scale);
-    const T* shift = static_cast<const T*>(map.shift);
-    if (mean)
-        for (int64_t j = 0; j < n_dims; ++j) row[j] = multiply_add(row[j], factor, -mean[j]);
-    else
-        for (int64_t j = 0; j < n_dims; ++j) row[j] = row[j] * factor;
-    if (scale && shift)
-        for (int64_t j = 0; j < n_dims; ++j) row[j] = multiply_add(row[j], scale[j], shift[j]);
-    else if (scale)
-        for (int64_t j = 0; j < n_dims; ++j) row[j] = row[j] * scale[j];
-    else if (shift)
-        for (int64_t j = 0; j < n_dims; ++j) row[j] = row[j] + shift[j];
-}
+    void write_zeros(int64_t index) const {
+        Stored* target = at(index);
+        for (int64_t j = 0; j < rows_.n_dims; ++j) target[j * rows_.column_stride] = Stored{};
+    }
+
+  private:
+    Stored* at(int64_t index) const { return static_cast<Stored*>(rows_.data) + index * rows_.row_stride; }
+
+    const Rows& rows_;
+    const bool stream_;
+    Buffer<Stored> scratch_;
+};
 
 // Normals of one row; `padded` columns, a multiple of kSlots, are written.
 #if defined(C3ALIGN_SIMD)
@@ -153,106 +172,209 @@ void row_normals(float* out, int64_t padded, uint64_t seed, uint64_t row) {
 
 #endif
 
-// Room for one row, zero beyond n_dims, which is exact in every sum. Not std::vector: its members would be shared
-// symbols compiled with this file's instruction set, and the linker might hand them to the portable build.
+// A vector of the map as the columns need it: padded with zeros, and negated for the mean.
 template <typename T>
-class Buffer {
-  public:
-    explicit Buffer(int64_t n_dims) : padded(padded_to_slots(n_dims)) {
-        row = static_cast<T*>(operator new[](size_t(padded) * sizeof(T), kAlignment));
-        memset(row, 0, size_t(padded) * sizeof(T));
-    }
-    ~Buffer() { operator delete[](row, kAlignment); }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
+void fill_padded(T* out, const void* vector, int64_t n_dims, bool negate) {
+    const T* source = static_cast<const T*>(vector);
+    for (int64_t j = 0; j < n_dims; ++j) out[j] = negate ? -source[j] : source[j];
+}
 
-    const int64_t padded;
-    T* row;
+// The map of one row in registers: what it makes of columns j, j + 1, ... it stores and returns for the next norm.
+template <typename T>
+class Mapper {
+  public:
+    Mapper(const RowMap& map, int64_t n_dims, int64_t padded)
+        : map_(map), padded_(padded), vectors_(3 * padded), row_(padded), normals_(map.sigma != 0 ? padded : 1),
+          z_(map.sigma != 0 ? padded : 1) {
+        if (map.mean) fill_padded(negative_mean(), map.mean, n_dims, true);
+        if (map.scale) fill_padded(scale(), map.scale, n_dims, false);
+        if (map.shift) fill_padded(shift(), map.shift, n_dims, false);
+        simple_ = map.mean && !map.scale && !map.shift && map.sigma == 0;
+        beyond_ = padded - n_dims;
+    }
+
+    // Fills row() from x * factor; returns the sum of squares of the result.
+    double apply(const T* x, T factor, uint64_t row_number) {
+        using R = Register<T>;
+        using V = typename R::type;
+        const V p = V{} + factor;
+        T* row = row_.data;
+        const T* mean = negative_mean();
+        if (simple_)
+            return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
+                const V value = R::multiply_add(R::load(x + j), p, R::load(mean + j));
+                memcpy(row + j, &value, sizeof value);
+                return value;
+            });
+        if (map_.sigma != 0) draw(row_number);
+        const bool has_mean = map_.mean, has_scale = map_.scale, has_shift = map_.shift, noisy = map_.sigma != 0;
+        const T *scales = scale(), *shifts = shift(), *z = z_.data;
+        const V sigma = V{} + T(map_.sigma);
+        return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
+            V value = has_mean ? R::multiply_add(R::load(x + j), p, R::load(mean + j)) : R::load(x + j) * p;
+            if (has_scale && has_shift) value = R::multiply_add(value, R::load(scales + j), R::load(shifts + j));
+            else if (has_scale) value = value * R::load(scales + j);
+            else if (has_shift) value = value + R::load(shifts + j);
+            if (noisy) value = R::multiply_add(R::load(z + j), sigma, value);
+            memcpy(row + j, &value, sizeof value);
+            return value;
+        });
+    }
+
+    const T* row() const { return row_.data; }
 
   private:
-    static constexpr std::align_val_t kAlignment{64};
+    // Normals of the row, in its own type, zero beyond its columns.
+    void draw(uint64_t row_number) {
+        row_normals(normals_.data, padded_, map_.seed, row_number);
+        for (int64_t j = 0; j < padded_ - beyond_; ++j) z_.data[j] = T(normals_.data[j]);
+    }
+
+    T* negative_mean() const { return vectors_.data; }
+    T* scale() const { return vectors_.data + padded_; }
+    T* shift() const { return vectors_.data + 2 * padded_; }
+
+    const RowMap& map_;
+    const int64_t padded_;
+    Buffer<T> vectors_, row_;
+    Buffer<float> normals_;
+    Buffer<T> z_;
+    bool simple_;
+    int64_t beyond_;
 };
 
 template <typename Stored, typename T>
-void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status) {
-    const Buffer<T> buffer(in.n_dims);
-    const Buffer<float> normals(map.sigma != 0 ? in.n_dims : 0);
-    T* row = buffer.row;
-    const T sigma = T(map.sigma);
-    for (int64_t i = 0; i < in.n_rows; ++i) {
-        load<Stored>(in, i, row);
+void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, int64_t first, int64_t last) {
+    const Reader<Stored, T> reader(in);
+    const Writer<Stored, T> writer(out, map.stream);
+    Mapper<T> mapper(map, in.n_dims, reader.padded);
+    for (int64_t i = first; i < last; ++i) {
+        const T* x = reader.row(i);
         double norm;
-        const T factor = reciprocal_norm(row, buffer.padded, &norm);
+        const auto column = [=](int64_t j) { return Register<T>::load(x + j); };
+        const T factor = reciprocal_norm<T>(tree_sum_of_squares<T>(reader.padded, column), &norm);
         status[i] = usable_norm(norm) ? kOk : kBadNorm;
-        if (status[i] != kOk) {
-            store_zeros<Stored>(out, i);
-            continue;
-        }
-        apply_affine(row, factor, map, in.n_dims);
-        if (map.sigma != 0) {
-            row_normals(normals.row, buffer.padded, map.seed, map.row_offset + uint64_t(i));
-            for (int64_t j = 0; j < in.n_dims; ++j) row[j] = multiply_add(T(normals.row[j]), sigma, row[j]);
-        }
         T rescale = T(1);
-        if (map.renormalize) {
-            rescale = reciprocal_norm(row, buffer.padded, &norm);
-            if (!usable_norm(norm)) {
-                status[i] = kAtMean;
-                store_zeros<Stored>(out, i);
-                continue;
+        if (status[i] == kOk) {
+            const double squares = mapper.apply(x, factor, map.row_offset + uint64_t(i));
+            if (map.renormalize) rescale = reciprocal_norm<T>(squares, &norm);
+            if (!usable_norm(norm)) status[i] = kAtMean;
+        }
+        if (status[i] == kOk)
+            writer.write(mapper.row(), rescale, i);
+        else
+            writer.write_zeros(i);
+    }
+}
+
+// Fixed-point values of unit entries, and of their squares, in the low bits of doubles that `to_fixed` would unwrap
+// one by one; here the wrapping is taken off the sum, modulo 2^64.
+constexpr double kWrap = 0x1.8p52;
+
+C3_HD void add_fixed(Vector::F unit, Longs* sums, Longs* squares) {
+    Doubles wide[kHalves];
+    widen_register(unit * 0x1p40f, wide);
+    for (int h = 0; h < kHalves; ++h) {
+        const Doubles root = wide[h] * 0x1p-20;  // its square is unit^2 * 2^40, exactly
+        const Doubles sum = wide[h] + kWrap, square = fma_doubles(root, root, Doubles{} + kWrap);
+        sums[h] += bit_cast<Longs>(sum);
+        squares[h] += bit_cast<Longs>(square);
+    }
+}
+
+C3_HD void add_fixed(Doubles unit, Longs* sums, Longs* squares) {
+    *sums += bit_cast<Longs>(unit * kFixedScale + kWrap);
+    *squares += bit_cast<Longs>(unit * unit * kFixedScale + kWrap);
+}
+
+// Some rows at a time, so that sums stay in registers while the rows' columns pass by.
+template <typename Stored, typename T>
+void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
+                     int64_t last) {
+    using R = Register<T>;
+    constexpr int kRows = 16;
+    const Reader<Stored, T> reader(in);
+    const int64_t padded = reader.padded;
+    const Buffer<T> block(reader.in_place() ? 0 : kRows * padded);
+    const T* kept[kRows];
+    Buffer<int64_t> totals(2 * padded);
+    T factors[kRows];
+    for (int64_t start = first; start < last; start += kRows) {
+        int n_kept = 0;
+        const int64_t stop = start + kRows < last ? start + kRows : last;
+        for (int64_t i = start; i < stop; ++i) {
+            const T* x = reader.row(i);
+            const auto column = [=](int64_t j) { return R::load(x + j); };
+            const T factor = reciprocal_norm<T>(tree_sum_of_squares<T>(padded, column), &norms[i]);
+            status[i] = usable_norm(norms[i]) ? kOk : kBadNorm;
+            if (status[i] != kOk) continue;
+            kept[n_kept] = x;
+            if (!reader.in_place()) {  // the reader's one buffer takes the next row
+                kept[n_kept] = block.data + n_kept * padded;
+                memcpy(block.data + n_kept * padded, x, size_t(padded) * sizeof(T));
+            }
+            factors[n_kept++] = factor;
+        }
+        const int64_t wrapped = int64_t(n_kept) * bit_cast<int64_t>(kWrap);
+        for (int64_t j = 0; j < padded; j += R::lanes) {
+            Longs sum[R::halves] = {}, square[R::halves] = {};
+            for (int r = 0; r < n_kept; ++r)
+                add_fixed(R::load(kept[r] + j) * factors[r], sum, square);
+            for (int h = 0; h < R::halves; ++h) {
+                const int64_t at = j + h * kDoubles;
+                Longs total;
+                memcpy(&total, totals.data + at, sizeof total);
+                total += sum[h] - wrapped;
+                memcpy(totals.data + at, &total, sizeof total);
+                memcpy(&total, totals.data + padded + at, sizeof total);
+                total += square[h] - wrapped;
+                memcpy(totals.data + padded + at, &total, sizeof total);
             }
         }
-        store<Stored>(row, rescale, out, i);
+    }
+    for (int64_t j = 0; j < in.n_dims; ++j) {
+        sums[j] += totals.data[j];
+        squares[j] += totals.data[padded + j];
     }
 }
 
-template <typename Stored, typename T>
-void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status) {
-    const Buffer<T> buffer(in.n_dims);
-    T* row = buffer.row;
-    for (int64_t i = 0; i < in.n_rows; ++i) {
-        load<Stored>(in, i, row);
-        const T factor = reciprocal_norm(row, buffer.padded, &norms[i]);
-        status[i] = usable_norm(norms[i]) ? kOk : kBadNorm;
-        if (status[i] != kOk) continue;
-        for (int64_t j = 0; j < in.n_dims; ++j) {
-            const double unit = double(row[j] * factor);
-            sums[j] += to_fixed(unit);
-            squares[j] += to_fixed(unit * unit);
-        }
-    }
-}
-
-void transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status) {
+void transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, int64_t first, int64_t last) {
     switch (in.dtype) {
-        case Dtype::kFloat32: return transform_rows<float, float>(in, out, map, status);
-        case Dtype::kFloat64: return transform_rows<double, double>(in, out, map, status);
-        case Dtype::kFloat16: return transform_rows<Half, float>(in, out, map, status);
-        case Dtype::kBFloat16: return transform_rows<BFloat16, float>(in, out, map, status);
+        case Dtype::kFloat32: return transform_rows<float, float>(in, out, map, status, first, last);
+        case Dtype::kFloat64: return transform_rows<double, double>(in, out, map, status, first, last);
+        case Dtype::kFloat16: return transform_rows<Half, float>(in, out, map, status, first, last);
+        case Dtype::kBFloat16: return transform_rows<BFloat16, float>(in, out, map, status, first, last);
     }
 }
 
-void moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status) {
+void moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
+             int64_t last) {
     switch (in.dtype) {
-        case Dtype::kFloat32: return moments_of_rows<float, float>(in, sums, squares, norms, status);
-        case Dtype::kFloat64: return moments_of_rows<double, double>(in, sums, squares, norms, status);
-        case Dtype::kFloat16: return moments_of_rows<Half, float>(in, sums, squares, norms, status);
-        case Dtype::kBFloat16: return moments_of_rows<BFloat16, float>(in, sums, squares, norms, status);
+        case Dtype::kFloat32: return moments_of_rows<float, float>(in, sums, squares, norms, status, first, last);
+        case Dtype::kFloat64: return moments_of_rows<double, double>(in, sums, squares, norms, status, first, last);
+        case Dtype::kFloat16: return moments_of_rows<Half, float>(in, sums, squares, norms, status, first, last);
+        case Dtype::kBFloat16: return moments_of_rows<BFloat16, float>(in, sums, squares, norms, status, first, last);
     }
 }
 
-void normals(float* out, int64_t n_rows, int64_t n_dims, uint64_t seed, uint64_t row_offset) {
-    const Buffer<float> buffer(n_dims);
-    for (int64_t i = 0; i < n_rows; ++i) {
-        row_normals(buffer.row, buffer.padded, seed, row_offset + uint64_t(i));
-        memcpy(out + i * n_dims, buffer.row, size_t(n_dims) * sizeof(float));
+void normals(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, int64_t first, int64_t last) {
+    const int64_t padded = padded_to_slots(n_dims);
+    const Buffer<float> row(padded);
+    for (int64_t i = first; i < last; ++i) {
+        row_normals(row.data, padded, seed, row_offset + uint64_t(i));
+        memcpy(out + i * n_dims, row.data, size_t(n_dims) * sizeof(float));
     }
+}
+
+void copy(void* target, const void* source, size_t n_bytes) {
+    stream_copy(target, source, n_bytes);
+    finish_streams();
 }
 
 }  // namespace
 
 const Kernels& C3_JOIN(C3ALIGN_ISA, _kernels)() {
-    static const Kernels kernels{C3_STRING(C3ALIGN_ISA), transform, moments, normals};
+    static const Kernels kernels{C3_STRING(C3ALIGN_ISA), transform, moments, normals, copy};
     return kernels;
 }
 

@@ -1,0 +1,14 @@
+// A small pool of threads over ranges of rows. No OpenMP: a second runtime beside torch's would fight with it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace c3align {
+
+// Calls work(first, last) on ranges that cover [0, n_rows), of at most `rows_at_once`, on up to `n_threads` threads,
+// the caller's among them. Ranges are taken in no fixed order. An exception of one call is rethrown at the end.
+void parallel_rows(int64_t n_rows, int64_t rows_at_once, int n_threads,
+                   const std::function<void(int64_t, int64_t)>& work);
+
+}  // namespace c3align
