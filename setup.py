@@ -1,35 +1,68 @@
 """Compiles `csrc/`; everything else stands in pyproject.toml.
 
 `C3ALIGN_NATIVE` = auto (default: a failed build leaves a slower package, and says so), on (a failed build is an
-error) or off (no build).
+error) or off (no build). `C3ALIGN_CUDA` = auto (default: with nvcc, which `CUDA_HOME` or `PATH` finds), on or off.
 """
 
 import glob
 import os
 import platform
+import re
+import shutil
+import subprocess
 import sys
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError, CompileError
 
-NATIVE = os.environ.get("C3ALIGN_NATIVE", "auto")
-if NATIVE not in ("auto", "on", "off"):
-    sys.exit(f"C3ALIGN_NATIVE={NATIVE} is unknown; set it to auto, on or off")
 
-KERNELS = "csrc/cpu/rows.cpp"
+def choice(variable):
+    value = os.environ.get(variable, "auto")
+    if value not in ("auto", "on", "off"):
+        sys.exit(f"{variable}={value} is unknown; set it to auto, on or off")
+    return value
+
+
+NATIVE, CUDA = choice("C3ALIGN_NATIVE"), choice("C3ALIGN_CUDA")
+KERNELS, CUDA_KERNELS = "csrc/cpu/rows.cpp", "csrc/cuda/rows.cu"
 MSVC = sys.platform == "win32"
 # no contraction: a fused multiply-add where the source names none would change bits
 FLAGS = (
     ["/O2", "/std:c++17", "/fp:precise", "/EHsc"]
     if MSVC
-    else ["-std=c++17", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
+    else ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 )
+NVCC_FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "--fmad=false",
+    "--threads=0",
+    "-Xfatbin=-compress-all",
+    "-Xcompiler=-fPIC,-fvisibility=hidden",
+]
+ARCHITECTURES = ("80", "90", "100")  # A100, H100 and H200, B200; others compile the PTX of the last at first use
 X86 = platform.machine().lower() in ("x86_64", "amd64") and not MSVC
 ISAS = {"portable": []}
 if X86:
     ISAS["avx2"] = ["-mavx2", "-mfma"]
     ISAS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
+
+
+def find_nvcc():
+    """The CUDA compiler, or None; an error where CUDA is asked for."""
+    home = os.environ.get("CUDA_HOME")
+    found = shutil.which("nvcc", path=os.path.join(home, "bin") if home else None)
+    if CUDA == "on" and not found:
+        sys.exit("C3ALIGN_CUDA=on, but no nvcc; install the CUDA toolkit, set CUDA_HOME, or set C3ALIGN_CUDA=auto")
+    return None if CUDA == "off" or MSVC else found
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CompileError(f"{command[0]} failed: {done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
 
 
 class BuildKernels(build_ext):
@@ -38,6 +71,9 @@ class BuildKernels(build_ext):
     def build_extension(self, ext):
         try:
             ext.extra_objects = [self.kernels_for(isa, flags, ext) for isa, flags in ISAS.items()]
+            nvcc = find_nvcc()
+            if nvcc:
+                ext.extra_objects.append(self.cuda_kernels(nvcc, ext))
             super().build_extension(ext)
         except (CCompilerError, BaseError) as error:
             if NATIVE == "on":
@@ -50,18 +86,39 @@ class BuildKernels(build_ext):
         (built,) = self.compiler.compile([KERNELS], folder, macros, extra_postargs=FLAGS + flags, depends=ext.depends)
         return built
 
+    def cuda_kernels(self, nvcc, ext):
+        """Compile the device code, unless nothing changed, and link its run time into the extension."""
+        target = os.path.join(self.build_temp, "cuda", "rows.o")
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        known = run(nvcc, "--list-gpu-code")
+        chosen = [a for a in ARCHITECTURES if re.search(rf"\bsm_{a}\b", known)]
+        codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in chosen]
+        codes.append(f"-gencode=arch=compute_{chosen[-1]},code=compute_{chosen[-1]}")
+        stale = not os.path.exists(target) or any(
+            os.path.getmtime(source) > os.path.getmtime(target) for source in [*ext.depends, CUDA_KERNELS]
+        )
+        if self.force or stale:
+            run(nvcc, *NVCC_FLAGS, *codes, "-c", CUDA_KERNELS, "-o", target)
+        # nvcc may be a wrapper outside the toolkit, so it is asked where its libraries are
+        plan = run(nvcc, "--dryrun", "-c", CUDA_KERNELS, "-o", os.devnull)
+        ext.library_dirs += re.findall(r'"-L([^"]+)"', plan)
+        ext.libraries += ["cudart_static", "dl", "rt", "pthread"]
+        ext.define_macros.append(("C3ALIGN_CUDA", "1"))
+        return target
+
 
 def extension():
     import pybind11
 
+    headers = [*glob.glob("csrc/**/*.h", recursive=True)]
     return Extension(
         "c3align.ops._C",
         ["csrc/bindings.cpp", "csrc/cpu/pool.cpp"],
         include_dirs=[pybind11.get_include()],
         define_macros=[("C3ALIGN_X86_KERNELS", "1")] if X86 else [],
         extra_compile_args=FLAGS,
-        extra_link_args=[] if MSVC else ["-pthread"],
-        depends=["setup.py", KERNELS, *glob.glob("csrc/**/*.h", recursive=True)],
+        extra_link_args=[] if MSVC else ["-pthread", "-Wl,-s"] if sys.platform == "linux" else ["-pthread"],
+        depends=["setup.py", KERNELS, *headers],
         language="c++",
         optional=NATIVE == "auto",
     )

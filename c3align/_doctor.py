@@ -69,7 +69,7 @@ def _instruction_sets() -> list[str]:
 
 
 def _cuda() -> dict[str, Any]:
-    """The kernels for CUDA are not written yet; tensors on a GPU are computed on the CPU, to the same bits."""
+    """Compiler, device, and whether the kernels are in this build."""
     compiler = _nvcc()
     device = None
     if util.find_spec("torch"):
@@ -77,8 +77,19 @@ def _cuda() -> dict[str, Any]:
 
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     here = f"device {device}" if device else "no device"
-    summary = f"{here}, {compiler or 'no nvcc'}; tensors on a GPU are computed on the CPU in this version"
-    return {"device": device, "nvcc": compiler, "kernels": False, "summary": summary}
+    kernels = _has_cuda_kernels()
+    built = "kernels built" if kernels else "kernels not built (install the CUDA toolkit and build again)"
+    use = "C3ALIGN_BACKEND=native runs them" if kernels else "tensors on a GPU are computed on the CPU"
+    summary = f"{here}, {compiler or 'no nvcc'}, {built}; {use}"
+    return {"device": device, "nvcc": compiler, "kernels": kernels, "summary": summary}
+
+
+def _has_cuda_kernels() -> bool:
+    try:
+        from c3align.ops import native
+    except ImportError:
+        return False
+    return native.has_cuda
 
 
 def _nvcc() -> str | None:

@@ -13,6 +13,9 @@
 #include "core/philox.h"
 #include "cpu/kernels.h"
 #include "cpu/pool.h"
+#if defined(C3ALIGN_CUDA)
+#include "cuda/kernels.h"
+#endif
 
 namespace py = pybind11;
 using namespace c3align;
@@ -109,6 +112,33 @@ void copy(const std::string& isa, int n_threads, uintptr_t target, uintptr_t sou
     });
 }
 
+#if defined(C3ALIGN_CUDA)
+
+void throw_if(const char* error) {
+    if (error) throw std::runtime_error(std::string("CUDA: ") + error);
+}
+
+void on_cuda_transform(const RowsTuple& in, const RowsTuple& out, uintptr_t mean, uintptr_t scale, uintptr_t shift,
+                       bool renormalize, double sigma, uint64_t seed, uint64_t row_offset, uintptr_t status,
+                       uintptr_t stream) {
+    const RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), sigma, seed, row_offset, renormalize, false};
+    throw_if(cuda_transform(as_rows(in), as_rows(out), map, at<uint8_t>(status), at<void>(stream)));
+}
+
+void on_cuda_moments(const RowsTuple& in, uintptr_t sums, uintptr_t squares, uintptr_t norms, uintptr_t status,
+                     uintptr_t stream) {
+    if (as_rows(in).n_rows > kMaxRowsPerBlock) throw std::invalid_argument("too many rows for one block");
+    throw_if(cuda_moments(as_rows(in), at<int64_t>(sums), at<int64_t>(squares), at<double>(norms),
+                          at<uint8_t>(status), at<void>(stream)));
+}
+
+void on_cuda_normals(uintptr_t out, int64_t n_rows, int64_t n_dims, uint64_t seed, uint64_t row_offset,
+                     uintptr_t stream) {
+    throw_if(cuda_normals(at<float>(out), n_rows, n_dims, seed, row_offset, at<void>(stream)));
+}
+
+#endif
+
 std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> philox(std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> c,
                                                           std::tuple<uint32_t, uint32_t> key, int n_rounds) {
     const Words<uint64_t> counter{std::get<0>(c), std::get<1>(c), std::get<2>(c), std::get<3>(c)};
@@ -125,5 +155,15 @@ PYBIND11_MODULE(_C, m) {
     m.def("moments", &moments);
     m.def("normals", &normals);
     m.def("copy", &copy);
+#if defined(C3ALIGN_CUDA)
+    m.attr("has_cuda") = true;
+    m.attr("max_cuda_dims") = kMaxCudaDims;
+    m.def("cuda_device_count", &cuda_device_count, "Devices that a driver offers; 0 without one.");
+    m.def("cuda_transform", &on_cuda_transform);
+    m.def("cuda_moments", &on_cuda_moments);
+    m.def("cuda_normals", &on_cuda_normals);
+#else
+    m.attr("has_cuda") = false;
+#endif
     m.def("philox4x32", &philox, "Words of one counter, for the known-answer test.");
 }

@@ -47,6 +47,11 @@ MUTANTS = [
     Mutant("P8", "c3align/ops/reference.py", "(total.view(np.int64) & 0x1FFFFFFF) == 0x10000000", "np.zeros(total.shape, bool)", "fma or bits"),
     Mutant("P8", "csrc/core/half.h", "+ 0x0FFFu + ((magnitude >> 13) & 1)", "+ 0x1000u", "bits"),
     Mutant("P9", "c3align/ops/reference.py", "FIXED_SCALE = 2.0**40", "FIXED_SCALE = 2.0**39", "golden"),
+    # the CUDA kernels, emulated
+    Mutant("P3", "csrc/cuda/rows.cu", "distance = kWarp / 2; distance > 0; distance /= 2", "distance = 1; distance < kWarp; distance *= 2", "test_cuda_emulated"),
+    Mutant("P3", "csrc/cuda/rows.cu", "for (int s = 1; s < place.n_segments; ++s)", "for (int s = place.n_segments - 1; s > 0; --s)", "test_cuda_emulated"),
+    Mutant("P4", "csrc/cuda/rows.cu", "map.row_offset + uint64_t(index)", "map.row_offset", "test_cuda_emulated"),
+    Mutant("P1", "csrc/cuda/rows.cu", "if (!usable) continue;", "", "test_cuda_emulated"),
     # statistics (P1)
     Mutant("P1", "c3align/ops/fixed.py", "a[0] + b[0] + carry", "a[0] + b[0]", "128_bit or p1"),
     Mutant("P1", "c3align/ops/fixed.py", "~a[0] + (low == 0)", "~a[0]", "128_bit or subtract"),
@@ -87,10 +92,10 @@ def run(mutant: Mutant) -> str | None:
         if text.count(mutant.old) < 1:
             return "the line to change is no longer there"
         path.write_text(text.replace(mutant.old, mutant.new, 1))
-        if mutant.file.startswith(("csrc", "setup")):
+        if mutant.file.startswith(("csrc/c", "csrc/b", "setup")) and "cuda" not in mutant.file:
             shutil.rmtree(folder / "build", ignore_errors=True)
             build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force"]
-            environment = {**os.environ, "C3ALIGN_NATIVE": "on"}
+            environment = {**os.environ, "C3ALIGN_NATIVE": "on", "C3ALIGN_CUDA": "off"}
             subprocess.run(build, cwd=folder, env=environment, check=True, capture_output=True)
         environment = {**os.environ, "PYTHONPATH": str(folder), "C3ALIGN_DATA": str(data_folder())}
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests", "-k", mutant.tests]

@@ -16,7 +16,7 @@ import numpy as np
 from c3align._typing import Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, fixed
-from c3align.ops._backend import backend, backend_reason, get_num_threads, pick, set_num_threads
+from c3align.ops._backend import backend, backend_reason, cuda_backend, get_num_threads, on_cuda, pick, set_num_threads
 from c3align.ops._rows import as_rows, as_vector
 from c3align.ops.reference import OK, Affine
 
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
-NORM_BINS = 256
+NORM_BINS = fixed.NORM_BINS
 
 
 class Moments(NamedTuple):
@@ -147,6 +147,8 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
     The same integers for any order and any split of the rows (promise P1).
     """
     _checks.zero_rows(zero_rows)
+    if on_cuda(X):
+        return Moments(*cuda_backend().moments(X, zero_rows))
     rows = as_rows(X)
     n_dims = rows.shape[1]
     sums, squares = np.zeros((2, n_dims), np.int64), np.zeros((2, n_dims), np.int64)
@@ -157,7 +159,7 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
         _checks.status(rows, status, zero_rows, first_row=start)
         sums = fixed.add(sums, fixed.widen(block_sums))
         squares = fixed.add(squares, fixed.widen(block_squares))
-        norm_bins += _binned(norms[status == OK])
+        norm_bins += fixed.binned(norms[status == OK])
         n_kept += int((status == OK).sum())
     return Moments(n_kept, rows.shape[0] - n_kept, sums, squares, norm_bins)
 
@@ -169,7 +171,7 @@ def peek(X: Array, n_rows: int = 4096) -> Moments:
     sums, squares, norms, status = pick().moments(sample)
     kept = status == OK
     counts = int(kept.sum()), int((~kept).sum())
-    return Moments(*counts, fixed.widen(sums), fixed.widen(squares), _binned(norms[kept]))
+    return Moments(*counts, fixed.widen(sums), fixed.widen(squares), fixed.binned(norms[kept]))
 
 
 def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -> Any:
@@ -192,6 +194,8 @@ def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -
 
 def _transform(X: Array, vectors: dict[str, Any], *, zero_rows: ZeroRows, out: Array | None, **settings: Any) -> Array:
     _checks.zero_rows(zero_rows)
+    if on_cuda(X):
+        return cuda_backend().transform(X, vectors, zero_rows=zero_rows, out=out, **settings)
     rows = as_rows(X)
     if "row_offset" in settings:
         _checks.stream(settings["seed"], settings["row_offset"], rows.shape[0])
@@ -203,10 +207,3 @@ def _transform(X: Array, vectors: dict[str, Any], *, zero_rows: ZeroRows, out: A
     status = pick().transform(rows, target, affine, **settings)
     _checks.status(rows, status, zero_rows)
     return rows.restore(target) if out is None else out
-
-
-def _binned(norms: Any) -> Int64Array:
-    mantissa, exponent = np.frexp(norms.astype(np.float32))
-    bins = np.zeros(NORM_BINS, np.int64)
-    np.add.at(bins, exponent.astype(np.int64) + 126, (mantissa * 2**24).astype(np.int64))
-    return bins

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from c3align.errors import C3AlignError
 from c3align.ops import reference
-from c3align.ops._rows import Rows
+from c3align.ops._rows import Rows, is_tensor
 
 BACKENDS = ("native", "reference")
 _MEND = "install a C++ compiler and run `pip install --force-reinstall --no-binary c3align c3align`"
@@ -91,6 +92,21 @@ def _choose(wanted: str) -> tuple[Any, str]:
 def pick() -> Any:
     """The backend in use; the environment is read at every call, so that a test may change it."""
     return _choose(os.environ.get("C3ALIGN_BACKEND", ""))[0]
+
+
+def on_cuda(X: Any) -> bool:
+    """Whether X goes to the CUDA kernels: a tensor on such a device, and `C3ALIGN_BACKEND=native` asks for them.
+
+    Without that word tensors on a GPU are computed on the CPU, to the same bits, until the kernels have run on one.
+    """
+    if not is_tensor(X) or not X.is_cuda or os.environ.get("C3ALIGN_BACKEND") != "native":
+        return False
+    return bool(pick().has_cuda)
+
+
+def cuda_backend() -> Any:
+    """The CUDA backend; imports torch, which is there when a tensor is."""
+    return import_module("c3align.ops.cuda")
 
 
 def backend() -> str:

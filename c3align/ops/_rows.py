@@ -83,16 +83,20 @@ def as_rows(X: Any, name: str = "X") -> Rows:
         return X
     values = tensor_values(X, name) if is_tensor(X) else _array_values(X, name)
     dtype = dtype_name(X)
+    check_shape_and_dtype(tuple(values.shape), dtype, name)
+    return Rows(values, dtype, X, name)
+
+
+def check_shape_and_dtype(shape: tuple[int, ...], dtype: str, name: str) -> None:
+    """Refuse what is not rows of floats."""
     if dtype not in DTYPES:
         raise C3AlignError(f"{name} has dtype {dtype}; convert it, for instance to float32")
-    if values.ndim != 2:
+    if len(shape) != 2:
         raise C3AlignError(
-            f"{name} must be 2-d, (n_rows, n_dims), and has shape {tuple(values.shape)}; "
-            f"make one row 2-d with {name}.reshape(1, -1)"
+            f"{name} must be 2-d, (n_rows, n_dims), and has shape {shape}; make one row 2-d with {name}.reshape(1, -1)"
         )
-    if values.shape[1] == 0:
-        raise C3AlignError(f"{name} has shape {tuple(values.shape)}, rows of no dimensions; pass wider rows")
-    return Rows(values, dtype, X, name)
+    if shape[1] == 0:
+        raise C3AlignError(f"{name} has shape {shape}, rows of no dimensions; pass wider rows")
 
 
 def dtype_name(X: Any) -> str:
@@ -115,12 +119,18 @@ def _array_values(X: Any, name: str) -> npt.NDArray[Any]:
 
 def tensor_values(X: Any, name: str) -> npt.NDArray[Any]:
     torch = sys.modules["torch"]
+    check_tensor(X, name)
+    host = X.detach().cpu()
+    return host.view(torch.uint16).numpy() if X.dtype == torch.bfloat16 else host.numpy()
+
+
+def check_tensor(X: Any, name: str) -> None:
+    """Refuse sparse tensors and those that autograd records."""
+    torch = sys.modules["torch"]
     if X.layout != torch.strided:
         raise C3AlignError(f"{name} is sparse; make it dense with {name}.to_dense()")
     if X.requires_grad and torch.is_grad_enabled():
         raise C3AlignError(f"{name} requires a gradient, which the ops do not carry; pass {name}.detach()")
-    host = X.detach().cpu()
-    return host.view(torch.uint16).numpy() if X.dtype == torch.bfloat16 else host.numpy()
 
 
 def widen_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:

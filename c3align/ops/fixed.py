@@ -10,6 +10,7 @@ import numpy as np
 
 from c3align._typing import Float64Array, Int64Array
 
+NORM_BINS = 256
 FRACTION_BITS = 40  # entries are multiples of 2**-40
 
 
@@ -37,3 +38,11 @@ def to_ints(a: Int64Array) -> list[int]:
 def divide(numerators: list[int], denominator: int) -> Float64Array:
     """Quotients, each rounded once: Python divides integers of any size correctly."""
     return np.array([numerator / denominator for numerator in numerators], np.float64)
+
+
+def binned(norms: Float64Array) -> Int64Array:
+    """Sums of the 24-bit mantissas of the norms, each rounded to float32, by binary exponent: (256,) int64."""
+    mantissa, exponent = np.frexp(norms.astype(np.float32))
+    bins = np.zeros(NORM_BINS, np.int64)
+    np.add.at(bins, exponent.astype(np.int64) + 126, (mantissa * 2**24).astype(np.int64))
+    return bins

@@ -22,6 +22,7 @@ def isas() -> list[str]:
 
 
 isa = isas()[-1]
+has_cuda = bool(_C.has_cuda)  # whether the CUDA kernels were compiled, not whether a card is there
 _threads = 0  # 0 until asked or told
 ELEMENTS_PER_THREAD = 1 << 17  # waking a thread costs about what this many take
 STREAM_BYTES = 1 << 24  # results above it are written past the caches

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Everything that needs a CUDA card, in one run of under 8 minutes and without a network: build in place, GPU tests,
+# compute-sanitizer on a few of them, throughput. Needs Python with torch, pybind11, numpy and pytest, and nvcc.
+#
+#   sh benchmarks/gpu_check.sh [folder for the results, default benchmarks/results]
+set -u
+cd "$(dirname "$0")/.."
+OUT=${1:-benchmarks/results}
+PYTHON=${PYTHON:-python3}
+mkdir -p "$OUT"
+LOG="$OUT/gpu_check.log"
+: >"$LOG"
+export PYTHONPATH=. C3ALIGN_NATIVE=on C3ALIGN_CUDA=on C3ALIGN_BACKEND=native
+
+step() {  # name, seconds, command ...
+    name=$1 limit=$2
+    shift 2
+    printf '== %s\n' "$name" | tee -a "$LOG"
+    begin=$(date +%s)
+    timeout "$limit" "$@" >>"$LOG" 2>&1
+    code=$?
+    took=$(($(date +%s) - begin))
+    printf '   exit %s after %s s\n' "$code" "$took" | tee -a "$LOG"
+    STEPS="$STEPS{\"step\": \"$name\", \"exit\": $code, \"seconds\": $took}, "
+}
+
+STEPS=""
+step build 180 "$PYTHON" setup.py -q build_ext --inplace
+step tests 150 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu
+if command -v compute-sanitizer >/dev/null 2>&1; then
+    export PYTORCH_NO_CUDA_MEMORY_CACHING=1
+    step sanitizer 90 compute-sanitizer --error-exitcode 9 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu -k "bits_of_the_cpu and 768 or normals"
+    unset PYTORCH_NO_CUDA_MEMORY_CACHING
+fi
+if [ -f benchmarks/throughput.py ]; then
+    step throughput 120 "$PYTHON" benchmarks/throughput.py --device cuda --quick --json "$OUT/throughput-cuda.json"
+fi
+DEVICE=$("$PYTHON" -c "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none')" 2>/dev/null)
+COMMIT=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+printf '{"device": "%s", "commit": "%s", "command": "sh benchmarks/gpu_check.sh", "steps": [%s]}\n' \
+    "$DEVICE" "$COMMIT" "${STEPS%, }" >"$OUT/gpu_check.json"
+tail -40 "$LOG"
+cat "$OUT/gpu_check.json"

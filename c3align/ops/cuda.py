@@ -1,0 +1,131 @@
+"""The CUDA kernels: tensors on a device in, tensors on that device out, on the caller's stream.
+
+Launches neither wait nor allocate beyond the result. What the kernels say of each row (P5) has to reach the host
+before an error can be raised, so a call waits for its verdict; while a CUDA graph is recorded none is asked for, and
+rows without a direction come out as zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from c3align._typing import Int64Array
+from c3align.errors import C3AlignError
+from c3align.ops import _C, _checks, fixed  # type: ignore[attr-defined]
+from c3align.ops._rows import as_rows, check_shape_and_dtype, check_tensor, dtype_name
+from c3align.ops.reference import OK
+
+__all__ = ["moments", "philox_normal", "transform"]
+
+_CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
+_ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
+
+
+def transform(
+    X: torch.Tensor,
+    vectors: dict[str, Any],
+    *,
+    zero_rows: str,
+    out: torch.Tensor | None,
+    renormalize: bool,
+    sigma: float = 0.0,
+    seed: int = 0,
+    row_offset: int = 0,
+) -> torch.Tensor:
+    """See `c3align.ops.align` and `corrupt`."""
+    _check(X)
+    _checks.stream(seed, row_offset, X.shape[0])
+    columns = [_column(vectors.get(name), X, name) for name in ("mean", "scale", "shift")]
+    target = torch.empty(X.shape, dtype=X.dtype, device=X.device) if out is None else _checked_out(out, X)
+    status = torch.empty(X.shape[0], dtype=torch.uint8, device=X.device)
+    with torch.cuda.device(X.device):
+        addresses = [0 if column is None else column.data_ptr() for column in columns]
+        noise = (sigma, seed, row_offset)
+        _C.cuda_transform(_describe(X), _describe(target), *addresses, renormalize, *noise, status.data_ptr(), _queue())
+    _raise_for(X, status, zero_rows)
+    return target
+
+
+def moments(X: torch.Tensor, zero_rows: str) -> tuple[int, int, Int64Array, Int64Array, Int64Array]:
+    """See `c3align.ops.moments`; the sums come back to the host."""
+    _check(X)
+    n_dims = X.shape[1]
+    sums, squares = np.zeros((2, n_dims), np.int64), np.zeros((2, n_dims), np.int64)
+    bins, n_kept = np.zeros(fixed.NORM_BINS, np.int64), 0
+    for start in range(0, X.shape[0], _ROWS_PER_BLOCK):
+        block = X[start : start + _ROWS_PER_BLOCK]
+        block_sums, norms, status = _block_moments(block)
+        _raise_for(X, status, zero_rows)
+        kept = (status == OK).cpu().numpy()
+        sums = fixed.add(sums, fixed.widen(block_sums[0]))
+        squares = fixed.add(squares, fixed.widen(block_sums[1]))
+        bins += fixed.binned(norms.cpu().numpy()[kept])
+        n_kept += int(kept.sum())
+    return n_kept, X.shape[0] - n_kept, sums, squares, bins
+
+
+def _block_moments(block: torch.Tensor) -> tuple[npt.NDArray[np.int64], torch.Tensor, torch.Tensor]:
+    sums = torch.zeros((2, block.shape[1]), dtype=torch.int64, device=block.device)
+    norms = torch.empty(block.shape[0], dtype=torch.float64, device=block.device)
+    status = torch.empty(block.shape[0], dtype=torch.uint8, device=block.device)
+    results = [tensor.data_ptr() for tensor in (sums[0], sums[1], norms, status)]
+    with torch.cuda.device(block.device):
+        _C.cuda_moments(_describe(block), *results, _queue())
+    return sums.cpu().numpy(), norms, status
+
+
+def philox_normal(
+    n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0, device: torch.device | str = "cuda"
+) -> torch.Tensor:
+    """See `c3align.ops.philox_normal`; (n_rows, n_dims) float32 on `device`."""
+    out = torch.empty((n_rows, n_dims), dtype=torch.float32, device=device)
+    with torch.cuda.device(out.device):
+        _C.cuda_normals(out.data_ptr(), n_rows, n_dims, seed, row_offset, _queue())
+    return out
+
+
+def _check(X: torch.Tensor) -> None:
+    check_tensor(X, "X")
+    check_shape_and_dtype(tuple(X.shape), dtype_name(X), "X")
+    if X.shape[1] > _C.max_cuda_dims:
+        raise C3AlignError(f"X has {X.shape[1]} dimensions, the CUDA kernels take {_C.max_cuda_dims}; pass X.cpu()")
+
+
+def _queue() -> int:
+    return int(torch.cuda.current_stream().cuda_stream)
+
+
+def _describe(X: torch.Tensor) -> tuple[int, int, int, int, int, int]:
+    return X.data_ptr(), _CODES[dtype_name(X)], X.shape[0], X.shape[1], X.stride(0), X.stride(1)
+
+
+def _column(vector: Any, X: torch.Tensor, name: str) -> torch.Tensor | None:
+    """A vector (n_dims,) on the rows' device in their compute dtype."""
+    if vector is None:
+        return None
+    dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
+    column = torch.as_tensor(vector).detach().to(X.device, dtype).contiguous()
+    if column.shape != (X.shape[1],):
+        raise C3AlignError(
+            f"{name} has shape {tuple(column.shape)} and the rows have {X.shape[1]} dimensions; pass one value a column"
+        )
+    if not torch.cuda.is_current_stream_capturing() and not bool(column.isfinite().all()):
+        raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
+    return column
+
+
+def _checked_out(out: Any, X: torch.Tensor) -> torch.Tensor:
+    fits = isinstance(out, torch.Tensor) and out.shape == X.shape and out.dtype == X.dtype and out.device == X.device
+    if not fits or any(stride == 0 and n > 1 for stride, n in zip(out.stride(), out.shape)):
+        raise C3AlignError("out differs from X in shape, dtype or device; pass a tensor of its own memory like X")
+    return out
+
+
+def _raise_for(X: torch.Tensor, status: torch.Tensor, zero_rows: str) -> None:
+    if torch.cuda.is_current_stream_capturing() or not bool(status.any()):
+        return
+    _checks.status(as_rows(X), status.cpu().numpy(), zero_rows)

@@ -1,0 +1,53 @@
+// What the kernels need of the CUDA runtime, in one place. The tests put their own version of this file's functions
+// here (C3ALIGN_EMULATED_CUDA): the kernels then run on a CPU, thread by thread, where no card is.
+#pragma once
+
+#if !defined(C3ALIGN_EMULATED_CUDA)
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+namespace c3align {
+namespace {
+
+template <typename... Parameters, typename... Arguments>
+void launch(void (*kernel)(Parameters...), int grid, int threads, size_t shared, cudaStream_t stream,
+            Arguments... arguments) {
+    kernel<<<grid, threads, shared, stream>>>(arguments...);
+}
+
+// The memory that a launch's `shared` bytes ask for.
+__device__ __forceinline__ unsigned long long* dynamic_shared() {
+    extern __shared__ unsigned long long c3align_dynamic_shared[];
+    return c3align_dynamic_shared;
+}
+
+template <typename Kernel>
+void allow_shared(Kernel kernel, size_t n_bytes) {
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(n_bytes));
+}
+
+const char* launch_error() {
+    const cudaError_t error = cudaGetLastError();
+    return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}
+
+int processor_count() {
+    int device = 0, processors = 1;
+    cudaGetDevice(&device);
+    cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+    return processors;
+}
+
+int device_count() {
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    cudaGetLastError();  // no driver is no error
+    return error == cudaSuccess ? count : 0;
+}
+
+}  // namespace
+}  // namespace c3align
+
+#endif

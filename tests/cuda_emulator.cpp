@@ -1,0 +1,164 @@
+// The CUDA kernels on a CPU: each thread of a block is a fiber, and all go round in turn, so that shuffles and
+// barriers mean what they mean on a card. Slow, and enough to compare every bit with the reference where no card is.
+// Speed, memory models and what the compiler makes of it remain for a real one.
+#define C3ALIGN_EMULATED_CUDA 1
+
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __shared__ static
+#define __forceinline__ inline
+
+#include "../csrc/core/half.h"
+
+struct Index {
+    int x;
+};
+static Index threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulator {
+
+constexpr size_t kStackBytes = 1 << 17;
+constexpr int kWarp = 32;
+
+struct Fiber {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack{new char[kStackBytes]};
+    bool done = false;
+};
+
+static ucontext_t scheduler;
+static std::vector<Fiber> fibers;
+static std::function<void()> body;
+static std::vector<unsigned long long> shared;
+static double lanes[2][1024];
+static int parity[1024];
+static int arrived, generation;
+
+static void yield() {
+    const int self = threadIdx.x;
+    swapcontext(&fibers[self].context, &scheduler);
+    threadIdx.x = self;
+}
+
+static void enter() {
+    body();
+    fibers[threadIdx.x].done = true;
+    swapcontext(&fibers[threadIdx.x].context, &scheduler);
+}
+
+static void run_block(int n_threads) {
+    fibers = std::vector<Fiber>(n_threads);
+    arrived = 0;
+    std::memset(parity, 0, sizeof parity);
+    for (Fiber& fiber : fibers) {
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = fiber.stack.get();
+        fiber.context.uc_stack.ss_size = kStackBytes;
+        fiber.context.uc_link = nullptr;
+        makecontext(&fiber.context, enter, 0);
+    }
+    for (bool going = true; going;) {
+        going = false;
+        for (int i = 0; i < n_threads; ++i) {
+            if (fibers[i].done) continue;
+            going = true;
+            threadIdx.x = i;
+            swapcontext(&scheduler, &fibers[i].context);
+        }
+    }
+}
+
+}  // namespace emulator
+
+static void __syncthreads() {
+    const int mine = emulator::generation;
+    if (++emulator::arrived == blockDim.x) {
+        emulator::arrived = 0;
+        ++emulator::generation;
+    }
+    while (emulator::generation == mine) emulator::yield();
+}
+
+// All lanes of a warp come here in the same turn; two buffers, for a lane may be one shuffle ahead of the next.
+static double __shfl_xor_sync(unsigned, double value, int distance) {
+    const int self = threadIdx.x, buffer = emulator::parity[self] ^= 1;
+    emulator::lanes[buffer][self] = value;
+    emulator::yield();
+    return emulator::lanes[buffer][self ^ distance];
+}
+
+static void atomicAdd(unsigned long long* target, unsigned long long value) { *target += value; }
+
+struct __half : c3align::Half {};
+struct __nv_bfloat16 : c3align::BFloat16 {};
+static float __half2float(__half x) { return c3align::widen(static_cast<c3align::Half>(x)); }
+static float __bfloat162float(__nv_bfloat16 x) { return c3align::widen(static_cast<c3align::BFloat16>(x)); }
+static __half __float2half_rn(float x) {
+    __half out;
+    c3align::narrow(x, static_cast<c3align::Half&>(out));
+    return out;
+}
+static __nv_bfloat16 __float2bfloat16_rn(float x) {
+    __nv_bfloat16 out;
+    c3align::narrow(x, static_cast<c3align::BFloat16&>(out));
+    return out;
+}
+
+typedef void* cudaStream_t;
+
+namespace c3align {
+namespace {
+
+template <typename... Parameters, typename... Arguments>
+void launch(void (*kernel)(Parameters...), int grid, int threads, size_t shared, cudaStream_t, Arguments... arguments) {
+    gridDim.x = grid;
+    blockDim.x = threads;
+    emulator::shared.assign(shared / 8 + 1, 0xDEADBEEFu);  // what a kernel does not set, it may not read
+    emulator::body = [=] { kernel(arguments...); };
+    for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) emulator::run_block(threads);
+}
+
+unsigned long long* dynamic_shared() { return emulator::shared.data(); }
+template <typename Kernel>
+void allow_shared(Kernel, size_t) {}
+const char* launch_error() { return nullptr; }
+int processor_count() { return 1; }
+int device_count() { return 1; }
+
+}  // namespace
+}  // namespace c3align
+
+#include "../csrc/cuda/rows.cu"
+
+using namespace c3align;
+
+extern "C" {
+
+const char* emulated_transform(void* in, void* out, int dtype, int64_t n_rows, int64_t n_dims, int64_t in_row,
+                               int64_t in_column, void* mean, void* scale, void* shift, double sigma, uint64_t seed,
+                               uint64_t row_offset, int renormalize, uint8_t* status) {
+    const Rows source{in, Dtype(dtype), n_rows, n_dims, in_row, in_column};
+    const Rows target{out, Dtype(dtype), n_rows, n_dims, n_dims, 1};
+    const RowMap map{mean, scale, shift, sigma, seed, row_offset, renormalize != 0, false};
+    return cuda_transform(source, target, map, status, nullptr);
+}
+
+const char* emulated_moments(void* in, int dtype, int64_t n_rows, int64_t n_dims, int64_t in_row, int64_t in_column,
+                             int64_t* sums, int64_t* squares, double* norms, uint8_t* status) {
+    const Rows source{in, Dtype(dtype), n_rows, n_dims, in_row, in_column};
+    return cuda_moments(source, sums, squares, norms, status, nullptr);
+}
+
+const char* emulated_normals(float* out, int64_t n_rows, int64_t n_dims, uint64_t seed, uint64_t row_offset) {
+    return cuda_normals(out, n_rows, n_dims, seed, row_offset, nullptr);
+}
+}

@@ -1,0 +1,106 @@
+"""The CUDA kernels on a card: bits equal to the CPU's, streams, graphs, refusals. Skipped where no card is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from c3align import ops
+from c3align.errors import C3AlignError
+from c3align.statistics import ModalityStatistics
+
+native = pytest.importorskip("c3align.ops.native")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.skipif(not native.has_cuda, reason="built without CUDA"),
+]
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+WIDTHS = [1, 3, 127, 128, 132, 512, 768, 1024, 1025, 2048, 4100, 8192]
+
+
+@pytest.fixture(autouse=True)
+def _native(monkeypatch):
+    monkeypatch.setenv("C3ALIGN_BACKEND", "native")
+
+
+def rows_of(n_rows, n_dims, dtype=torch.float32):
+    rng = np.random.default_rng(n_dims)
+    values = rng.standard_normal((n_rows, n_dims)) * 10 ** rng.uniform(-2, 2, (n_rows, 1))
+    return torch.from_numpy(values).to(dtype)
+
+
+def same_bits(device, host):
+    assert device.is_cuda
+    assert torch.equal(device.cpu().contiguous().view(torch.uint8), host.contiguous().view(torch.uint8))
+
+
+@pytest.mark.parametrize("n_dims", WIDTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_of_the_cpu(n_dims, dtype):
+    X = rows_of(700, n_dims, dtype)
+    mean, scale, shift = (torch.linspace(-0.02, 0.03, n_dims) + k for k in (0, 1, 0.1))
+    for call in (
+        lambda X: ops.normalize(X),
+        lambda X: ops.align(X, mean, zero_rows="keep"),
+        lambda X: ops.align(X, mean, scale=scale, shift=shift, renormalize=False),
+        lambda X: ops.corrupt(X, mean, sigma=0.1, seed=2**63 + 1, row_offset=2**32 - 300),
+    ):
+        same_bits(call(X.cuda()), call(X))
+    assert ModalityStatistics.from_rows(X.cuda()) == ModalityStatistics.from_rows(X)
+
+
+def test_p3_on_many_rows():
+    X = rows_of(200_000, 96)
+    mean = torch.linspace(-0.1, 0.1, 96)
+    same_bits(ops.corrupt(X.cuda(), mean, sigma=0.05, seed=1), ops.corrupt(X, mean, sigma=0.05, seed=1))
+
+
+@pytest.mark.parametrize("view", [lambda X: X[::3], lambda X: X[:, 1:], lambda X: X[:, ::2], lambda X: X.T])
+def test_any_stride(view):
+    X = rows_of(300, 300)
+    same_bits(ops.normalize(view(X.cuda())), ops.normalize(view(X)))
+
+
+def test_normals():
+    from c3align.ops import cuda
+
+    found = cuda.philox_normal(1000, 515, seed=9, row_offset=2**32 - 10)
+    same_bits(found, torch.from_numpy(ops.philox_normal(1000, 515, seed=9, row_offset=2**32 - 10)))
+
+
+def test_refusals_are_the_same():
+    X = rows_of(100, 64)
+    X[[4, 7], 3] = float("nan")
+    texts = []
+    for rows in (X, X.cuda()):
+        with pytest.raises(C3AlignError, match="2 of 100 rows, first in row 4") as caught:
+            ops.normalize(rows)
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+
+
+def test_streams_and_graphs():
+    X = rows_of(4096, 512).cuda()
+    expected = ops.align(X, None)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        found = ops.align(X, None)
+    stream.synchronize()
+    assert torch.equal(found, expected)
+    out = torch.empty_like(X)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        ops.align(X, None, out=out)
+    out.zero_()
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(out, expected)
+
+
+def test_runs_repeat():
+    X = rows_of(50_000, 768).cuda()
+    first = ops.corrupt(X, None, sigma=0.1, seed=1)
+    assert all(torch.equal(ops.corrupt(X, None, sigma=0.1, seed=1), first) for _ in range(20))
+    statistics = ModalityStatistics.from_rows(X)
+    assert all(ModalityStatistics.from_rows(X) == statistics for _ in range(20))
