@@ -1,8 +1,10 @@
-// The door to Python: addresses, shapes and strides in, nothing kept, no Python object touched while rows run.
+// The door to Python: arrays on the host, addresses on a device; nothing kept, no Python object touched while rows run.
 // c3align/ops/native.py is the only caller and checks everything first.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -22,17 +24,25 @@ using namespace c3align;
 
 namespace {
 
-// (address, dtype code, n_rows, n_dims, row stride, column stride), strides in elements
-using RowsTuple = std::tuple<uintptr_t, int, int64_t, int64_t, int64_t, int64_t>;
-
-Rows as_rows(const RowsTuple& t) {
-    return Rows{reinterpret_cast<void*>(std::get<0>(t)), Dtype(std::get<1>(t)), std::get<2>(t),
-                std::get<3>(t), std::get<4>(t), std::get<5>(t)};
-}
-
 template <typename T>
 T* at(uintptr_t address) {
     return reinterpret_cast<T*>(address);
+}
+
+template <typename T>
+T* memory(const py::array& array) {
+    return static_cast<T*>(const_cast<void*>(array.data()));
+}
+
+// Memory of a vector, null for None.
+const void* memory_or_null(const py::object& vector) {
+    return vector.is_none() ? nullptr : py::reinterpret_borrow<py::array>(vector).data();
+}
+
+Rows as_rows(const py::array& array, int dtype) {
+    const int64_t size = array.itemsize();
+    return Rows{memory<void>(array), Dtype(dtype), array.shape(0), array.shape(1), array.strides(0) / size,
+                array.strides(1) / size};
 }
 
 std::vector<const Kernels*> available_kernels() {
@@ -64,55 +74,72 @@ std::vector<std::string> isas() {
 // Rows that a thread takes at a time: about 128 KiB, which its L2 holds beside the result.
 int64_t rows_at_once(int64_t n_dims) { return n_dims < 32768 ? 32768 / n_dims : 1; }
 
-void transform(const std::string& isa, int n_threads, const RowsTuple& in, const RowsTuple& out, uintptr_t mean,
-               uintptr_t scale, uintptr_t shift, bool renormalize, double sigma, uint64_t seed, uint64_t row_offset,
-               bool stream, uintptr_t status) {
-    const RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), sigma, seed, row_offset, renormalize, stream};
+// Whether any row is flagged, so that the caller need not look.
+bool transform(const std::string& isa, int n_threads, const py::array& in, const py::array& out, int dtype,
+               const py::object& mean, const py::object& scale, const py::object& shift, bool renormalize, double sigma,
+               uint64_t seed, uint64_t row_offset, bool stream, const py::array& status) {
+    const RowMap map{memory_or_null(mean), memory_or_null(scale), memory_or_null(shift), sigma,
+                     seed,                 row_offset,            renormalize,           stream};
     const Kernels& kernels = kernels_named(isa);
-    const Rows source = as_rows(in), target = as_rows(out);
+    const Rows source = as_rows(in, dtype), target = as_rows(out, dtype);
+    uint8_t* verdicts = memory<uint8_t>(status);
     py::gil_scoped_release release;
     parallel_rows(source.n_rows, rows_at_once(source.n_dims), n_threads, [&](int64_t first, int64_t last) {
-        kernels.transform(source, target, map, at<uint8_t>(status), first, last);
+        kernels.transform(source, target, map, verdicts, first, last);
     });
+    return std::any_of(verdicts, verdicts + source.n_rows, [](uint8_t verdict) { return verdict != kOk; });
 }
 
-void moments(const std::string& isa, int n_threads, const RowsTuple& in, uintptr_t sums, uintptr_t squares,
-             uintptr_t norms, uintptr_t status) {
+void moments(const std::string& isa, int n_threads, const py::array& in, int dtype, const py::array& sums,
+             const py::array& squares, const py::array& norms, const py::array& status) {
     const Kernels& kernels = kernels_named(isa);
-    const Rows rows = as_rows(in);
+    const Rows rows = as_rows(in, dtype);
     if (rows.n_rows > kMaxRowsPerBlock) throw std::invalid_argument("too many rows for one block");
+    int64_t *sum = memory<int64_t>(sums), *square = memory<int64_t>(squares);
+    double* lengths = memory<double>(norms);
+    uint8_t* verdicts = memory<uint8_t>(status);
     py::gil_scoped_release release;
     std::mutex adding;
     parallel_rows(rows.n_rows, 8 * rows_at_once(rows.n_dims), n_threads, [&](int64_t first, int64_t last) {
         std::vector<int64_t> own(size_t(2 * rows.n_dims));
-        kernels.moments(rows, own.data(), own.data() + rows.n_dims, at<double>(norms), at<uint8_t>(status), first,
-                        last);
+        kernels.moments(rows, own.data(), own.data() + rows.n_dims, lengths, verdicts, first, last);
         std::lock_guard<std::mutex> lock(adding);  // integers: the order does not show
         for (int64_t j = 0; j < rows.n_dims; ++j) {
-            at<int64_t>(sums)[j] += own[size_t(j)];
-            at<int64_t>(squares)[j] += own[size_t(rows.n_dims + j)];
+            sum[j] += own[size_t(j)];
+            square[j] += own[size_t(rows.n_dims + j)];
         }
     });
 }
 
-void normals(const std::string& isa, int n_threads, uintptr_t out, int64_t n_rows, int64_t n_dims, uint64_t seed,
-             uint64_t row_offset) {
+void normals(const std::string& isa, int n_threads, const py::array& out, uint64_t seed, uint64_t row_offset) {
     const Kernels& kernels = kernels_named(isa);
+    float* z = memory<float>(out);
+    const int64_t n_rows = out.shape(0), n_dims = out.shape(1);
     py::gil_scoped_release release;
     parallel_rows(n_rows, rows_at_once(n_dims), n_threads, [&](int64_t first, int64_t last) {
-        kernels.normals(at<float>(out), n_dims, seed, row_offset, first, last);
+        kernels.normals(z, n_dims, seed, row_offset, first, last);
     });
 }
 
-void copy(const std::string& isa, int n_threads, uintptr_t target, uintptr_t source, int64_t n_bytes) {
+void copy(const std::string& isa, int n_threads, const py::array& source, const py::array& target) {
     const Kernels& kernels = kernels_named(isa);
+    char *from = memory<char>(source), *to = memory<char>(target);
+    const int64_t n_bytes = source.nbytes();
     py::gil_scoped_release release;
     parallel_rows(n_bytes, 1 << 17, n_threads, [&](int64_t first, int64_t last) {
-        kernels.copy(at<char>(target) + first, at<char>(source) + first, size_t(last - first));
+        kernels.copy(to + first, from + first, size_t(last - first));
     });
 }
 
 #if defined(C3ALIGN_CUDA)
+
+// (address, dtype code, n_rows, n_dims, row stride, column stride), strides in elements
+using RowsTuple = std::tuple<uintptr_t, int, int64_t, int64_t, int64_t, int64_t>;
+
+Rows as_rows(const RowsTuple& t) {
+    return Rows{at<void>(std::get<0>(t)), Dtype(std::get<1>(t)), std::get<2>(t),
+                std::get<3>(t),           std::get<4>(t),        std::get<5>(t)};
+}
 
 void throw_if(const char* error) {
     if (error) throw std::runtime_error(std::string("CUDA: ") + error);

@@ -35,11 +35,11 @@ def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, int]:
     return numbers
 
 
-def status(rows: Rows, row_status: npt.NDArray[np.uint8], policy: str, first_row: int = 0) -> None:
-    """Raise for flagged rows, the worst kind first. `row_status` begins at `first_row` of `rows`."""
-    flagged = np.flatnonzero(row_status)
-    if not flagged.size:
+def status(rows: Rows, row_status: npt.NDArray[np.uint8] | None, policy: str, first_row: int = 0) -> None:
+    """Raise for flagged rows, the worst kind first. `row_status` begins at `first_row` of `rows`; None flags none."""
+    if row_status is None or not row_status.any():
         return
+    flagged = np.flatnonzero(row_status)
     n_rows = rows.shape[0]
     if first_non_finite(rows.take(first_row + flagged))[0]:
         count, first = first_non_finite(rows)  # of all rows, those of later blocks too
@@ -82,10 +82,12 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
     if is_tensor(out) and out.device.type != "cpu":
         raise C3AlignError(f"out is on {out.device}, which out= does not reach yet; leave out= away")
     memory = as_rows(out, "out").values
-    if not memory.flags.writeable or 0 in [s for s, n in zip(memory.strides, memory.shape) if n > 1]:
+    if not memory.flags.writeable or (
+        not memory.flags.c_contiguous and any(s == 0 and n > 1 for s, n in zip(memory.strides, memory.shape))
+    ):
         raise C3AlignError("out is read-only or repeats its elements; pass an array of its own memory")
-    same = memory.__array_interface__["data"] == rows.values.__array_interface__["data"]
-    in_place = same and memory.strides == rows.values.strides
-    if np.may_share_memory(memory, rows.values) and not in_place:
-        raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
+    if np.may_share_memory(memory, rows.values):
+        same = memory.__array_interface__["data"] == rows.values.__array_interface__["data"]
+        if not same or memory.strides != rows.values.strides:
+            raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
     return memory

@@ -100,7 +100,14 @@ def check_shape_and_dtype(shape: tuple[int, ...], dtype: str, name: str) -> None
 
 
 def dtype_name(X: Any) -> str:
-    return str(X.dtype).removeprefix("torch.")
+    """Name of the dtype, the same for NumPy and torch."""
+    name = _NAMES.get(X.dtype)
+    if name is None:
+        name = _NAMES[X.dtype] = str(X.dtype).removeprefix("torch.")
+    return name
+
+
+_NAMES: dict[Any, str] = {}
 
 
 def _array_values(X: Any, name: str) -> npt.NDArray[Any]:
@@ -111,7 +118,7 @@ def _array_values(X: Any, name: str) -> npt.NDArray[Any]:
     if not isinstance(X, np.ndarray):
         kind = type(X).__name__
         raise C3AlignError(f"{name} is a {kind}, not an array; pass numpy.asarray({name}) or a torch tensor")
-    values = X.view(np.uint16) if X.dtype.name == "bfloat16" else X
+    values = X.view(np.uint16) if dtype_name(X) == "bfloat16" else X
     if not values.dtype.isnative:
         raise C3AlignError(f"{name} has swapped bytes; pass {name}.astype({name}.dtype.newbyteorder('='))")
     return np.asarray(values)

@@ -1,4 +1,4 @@
-"""The compiled backend: hands addresses, shapes and strides of checked arrays to `csrc/`, one call per op."""
+"""The compiled backend: hands checked arrays to `csrc/`, one call per op."""
 
 from __future__ import annotations
 
@@ -48,23 +48,16 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _threads_for(shape: tuple[int, int]) -> int:
-    return max(1, min(get_num_threads(), shape[0] * shape[1] // ELEMENTS_PER_THREAD))
-
-
-def _address(array: npt.NDArray[Any] | None) -> int:
-    return 0 if array is None else int(array.__array_interface__["data"][0])
-
-
-def _describe(values: npt.NDArray[Any], dtype: str) -> tuple[int, int, int, int, int, int]:
-    row, column = (stride // values.itemsize for stride in values.strides)
-    return _address(values), _CODES[dtype], values.shape[0], values.shape[1], row, column
+def _threads_for(n_elements: int) -> int:
+    return 1 if n_elements < 2 * ELEMENTS_PER_THREAD else min(get_num_threads(), n_elements // ELEMENTS_PER_THREAD)
 
 
 def _addressable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The kernels count strides in elements and read aligned ones; anything else is copied."""
-    whole = all(stride % values.itemsize == 0 for stride in values.strides)
-    return values if values.flags.aligned and whole else np.ascontiguousarray(values)
+    flags, size = values.flags, values.itemsize
+    if flags.aligned and (flags.c_contiguous or not any(stride % size for stride in values.strides)):
+        return values
+    return np.ascontiguousarray(values)
 
 
 def transform(
@@ -76,17 +69,14 @@ def transform(
     sigma: float = 0.0,
     seed: int = 0,
     row_offset: int = 0,
-) -> npt.NDArray[np.uint8]:
-    """Fill `out` with the mapped rows; returns a status for each. See `reference.align`."""
+) -> npt.NDArray[np.uint8] | None:
+    """Fill `out` with the mapped rows; returns a status for each, or None when all are well. See `reference.align`."""
     values = _addressable(rows.values)
-    status = np.empty(rows.shape[0], np.uint8)
-    vectors = [_address(vector) for vector in affine]
-    source, target = _describe(values, rows.dtype), _describe(out, rows.dtype)
-    stream = out.nbytes >= STREAM_BYTES and not np.may_share_memory(out, rows.values)
-    threads = _threads_for(rows.shape)
-    noise = (sigma, seed, row_offset)
-    _C.transform(isa, threads, source, target, *vectors, renormalize, *noise, stream, _address(status))
-    return status
+    status = np.empty(len(values), np.uint8)
+    stream = out.nbytes >= STREAM_BYTES and not np.may_share_memory(out, values)
+    threads, noise = _threads_for(values.size), (sigma, seed, row_offset)
+    flagged = _C.transform(isa, threads, values, out, _CODES[rows.dtype], *affine, renormalize, *noise, stream, status)
+    return status if flagged else None
 
 
 def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
@@ -95,17 +85,15 @@ def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray
     n_rows, n_dims = rows.shape
     sums, squares = np.zeros(n_dims, np.int64), np.zeros(n_dims, np.int64)
     norms, status = np.empty(n_rows), np.empty(n_rows, np.uint8)
-    source = _describe(values, rows.dtype)
-    _C.moments(
-        isa, _threads_for(rows.shape), source, _address(sums), _address(squares), _address(norms), _address(status)
-    )
+    threads = _threads_for(values.size)
+    _C.moments(isa, threads, values, _CODES[rows.dtype], sums, squares, norms, status)
     return sums, squares, norms, status
 
 
 def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
     """Standard normals (n_rows, n_dims). See `reference.philox_normal`."""
     out = np.empty((n_rows, n_dims), np.float32)
-    _C.normals(isa, _threads_for((n_rows, n_dims)), _address(out), n_rows, n_dims, seed, row_offset)
+    _C.normals(isa, _threads_for(out.size), out, seed, row_offset)
     return out
 
 
@@ -113,4 +101,4 @@ def copy(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
     """Copy contiguous memory past the caches, on all threads: the floor that benchmarks measure against."""
     if source.nbytes != target.nbytes or not (source.flags.c_contiguous and target.flags.c_contiguous):
         raise C3AlignError("source and target differ in size or are not contiguous; pass two whole arrays alike")
-    _C.copy(isa, get_num_threads(), _address(target), _address(source), source.nbytes)
+    _C.copy(isa, get_num_threads(), source, target)

@@ -172,6 +172,14 @@ void row_normals(float* out, int64_t padded, uint64_t seed, uint64_t row) {
 
 #endif
 
+inline void prefetch(const void* address) {
+#if defined(__GNUC__)
+    __builtin_prefetch(address);
+#else
+    (void)address;
+#endif
+}
+
 // A vector of the map as the columns need it: padded with zeros, and negated for the mean.
 template <typename T>
 void fill_padded(T* out, const void* vector, int64_t n_dims, bool negate) {
@@ -193,8 +201,8 @@ class Mapper {
         beyond_ = padded - n_dims;
     }
 
-    // Fills row() from x * factor; returns the sum of squares of the result.
-    double apply(const T* x, T factor, uint64_t row_number) {
+    // Fills row() from x * factor; returns the sum of squares of the result. Meanwhile a row `ahead` is asked for.
+    double apply(const T* x, T factor, uint64_t row_number, const T* ahead) {
         using R = Register<T>;
         using V = typename R::type;
         const V p = V{} + factor;
@@ -202,6 +210,7 @@ class Mapper {
         const T* mean = negative_mean();
         if (simple_)
             return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
+                prefetch(ahead + j);
                 const V value = R::multiply_add(R::load(x + j), p, R::load(mean + j));
                 memcpy(row + j, &value, sizeof value);
                 return value;
@@ -211,6 +220,7 @@ class Mapper {
         const T *scales = scale(), *shifts = shift(), *z = z_.data;
         const V sigma = V{} + T(map_.sigma);
         return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
+            prefetch(ahead + j);
             V value = has_mean ? R::multiply_add(R::load(x + j), p, R::load(mean + j)) : R::load(x + j) * p;
             if (has_scale && has_shift) value = R::multiply_add(value, R::load(scales + j), R::load(shifts + j));
             else if (has_scale) value = value * R::load(scales + j);
@@ -256,7 +266,8 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
         status[i] = usable_norm(norm) ? kOk : kBadNorm;
         T rescale = T(1);
         if (status[i] == kOk) {
-            const double squares = mapper.apply(x, factor, map.row_offset + uint64_t(i));
+            const T* ahead = reader.in_place() ? x + 2 * in.row_stride : x;
+            const double squares = mapper.apply(x, factor, map.row_offset + uint64_t(i), ahead);
             if (map.renormalize) rescale = reciprocal_norm<T>(squares, &norm);
             if (!usable_norm(norm)) status[i] = kAtMean;
         }
@@ -316,10 +327,14 @@ void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* no
             factors[n_kept++] = factor;
         }
         const int64_t wrapped = int64_t(n_kept) * bit_cast<int64_t>(kWrap);
+        // the next rows come from memory while these are summed
+        const T* next = reader.in_place() && stop + kRows <= last ? reader.row(stop) : nullptr;
         for (int64_t j = 0; j < padded; j += R::lanes) {
             Longs sum[R::halves] = {}, square[R::halves] = {};
-            for (int r = 0; r < n_kept; ++r)
+            for (int r = 0; r < n_kept; ++r) {
+                if (next) prefetch(next + r * in.row_stride + j);
                 add_fixed(R::load(kept[r] + j) * factors[r], sum, square);
+            }
             for (int h = 0; h < R::halves; ++h) {
                 const int64_t at = j + h * kDoubles;
                 Longs total;
