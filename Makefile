@@ -10,9 +10,11 @@ PIP := -m pip install --quiet --disable-pip-version-check
 venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 	test -n "$(PYTHON)" || { echo "no Python 3.10 or newer found; install one or pass PYTHON=..."; exit 1; }; \
 	$(PYTHON) -m venv --clear $(1); }
+# what runs compiled code, without subprocesses, which a preloaded sanitizer would follow
+SANITIZED := bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast check mutate clean
+.PHONY: help demo test test-fast check mutate sanitize clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -36,6 +38,17 @@ check: $(BIN)/.built  ## lint, format, types, import layers
 
 mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (half an hour)
 	@$(BIN)/python tests/mutants.py
+
+sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour and thread sanitizers
+	@rm -rf build/sanitize && mkdir -p build/sanitize
+	@cp -r c3align csrc tests setup.py pyproject.toml README.md LICENSE build/sanitize/
+	@cd build/sanitize && for kind in address,undefined thread; do \
+		case $$kind in address*) library=libasan.so;; *) library=libtsan.so;; esac; \
+		echo "$$kind sanitizer ..."; rm -rf build c3align/ops/_C.*.so; \
+		C3ALIGN_SANITIZE=$$kind C3ALIGN_NATIVE=on C3ALIGN_CUDA=off $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace && \
+		LD_PRELOAD=$$(c++ -print-file-name=$$library) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+		TSAN_OPTIONS=halt_on_error=1:exitcode=66 PYTHONPATH=. OMP_NUM_THREADS=1 \
+		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_ops.py -k "$(SANITIZED)" || exit 1; done
 
 clean:  ## remove what these targets made
 	rm -rf $(VENV) $(OLD) build dist *.egg-info c3align/ops/_C.*.so

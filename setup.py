@@ -33,6 +33,13 @@ FLAGS = (
     if MSVC
     else ["-std=c++17", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 )
+SANITIZE = os.environ.get("C3ALIGN_SANITIZE")  # such as "address,undefined"; see `make sanitize`
+LINK_FLAGS = [] if MSVC else ["-pthread"]
+if SANITIZE:
+    FLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g1"]
+    LINK_FLAGS += [f"-fsanitize={SANITIZE}"]
+elif sys.platform == "linux":
+    LINK_FLAGS += ["-Wl,-s"]  # no symbols but the module's own are of use
 NVCC_FLAGS = [
     "-std=c++17",
     "-O3",
@@ -117,7 +124,7 @@ def extension():
         include_dirs=[pybind11.get_include()],
         define_macros=[("C3ALIGN_X86_KERNELS", "1")] if X86 else [],
         extra_compile_args=FLAGS,
-        extra_link_args=[] if MSVC else ["-pthread", "-Wl,-s"] if sys.platform == "linux" else ["-pthread"],
+        extra_link_args=LINK_FLAGS,
         depends=["setup.py", KERNELS, *headers],
         language="c++",
         optional=NATIVE == "auto",

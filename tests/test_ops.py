@@ -324,6 +324,16 @@ def test_p10_input_is_never_written(rows, data):
         assert not np.may_share_memory(view, result[2] if isinstance(result, ops.Moments) else result)
 
 
+def test_unaligned_rows_are_copied_for_the_kernels():
+    """NumPy calls an unaligned array contiguous; the kernels may not read it where it is."""
+    native = pytest.importorskip("c3align.ops.native")
+    unaligned = np.zeros(4 * 6 * 3 + 1, np.uint8)[1:].view("f4").reshape(6, 3)
+    assert not unaligned.flags.aligned
+    assert native._addressable(unaligned).flags.aligned
+    whole = np.zeros((6, 3), "f4")
+    assert native._addressable(whole) is whole
+
+
 def test_out_and_in_place(any_backend):
     rng = np.random.default_rng(0)
     rows, mean = rng.standard_normal((20, 33)).astype("f4"), rng.standard_normal(33) / 10

@@ -57,7 +57,7 @@ def _addressable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     flags, size = values.flags, values.itemsize
     if flags.aligned and (flags.c_contiguous or not any(stride % size for stride in values.strides)):
         return values
-    return np.ascontiguousarray(values)
+    return values.copy()
 
 
 def transform(
