@@ -194,10 +194,12 @@ class Mapper {
     Mapper(const RowMap& map, int64_t n_dims, int64_t padded)
         : map_(map), padded_(padded), vectors_(3 * padded), row_(padded), normals_(map.sigma != 0 ? padded : 1),
           z_(map.sigma != 0 ? padded : 1) {
+        // no mean is a mean of zero; its negative, -0, leaves every product as it is
         if (map.mean) fill_padded(negative_mean(), map.mean, n_dims, true);
+        else for (int64_t j = 0; j < padded; ++j) negative_mean()[j] = T(-0.0);
         if (map.scale) fill_padded(scale(), map.scale, n_dims, false);
         if (map.shift) fill_padded(shift(), map.shift, n_dims, false);
-        simple_ = map.mean && !map.scale && !map.shift && map.sigma == 0;
+        simple_ = !map.scale && !map.shift;
         beyond_ = padded - n_dims;
     }
 
@@ -208,20 +210,29 @@ class Mapper {
         const V p = V{} + factor;
         T* row = row_.data;
         const T* mean = negative_mean();
-        if (simple_)
+        const bool noisy = map_.sigma != 0;
+        if (simple_ && !noisy)
             return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
                 prefetch(ahead + j);
                 const V value = R::multiply_add(R::load(x + j), p, R::load(mean + j));
                 memcpy(row + j, &value, sizeof value);
                 return value;
             });
-        if (map_.sigma != 0) draw(row_number);
-        const bool has_mean = map_.mean, has_scale = map_.scale, has_shift = map_.shift, noisy = map_.sigma != 0;
-        const T *scales = scale(), *shifts = shift(), *z = z_.data;
+        const T* z = noisy ? draw(row_number) : nullptr;
         const V sigma = V{} + T(map_.sigma);
+        if (simple_)
+            return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
+                prefetch(ahead + j);
+                const V centred = R::multiply_add(R::load(x + j), p, R::load(mean + j));
+                const V value = R::multiply_add(R::load(z + j), sigma, centred);
+                memcpy(row + j, &value, sizeof value);
+                return value;
+            });
+        const bool has_scale = map_.scale, has_shift = map_.shift;
+        const T *scales = scale(), *shifts = shift();
         return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
             prefetch(ahead + j);
-            V value = has_mean ? R::multiply_add(R::load(x + j), p, R::load(mean + j)) : R::load(x + j) * p;
+            V value = R::multiply_add(R::load(x + j), p, R::load(mean + j));
             if (has_scale && has_shift) value = R::multiply_add(value, R::load(scales + j), R::load(shifts + j));
             else if (has_scale) value = value * R::load(scales + j);
             else if (has_shift) value = value + R::load(shifts + j);
@@ -235,9 +246,12 @@ class Mapper {
 
   private:
     // Normals of the row, in its own type, zero beyond its columns.
-    void draw(uint64_t row_number) {
+    const T* draw(uint64_t row_number) {
         row_normals(normals_.data, padded_, map_.seed, row_number);
-        for (int64_t j = 0; j < padded_ - beyond_; ++j) z_.data[j] = T(normals_.data[j]);
+        for (int64_t j = padded_ - beyond_; j < padded_; ++j) normals_.data[j] = 0;
+        if (std::is_same<T, float>::value) return reinterpret_cast<const T*>(normals_.data);
+        for (int64_t j = 0; j < padded_; ++j) z_.data[j] = T(normals_.data[j]);
+        return z_.data;
     }
 
     T* negative_mean() const { return vectors_.data; }
@@ -303,7 +317,7 @@ template <typename Stored, typename T>
 void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
                      int64_t last) {
     using R = Register<T>;
-    constexpr int kRows = 16;
+    constexpr int kRows = 8;  // fewer than the ways of L1: rows of 1024 floats all map to one set
     const Reader<Stored, T> reader(in);
     const int64_t padded = reader.padded;
     const Buffer<T> block(reader.in_place() ? 0 : kRows * padded);
