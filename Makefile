@@ -36,7 +36,7 @@ check: $(BIN)/.built  ## lint, format, types, import layers
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pytest -q tests/test_layers.py
 
-mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (half an hour)
+mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (ten minutes)
 	@$(BIN)/python tests/mutants.py
 
 sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour and thread sanitizers

@@ -1,0 +1,44 @@
+"""The benchmarks run, say what they measured, and the README shows nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*arguments):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_throughput(tmp_path):
+    target = tmp_path / "speeds.json"
+    sizes = ["--rows", 64, "--dims", 32, "--rounds", 1, "--threads", 1, "--no-compile"]
+    done = run("benchmarks/throughput.py", *sizes, "--json", target)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(target.read_text())
+    assert {"commit", "command", "cpu", "versions", "backend"} <= set(found)
+    assert {record["op"] for record in found["records"]} == {"align", "corrupt", "moments", "philox_normal"}
+    for record in found["records"]:
+        assert record["us_per_call"] > 0
+        assert abs(record["ns_per_element"] * 64 * 32 / 1e3 - record["us_per_call"]) < 1e-6 * record["us_per_call"]
+    ours = [record["wall_to_ours"] for record in found["records"] if record["contestant"] == "c3align"]
+    assert ours == [1.0] * 4
+
+
+def test_the_readme_shows_the_committed_figures(tmp_path):
+    assert run("benchmarks/table.py", "--check").returncode == 0
+    readme = tmp_path / "README.md"
+    readme.write_text((ROOT / "README.md").read_text().replace("| align | 512", "| align | 513"))
+    done = run("benchmarks/table.py", "--check", "--readme", readme)
+    assert done.returncode == 1
+    assert "out of date" in done.stderr
+
+
+def test_help_has_examples():
+    for script in ("throughput", "table", "train_glyphs"):
+        assert "Examples" in run(f"benchmarks/{script}.py", "--help").stdout
