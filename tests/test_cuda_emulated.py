@@ -101,7 +101,7 @@ def test_bits_of_the_reference(emulated, rows, data, dtype):
 def test_widths(emulated, n_dims, dtype):
     rng = np.random.default_rng(n_dims)
     values = rng.standard_normal((9, n_dims)) * 10 ** rng.uniform(-3, 3, (9, 1))
-    values[4] = 0
+    values[4], values[6, 0] = 0, np.inf  # rows that may add nothing
     rows = _rows.as_rows(torch.from_numpy(values).to(getattr(torch, dtype)))
     affine = reference.Affine(mean=(rng.standard_normal(n_dims) / 20).astype("f4"))
     check(emulated, rows, affine, renormalize=True, sigma=0.1, seed=2**63 + 5, row_offset=2**32 - 4)

@@ -128,6 +128,20 @@ def test_native_bits_on_many_rows(n_rows, n_dims, dtype):
                 assert raw(ours) == raw(theirs), isa
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_native_bits_of_halves_in_the_middle(dtype):
+    """One result in some thousands lies in the middle of two halves; half a million of them show the rounding."""
+    native = pytest.importorskip("c3align.ops.native")
+    rows = _rows.as_rows(as_dtype(np.random.default_rng(0).standard_normal((2000, 257)), dtype))
+    expected, found = np.empty(rows.shape, rows.values.dtype), np.empty(rows.shape, rows.values.dtype)
+    _backend.ReferenceBackend.transform(rows, expected, reference.Affine(), renormalize=False)
+    for isa in native.isas():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(native, "isa", isa)
+            native.transform(rows, found, reference.Affine(), renormalize=False)
+        assert raw(found) == raw(expected), isa
+
+
 def test_threads_and_streams_leave_no_trace(monkeypatch):
     native = pytest.importorskip("c3align.ops.native")
     rows = np.random.default_rng(0).standard_normal((5000, 131)).astype("f4")
