@@ -17,6 +17,7 @@ __all__ = [
     "sigma_from_capdec_variance",
     "sigma_from_close_weight",
     "sigma_from_cosine",
+    "sigma_from_lafite_mix",
 ]
 
 PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
@@ -56,6 +57,17 @@ def sigma_from_close_weight(weight: float) -> float:
 def cosine_from_lafite_mix(mix: float) -> float:
     """LAFITE's ``(1 - a) x + a eps / ||eps||`` for unit x: ``(1 - a) / sqrt((1 - a)**2 + a**2)``."""
     return (1 - mix) / math.hypot(1 - mix, mix)
+
+
+def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> float:
+    """Sigma of the noise of fixed norm that is LAFITE's mix up to scale: ``norm * a / (1 - a) / sqrt(d)``.
+
+    ``(1 - a) x + a eps / ||eps||`` and ``x + a / (1 - a) eps / ||eps||`` point the same way; pass this sigma and
+    ``fixed_norm=True`` to `c3align.ops.corrupt`.
+    """
+    if not 0 <= mix < 1:
+        raise C3AlignError(f"a LAFITE mix of {mix} leaves nothing of the row; pass one in [0, 1)")
+    return norm * mix / (1 - mix) / math.sqrt(n_dims)
 
 
 def paper_sigma(n_dims: int) -> float:

@@ -76,10 +76,12 @@ int64_t rows_at_once(int64_t n_dims) { return n_dims < 32768 ? 32768 / n_dims : 
 
 // Whether any row is flagged, so that the caller need not look.
 bool transform(const std::string& isa, int n_threads, const py::array& in, const py::array& out, int dtype,
-               const py::object& mean, const py::object& scale, const py::object& shift, bool renormalize, double sigma,
-               uint64_t seed, uint64_t row_offset, bool stream, const py::array& status) {
-    const RowMap map{memory_or_null(mean), memory_or_null(scale), memory_or_null(shift), sigma,
-                     seed,                 row_offset,            renormalize,           stream};
+               const py::object& mean, const py::object& scale, const py::object& shift, bool renormalize, bool stream,
+               const py::array& status, double sigma, const py::object& columns, const py::object& direction,
+               double radius, bool random_strength, uint64_t seed, uint64_t row_offset) {
+    const Noise noise{sigma, memory_or_null(columns), memory_or_null(direction), radius, random_strength, seed,
+                      row_offset};
+    const RowMap map{memory_or_null(mean), memory_or_null(scale), memory_or_null(shift), noise, renormalize, stream};
     const Kernels& kernels = kernels_named(isa);
     const Rows source = as_rows(in, dtype), target = as_rows(out, dtype);
     uint8_t* verdicts = memory<uint8_t>(status);
@@ -146,9 +148,12 @@ void throw_if(const char* error) {
 }
 
 void on_cuda_transform(const RowsTuple& in, const RowsTuple& out, uintptr_t mean, uintptr_t scale, uintptr_t shift,
-                       bool renormalize, double sigma, uint64_t seed, uint64_t row_offset, uintptr_t status,
-                       uintptr_t stream) {
-    const RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), sigma, seed, row_offset, renormalize, false};
+                       bool renormalize, uintptr_t status, uintptr_t stream, double sigma, uintptr_t columns,
+                       uintptr_t direction, double radius, bool random_strength, uint64_t seed, uint64_t row_offset,
+                       uintptr_t first_row) {
+    const Noise noise{sigma, at<void>(columns), at<void>(direction), radius, random_strength, seed, row_offset,
+                      at<int64_t>(first_row)};
+    const RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), noise, renormalize, false};
     throw_if(cuda_transform(as_rows(in), as_rows(out), map, at<uint8_t>(status), at<void>(stream)));
 }
 

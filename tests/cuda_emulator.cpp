@@ -144,11 +144,13 @@ using namespace c3align;
 extern "C" {
 
 const char* emulated_transform(void* in, void* out, int dtype, int64_t n_rows, int64_t n_dims, int64_t in_row,
-                               int64_t in_column, void* mean, void* scale, void* shift, double sigma, uint64_t seed,
-                               uint64_t row_offset, int renormalize, uint8_t* status) {
+                               int64_t in_column, void* mean, void* scale, void* shift, int renormalize,
+                               uint8_t* status, double sigma, void* columns, void* direction, double radius,
+                               int random_strength, uint64_t seed, uint64_t row_offset, const int64_t* first_row) {
     const Rows source{in, Dtype(dtype), n_rows, n_dims, in_row, in_column};
     const Rows target{out, Dtype(dtype), n_rows, n_dims, n_dims, 1};
-    const RowMap map{mean, scale, shift, sigma, seed, row_offset, renormalize != 0, false};
+    const Noise noise{sigma, columns, direction, radius, random_strength != 0, seed, row_offset, first_row};
+    const RowMap map{mean, scale, shift, noise, renormalize != 0, false};
     return cuda_transform(source, target, map, status, nullptr);
 }
 

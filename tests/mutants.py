@@ -35,7 +35,7 @@ MUTANTS = [
     Mutant("P3", "csrc/core/row.h", "kSegment = 8 * kSlots", "kSegment = 16 * kSlots", "bits"),
     Mutant("P3", "csrc/cpu/rows.cpp", "if (map.renormalize) rescale", "if (false) rescale", "bits"),
     Mutant("P3", "csrc/cpu/simd.h", "_mm512_shuffle_f64x2(t, u, 0xDD)", "_mm512_shuffle_f64x2(t, u, 0x77)", "bits"),
-    Mutant("P2", "csrc/cpu/rows.cpp", "map.row_offset + uint64_t(i)", "map.row_offset + uint64_t(i - first)", "no_trace or slice"),
+    Mutant("P2", "csrc/cpu/rows.cpp", "mapper.apply(x, factor, i, ahead)", "mapper.apply(x, factor, i - first, ahead)", "no_trace or slice"),
     Mutant("P1", "csrc/bindings.cpp", "std::vector<int64_t> own(size_t(2 * rows.n_dims));", "static std::vector<int64_t> own(size_t(2 * rows.n_dims));", "no_trace or bits"),
     Mutant("P4", "csrc/core/philox.h", "kPhiloxRounds = 10", "kPhiloxRounds = 9", "known_answers_compiled or p4"),
     Mutant("P4", "csrc/core/philox.h", "uint32_t(seed), uint32_t(seed >> 32)", "uint32_t(seed >> 32), uint32_t(seed)", "p4"),
@@ -50,8 +50,12 @@ MUTANTS = [
     # the CUDA kernels, emulated
     Mutant("P3", "csrc/cuda/rows.cu", "distance = kWarp / 2; distance > 0; distance /= 2", "distance = 1; distance < kWarp; distance *= 2", "test_cuda_emulated"),
     Mutant("P3", "csrc/cuda/rows.cu", "for (int s = 1; s < place.n_segments; ++s)", "for (int s = place.n_segments - 1; s > 0; --s)", "test_cuda_emulated"),
-    Mutant("P4", "csrc/cuda/rows.cu", "map.row_offset + uint64_t(index)", "map.row_offset", "test_cuda_emulated"),
+    Mutant("P4", "csrc/cuda/rows.cu", " + uint64_t(index);", ";", "test_cuda_emulated"),
     Mutant("P1", "csrc/cuda/rows.cu", "if (!usable) continue;", "", "test_cuda_emulated"),
+    Mutant("P4", "csrc/cuda/rows.cu", "uint64_t(noise.first_row ? *noise.first_row : 0)", "uint64_t(0)", "test_cuda_emulated"),
+    Mutant("P4", "csrc/cuda/rows.cu", "const T along = T(-sum", "const T along = T(sum", "test_cuda_emulated"),
+    Mutant("P4", "csrc/core/philox.h", "kPurposeRowStrength = 1", "kPurposeRowStrength = 0", "bits"),
+    Mutant("P4", "c3align/ops/reference.py", "noise.radius, norms, out", "noise.sigma, norms, out", "bits or fixed_norm"),
     # statistics (P1)
     Mutant("P1", "c3align/ops/fixed.py", "a[0] + b[0] + carry", "a[0] + b[0]", "128_bit or p1"),
     Mutant("P1", "c3align/ops/fixed.py", "~a[0] + (low == 0)", "~a[0]", "128_bit or subtract"),

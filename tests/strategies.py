@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from c3align.ops import reference
+from c3align.ops._noise import NoiseRequest
+
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 DIMS = st.one_of(
     st.integers(1, 40),
     st.sampled_from([63, 64, 127, 128, 129, 255, 512, 767, 1023, 1024, 1025, 2049, 4096]),
 )
+SEEDS = st.integers(0, 2**64 - 1)
+ROW_OFFSETS = st.one_of(st.integers(0, 1000), st.sampled_from([2**32 - 3, 2**32, 2**40, 2**64 - 100]))
 
 
 @st.composite
@@ -64,6 +69,19 @@ def layouts(draw, rows: np.ndarray) -> np.ndarray:
 
 
 @st.composite
+def noises(draw, rows) -> reference.Noise:
+    """None, plain, and every shape of noise for `rows` (of `c3align.ops._rows`), as the backends take it."""
+    if draw(st.booleans()):
+        return reference.NO_NOISE
+    n_dims = rows.shape[1]
+    rng = np.random.default_rng(n_dims)
+    sigma = draw(st.sampled_from([0.3, rng.uniform(0, 0.5, n_dims)]))
+    direction = draw(st.sampled_from([None, rng.standard_normal(n_dims)]))
+    request = NoiseRequest(sigma, direction, draw(st.booleans()), draw(st.booleans()), draw(SEEDS), draw(ROW_OFFSETS))
+    return request.prepare(*rows.shape, rows.compute_dtype)
+
+
+@st.composite
 def partitions(draw, n_rows: int) -> list[np.ndarray]:
     """Row numbers in any order, cut into any pieces, empty ones among them."""
     order = np.array(draw(st.permutations(range(n_rows))))
@@ -79,7 +97,3 @@ def merged(draw, parts: list):
         i = draw(st.integers(0, len(parts) - 2))
         parts[i : i + 2] = [parts[i] + parts[i + 1]]
     return parts[0]
-
-
-SEEDS = st.integers(0, 2**64 - 1)
-ROW_OFFSETS = st.one_of(st.integers(0, 1000), st.sampled_from([2**32 - 3, 2**32, 2**40, 2**64 - 100]))

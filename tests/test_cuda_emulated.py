@@ -18,9 +18,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from c3align import ops
 from c3align.ops import _backend, _rows, reference
 from tests import strategies
-from tests.test_ops import as_dtype, raw
+from tests.test_ops import affine_of, as_dtype, raw
 
 ROOT = Path(__file__).resolve().parents[1]
 CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
@@ -50,13 +51,14 @@ def describe(rows):
     return [CODES[rows.dtype], *map(ctypes.c_int64, rows.shape), *strides]
 
 
-def transform(library, rows, affine, *, renormalize, sigma=0.0, seed=0, row_offset=0):
+def transform(library, rows, affine, *, renormalize, noise=reference.NO_NOISE, first_row=None):
     out, status = np.empty(rows.shape, rows.values.dtype), np.empty(rows.shape[0], np.uint8)
     vectors = [pointer(vector) for vector in affine]
-    noise = [ctypes.c_double(sigma), ctypes.c_uint64(seed), ctypes.c_uint64(row_offset)]
+    shape = [ctypes.c_double(noise.sigma), pointer(noise.columns), pointer(noise.direction)]
+    shape += [ctypes.c_double(noise.radius), int(noise.random_strength)]
+    shape += [ctypes.c_uint64(noise.seed), ctypes.c_uint64(noise.row_offset), pointer(first_row)]
     where = [pointer(rows.values), pointer(out), *describe(rows), *vectors]
-    error = library.emulated_transform(*where, *noise, int(renormalize), pointer(status))
-    assert error is None
+    assert library.emulated_transform(*where, int(renormalize), pointer(status), *shape) is None
     return out, status
 
 
@@ -89,11 +91,9 @@ def test_bits_of_the_reference(emulated, rows, data, dtype):
     rng = np.random.default_rng(rows.shape[1])
     vectors = dict(zip(("mean", "scale", "shift"), rng.standard_normal((3, rows.shape[1]))))
     chosen = data.draw(st.sets(st.sampled_from(["mean", "scale", "shift"])))
-    affine = reference.Affine(
-        **{name: _rows.as_vector(vector, seen, name) for name, vector in vectors.items() if name in chosen}
-    )
-    noise = data.draw(st.sampled_from([{}, {"sigma": 0.3, "seed": 7, "row_offset": 2**33}]))
-    check(emulated, seen, affine, renormalize=data.draw(st.booleans()), **noise)
+    affine = affine_of({name: vectors[name] for name in chosen}, seen)
+    noise = data.draw(strategies.noises(seen))
+    check(emulated, seen, affine, renormalize=data.draw(st.booleans()), noise=noise)
 
 
 @pytest.mark.parametrize("n_dims", [1, 3, 4, 127, 128, 132, 512, 768, 1023, 1024, 1025, 1028, 2048, 4100, 8191, 8192])
@@ -104,7 +104,18 @@ def test_widths(emulated, n_dims, dtype):
     values[4], values[6, 0] = 0, np.inf  # rows that may add nothing
     rows = _rows.as_rows(torch.from_numpy(values).to(getattr(torch, dtype)))
     affine = reference.Affine(mean=(rng.standard_normal(n_dims) / 20).astype("f4"))
-    check(emulated, rows, affine, renormalize=True, sigma=0.1, seed=2**63 + 5, row_offset=2**32 - 4)
+    plain = reference.Noise(sigma=0.1, seed=2**63 + 5, row_offset=2**32 - 4)
+    for noise in (plain, plain._replace(direction=affine.mean, radius=2.0, columns=abs(affine.mean))):
+        check(emulated, rows, affine, renormalize=True, noise=noise)
+
+
+def test_a_row_offset_on_the_device_is_added(emulated):
+    rows = _rows.as_rows(np.random.default_rng(0).standard_normal((3, 130)).astype("f4"))
+    place = np.array([2**33 + 1])
+    found, _ = transform(
+        emulated, rows, reference.Affine(), renormalize=True, noise=reference.Noise(0.1, row_offset=4), first_row=place
+    )
+    assert raw(found) == raw(ops.corrupt(rows.values, None, sigma=0.1, seed=0, row_offset=2**33 + 5))
 
 
 def test_wider_rows_are_refused(emulated):

@@ -17,8 +17,9 @@ from c3align._typing import Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, fixed
 from c3align.ops._backend import backend, backend_reason, cuda_backend, get_num_threads, on_cuda, pick, set_num_threads
+from c3align.ops._noise import NoiseRequest, stream
 from c3align.ops._rows import as_rows, as_vector
-from c3align.ops.reference import OK, Affine
+from c3align.ops.reference import NO_NOISE, OK, Affine
 
 __all__ = [
     "Moments",
@@ -72,7 +73,7 @@ def normalize(X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = No
     C3AlignError
         NaN or infinity (with the number of rows and the first), zero rows, a shape or dtype that does not fit.
     """
-    return _transform(X, {}, zero_rows=zero_rows, out=out, renormalize=False)
+    return _transform(X, {}, None, zero_rows=zero_rows, out=out, renormalize=False)
 
 
 def align(
@@ -109,16 +110,19 @@ def align(
         As `normalize`; and vectors of another width, or not finite.
     """
     vectors = {"mean": mean, "scale": scale, "shift": shift}
-    return _transform(X, vectors, zero_rows=zero_rows, out=out, renormalize=renormalize)
+    return _transform(X, vectors, None, zero_rows=zero_rows, out=out, renormalize=renormalize)
 
 
 def corrupt(
     X: Array,
     mean: Array | None,
     *,
-    sigma: float,
+    sigma: float | Array,
     seed: int,
     row_offset: int = 0,
+    direction: Array | None = None,
+    fixed_norm: bool = False,
+    random_strength: bool = False,
     renormalize: bool = True,
     zero_rows: ZeroRows = "raise",
     out: Array | None = None,
@@ -131,14 +135,20 @@ def corrupt(
     Parameters
     ----------
     X, mean, renormalize, zero_rows, out : as in `align`
-    sigma : float >= 0
-        Standard deviation of the noise per coordinate (C3, eq. 5).
+    sigma : float >= 0, or (n_dims,)
+        Standard deviation of the noise per coordinate (C3, eq. 5), one for all columns or one for each.
     seed, row_offset : int in [0, 2**64)
         The stream, and the number of X's first row in it.
+    direction : (n_dims,), optional
+        The noise is made orthogonal to it, ``z - (z . v) v`` with v its unit vector: to the gap, for instance.
+    fixed_norm : bool
+        Every row's noise gets the norm that it has on average, ``sqrt(sum(sigma**2))``, here ``sigma * sqrt(d)``.
+        LAFITE's ``(1 - a) x + a eps / ||eps||`` is this with `c3align.noise.sigma_from_lafite_mix` (and renormalised).
+    random_strength : bool
+        Each row's noise is multiplied by its own uniform number in (0, 1).
     """
-    _checks.sigma(sigma)
-    noise = {"sigma": float(sigma), **_checks.stream(seed, row_offset)}
-    return _transform(X, {"mean": mean}, zero_rows=zero_rows, out=out, renormalize=renormalize, **noise)
+    request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset)
+    return _transform(X, {"mean": mean}, request, zero_rows=zero_rows, out=out, renormalize=renormalize)
 
 
 def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
@@ -189,21 +199,29 @@ def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -
     n_rows, n_dims = operator.index(n_rows), operator.index(n_dims)
     if n_rows < 0 or n_dims < 1:
         raise C3AlignError(f"n_rows={n_rows}, n_dims={n_dims}: pass n_rows >= 0 and n_dims >= 1")
-    return pick().philox_normal(n_rows, n_dims, **_checks.stream(seed, row_offset, n_rows))
+    return pick().philox_normal(n_rows, n_dims, **stream(seed, row_offset, n_rows))
 
 
-def _transform(X: Array, vectors: dict[str, Any], *, zero_rows: ZeroRows, out: Array | None, **settings: Any) -> Array:
+def _transform(
+    X: Array,
+    vectors: dict[str, Any],
+    noise: NoiseRequest | None,
+    *,
+    zero_rows: ZeroRows,
+    out: Array | None,
+    renormalize: bool,
+) -> Array:
     _checks.zero_rows(zero_rows)
     if on_cuda(X):
-        return cuda_backend().transform(X, vectors, zero_rows=zero_rows, out=out, **settings)
+        return cuda_backend().transform(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
     rows = as_rows(X)
-    if "row_offset" in settings:
-        _checks.stream(settings["seed"], settings["row_offset"], rows.shape[0])
-    affine = Affine(**{name: as_vector(vector, rows, name) for name, vector in vectors.items()})
+    n_dims, dtype = rows.shape[1], rows.compute_dtype
+    affine = Affine(**{name: as_vector(v, n_dims, dtype, name) for name, v in vectors.items() if v is not None})
+    prepared = NO_NOISE if noise is None else noise.prepare(*rows.shape, dtype)
     target = np.empty(rows.shape, rows.values.dtype) if out is None else _checks.target(out, rows)
     if out is not None and np.may_share_memory(target, rows.values):
         # a refused batch must leave the input as it was
         _checks.status(rows, pick().moments(rows)[3], zero_rows)
-    status = pick().transform(rows, target, affine, **settings)
+    status = pick().transform(rows, target, affine, renormalize=renormalize, noise=prepared)
     _checks.status(rows, status, zero_rows)
     return rows.restore(target) if out is None else out

@@ -30,14 +30,18 @@ class ReferenceBackend:
 
     @staticmethod
     def transform(
-        rows: Rows, out: npt.NDArray[Any], affine: Any, *, renormalize: bool, **noise: Any
+        rows: Rows,
+        out: npt.NDArray[Any],
+        affine: Any,
+        *,
+        renormalize: bool,
+        noise: reference.Noise = reference.NO_NOISE,
     ) -> npt.NDArray[np.uint8]:
         status = np.empty(rows.shape[0], np.uint8)
-        first_row = noise.pop("row_offset", 0)
         for block in _blocks(rows):
             part = rows.take(block)
-            noise["row_offset"] = first_row + block.start
-            computed, status[block] = reference.align(part.widened(), affine, renormalize=renormalize, **noise)
+            here = noise._replace(row_offset=noise.row_offset + block.start)
+            computed, status[block] = reference.align(part.widened(), affine, renormalize=renormalize, noise=here)
             out[block] = part.narrowed(computed)
         return status
 

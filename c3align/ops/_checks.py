@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import Any
 
 import numpy as np
@@ -17,22 +15,6 @@ from c3align.ops.reference import AT_MEAN, BAD_NORM
 def zero_rows(value: Any) -> None:
     if value not in ("raise", "keep"):
         raise C3AlignError(f"zero_rows={value!r} is unknown; pass 'raise' or 'keep'")
-
-
-def sigma(value: Any) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise C3AlignError(f"sigma={value} is no standard deviation; pass a finite number >= 0")
-
-
-def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, int]:
-    """Both as integers, when they and the rows behind them fit in 64 bits."""
-    numbers = {"seed": operator.index(seed), "row_offset": operator.index(row_offset)}
-    for name, number in numbers.items():
-        if not 0 <= number < 2**64:
-            raise C3AlignError(f"{name}={number} does not fit in 64 bits; pass an integer in [0, 2**64)")
-    if numbers["row_offset"] + n_rows > 2**64:
-        raise C3AlignError(f"row_offset={row_offset} leaves no room for {n_rows} rows; pass a smaller one")
-    return numbers
 
 
 def status(rows: Rows, row_status: npt.NDArray[np.uint8] | None, policy: str, first_row: int = 0) -> None:

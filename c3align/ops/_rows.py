@@ -151,17 +151,15 @@ def narrow_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
 
 
-def as_vector(vector: Any, rows: Rows, name: str) -> npt.NDArray[Any] | None:
-    """A per-column vector (n_dims,) in the rows' compute dtype, rounded once; None stays None."""
-    if vector is None:
-        return None
+def as_vector(vector: Any, n_dims: int, dtype: type[np.floating[Any]], name: str) -> npt.NDArray[Any]:
+    """A per-column vector (n_dims,) in `dtype`, rounded once."""
     host = vector.detach().cpu() if is_tensor(vector) else vector
     if is_tensor(host) and dtype_name(host) == "bfloat16":
         host = host.float()
-    values = np.ascontiguousarray(host, rows.compute_dtype)
-    if values.shape != (rows.shape[1],):
+    values = np.ascontiguousarray(host, dtype)
+    if values.shape != (n_dims,):
         raise C3AlignError(
-            f"{name} has shape {values.shape} and the rows have {rows.shape[1]} dimensions; pass one value a column"
+            f"{name} has shape {values.shape} and the rows have {n_dims} dimensions; pass one value a column"
         )
     if not np.isfinite(values).all():
         raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")

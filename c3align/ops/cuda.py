@@ -16,8 +16,9 @@ import torch
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _C, _checks, fixed  # type: ignore[attr-defined]
+from c3align.ops._noise import NoiseRequest, is_device_scalar
 from c3align.ops._rows import as_rows, check_shape_and_dtype, check_tensor, dtype_name
-from c3align.ops.reference import OK
+from c3align.ops.reference import NO_NOISE, OK, Noise
 
 __all__ = ["moments", "philox_normal", "transform"]
 
@@ -28,24 +29,24 @@ _ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many uni
 def transform(
     X: torch.Tensor,
     vectors: dict[str, Any],
+    noise: NoiseRequest | None,
     *,
     zero_rows: str,
     out: torch.Tensor | None,
     renormalize: bool,
-    sigma: float = 0.0,
-    seed: int = 0,
-    row_offset: int = 0,
 ) -> torch.Tensor:
-    """See `c3align.ops.align` and `corrupt`."""
+    """See `c3align.ops.align` and `corrupt`; a `row_offset` on the device is read there, at each replay of a graph."""
     _check(X)
-    _checks.stream(seed, row_offset, X.shape[0])
     columns = [_column(vectors.get(name), X, name) for name in ("mean", "scale", "shift")]
+    first_row, prepared = _prepare(noise, X)
+    shaping = [_column(vector, X, "noise") for vector in (prepared.columns, prepared.direction)]
     target = torch.empty(X.shape, dtype=X.dtype, device=X.device) if out is None else _checked_out(out, X)
     status = torch.empty(X.shape[0], dtype=torch.uint8, device=X.device)
     with torch.cuda.device(X.device):
-        addresses = [0 if column is None else column.data_ptr() for column in columns]
-        noise = (sigma, seed, row_offset)
-        _C.cuda_transform(_describe(X), _describe(target), *addresses, renormalize, *noise, status.data_ptr(), _queue())
+        numbers = (prepared.sigma, *map(_address, shaping), *prepared[3:])
+        addresses = [_address(column) for column in columns]
+        where = (renormalize, status.data_ptr(), _queue())
+        _C.cuda_transform(_describe(X), _describe(target), *addresses, *where, *numbers, _address(first_row))
     _raise_for(X, status, zero_rows)
     return target
 
@@ -93,6 +94,22 @@ def _check(X: torch.Tensor) -> None:
     check_shape_and_dtype(tuple(X.shape), dtype_name(X), "X")
     if X.shape[1] > _C.max_cuda_dims:
         raise C3AlignError(f"X has {X.shape[1]} dimensions, the CUDA kernels take {_C.max_cuda_dims}; pass X.cpu()")
+
+
+def _prepare(noise: NoiseRequest | None, X: torch.Tensor) -> tuple[torch.Tensor | None, Noise]:
+    """A row offset that lies on the device, and the noise with all that the host knows."""
+    if noise is None:
+        return None, NO_NOISE
+    first_row = noise.row_offset if is_device_scalar(noise.row_offset) else None
+    if first_row is not None:
+        if first_row.dtype != torch.int64 or first_row.device != X.device:
+            raise C3AlignError("row_offset is a tensor, but not an int64 on X's device; pass one, or an int")
+        noise = noise._replace(row_offset=0)
+    return first_row, noise.prepare(X.shape[0], X.shape[1], np.float64 if X.dtype == torch.float64 else np.float32)
+
+
+def _address(tensor: torch.Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
 
 
 def _queue() -> int:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from c3align.errors import C3AlignError
 from c3align.ops import _C  # type: ignore[attr-defined]
 from c3align.ops._rows import Rows
+from c3align.ops.reference import NO_NOISE, Noise
 
 name = "native"
 _CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
@@ -66,16 +67,14 @@ def transform(
     affine: Any,
     *,
     renormalize: bool,
-    sigma: float = 0.0,
-    seed: int = 0,
-    row_offset: int = 0,
+    noise: Noise = NO_NOISE,
 ) -> npt.NDArray[np.uint8] | None:
     """Fill `out` with the mapped rows; returns a status for each, or None when all are well. See `reference.align`."""
     values = _addressable(rows.values)
     status = np.empty(len(values), np.uint8)
     stream = out.nbytes >= STREAM_BYTES and not np.may_share_memory(out, values)
-    threads, noise = _threads_for(values.size), (sigma, seed, row_offset)
-    flagged = _C.transform(isa, threads, values, out, _CODES[rows.dtype], *affine, renormalize, *noise, stream, status)
+    threads, code = _threads_for(values.size), _CODES[rows.dtype]
+    flagged = _C.transform(isa, threads, values, out, code, *affine, renormalize, stream, status, *noise)
     return status if flagged else None
 
 

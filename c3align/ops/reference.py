@@ -9,7 +9,8 @@ A backend may be faster than this file; it may not differ from it. What fixes th
 * **Element-wise work** is float32 for float16, bfloat16 and float32 rows, float64 for float64 rows, with one
   IEEE rounding for each operation written below. ``fma32`` is a fused multiply-add: one rounding for both.
 * **Noise** is Philox4x32-10 with key = seed and counter = (column // 4, row low, row high, purpose); its word
-  ``w`` belongs to column ``4 * (column // 4) + w``, and two words make two normals by Box-Muller.
+  ``w`` belongs to column ``4 * (column // 4) + w``, and two words make two normals by Box-Muller. What shapes
+  the noise of a row (`Noise`) is one float64 number a row, rounded once to the rows' dtype.
 * **Statistics** are integers: ``rint(u * 2**40)`` and ``rint(u**2 * 2**40)``, so no order of addition shows.
 """
 
@@ -32,7 +33,8 @@ FIXED_SCALE = 2.0**40
 
 OK, BAD_NORM, AT_MEAN = 0, 1, 2
 
-PURPOSE_ROW_NOISE = 0  # fourth counter word, so that later kinds of noise never share a stream
+# fourth counter word, so that two kinds of noise never share a stream
+PURPOSE_ROW_NOISE, PURPOSE_ROW_STRENGTH = 0, 1
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
@@ -68,6 +70,27 @@ class Affine(NamedTuple):
     mean: FloatArray | None = None
     scale: FloatArray | None = None
     shift: FloatArray | None = None
+
+
+class Noise(NamedTuple):
+    """What is added to a mapped row: normals z of the row, shaped in this order, each step where asked for.
+
+    columns : (d,) standard deviation per column, ``e = z * columns``; without it ``e = z``, and `sigma` scales
+    direction : (d,) unit vector v; ``e - (e . v) v``, so that the noise is orthogonal to it
+    radius : above 0 the norm that every row's noise gets, ``e * (radius / ||e||)``, instead of ``e * sigma``
+    random_strength : times a uniform number in (0, 1), one a row
+    """
+
+    sigma: float = 0.0  # 1 where `columns` has it
+    columns: FloatArray | None = None
+    direction: FloatArray | None = None
+    radius: float = 0.0
+    random_strength: bool = False
+    seed: int = 0
+    row_offset: int = 0
+
+
+NO_NOISE = Noise()
 
 
 def row_sum(terms: FloatArray) -> FloatArray:
@@ -147,17 +170,14 @@ def align(
     affine: Affine,
     *,
     renormalize: bool,
-    sigma: float = 0.0,
-    seed: int = 0,
-    row_offset: int = 0,
+    noise: Noise = NO_NOISE,
 ) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
-    """Normalise, map, add noise (``sigma`` > 0), renormalise; returns the rows and a status for each."""
+    """Normalise, map, add noise, renormalise; returns the rows and a status for each."""
     _, reciprocal, usable = _scale_rows(rows)
     with np.errstate(invalid="ignore", over="ignore"):
         mapped = _apply_affine(rows, reciprocal, affine)
-        if sigma:
-            normals = philox_normal(*rows.shape, seed=seed, row_offset=row_offset)
-            mapped = _multiply_add(normals, rows.dtype.type(sigma), mapped)
+        if noise.sigma:
+            mapped = _add_noise(mapped, noise)
         status = np.where(usable, OK, BAD_NORM).astype(np.uint8)
         if renormalize:
             _, reciprocal, has_direction = _scale_rows(mapped)
@@ -177,6 +197,29 @@ def _apply_affine(rows: FloatArray, reciprocal: FloatArray, affine: Affine) -> F
     if affine.scale is not None:
         return mapped * affine.scale
     return mapped if affine.shift is None else mapped + affine.shift
+
+
+def _add_noise(mapped: FloatArray, noise: Noise) -> FloatArray:
+    place = {"seed": noise.seed, "row_offset": noise.row_offset}
+    e: FloatArray = philox_normal(*mapped.shape, **place).astype(mapped.dtype)
+    if noise.columns is not None:
+        e = e * noise.columns
+    if noise.direction is not None:
+        along = row_sum(e.astype(np.float64) * noise.direction.astype(np.float64))
+        e = _multiply_add(-along.astype(e.dtype)[:, None], noise.direction, e)
+    amount = np.full(len(e), noise.sigma)
+    if noise.radius:
+        norms = np.sqrt(row_sum(e.astype(np.float64) ** 2))
+        amount = np.divide(noise.radius, norms, out=np.zeros_like(norms), where=norms > 0)
+    if noise.random_strength:
+        amount = amount * row_uniform(len(e), **place)
+    return _multiply_add(e, amount.astype(e.dtype)[:, None], mapped)
+
+
+def row_uniform(n_rows: int, *, seed: int, row_offset: int = 0) -> FloatArray:
+    """Uniform numbers in (0, 1), one a row: (n_rows,) float64, ``(word + 1/2) / 2**32``."""
+    words = _row_words(n_rows, 1, seed, row_offset, PURPOSE_ROW_STRENGTH)
+    return (words[0][:, 0].astype(np.float64) + 0.5) * 2.0**-32
 
 
 def _multiply_add(a: FloatArray, b: Any, c: FloatArray) -> FloatArray:
@@ -212,17 +255,20 @@ def philox4x32(counter: Sequence[Any], key: tuple[int, int], n_rounds: int = 10)
     return [word.astype(np.uint32) for word in x]
 
 
-def philox_normal(
-    n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0, purpose: int = PURPOSE_ROW_NOISE
-) -> FloatArray:
-    """Standard normals (n_rows, n_dims) float32 as a function of (seed, row_offset + row, column)."""
-    n_blocks = -(-n_dims // 4)
+def _row_words(n_rows: int, n_blocks: int, seed: int, row_offset: int, purpose: int) -> list[Rows]:
+    """Four words for each of `n_blocks` of each row; each (n_rows, n_blocks)."""
     row = np.arange(n_rows, dtype=np.uint64) + np.uint64(row_offset)
     block = np.arange(n_blocks, dtype=np.uint64)
     low, high = (row & _MASK)[:, None], (row >> _SHIFT)[:, None]
     shape = (n_rows, n_blocks)
     counter = [np.broadcast_to(part, shape) for part in (block[None, :], low, high, np.uint64(purpose))]
-    words = philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))
+    return philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))
+
+
+def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -> FloatArray:
+    """Standard normals (n_rows, n_dims) float32 as a function of (seed, row_offset + row, column)."""
+    n_blocks = -(-n_dims // 4)
+    words = _row_words(n_rows, n_blocks, seed, row_offset, PURPOSE_ROW_NOISE)
     normals = [*_box_muller(words[0], words[1]), *_box_muller(words[2], words[3])]
     return np.stack(normals, axis=-1).reshape(n_rows, 4 * n_blocks)[:, :n_dims]
 

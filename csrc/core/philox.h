@@ -13,7 +13,8 @@ struct Words {
 };
 
 constexpr int kPhiloxRounds = 10;
-constexpr uint32_t kPurposeRowNoise = 0;  // fourth counter word: later kinds of noise never share a stream
+// fourth counter word: two kinds of noise never share a stream
+constexpr uint32_t kPurposeRowNoise = 0, kPurposeRowStrength = 1;
 
 template <class V>
 C3_HD Words<typename V::W> philox4x32(Words<typename V::W> x, uint32_t key0, uint32_t key1,
@@ -30,11 +31,16 @@ C3_HD Words<typename V::W> philox4x32(Words<typename V::W> x, uint32_t key0, uin
 
 // The words of columns 4 * block ... 4 * block + 3 of a row, for one block or a vector of them.
 template <class V>
-C3_HD Words<typename V::W> row_words(uint64_t seed, uint64_t row, typename V::W block) {
+C3_HD Words<typename V::W> row_words(uint64_t seed, uint64_t row, typename V::W block,
+                                     uint32_t purpose = kPurposeRowNoise) {
     using W = typename V::W;
-    const Words<W> counter{block, V::splat(uint64_t(uint32_t(row))), V::splat(row >> 32),
-                           V::splat(uint64_t(kPurposeRowNoise))};
+    const Words<W> counter{block, V::splat(uint64_t(uint32_t(row))), V::splat(row >> 32), V::splat(uint64_t(purpose))};
     return philox4x32<V>(counter, uint32_t(seed), uint32_t(seed >> 32));
+}
+
+// One number in (0, 1) for a row.
+C3_HD double row_uniform(uint64_t seed, uint64_t row) {
+    return (double(uint32_t(row_words<Scalar>(seed, row, 0, kPurposeRowStrength).w0)) + 0.5) * 0x1p-32;
 }
 
 }  // namespace c3align

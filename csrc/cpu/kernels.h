@@ -14,14 +14,28 @@ struct Rows {
     int64_t n_rows, n_dims, row_stride, column_stride;
 };
 
-// What becomes of a unit row: (u - mean) * scale + shift, then sigma * normals, then back to unit norm.
+// What is added to a mapped row, see `Noise` in c3align/ops/reference.py: normals times `columns`, less their part
+// along `direction`, times sigma or up to norm `radius`, times a uniform number. None when sigma is 0.
+struct Noise {
+    double sigma;
+    const void* columns;
+    const void* direction;
+    double radius;
+    bool random_strength;
+    uint64_t seed, row_offset;
+    const int64_t* first_row = nullptr;  // on a device, added to row_offset, so that a recorded graph can go on
+
+    // whether more than sigma * normals is asked for
+    C3_HD bool shaped() const { return columns || direction || radius != 0 || random_strength; }
+};
+
+// What becomes of a unit row: (u - mean) * scale + shift, then noise, then back to unit norm.
 // Vectors are (n_dims,) float64 when the rows are, float32 otherwise; absent ones are null.
 struct RowMap {
     const void* mean;
     const void* scale;
     const void* shift;
-    double sigma;
-    uint64_t seed, row_offset;
+    Noise noise;
     bool renormalize;
     bool stream;  // write past the caches
 };

@@ -37,10 +37,16 @@ class Buffer {
     static constexpr std::align_val_t kAlignment{64};
 };
 
+template <typename T>
+struct Pair {
+    typename Register<T>::type a, b;
+};
+
 // Sums along the tree of `core/row.h`. The slots that fit in registers go down a segment together, then the next
-// ones; the row lies in L1 after the first time. `column(j)` makes the register of columns j, j + 1, ...
-template <typename T, typename Column>
-C3_HD double tree_sum_of_squares(int64_t padded, Column column) {
+// ones; the row lies in L1 after the first time. `factors(j)` makes two registers of columns j, j + 1, ..., whose
+// products are added.
+template <typename T, typename Factors>
+C3_HD double tree_sum_of_products(int64_t padded, Factors factors) {
     using R = Register<T>;
     constexpr int kAtOnce = kDoubles == 8 ? 16 : kDoubles == 1 ? kSlots : 8, kPass = kAtOnce * kDoubles;
     alignas(64) double slots[kSlots];
@@ -50,9 +56,11 @@ C3_HD double tree_sum_of_squares(int64_t padded, Column column) {
             Doubles segment[kAtOnce] = {};
             for (int64_t step = first + pass; step < last; step += kSlots) {
                 for (int k = 0; k < kAtOnce; k += R::halves) {
-                    Doubles wide[R::halves];
-                    R::widen(column(step + k * kDoubles), wide);
-                    for (int h = 0; h < R::halves; ++h) segment[k + h] = R::add_square(wide[h], segment[k + h]);
+                    Doubles a[R::halves], b[R::halves];
+                    const Pair<T> pair = factors(step + k * kDoubles);
+                    R::widen(pair.a, a);
+                    R::widen(pair.b, b);
+                    for (int h = 0; h < R::halves; ++h) segment[k + h] = R::add_product(a[h], b[h], segment[k + h]);
                 }
             }
             if (first > 0) {
@@ -64,6 +72,14 @@ C3_HD double tree_sum_of_squares(int64_t padded, Column column) {
         }
     }
     return reduce_registers(slots);
+}
+
+template <typename T, typename Column>
+C3_HD double tree_sum_of_squares(int64_t padded, Column column) {
+    return tree_sum_of_products<T>(padded, [=](int64_t j) {
+        const typename Register<T>::type value = column(j);
+        return Pair<T>{value, value};
+    });
 }
 
 // The factor that brings a row with this sum of squares to norm 1, in the row's own type; 0 when unusable.
@@ -187,30 +203,83 @@ void fill_padded(T* out, const void* vector, int64_t n_dims, bool negate) {
     for (int64_t j = 0; j < n_dims; ++j) out[j] = negate ? -source[j] : source[j];
 }
 
+// The noise of one row after another, in the type of the rows, zero beyond their columns.
+template <typename T>
+class NoiseMaker {
+    using R = Register<T>;
+    using V = typename R::type;
+
+  public:
+    NoiseMaker(const Noise& noise, int64_t n_dims, int64_t padded)
+        : noise_(noise), n_dims_(n_dims), padded_(padded), normals_(noise.sigma != 0 ? padded : 0),
+          e_(noise.sigma != 0 ? padded : 0), columns_(noise.columns ? padded : 0),
+          direction_(noise.direction ? padded : 0) {
+        if (noise.columns) fill_padded(columns_.data, noise.columns, n_dims, false);
+        if (noise.direction) fill_padded(direction_.data, noise.direction, n_dims, false);
+    }
+
+    // What is added to the row is `*amount` times what is returned.
+    const T* draw(int64_t index, T* amount) {
+        const uint64_t row = noise_.row_offset + uint64_t(index);
+        row_normals(normals_.data, padded_, noise_.seed, row);
+        for (int64_t j = n_dims_; j < padded_; ++j) normals_.data[j] = 0;
+        T* e = e_.data;
+        if (std::is_same<T, float>::value) e = reinterpret_cast<T*>(normals_.data);
+        else for (int64_t j = 0; j < padded_; ++j) e[j] = T(normals_.data[j]);
+        *amount = noise_.shaped() ? shape(e, row) : T(noise_.sigma);
+        return e;
+    }
+
+  private:
+    T shape(T* e, uint64_t row) const {
+        if (noise_.columns)
+            for (int64_t j = 0; j < padded_; ++j) e[j] = e[j] * columns_.data[j];
+        if (noise_.direction) {
+            const T* v = direction_.data;
+            const V along = V{} + T(-tree_sum_of_products<T>(padded_, [=](int64_t j) {
+                return Pair<T>{R::load(e + j), R::load(v + j)};
+            }));
+            for (int64_t j = 0; j < padded_; j += R::lanes) {
+                const V value = R::multiply_add(along, R::load(v + j), R::load(e + j));
+                memcpy(e + j, &value, sizeof value);
+            }
+        }
+        double amount = noise_.sigma;
+        if (noise_.radius != 0) {
+            const double norm = std::sqrt(tree_sum_of_squares<T>(padded_, [=](int64_t j) { return R::load(e + j); }));
+            amount = norm > 0 ? noise_.radius / norm : 0;
+        }
+        return T(noise_.random_strength ? amount * row_uniform(noise_.seed, row) : amount);
+    }
+
+    const Noise& noise_;
+    const int64_t n_dims_, padded_;
+    Buffer<float> normals_;
+    Buffer<T> e_, columns_, direction_;
+};
+
 // The map of one row in registers: what it makes of columns j, j + 1, ... it stores and returns for the next norm.
 template <typename T>
 class Mapper {
   public:
     Mapper(const RowMap& map, int64_t n_dims, int64_t padded)
-        : map_(map), padded_(padded), vectors_(3 * padded), row_(padded), normals_(map.sigma != 0 ? padded : 1),
-          z_(map.sigma != 0 ? padded : 1) {
+        : map_(map), padded_(padded), vectors_(3 * padded), row_(padded), noise_(map.noise, n_dims, padded) {
         // no mean is a mean of zero; its negative, -0, leaves every product as it is
         if (map.mean) fill_padded(negative_mean(), map.mean, n_dims, true);
         else for (int64_t j = 0; j < padded; ++j) negative_mean()[j] = T(-0.0);
         if (map.scale) fill_padded(scale(), map.scale, n_dims, false);
         if (map.shift) fill_padded(shift(), map.shift, n_dims, false);
         simple_ = !map.scale && !map.shift;
-        beyond_ = padded - n_dims;
     }
 
     // Fills row() from x * factor; returns the sum of squares of the result. Meanwhile a row `ahead` is asked for.
-    double apply(const T* x, T factor, uint64_t row_number, const T* ahead) {
+    double apply(const T* x, T factor, int64_t index, const T* ahead) {
         using R = Register<T>;
         using V = typename R::type;
         const V p = V{} + factor;
         T* row = row_.data;
         const T* mean = negative_mean();
-        const bool noisy = map_.sigma != 0;
+        const bool noisy = map_.noise.sigma != 0;
         if (simple_ && !noisy)
             return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
                 prefetch(ahead + j);
@@ -218,13 +287,14 @@ class Mapper {
                 memcpy(row + j, &value, sizeof value);
                 return value;
             });
-        const T* z = noisy ? draw(row_number) : nullptr;
-        const V sigma = V{} + T(map_.sigma);
+        T strength = 0;
+        const T* e = noisy ? noise_.draw(index, &strength) : nullptr;
+        const V amount = V{} + strength;
         if (simple_)
             return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
                 prefetch(ahead + j);
                 const V centred = R::multiply_add(R::load(x + j), p, R::load(mean + j));
-                const V value = R::multiply_add(R::load(z + j), sigma, centred);
+                const V value = R::multiply_add(R::load(e + j), amount, centred);
                 memcpy(row + j, &value, sizeof value);
                 return value;
             });
@@ -236,7 +306,7 @@ class Mapper {
             if (has_scale && has_shift) value = R::multiply_add(value, R::load(scales + j), R::load(shifts + j));
             else if (has_scale) value = value * R::load(scales + j);
             else if (has_shift) value = value + R::load(shifts + j);
-            if (noisy) value = R::multiply_add(R::load(z + j), sigma, value);
+            if (noisy) value = R::multiply_add(R::load(e + j), amount, value);
             memcpy(row + j, &value, sizeof value);
             return value;
         });
@@ -245,15 +315,6 @@ class Mapper {
     const T* row() const { return row_.data; }
 
   private:
-    // Normals of the row, in its own type, zero beyond its columns.
-    const T* draw(uint64_t row_number) {
-        row_normals(normals_.data, padded_, map_.seed, row_number);
-        for (int64_t j = padded_ - beyond_; j < padded_; ++j) normals_.data[j] = 0;
-        if (std::is_same<T, float>::value) return reinterpret_cast<const T*>(normals_.data);
-        for (int64_t j = 0; j < padded_; ++j) z_.data[j] = T(normals_.data[j]);
-        return z_.data;
-    }
-
     T* negative_mean() const { return vectors_.data; }
     T* scale() const { return vectors_.data + padded_; }
     T* shift() const { return vectors_.data + 2 * padded_; }
@@ -261,10 +322,8 @@ class Mapper {
     const RowMap& map_;
     const int64_t padded_;
     Buffer<T> vectors_, row_;
-    Buffer<float> normals_;
-    Buffer<T> z_;
+    NoiseMaker<T> noise_;
     bool simple_;
-    int64_t beyond_;
 };
 
 template <typename Stored, typename T>
@@ -281,7 +340,7 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
         T rescale = T(1);
         if (status[i] == kOk) {
             const T* ahead = reader.in_place() ? x + 2 * in.row_stride : x;
-            const double squares = mapper.apply(x, factor, map.row_offset + uint64_t(i), ahead);
+            const double squares = mapper.apply(x, factor, i, ahead);
             if (map.renormalize) rescale = reciprocal_norm<T>(squares, &norm);
             if (!usable_norm(norm)) status[i] = kAtMean;
         }

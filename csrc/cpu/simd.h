@@ -227,8 +227,8 @@ struct Register<float> {
     }
     static C3_HD type multiply_add(type a, type b, type c) { return Vector::fma(a, b, c); }
     static C3_HD void widen(type a, Doubles* out) { widen_register(a, out); }
-    // the square of a float32 is exact in float64, so that fusing it changes no bit
-    static C3_HD Doubles add_square(Doubles a, Doubles total) { return fma_doubles(a, a, total); }
+    // products of float32 are exact in float64, so that fusing them changes no bit
+    static C3_HD Doubles add_product(Doubles a, Doubles b, Doubles total) { return fma_doubles(a, b, total); }
 };
 
 template <>
@@ -242,7 +242,7 @@ struct Register<double> {
     }
     static C3_HD type multiply_add(type a, type b, type c) { return a * b + c; }
     static C3_HD void widen(type a, Doubles* out) { *out = a; }
-    static C3_HD Doubles add_square(Doubles a, Doubles total) { return total + a * a; }
+    static C3_HD Doubles add_product(Doubles a, Doubles b, Doubles total) { return total + a * b; }
 };
 
 }  // namespace

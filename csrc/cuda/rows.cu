@@ -71,14 +71,14 @@ __device__ __forceinline__ void store(Stored* row, const Quad<T>& quad, int64_t 
     }
 }
 
-// The tree of core/row.h over a row in registers; every thread of the row gets the sum.
+// The tree of core/row.h over the products of two rows in registers; every thread of the row gets the sum.
 template <int kSteps, typename T>
-__device__ double sum_of_squares(const Quad<T>* row, const Place& place, double (*slots)[kSlots]) {
+__device__ double sum_of_products(const Quad<T>* a, const Quad<T>* b, const Place& place, double (*slots)[kSlots]) {
     double slot[kColumns];
-    for (int k = 0; k < kColumns; ++k) slot[k] = double(row[0].v[k]) * double(row[0].v[k]);
+    for (int k = 0; k < kColumns; ++k) slot[k] = double(a[0].v[k]) * double(b[0].v[k]);
 #pragma unroll
     for (int step = 1; step < kSteps; ++step)
-        for (int k = 0; k < kColumns; ++k) slot[k] += double(row[step].v[k]) * double(row[step].v[k]);
+        for (int k = 0; k < kColumns; ++k) slot[k] += double(a[step].v[k]) * double(b[step].v[k]);
     if (place.n_segments > 1) {
         for (int k = 0; k < kColumns; ++k) slots[place.segment][place.lane * kColumns + k] = slot[k];
         __syncthreads();
@@ -104,16 +104,50 @@ __device__ __forceinline__ T at(const void* vector, int64_t column, int64_t n_di
     return column < n_dims ? static_cast<const T*>(vector)[column] : T(0);
 }
 
-// (x p - mean) scale + shift + sigma z, as RowMap asks; columns beyond the last stay zero.
+// Normals of four columns, zero beyond the last one.
+template <typename T>
+__device__ __forceinline__ Quad<T> normals_of(uint64_t seed, uint64_t row, int64_t column, int64_t n_dims) {
+    const Words<uint64_t> w = row_words<Scalar>(seed, row, uint64_t(column / kColumns));
+    float z[kColumns];
+    box_muller<Scalar>(uint32_t(w.w0), uint32_t(w.w1), &z[0], &z[1]);
+    box_muller<Scalar>(uint32_t(w.w2), uint32_t(w.w3), &z[2], &z[3]);
+    Quad<T> quad;
+    for (int k = 0; k < kColumns; ++k) quad.v[k] = column + k < n_dims ? T(z[k]) : T(0);
+    return quad;
+}
+
+// Normals of a whole row, shaped as `Noise` asks; returns what they are multiplied by.
+template <int kSteps, typename T>
+__device__ T shaped_noise(Quad<T>* e, const Noise& noise, uint64_t row, int64_t n_dims, const Place& place,
+                          double (*slots)[kSlots]) {
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+        e[step] = normals_of<T>(noise.seed, row, place.column(step), n_dims);
+        if (noise.columns)
+            for (int k = 0; k < kColumns; ++k) e[step].v[k] *= at<T>(noise.columns, place.column(step) + k, n_dims);
+    }
+    if (noise.direction) {
+        Quad<T> v[kSteps];
+#pragma unroll
+        for (int step = 0; step < kSteps; ++step)
+            for (int k = 0; k < kColumns; ++k) v[step].v[k] = at<T>(noise.direction, place.column(step) + k, n_dims);
+        const T along = T(-sum_of_products<kSteps>(e, v, place, slots));
+#pragma unroll
+        for (int step = 0; step < kSteps; ++step)
+            for (int k = 0; k < kColumns; ++k) e[step].v[k] = multiply_add(along, v[step].v[k], e[step].v[k]);
+    }
+    double amount = noise.sigma;
+    if (noise.radius != 0) {
+        const double norm = sqrt(sum_of_products<kSteps>(e, e, place, slots));
+        amount = norm > 0 ? noise.radius / norm : 0;
+    }
+    return T(noise.random_strength ? amount * row_uniform(noise.seed, row) : amount);
+}
+
+// (x p - mean) scale + shift + amount e, as RowMap asks; columns beyond the last stay zero.
 template <typename T>
 __device__ __forceinline__ void apply(Quad<T>& quad, T p, const RowMap& map, int64_t column, int64_t n_dims,
-                                      uint64_t row) {
-    float z[kColumns] = {};
-    if (map.sigma != 0) {
-        const Words<uint64_t> w = row_words<Scalar>(map.seed, row, uint64_t(column / kColumns));
-        box_muller<Scalar>(uint32_t(w.w0), uint32_t(w.w1), &z[0], &z[1]);
-        box_muller<Scalar>(uint32_t(w.w2), uint32_t(w.w3), &z[2], &z[3]);
-    }
+                                      const Quad<T>& e, T amount) {
     for (int k = 0; k < kColumns; ++k) {
         const int64_t j = column + k;
         T value = map.mean ? multiply_add(quad.v[k], p, -at<T>(map.mean, j, n_dims)) : quad.v[k] * p;
@@ -123,13 +157,14 @@ __device__ __forceinline__ void apply(Quad<T>& quad, T p, const RowMap& map, int
             value = value * at<T>(map.scale, j, n_dims);
         else if (map.shift)
             value = value + at<T>(map.shift, j, n_dims);
-        if (map.sigma != 0) value = multiply_add(T(z[k]), T(map.sigma), value);
+        if (map.noise.sigma != 0) value = multiply_add(e.v[k], amount, value);
         quad.v[k] = j < n_dims ? value : T(0);
     }
 }
 
-// One row in the registers of a warp, or of a block when it has several segments.
-template <typename Stored, typename T, int kSteps, bool kAligned>
+// One row in the registers of a warp, or of a block when it has several segments. kShaped: the noise too, because
+// sums over it decide its shape.
+template <typename Stored, typename T, int kSteps, bool kAligned, bool kShaped>
 __device__ void transform_row(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, int64_t index,
                               const Place& place, double (*slots)[kSlots]) {
     const Stored* source = static_cast<const Stored*>(in.data) + index * in.row_stride;
@@ -139,15 +174,23 @@ __device__ void transform_row(const Rows& in, const Rows& out, const RowMap& map
     for (int step = 0; step < kSteps; ++step)
         row[step] = load<kAligned, Stored, T>(source, place.column(step), in.n_dims, in.column_stride);
     double norm;
-    const T p = reciprocal_norm<T>(sum_of_squares<kSteps>(row, place, slots), &norm);
+    const T p = reciprocal_norm<T>(sum_of_products<kSteps>(row, row, place, slots), &norm);
     uint8_t verdict = usable_norm(norm) ? kOk : kBadNorm;
+    const Noise& noise = map.noise;
+    const uint64_t number = noise.row_offset + uint64_t(noise.first_row ? *noise.first_row : 0) + uint64_t(index);
+    Quad<T> e[kShaped ? kSteps : 1] = {};
+    T amount = T(noise.sigma);
+    if constexpr (kShaped) amount = shaped_noise<kSteps>(e, noise, number, in.n_dims, place, slots);
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step)
-        apply(row[step], p, map, place.column(step), in.n_dims, map.row_offset + uint64_t(index));
+    for (int step = 0; step < kSteps; ++step) {
+        const int64_t column = place.column(step);
+        if (!kShaped && noise.sigma != 0) e[0] = normals_of<T>(noise.seed, number, column, in.n_dims);
+        apply(row[step], p, map, column, in.n_dims, e[kShaped ? step : 0], amount);
+    }
     T rescale = T(1);
     if (map.renormalize) {
         double length;
-        rescale = reciprocal_norm<T>(sum_of_squares<kSteps>(row, place, slots), &length);
+        rescale = reciprocal_norm<T>(sum_of_products<kSteps>(row, row, place, slots), &length);
         if (verdict == kOk && !usable_norm(length)) verdict = kAtMean;
     }
 #pragma unroll
@@ -158,20 +201,20 @@ __device__ void transform_row(const Rows& in, const Rows& out, const RowMap& map
     if (place.lane == 0 && place.segment == 0) status[index] = verdict;
 }
 
-template <typename Stored, typename T, int kSteps, bool kAligned>
+template <typename Stored, typename T, int kSteps, bool kAligned, bool kShaped>
 __global__ void transform_narrow(Rows in, Rows out, RowMap map, uint8_t* status) {
     const Place place{int(threadIdx.x) % kWarp, 0, 1};
     const int64_t warps = int64_t(gridDim.x) * (blockDim.x / kWarp);
     for (int64_t row = int64_t(blockIdx.x) * (blockDim.x / kWarp) + threadIdx.x / kWarp; row < in.n_rows; row += warps)
-        transform_row<Stored, T, kSteps, kAligned>(in, out, map, status, row, place, nullptr);
+        transform_row<Stored, T, kSteps, kAligned, kShaped>(in, out, map, status, row, place, nullptr);
 }
 
-template <typename Stored, typename T, bool kAligned>
+template <typename Stored, typename T, bool kAligned, bool kShaped>
 __global__ void transform_wide(Rows in, Rows out, RowMap map, uint8_t* status) {
     __shared__ double slots[kMaxWarps][kSlots];
     const Place place{int(threadIdx.x) % kWarp, int(threadIdx.x) / kWarp, int(blockDim.x) / kWarp};
     for (int64_t row = blockIdx.x; row < in.n_rows; row += gridDim.x)
-        transform_row<Stored, T, kSegment / kSlots, kAligned>(in, out, map, status, row, place, slots);
+        transform_row<Stored, T, kSegment / kSlots, kAligned, kShaped>(in, out, map, status, row, place, slots);
 }
 
 // Sums of a block in shared memory, added to the result once: integers, so that no order shows.
@@ -197,7 +240,7 @@ __global__ void moments_kernel(Rows in, unsigned long long* sums, unsigned long 
         for (int step = 0; step < kSteps; ++step)
             row[step] = load<kAligned, Stored, T>(source, place.column(step), in.n_dims, in.column_stride);
         double norm;
-        const T p = reciprocal_norm<T>(sum_of_squares<kSteps>(row, place, slots), &norm);
+        const T p = reciprocal_norm<T>(sum_of_products<kSteps>(row, row, place, slots), &norm);
         const bool usable = usable_norm(norm);
         if (place.lane == 0 && place.segment == 0) {
             norms[index] = norm;
@@ -226,12 +269,9 @@ __global__ void normals_kernel(float* out, int64_t n_rows, int64_t n_dims, uint6
     const int64_t step = int64_t(gridDim.x) * blockDim.x;
     for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < total; i += step) {
         const int64_t row = i / blocks, block = i % blocks;
-        const Words<uint64_t> w = row_words<Scalar>(seed, row_offset + uint64_t(row), uint64_t(block));
-        float z[kColumns];
-        box_muller<Scalar>(uint32_t(w.w0), uint32_t(w.w1), &z[0], &z[1]);
-        box_muller<Scalar>(uint32_t(w.w2), uint32_t(w.w3), &z[2], &z[3]);
+        const Quad<float> z = normals_of<float>(seed, row_offset + uint64_t(row), block * kColumns, n_dims);
         for (int k = 0; k < kColumns; ++k)
-            if (block * kColumns + k < n_dims) out[row * n_dims + block * kColumns + k] = z[k];
+            if (block * kColumns + k < n_dims) out[row * n_dims + block * kColumns + k] = z.v[k];
     }
 }
 
@@ -246,31 +286,34 @@ bool is_aligned(const Rows& rows, size_t item) {
            reinterpret_cast<uintptr_t>(rows.data) % (kColumns * item) == 0;
 }
 
-template <typename Stored, typename T, bool kAligned, int kSteps>
+// Shaped noise holds two rows in registers and is asked for seldom: fewer widths are compiled.
+template <typename Stored, typename T, bool kAligned, bool kShaped, int kSteps>
 void launch_narrow(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, cudaStream_t stream) {
-    if constexpr (kSteps > 1)
-        if (in.n_dims <= (kSteps - 1) * kSlots)
-            return launch_narrow<Stored, T, kAligned, kSteps - 1>(in, out, map, status, stream);
+    constexpr int kFewer = kShaped ? kSteps / 2 : kSteps - 1;
+    if constexpr (kFewer > 0)
+        if (in.n_dims <= kFewer * kSlots)
+            return launch_narrow<Stored, T, kAligned, kShaped, kFewer>(in, out, map, status, stream);
     constexpr int kRows = kThreads / kWarp;
     const int grid = grid_for((in.n_rows + kRows - 1) / kRows);
-    launch(transform_narrow<Stored, T, kSteps, kAligned>, grid, kThreads, 0, stream, in, out, map, status);
+    launch(transform_narrow<Stored, T, kSteps, kAligned, kShaped>, grid, kThreads, 0, stream, in, out, map, status);
 }
 
-template <typename Stored, typename T, bool kAligned>
+template <typename Stored, typename T, bool kAligned, bool kShaped>
 void launch_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, cudaStream_t stream) {
     if (in.n_dims <= kSegment)
-        return launch_narrow<Stored, T, kAligned, kSegment / kSlots>(in, out, map, status, stream);
-    const int warps = int((in.n_dims + kSegment - 1) / kSegment);
-    launch(transform_wide<Stored, T, kAligned>, grid_for(in.n_rows), warps * kWarp, 0, stream, in, out, map, status);
+        return launch_narrow<Stored, T, kAligned, kShaped, kSegment / kSlots>(in, out, map, status, stream);
+    const int warps = int((in.n_dims + kSegment - 1) / kSegment), grid = grid_for(in.n_rows);
+    launch(transform_wide<Stored, T, kAligned, kShaped>, grid, warps * kWarp, 0, stream, in, out, map, status);
 }
 
 template <typename Stored, typename T>
 const char* run_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, cudaStream_t stream) {
     if (in.n_rows == 0) return nullptr;
-    if (is_aligned(in, sizeof(Stored)) && is_aligned(out, sizeof(Stored)))
-        launch_transform<Stored, T, true>(in, out, map, status, stream);
-    else
-        launch_transform<Stored, T, false>(in, out, map, status, stream);
+    const bool aligned = is_aligned(in, sizeof(Stored)) && is_aligned(out, sizeof(Stored));
+    const auto run = map.noise.shaped() ? launch_transform<Stored, T, false, true>
+                     : aligned          ? launch_transform<Stored, T, true, false>
+                                        : launch_transform<Stored, T, false, false>;
+    run(in, out, map, status, stream);
     return launch_error();
 }
 

@@ -1,0 +1,71 @@
+"""From what users ask of `corrupt` to the `Noise` that the backends know."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from c3align.errors import C3AlignError
+from c3align.ops._rows import as_vector, is_tensor
+from c3align.ops.reference import Noise
+
+_LARGEST = 2**64
+
+
+class NoiseRequest(NamedTuple):
+    """The arguments of `corrupt` as they were given."""
+
+    sigma: Any
+    direction: Any
+    fixed_norm: bool
+    random_strength: bool
+    seed: Any
+    row_offset: Any
+
+    def prepare(self, n_rows: int, n_dims: int, dtype: type[np.floating[Any]]) -> Noise:
+        """Check everything; vectors come out in `dtype`, rounded once."""
+        place = stream(self.seed, self.row_offset, n_rows)
+        columns, sigma, total = self._strength(n_dims, dtype)
+        direction = None if self.direction is None else _unit(self.direction, n_dims, dtype)
+        radius = total if self.fixed_norm else 0.0
+        return Noise(sigma, columns, direction, radius, bool(self.random_strength), **place)
+
+    def _strength(self, n_dims: int, dtype: type[np.floating[Any]]) -> tuple[Any, float, float]:
+        """The vector of standard deviations or None, the number beside it, and the root of the sum of squares."""
+        if not np.ndim(self.sigma):
+            sigma = float(self.sigma)
+            if not (math.isfinite(sigma) and sigma >= 0):
+                raise C3AlignError(f"sigma={self.sigma} is no standard deviation; pass a finite number >= 0")
+            return None, sigma, sigma * math.sqrt(n_dims)
+        columns = as_vector(self.sigma, n_dims, np.float64, "sigma")
+        if (columns < 0).any():
+            raise C3AlignError("sigma holds negative values; pass standard deviations >= 0, one a column")
+        total = float(np.sqrt(np.sum(columns**2)))
+        return columns.astype(dtype), 1.0 if total else 0.0, total
+
+
+def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, int]:
+    """Both as integers, when they and the rows behind them fit in 64 bits."""
+    numbers = {"seed": operator.index(seed), "row_offset": operator.index(row_offset)}
+    for name, number in numbers.items():
+        if not 0 <= number < _LARGEST:
+            raise C3AlignError(f"{name}={number} does not fit in 64 bits; pass an integer in [0, 2**64)")
+    if numbers["row_offset"] + n_rows > _LARGEST:
+        raise C3AlignError(f"row_offset={row_offset} leaves no room for {n_rows} rows; pass a smaller one")
+    return numbers
+
+
+def _unit(direction: Any, n_dims: int, dtype: type[np.floating[Any]]) -> Any:
+    vector = as_vector(direction, n_dims, np.float64, "direction")
+    norm = math.sqrt(math.fsum(vector * vector))
+    if not norm:
+        raise C3AlignError("direction is zero; pass the gap, or another vector with a direction")
+    return (vector / norm).astype(dtype)
+
+
+def is_device_scalar(number: Any) -> bool:
+    """Whether a number lies on a device, where reading it would make the host wait."""
+    return is_tensor(number) and number.device.type != "cpu"
