@@ -37,14 +37,8 @@ class Buffer {
     static constexpr std::align_val_t kAlignment{64};
 };
 
-template <typename T>
-struct Pair {
-    typename Register<T>::type a, b;
-};
-
 // Sums along the tree of `core/row.h`. The slots that fit in registers go down a segment together, then the next
-// ones; the row lies in L1 after the first time. `factors(j)` makes two registers of columns j, j + 1, ..., whose
-// products are added.
+// ones; the row lies in L1 after the first time. `factors(j, a, b)` sets what is multiplied for columns j, j + 1, ...
 template <typename T, typename Factors>
 C3_HD double tree_sum_of_products(int64_t padded, Factors factors) {
     using R = Register<T>;
@@ -57,9 +51,7 @@ C3_HD double tree_sum_of_products(int64_t padded, Factors factors) {
             for (int64_t step = first + pass; step < last; step += kSlots) {
                 for (int k = 0; k < kAtOnce; k += R::halves) {
                     Doubles a[R::halves], b[R::halves];
-                    const Pair<T> pair = factors(step + k * kDoubles);
-                    R::widen(pair.a, a);
-                    R::widen(pair.b, b);
+                    factors(step + k * kDoubles, a, b);
                     for (int h = 0; h < R::halves; ++h) segment[k + h] = R::add_product(a[h], b[h], segment[k + h]);
                 }
             }
@@ -74,11 +66,21 @@ C3_HD double tree_sum_of_products(int64_t padded, Factors factors) {
     return reduce_registers(slots);
 }
 
+// The squares of a row in memory.
+template <typename T>
+C3_HD double row_sum_of_squares(int64_t padded, const T* row) {
+    return tree_sum_of_products<T>(padded, [=](int64_t j, Doubles* a, Doubles* b) {
+        Register<T>::load_wide(row + j, a);
+        for (int h = 0; h < Register<T>::halves; ++h) b[h] = a[h];
+    });
+}
+
+// The squares of what `column(j)` makes of columns j, j + 1, ...
 template <typename T, typename Column>
 C3_HD double tree_sum_of_squares(int64_t padded, Column column) {
-    return tree_sum_of_products<T>(padded, [=](int64_t j) {
-        const typename Register<T>::type value = column(j);
-        return Pair<T>{value, value};
+    return tree_sum_of_products<T>(padded, [=](int64_t j, Doubles* a, Doubles* b) {
+        Register<T>::widen(column(j), a);
+        for (int h = 0; h < Register<T>::halves; ++h) b[h] = a[h];
     });
 }
 
@@ -236,9 +238,11 @@ class NoiseMaker {
             for (int64_t j = 0; j < padded_; ++j) e[j] = e[j] * columns_.data[j];
         if (noise_.direction) {
             const T* v = direction_.data;
-            const V along = V{} + T(-tree_sum_of_products<T>(padded_, [=](int64_t j) {
-                return Pair<T>{R::load(e + j), R::load(v + j)};
-            }));
+            const double sum = tree_sum_of_products<T>(padded_, [=](int64_t j, Doubles* a, Doubles* b) {
+                R::load_wide(e + j, a);
+                R::load_wide(v + j, b);
+            });
+            const V along = V{} + T(-sum);
             for (int64_t j = 0; j < padded_; j += R::lanes) {
                 const V value = R::multiply_add(along, R::load(v + j), R::load(e + j));
                 memcpy(e + j, &value, sizeof value);
@@ -246,7 +250,7 @@ class NoiseMaker {
         }
         double amount = noise_.sigma;
         if (noise_.radius != 0) {
-            const double norm = std::sqrt(tree_sum_of_squares<T>(padded_, [=](int64_t j) { return R::load(e + j); }));
+            const double norm = std::sqrt(row_sum_of_squares<T>(padded_, e));
             amount = norm > 0 ? noise_.radius / norm : 0;
         }
         return T(noise_.random_strength ? amount * row_uniform(noise_.seed, row) : amount);
@@ -334,8 +338,7 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
     for (int64_t i = first; i < last; ++i) {
         const T* x = reader.row(i);
         double norm;
-        const auto column = [=](int64_t j) { return Register<T>::load(x + j); };
-        const T factor = reciprocal_norm<T>(tree_sum_of_squares<T>(reader.padded, column), &norm);
+        const T factor = reciprocal_norm<T>(row_sum_of_squares<T>(reader.padded, x), &norm);
         status[i] = usable_norm(norm) ? kOk : kBadNorm;
         T rescale = T(1);
         if (status[i] == kOk) {
@@ -388,8 +391,7 @@ void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* no
         const int64_t stop = start + kRows < last ? start + kRows : last;
         for (int64_t i = start; i < stop; ++i) {
             const T* x = reader.row(i);
-            const auto column = [=](int64_t j) { return R::load(x + j); };
-            const T factor = reciprocal_norm<T>(tree_sum_of_squares<T>(padded, column), &norms[i]);
+            const T factor = reciprocal_norm<T>(row_sum_of_squares<T>(padded, x), &norms[i]);
             status[i] = usable_norm(norms[i]) ? kOk : kBadNorm;
             if (status[i] != kOk) continue;
             kept[n_kept] = x;

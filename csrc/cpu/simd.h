@@ -68,10 +68,15 @@ struct Vector {
 #endif
 };
 
+// floats as doubles, from a register or, with fewer shuffles, from memory
 #if C3ALIGN_SIMD == 64
 C3_HD void widen_register(Vector::F a, Doubles* out) {
     out[0] = Doubles(_mm512_cvtps_pd(_mm512_castps512_ps256(__m512(a))));
     out[1] = Doubles(_mm512_cvtps_pd(_mm512_extractf32x8_ps(__m512(a), 1)));
+}
+C3_HD void widen_memory(const float* a, Doubles* out) {
+    out[0] = Doubles(_mm512_cvtps_pd(_mm256_loadu_ps(a)));
+    out[1] = Doubles(_mm512_cvtps_pd(_mm256_loadu_ps(a + 8)));
 }
 C3_HD Doubles fma_doubles(Doubles a, Doubles b, Doubles c) {
     return Doubles(_mm512_fmadd_pd(__m512d(a), __m512d(b), __m512d(c)));
@@ -81,6 +86,10 @@ C3_HD void widen_register(Vector::F a, Doubles* out) {
     out[0] = Doubles(_mm256_cvtps_pd(_mm256_castps256_ps128(__m256(a))));
     out[1] = Doubles(_mm256_cvtps_pd(_mm256_extractf128_ps(__m256(a), 1)));
 }
+C3_HD void widen_memory(const float* a, Doubles* out) {
+    out[0] = Doubles(_mm256_cvtps_pd(_mm_loadu_ps(a)));
+    out[1] = Doubles(_mm256_cvtps_pd(_mm_loadu_ps(a + 4)));
+}
 C3_HD Doubles fma_doubles(Doubles a, Doubles b, Doubles c) {
     return Doubles(_mm256_fmadd_pd(__m256d(a), __m256d(b), __m256d(c)));
 }
@@ -89,6 +98,7 @@ C3_HD void widen_register(Vector::F a, Doubles* out) {
     out[0] = Doubles(vcvt_f64_f32(vget_low_f32(float32x4_t(a))));
     out[1] = Doubles(vcvt_high_f64_f32(float32x4_t(a)));
 }
+C3_HD void widen_memory(const float* a, Doubles* out) { widen_register(Vector::F(vld1q_f32(a)), out); }
 C3_HD Doubles fma_doubles(Doubles a, Doubles b, Doubles c) {
     return Doubles(vfmaq_f64(float64x2_t(c), float64x2_t(a), float64x2_t(b)));
 }
@@ -113,6 +123,7 @@ typedef int64_t Longs;
 typedef Scalar Vector;
 
 C3_HD void widen_register(float a, double* out) { *out = a; }
+C3_HD void widen_memory(const float* a, double* out) { *out = *a; }
 C3_HD double fma_doubles(double a, double b, double c) { return a * b + c; }  // of exact products alone
 
 #endif
@@ -227,6 +238,7 @@ struct Register<float> {
     }
     static C3_HD type multiply_add(type a, type b, type c) { return Vector::fma(a, b, c); }
     static C3_HD void widen(type a, Doubles* out) { widen_register(a, out); }
+    static C3_HD void load_wide(const float* source, Doubles* out) { widen_memory(source, out); }
     // products of float32 are exact in float64, so that fusing them changes no bit
     static C3_HD Doubles add_product(Doubles a, Doubles b, Doubles total) { return fma_doubles(a, b, total); }
 };
@@ -242,6 +254,7 @@ struct Register<double> {
     }
     static C3_HD type multiply_add(type a, type b, type c) { return a * b + c; }
     static C3_HD void widen(type a, Doubles* out) { *out = a; }
+    static C3_HD void load_wide(const double* source, Doubles* out) { *out = load(source); }
     static C3_HD Doubles add_product(Doubles a, Doubles b, Doubles total) { return total + a * b; }
 };
 
