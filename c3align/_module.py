@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
+
+from c3align import ops
+from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.mappings import BATCH, choose_mean
+from c3align.statistics import ModalityStatistics
 
 __all__ = ["AlignerModule"]
 
@@ -12,7 +18,10 @@ __all__ = ["AlignerModule"]
 class AlignerModule(torch.nn.Module):
     """Aligns rows in eval mode, and corrupts them with fresh noise at each call in train mode.
 
-    The number of rows corrupted so far is a buffer: a checkpoint resumes the noise where it stopped.
+    Gradients go through both normalisations, and `torch.compile(fullgraph=True)` and CUDA graphs take it whole. The
+    number of rows corrupted so far is a buffer: a checkpoint resumes the noise where it stopped, and a replayed graph
+    goes on with new noise. The processes of a distributed run should start it far apart (``module.row_offset +=
+    rank * 2**40``), or they share their noise.
 
     Parameters
     ----------
@@ -25,12 +34,41 @@ class AlignerModule(torch.nn.Module):
         super().__init__()
         self.aligner = aligner
         self.register_buffer("row_offset", torch.zeros((), dtype=torch.int64))
+        # no buffers: a module cast to half precision keeps its means whole
+        self._means = {name: torch.from_numpy(found.mean) for name, found in aligner.statistics_.items()}
+        self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
+        self._sigma, self._seed = aligner.sigma_, aligner.seed
 
     def forward(self, X: torch.Tensor, modality: str = "text") -> torch.Tensor:
-        """Rows (n_rows, n_dims) of `modality`, which carry no gradient, to aligned (and noisy) rows."""
+        """Rows (n_rows, n_dims) of `modality` to aligned (and, in train mode, noisy) rows of the same dtype."""
+        mean = self._mean(X, modality)
         if not self.training:
-            aligned: torch.Tensor = self.aligner.transform(X, modality=modality)
+            aligned: torch.Tensor = ops.align(X, mean, **self._settings)
             return aligned
-        noisy: torch.Tensor = self.aligner.corrupt(X, modality=modality, row_offset=int(self.row_offset))
+        # what the op reads must not move on with the buffer before the gradient is computed
+        place = self.row_offset.clone()
+        noisy: torch.Tensor = ops.corrupt(
+            X, mean, sigma=self._sigma, seed=self._seed, row_offset=place, **self._settings
+        )
         self.row_offset += X.shape[0]
         return noisy
+
+    def _mean(self, X: torch.Tensor, modality: str) -> torch.Tensor:
+        if not torch.compiler.is_compiling():
+            modality = self._checked(X, modality)
+        elif modality not in self._means:
+            raise C3AlignError(f"modality={modality!r} cannot be chosen in a compiled graph; pass a fitted one's name")
+        if modality == BATCH:
+            rows = X.detach().double().cpu()
+            return torch.from_numpy(ModalityStatistics.from_rows(rows, zero_rows=self.aligner.zero_rows).mean)
+        self._means[modality] = self._means[modality].to(X.device)
+        return self._means[modality]
+
+    def _checked(self, X: torch.Tensor, modality: str) -> str:
+        """The modality whose mean is taken; what has to be said about it is said, as in `C3Aligner.transform`."""
+        self.aligner._check_is_fitted(modality)
+        glance = ModalityStatistics(*ops.peek(X.detach()))
+        choice = choose_mean(modality, self.aligner.statistics_, glance)
+        if choice.warning:
+            warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=4)
+        return choice.modality

@@ -16,9 +16,17 @@ import numpy as np
 from c3align._typing import Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, fixed
-from c3align.ops._backend import backend, backend_reason, cuda_backend, get_num_threads, on_cuda, pick, set_num_threads
+from c3align.ops._backend import (
+    backend,
+    backend_reason,
+    cuda_backend,
+    get_num_threads,
+    on_cuda,
+    pick,
+    set_num_threads,
+)
 from c3align.ops._noise import NoiseRequest, stream
-from c3align.ops._rows import as_rows, as_vector
+from c3align.ops._rows import as_rows, as_vector, is_tensor
 from c3align.ops.reference import NO_NOISE, OK, Affine
 
 __all__ = [
@@ -119,7 +127,9 @@ def corrupt(
     *,
     sigma: float | Array,
     seed: int,
-    row_offset: int = 0,
+    row_offset: Any = 0,
+    scale: Array | None = None,
+    shift: Array | None = None,
     direction: Array | None = None,
     fixed_norm: bool = False,
     random_strength: bool = False,
@@ -134,11 +144,12 @@ def corrupt(
 
     Parameters
     ----------
-    X, mean, renormalize, zero_rows, out : as in `align`
+    X, mean, scale, shift, renormalize, zero_rows, out : as in `align`
     sigma : float >= 0, or (n_dims,)
         Standard deviation of the noise per coordinate (C3, eq. 5), one for all columns or one for each.
     seed, row_offset : int in [0, 2**64)
-        The stream, and the number of X's first row in it.
+        The stream, and the number of X's first row in it. A `row_offset` that is an int64 tensor on X's device is
+        read there when the kernel runs, so that a replayed CUDA graph can go on with new noise.
     direction : (n_dims,), optional
         The noise is made orthogonal to it, ``z - (z . v) v`` with v its unit vector: to the gap, for instance.
     fixed_norm : bool
@@ -148,7 +159,8 @@ def corrupt(
         Each row's noise is multiplied by its own uniform number in (0, 1).
     """
     request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset)
-    return _transform(X, {"mean": mean}, request, zero_rows=zero_rows, out=out, renormalize=renormalize)
+    vectors = {"mean": mean, "scale": scale, "shift": shift}
+    return _transform(X, vectors, request, zero_rows=zero_rows, out=out, renormalize=renormalize)
 
 
 def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
@@ -212,6 +224,11 @@ def _transform(
     renormalize: bool,
 ) -> Array:
     _checks.zero_rows(zero_rows)
+    if is_tensor(X):
+        from c3align.ops import torch as torch_face  # torch is there when a tensor is
+
+        if torch_face.wanted(X, vectors):
+            return torch_face.transform(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
     if on_cuda(X):
         return cuda_backend().transform(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
     rows = as_rows(X)

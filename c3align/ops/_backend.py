@@ -108,6 +108,7 @@ def on_cuda(X: Any) -> bool:
     return bool(pick().has_cuda)
 
 
+@functools.cache
 def cuda_backend() -> Any:
     """The CUDA backend; imports torch, which is there when a tensor is."""
     return import_module("c3align.ops.cuda")

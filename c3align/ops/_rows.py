@@ -137,7 +137,10 @@ def check_tensor(X: Any, name: str) -> None:
     if X.layout != torch.strided:
         raise C3AlignError(f"{name} is sparse; make it dense with {name}.to_dense()")
     if X.requires_grad and torch.is_grad_enabled():
-        raise C3AlignError(f"{name} requires a gradient, which the ops do not carry; pass {name}.detach()")
+        raise C3AlignError(
+            f"{name} requires a gradient, which this does not carry; pass {name}.detach(), or call c3align.ops.align, "
+            "corrupt or as_module(), which do"
+        )
 
 
 def widen_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:

@@ -1,0 +1,175 @@
+"""The torch face: `torch.ops.c3align.align` and `corrupt`, with shapes for tracing and gradients for training.
+
+`c3align.ops` sends tensors here when autograd records them or `torch.compile` traces them, and goes straight to the
+kernels otherwise, which is several times quicker on small batches. The kernels are opaque to the compiler: no graph
+breaks, and nothing of them is traced. The gradient is that of both normalisations; noise is a constant. It is made of
+torch operations on whatever device the rows are, and can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from c3align.errors import C3AlignError
+from c3align.ops._noise import NoiseRequest, stream
+from c3align.ops.reference import MAX_NORM, MIN_NORM
+
+__all__ = ["transform", "wanted"]
+
+_library: Any = torch.library.Library("c3align", "DEF")  # type: ignore[no-untyped-call]
+_MAP = "Tensor X, Tensor? mean, Tensor? scale, Tensor? shift, bool renormalize, bool keep_zero_rows"
+_NOISE = (
+    "float sigma, Tensor? columns, Tensor? direction, bool fixed_norm, bool random_strength, SymInt seed, "
+    "SymInt row_offset, Tensor? first_row"
+)
+_library.define(f"align({_MAP}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
+_library.define(f"corrupt({_MAP}, {_NOISE}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
+_PLAIN = (torch.Tensor, torch.nn.Parameter)  # others, fake tensors among them, may have no memory to read
+_VECTORS = ("mean", "scale", "shift")
+_NUMBER_OF_INPUTS = {"align": 6, "corrupt": 14}
+
+
+def wanted(X: torch.Tensor, vectors: dict[str, Any]) -> bool:
+    """Whether a call has to go through here: it is traced, or gradients are recorded."""
+    if torch.compiler.is_compiling() or type(X) not in _PLAIN:
+        return True
+    if not torch.is_grad_enabled():
+        return False
+    return X.requires_grad or any(isinstance(v, torch.Tensor) and v.requires_grad for v in vectors.values())
+
+
+def transform(
+    X: torch.Tensor,
+    vectors: dict[str, Any],
+    noise: NoiseRequest | None,
+    *,
+    zero_rows: str,
+    out: Any,
+    renormalize: bool,
+) -> torch.Tensor:
+    """See `c3align.ops.align` and `corrupt`."""
+    if out is not None:
+        raise C3AlignError("out= carries no gradient and cannot be traced; leave it away, or call outside of gradients")
+    columns = [_as_tensor(vectors.get(name), X) for name in _VECTORS]
+    if noise is None:
+        return torch.ops.c3align.align(X, *columns, renormalize, zero_rows == "keep")
+    return torch.ops.c3align.corrupt(X, *columns, renormalize, zero_rows == "keep", *_noise_inputs(noise, X))
+
+
+def _noise_inputs(noise: NoiseRequest, X: torch.Tensor) -> tuple[Any, ...]:
+    is_vector = not isinstance(noise.sigma, (int, float)) and getattr(noise.sigma, "ndim", 1) > 0
+    sigma, columns = (1.0, _as_tensor(noise.sigma, X)) if is_vector else (float(noise.sigma), None)
+    first_row = noise.row_offset if isinstance(noise.row_offset, torch.Tensor) else None
+    row_offset = noise.row_offset if first_row is None else 0
+    if not torch.compiler.is_compiling():
+        stream(noise.seed, row_offset)  # refuse what the schema would wrap
+    place = (_signed(noise.seed), _signed(row_offset), first_row)
+    shape = (_as_tensor(noise.direction, X), noise.fixed_norm, noise.random_strength)
+    return (sigma, columns, *shape, *place)
+
+
+def _as_tensor(vector: Any, X: torch.Tensor) -> torch.Tensor | None:
+    return None if vector is None else torch.as_tensor(vector, device=X.device)
+
+
+def _signed(number: Any) -> Any:
+    """A 64-bit number as the schema's signed integers hold it."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def _run_align(X: Any, mean: Any, scale: Any, shift: Any, renormalize: bool, keep: bool) -> torch.Tensor:
+    from c3align import ops
+
+    vectors = {"scale": scale, "shift": shift}
+    return ops.align(X, mean, **vectors, renormalize=renormalize, zero_rows="keep" if keep else "raise")
+
+
+def _run_corrupt(
+    X: Any,
+    mean: Any,
+    scale: Any,
+    shift: Any,
+    renormalize: bool,
+    keep: bool,
+    sigma: float,
+    columns: Any,
+    direction: Any,
+    fixed_norm: bool,
+    random_strength: bool,
+    seed: int,
+    row_offset: int,
+    first_row: Any,
+) -> torch.Tensor:
+    from c3align import ops
+
+    return ops.corrupt(
+        X,
+        mean,
+        scale=scale,
+        shift=shift,
+        sigma=sigma if columns is None else columns,
+        direction=direction,
+        fixed_norm=fixed_norm,
+        random_strength=random_strength,
+        seed=seed % 2**64,
+        row_offset=row_offset % 2**64 if first_row is None else first_row,
+        renormalize=renormalize,
+        zero_rows="keep" if keep else "raise",
+    )
+
+
+def _shape_of_result(X: torch.Tensor, *_: Any) -> torch.Tensor:
+    return torch.empty_like(X, memory_format=torch.contiguous_format)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    """Rows and vectors are kept; the mapped rows are computed again, noise and all, which is cheaper than memory."""
+    tensors = {i: value for i, value in enumerate(inputs) if isinstance(value, torch.Tensor)}
+    ctx.save_for_backward(*tensors.values())
+    ctx.places = tuple(tensors)
+    ctx.others = {i: value for i, value in enumerate(inputs) if i not in tensors}
+
+
+def _gradient(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+    inputs = {**ctx.others, **dict(zip(ctx.places, ctx.saved_tensors))}
+    arguments = [inputs[i] for i in range(len(inputs))]
+    op = torch.ops.c3align.align if len(arguments) == _NUMBER_OF_INPUTS["align"] else torch.ops.c3align.corrupt
+    X, mean, scale, shift, renormalize = arguments[:5]
+    wide = X.double() if X.dtype == torch.float64 else X.float()
+    g, unit, norms = grad.to(wide.dtype), *_unit(wide)
+    if renormalize:
+        # zero rows went through or raised in the forward pass
+        mapped = op(wide, mean, scale, shift, False, True, *arguments[6:])
+        g = _through_normalization(g, *_unit(mapped))
+    through = g if scale is None else g * scale.to(g.dtype)
+    found: list[Any] = [None] * len(arguments)
+    found[0] = _through_normalization(through, unit, norms).to(X.dtype)
+    if mean is not None and ctx.needs_input_grad[1]:
+        found[1] = -through.sum(0).to(mean.dtype)
+    if scale is not None and ctx.needs_input_grad[2]:
+        centred = unit if mean is None else unit - mean.to(g.dtype)
+        found[2] = (g * centred).sum(0).to(scale.dtype)
+    if shift is not None and ctx.needs_input_grad[3]:
+        found[3] = g.sum(0).to(shift.dtype)
+    return tuple(found)
+
+
+def _unit(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit rows and norms; rows without a direction are zeros of infinite norm, so that they get no gradient."""
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    usable = (norms >= MIN_NORM) & (norms <= MAX_NORM)
+    norms = torch.where(usable, norms, torch.inf)
+    return torch.where(usable, rows / norms, 0), norms
+
+
+def _through_normalization(g: torch.Tensor, unit: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+    """Gradient of u = x / ||x||: the part of g across the row, over its norm."""
+    return (g - (g * unit).sum(1, keepdim=True) * unit) / norms
+
+
+for _name, _run in (("align", _run_align), ("corrupt", _run_corrupt)):
+    _library.impl(_name, _run, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"c3align::{_name}", _shape_of_result, lib=_library)
+    torch.library.register_autograd(f"c3align::{_name}", _gradient, setup_context=_remember, lib=_library)
