@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from c3align.errors import C3AlignError
+from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._rows import Rows, dtype_name, is_tensor, narrow_bfloat16, tensor_values, widen_bfloat16
 
 # first is what integers and numbers held as objects become, as everywhere in scikit-learn
@@ -50,6 +51,9 @@ def ingest_partners(rows: Rows, y: Any) -> Rows | None:
 def _to_host(X: Any, name: str) -> tuple[Any, Callable[[Any], Any]]:
     if isinstance(X, np.ma.MaskedArray):
         raise C3AlignError(f"{name} is masked; drop the masked rows and pass {name}.data")
+    if is_foreign(X):
+        host, restored = _to_host(take_over(X, name), name)
+        return host, lambda values: hand_back(restored(values), X)
     if not is_tensor(X):
         if dtype_name_of(X) != "bfloat16":
             return X, lambda values: values

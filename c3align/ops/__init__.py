@@ -1,14 +1,15 @@
 """Array functions on rows (n_rows, n_dims): normalise, align, corrupt, and exact moments.
 
-NumPy arrays and torch tensors, float16, bfloat16, float32 and float64, any strides, read-only memory; what comes
-out has the library, dtype and device of what went in, and the input is never written. float16, bfloat16 and
-float32 rows are computed in float32 with float64 norms and rounded once at the end; float64 rows in float64.
-The bits are those of `c3align.ops.reference`, whatever the backend.
+NumPy arrays, torch tensors, and by DLPack CuPy's and JAX's; float16, bfloat16, float32 and float64, any strides,
+read-only memory. What comes out has the library, dtype and device of what went in; the input is never written.
+float16, bfloat16 and float32 rows are computed in float32 with float64 norms and rounded once at the end; float64 rows
+in float64. The bits are those of `c3align.ops.reference`, whatever the backend.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from c3align.ops._backend import (
     pick,
     set_num_threads,
 )
+from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._noise import NoiseRequest, stream
 from c3align.ops._rows import as_rows, as_vector, is_tensor
 from c3align.ops.reference import NO_NOISE, OK, Affine
@@ -169,6 +171,7 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
     The same integers for any order and any split of the rows (promise P1).
     """
     _checks.zero_rows(zero_rows)
+    X = take_over(X) if is_foreign(X) else X
     if on_cuda(X):
         return Moments(*cuda_backend().moments(X, zero_rows))
     rows = as_rows(X)
@@ -214,6 +217,27 @@ def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -
     return pick().philox_normal(n_rows, n_dims, **stream(seed, row_offset, n_rows))
 
 
+def _elsewhere(X: Any, vectors: dict[str, Any]) -> Callable[..., Any] | None:
+    """What transforms arrays that are not simply memory of this process; None where nothing needs to."""
+    if is_tensor(X):
+        from c3align.ops import torch as torch_face  # torch is there when a tensor is
+
+        if torch_face.wanted(X, vectors):
+            return torch_face.transform
+        return cuda_backend().transform if on_cuda(X) else None
+    return _transform_foreign if is_foreign(X) else None
+
+
+def _transform_foreign(X: Any, vectors: dict[str, Any], noise: Any, *, out: Any, **settings: Any) -> Any:
+    if out is not None:
+        raise C3AlignError("out= takes NumPy arrays and torch tensors; leave it away")
+    host = {name: take_over(v, name) if is_foreign(v) else v for name, v in vectors.items()}
+    if noise is not None:
+        shape = {name: getattr(noise, name) for name in ("sigma", "direction")}
+        noise = noise._replace(**{name: take_over(v, name) for name, v in shape.items() if is_foreign(v)})
+    return hand_back(_transform(take_over(X), host, noise, out=None, **settings), X)
+
+
 def _transform(
     X: Array,
     vectors: dict[str, Any],
@@ -224,13 +248,10 @@ def _transform(
     renormalize: bool,
 ) -> Array:
     _checks.zero_rows(zero_rows)
-    if is_tensor(X):
-        from c3align.ops import torch as torch_face  # torch is there when a tensor is
-
-        if torch_face.wanted(X, vectors):
-            return torch_face.transform(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
-    if on_cuda(X):
-        return cuda_backend().transform(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
+    if type(X) is not np.ndarray:
+        elsewhere = _elsewhere(X, vectors)
+        if elsewhere is not None:
+            return elsewhere(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
     rows = as_rows(X)
     n_dims, dtype = rows.shape[1], rows.compute_dtype
     affine = Affine(**{name: as_vector(v, n_dims, dtype, name) for name, v in vectors.items() if v is not None})
