@@ -1,8 +1,8 @@
-"""Draw the README's table of speeds from `benchmarks/results/throughput-*.json`; no figure in it is typed.
+"""Draw the README's tables of speeds and of errors from `benchmarks/results/`; no figure in them is typed.
 
 Examples
 --------
-    python benchmarks/table.py            # write it into README.md
+    python benchmarks/table.py            # write them into README.md
     python benchmarks/table.py --check    # exit 1 when README.md says something else
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- throughput -->", "<!-- /throughput -->"
+RESULTS = ROOT / "benchmarks" / "results"
 RIVALS = ("numba", "numpy, blocked", "torch.compile", "torch eager", "scikit-learn")
 
 
@@ -43,12 +43,34 @@ def line(case: tuple[str, int, str], chosen: list[dict[str, Any]]) -> str:
     return f"| {case[0]} | {case[1]} {case[2]} | " + " | ".join(figures) + " |"
 
 
-def drawn(readme: str, results: list[Path]) -> str:
-    """The README with its table anew."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    parts = [line for path in results for line in [*section(json.loads(path.read_text())), ""]]
-    return "\n".join([before + BEGIN, *parts, END]) + after
+def throughput() -> list[str]:
+    paths = sorted(RESULTS.glob("throughput-*.json"))
+    return [line for path in paths for line in [*section(json.loads(path.read_text())), ""]]
+
+
+def accuracy() -> list[str]:
+    """One line for each op, the dtypes side by side: largest error, and the limit it is held to."""
+    found = json.loads((RESULTS / "accuracy.json").read_text())
+    records = {(r["op"], r["dtype"]): r for r in found["records"]}
+    dtypes = list(dict.fromkeys(dtype for _, dtype in records))
+    lines = [f"| `{found['command']}` | " + " | ".join(dtypes) + " |", "|---|" + "---|" * len(dtypes)]
+    for op in dict.fromkeys(op for op, _ in records):
+        cells = [records.get((op, dtype)) for dtype in dtypes]
+        figures = [f"{r['max']:.3g} (limit {r['limit']:.4g})" if r else "" for r in cells]
+        lines.append(f"| {op} | " + " | ".join(figures) + " |")
+    return [*lines, ""]
+
+
+def drawn(readme: str) -> str:
+    """The README with its tables anew, each between two comments of its name."""
+    for table in (throughput, accuracy):
+        begin, end = f"<!-- {table.__name__} -->", f"<!-- /{table.__name__} -->"
+        if begin not in readme or end not in readme:
+            sys.exit(f"the README has no {begin} and {end}; put them where the table belongs")
+        before, _, rest = readme.partition(begin)
+        _, _, after = rest.partition(end)
+        readme = "\n".join([before + begin, *table(), end]) + after
+    return readme
 
 
 def main() -> None:
@@ -57,9 +79,7 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     arguments = parser.parse_args()
     readme = arguments.readme.read_text()
-    if BEGIN not in readme or END not in readme:
-        sys.exit(f"{arguments.readme} has no {BEGIN} and {END}; put them where the table belongs")
-    new = drawn(readme, sorted((ROOT / "benchmarks" / "results").glob("throughput-*.json")))
+    new = drawn(readme)
     if arguments.check:
         sys.exit(None if new == readme else f"{arguments.readme} is out of date; run python benchmarks/table.py")
     arguments.readme.write_text(new)

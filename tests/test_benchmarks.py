@@ -39,6 +39,20 @@ def test_the_readme_shows_the_committed_figures(tmp_path):
     assert "out of date" in done.stderr
 
 
+def test_p8_errors_stay_below_their_limits(tmp_path):
+    """The figures are the committed ones too: they follow from the bits."""
+    target = tmp_path / "accuracy.json"
+    done = run("benchmarks/accuracy.py", "--check", "--json", target)
+    assert done.returncode == 0, done.stderr
+    found, committed = (
+        json.loads(path.read_text())["records"] for path in (target, ROOT / "benchmarks" / "results" / "accuracy.json")
+    )
+    assert len(found) == len(committed) > 20
+    for ours, theirs in zip(found, committed):
+        assert (ours["op"], ours["dtype"], ours["limit"]) == (theirs["op"], theirs["dtype"], theirs["limit"])
+        assert abs(ours["max"] - theirs["max"]) <= 0.02 * theirs["max"]
+
+
 def test_help_has_examples():
-    for script in ("throughput", "table", "train_glyphs"):
+    for script in ("throughput", "accuracy", "table", "train_glyphs"):
         assert "Examples" in run(f"benchmarks/{script}.py", "--help").stdout
