@@ -27,8 +27,8 @@ test: $(BIN)/.built $(OLD)/.installed check  ## all tests, on the newest scikit-
 	@$(OLD)/bin/python -m pytest -q tests/test_contract.py
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests
 
-test-fast: $(BIN)/.built  ## the tests in the dev profile, newest scikit-learn only
-	@C3ALIGN_HYPOTHESIS_PROFILE=dev OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests
+test-fast: $(BIN)/.built  ## the quick tests in the dev profile, newest scikit-learn only
+	@C3ALIGN_HYPOTHESIS_PROFILE=dev OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" tests
 
 check: $(BIN)/.built  ## lint, format, types, import layers
 	@$(BIN)/python -m ruff check --quiet .

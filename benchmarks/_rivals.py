@@ -8,10 +8,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import _gpu_rivals
 import numpy as np
 import torch
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
 
 from c3align import ops
 
@@ -48,6 +47,8 @@ class Case:
         if self.as_numpy:
             found |= getattr(self, f"numpy_{op}")()
         found |= self.torch_rivals(op)
+        if self.device == "cuda":
+            found |= _gpu_rivals.contestants(op, self.tensor, self.mean, self.out, SIGMA)
         return found
 
     def ours(self, op: str) -> Callable[[], Any]:
@@ -190,6 +191,9 @@ def _plain(rows: np.ndarray, mean: np.ndarray, generator: Any) -> np.ndarray:
 
 
 def _sklearn(rows: np.ndarray) -> Callable[[], Any]:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer, StandardScaler
+
     pipeline = make_pipeline(Normalizer(), StandardScaler(with_std=False), Normalizer()).fit(rows[:4096])
     return lambda: pipeline.transform(rows)
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that needs a CUDA card, in one run of under 8 minutes and without a network: build in place, GPU tests,
-# compute-sanitizer on a few of them, throughput. Needs Python with torch, pybind11, numpy and pytest, and nvcc.
+# compute-sanitizer on a few of them, throughput, and ncu's figures of the two main kernels. Needs Python with torch, pybind11, numpy and pytest, and nvcc.
 #
 #   sh benchmarks/gpu_check.sh [folder for the results, default benchmarks/results]
 set -u
@@ -26,18 +26,24 @@ step() {  # name, seconds, command ...
 
 STEPS=""
 step build 180 "$PYTHON" setup.py -q build_ext --inplace
-step tests 150 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu
+step tests 150 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu --durations=5
 if command -v compute-sanitizer >/dev/null 2>&1; then
     export PYTORCH_NO_CUDA_MEMORY_CACHING=1
     step sanitizer 90 compute-sanitizer --error-exitcode 9 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu -k "bits_of_the_cpu and 768 or normals"
     unset PYTORCH_NO_CUDA_MEMORY_CACHING
 fi
-if [ -f benchmarks/throughput.py ]; then
-    step throughput 120 "$PYTHON" benchmarks/throughput.py --device cuda --quick --json "$OUT/throughput-cuda.json"
+step throughput 150 "$PYTHON" benchmarks/throughput.py --device cuda --rows 1000000 --dims 768 \
+    --dtype float32 bfloat16 --rounds 15 --json "$OUT/throughput-cuda.json"
+step small 60 "$PYTHON" benchmarks/throughput.py --device cuda --rows 256 20000 --dims 512 1024 8192 --dtype float32 \
+    --rounds 9 --no-compile --json "$OUT/throughput-cuda-small.json"
+if command -v ncu >/dev/null 2>&1; then
+    step ncu 90 ncu --kernel-name regex:transform_narrow --launch-skip 4 --launch-count 2 \
+        --section SpeedOfLight --section Occupancy --section WarpStateStats \
+        "$PYTHON" benchmarks/throughput.py --device cuda --rows 200000 --dims 768 --ops align corrupt --rounds 1 --no-compile
 fi
 DEVICE=$("$PYTHON" -c "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none')" 2>/dev/null)
 COMMIT=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 printf '{"device": "%s", "commit": "%s", "command": "sh benchmarks/gpu_check.sh", "steps": [%s]}\n' \
     "$DEVICE" "$COMMIT" "${STEPS%, }" >"$OUT/gpu_check.json"
-tail -40 "$LOG"
+tail -60 "$LOG"
 cat "$OUT/gpu_check.json"

@@ -54,10 +54,10 @@ class AlignerModule(torch.nn.Module):
         return noisy
 
     def _mean(self, X: torch.Tensor, modality: str) -> torch.Tensor:
-        if not torch.compiler.is_compiling():
+        if not _is_recorded(X):
             modality = self._checked(X, modality)
         elif modality not in self._means:
-            raise C3AlignError(f"modality={modality!r} cannot be chosen in a compiled graph; pass a fitted one's name")
+            raise C3AlignError(f"modality={modality!r} cannot be chosen in a recorded graph; pass a fitted one's name")
         if modality == BATCH:
             rows = X.detach().double().cpu()
             return torch.from_numpy(ModalityStatistics.from_rows(rows, zero_rows=self.aligner.zero_rows).mean)
@@ -72,3 +72,8 @@ class AlignerModule(torch.nn.Module):
         if choice.warning:
             warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=4)
         return choice.modality
+
+
+def _is_recorded(X: torch.Tensor) -> bool:
+    """Whether this call becomes part of a graph, which cannot stop for a glance at the rows."""
+    return torch.compiler.is_compiling() or (X.is_cuda and torch.cuda.is_current_stream_capturing())

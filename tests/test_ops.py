@@ -535,3 +535,61 @@ def golden_results():
 def test_p9_golden_bytes(golden, any_backend):
     """A change here is a change of numerics: raise `persistence.NUMERICS`, and say so in the changelog."""
     assert golden_results() == golden["ops"]
+
+
+def many_rows():
+    """100,000 rows of an odd width and of norms from 2**-60 to 2**60, by integer arithmetic."""
+    n = np.arange(100_000 * 67, dtype=np.uint64)
+    rows = (((n * np.uint64(2654435761)) % np.uint64(20011)).astype("f4") - 10005).reshape(-1, 67)
+    return np.ldexp(rows, (np.arange(100_000)[:, None] * 7919) % 121 - 70).astype("f4")
+
+
+def digest_of_many_rows(X):
+    mean = np.linspace(-0.1, 0.12, 67)
+    noisy = ops.corrupt(X, mean, sigma=0.05, seed=2**35 + 1, row_offset=2**32 - 1000)
+    parts = [ops.normalize(X), ops.align(X, mean), noisy, *ops.moments(X)[2:]]
+    digest = hashlib.sha256(b"".join(raw(part) for part in parts))
+    return digest.hexdigest()[:16]
+
+
+def test_p3_golden_bytes_of_many_rows(golden, monkeypatch):
+    """A contracted multiply-add shows in one row of twenty thousand: the same bytes from every instruction set."""
+    native = pytest.importorskip("c3align.ops.native")
+    for isa in native.isas():
+        monkeypatch.setattr(native, "isa", isa)
+        assert digest_of_many_rows(many_rows()) == golden["many rows"], isa
+
+
+@pytest.mark.slow
+def test_p3_golden_bytes_of_many_rows_by_the_reference(golden, monkeypatch):
+    monkeypatch.setenv("C3ALIGN_BACKEND", "reference")
+    assert digest_of_many_rows(many_rows()) == golden["many rows"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2**33 + 7, 2**64 - 1])
+def test_p4_a_hundred_million_normals(seed):
+    """Moments, tails to six sigma, neighbours in both directions, and the distribution, on 2.6e7 of each seed."""
+    from scipy import special, stats
+
+    n_rows, n_dims = 51_200, 512
+    rows = ops.philox_normal(n_rows, n_dims, seed=seed, row_offset=seed % 1000)
+    z, n = rows.ravel().astype(np.float64), rows.size
+    squares = z * z
+    deviations = {1: z.mean() * np.sqrt(n), 2: (squares.mean() - 1) * np.sqrt(n / 2)}
+    deviations[3] = (squares * z).mean() * np.sqrt(n / 15)
+    deviations[4] = ((squares**2).mean() - 3) * np.sqrt(n / 96)
+    deviations[6] = ((squares**3).mean() - 15) * np.sqrt(n / 10170)
+    for lag in (1, 2, 3, 4, n_dims, n_dims + 1):
+        deviations["lag", lag] = (z[:-lag] * z[lag:]).mean() * np.sqrt(n - lag)
+        deviations["square lag", lag] = ((squares[:-lag] - 1) * (squares[lag:] - 1)).mean() * np.sqrt(n - lag) / 2
+    assert max(abs(value) for value in deviations.values()) < 5, deviations
+    for level in (3, 4, 4.5, 5, 5.5, 6):
+        for tail in (np.count_nonzero(z > level), np.count_nonzero(z < -level)):
+            expected = n * special.ndtr(-level)
+            assert stats.poisson.sf(tail - 1, expected) > 1e-5
+            assert stats.poisson.cdf(tail, expected) > 1e-5
+    assert np.abs(z).max() < 6.77  # what 32-bit words can reach
+    counts = np.histogram(special.ndtr(z), bins=4096, range=(0, 1))[0]
+    assert stats.chisquare(counts).pvalue > 1e-5
+    assert stats.kstest(z[:: n // 2_000_000], "norm").pvalue > 1e-5

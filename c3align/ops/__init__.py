@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from c3align._typing import Array, Int64Array, ZeroRows
+from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, fixed
 from c3align.ops._backend import (
@@ -36,6 +36,7 @@ __all__ = [
     "align",
     "backend",
     "backend_reason",
+    "column_products",
     "corrupt",
     "get_num_threads",
     "moments",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
+_PRODUCTS_BLOCK_ELEMENTS = 1 << 22
 NORM_BINS = fixed.NORM_BINS
 
 
@@ -187,6 +189,38 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
         norm_bins += fixed.binned(norms[status == OK])
         n_kept += int((status == OK).sum())
     return Moments(n_kept, rows.shape[0] - n_kept, sums, squares, norm_bins)
+
+
+def column_products(X: Array, *, zero_rows: ZeroRows = "raise") -> Float64Array:
+    """Sums of products of columns over the unit rows, ``sum(u u^T)``: float64 by BLAS, block by block.
+
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor, floating; a tensor's products are computed on its device
+    zero_rows : "raise" or "keep"
+        Rows without a direction are refused, or add nothing.
+
+    Returns
+    -------
+    (n_dims, n_dims) float64 NumPy array, symmetric, within ``1e-12 * n_rows`` of exact; not to the bit.
+    """
+    X = take_over(X) if is_foreign(X) else X
+    moments(X, zero_rows=zero_rows)  # refuses with the row's number in the whole
+    total = np.zeros((X.shape[1], X.shape[1]))
+    step = max(1, _PRODUCTS_BLOCK_ELEMENTS // X.shape[1])
+    for start in range(0, X.shape[0], step):
+        unit = _wide_unit_rows(X[start : start + step], zero_rows)
+        products = unit.T @ unit
+        total += products.cpu().numpy() if is_tensor(products) else products
+    return total
+
+
+def _wide_unit_rows(block: Any, zero_rows: ZeroRows) -> Any:
+    """Unit rows in float64, normalised in the compute dtype but not rounded back to half precision."""
+    if is_tensor(block):
+        block = block.detach()
+        return normalize(block if block.element_size() == 8 else block.float(), zero_rows=zero_rows).double()
+    return normalize(as_rows(block).widened(), zero_rows=zero_rows).astype(np.float64)
 
 
 def peek(X: Array, n_rows: int = 4096) -> Moments:

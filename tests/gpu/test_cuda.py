@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from c3align import ops
+from c3align import C3Aligner, ops
 from c3align.errors import C3AlignError
 from c3align.statistics import ModalityStatistics
+from tests.test_corrupt import KINDS, N_DIMS
+from tests.test_ops import digest_of_many_rows, many_rows
 
 native = pytest.importorskip("c3align.ops.native")
 pytestmark = [
@@ -50,10 +52,19 @@ def test_bits_of_the_cpu(n_dims, dtype):
     assert ModalityStatistics.from_rows(X.cuda()) == ModalityStatistics.from_rows(X)
 
 
-def test_p3_on_many_rows():
-    X = rows_of(200_000, 96)
-    mean = torch.linspace(-0.1, 0.1, 96)
-    same_bits(ops.corrupt(X.cuda(), mean, sigma=0.05, seed=1), ops.corrupt(X, mean, sigma=0.05, seed=1))
+def test_p3_golden_bytes_of_many_rows(golden):
+    assert digest_of_many_rows(torch.from_numpy(many_rows()).cuda()) == golden["many rows"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_kind_of_noise(kind, dtype):
+    X = rows_of(500, N_DIMS, dtype)
+    call = {"seed": 5, "row_offset": 2**40, **KINDS[kind]}
+    same_bits(ops.corrupt(X.cuda(), None, **call), ops.corrupt(X, None, **call))
+    wide = {"sigma": 0.1, "fixed_norm": True, "direction": np.linspace(-1, 2, 3000), "seed": 1}
+    X = rows_of(300, 3000, dtype)
+    same_bits(ops.corrupt(X.cuda(), None, **wide), ops.corrupt(X, None, **wide))
 
 
 @pytest.mark.parametrize("view", [lambda X: X[::3], lambda X: X[:, 1:], lambda X: X[:, ::2], lambda X: X.T])
@@ -96,6 +107,49 @@ def test_streams_and_graphs():
     graph.replay()
     torch.cuda.synchronize()
     assert torch.equal(out, expected)
+
+
+def test_a_replayed_graph_goes_on_with_new_noise():
+    X = rows_of(64, 512)
+    module = C3Aligner().fit(X.numpy()).as_module()
+    expected = [module(X) for _ in range(3)]
+    on_device, rows = C3Aligner().fit(X.numpy()).as_module().cuda(), X.cuda()
+    warm = torch.cuda.Stream()
+    with torch.cuda.stream(warm):
+        on_device(rows)
+    warm.synchronize()
+    on_device.row_offset.zero_()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = on_device(rows)
+    on_device.row_offset.zero_()
+    for step in range(3):
+        graph.replay()
+        torch.cuda.synchronize()
+        same_bits(found, expected[step])
+
+
+def test_gradients_and_compiled_graphs():
+    X = rows_of(200, 768).cuda().requires_grad_()
+    weights = torch.linspace(-1, 1, 768, device="cuda")
+
+    def loss(X):
+        return (ops.corrupt(X, None, sigma=0.1, seed=1) * weights).sum()
+
+    (expected,) = torch.autograd.grad((ops.corrupt(X.double().cpu(), None, sigma=0.1, seed=1) * weights.cpu()).sum(), X)
+    for function in (loss, torch.compile(loss, fullgraph=True), torch.compile(loss, mode="reduce-overhead")):
+        for _ in range(3):
+            (found,) = torch.autograd.grad(function(X), X)
+            assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
+
+
+def test_cupy():
+    cupy = pytest.importorskip("cupy")
+    X = rows_of(300, 512)
+    with cupy.cuda.Stream(non_blocking=True):
+        found = ops.align(cupy.asarray(X.numpy()), None)
+        assert isinstance(found, cupy.ndarray)
+        assert torch.equal(torch.from_numpy(cupy.asnumpy(found)), ops.align(X, None))
 
 
 def test_runs_repeat():
