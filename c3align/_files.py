@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from c3align import ops
 from c3align._typing import Float64Array
-from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.encoders.precomputed import fingerprint_of, modality_of
+from c3align.errors import C3AlignError, EncoderMismatchError, ModalityMeanWarning
 from c3align.mappings import BATCH
 from c3align.mappings import choose_mean as decide
 from c3align.statistics import ModalityStatistics
@@ -98,6 +99,36 @@ class Stack:
         """Evenly spaced rows."""
         chosen = np.unique(np.linspace(0, self.n_rows - 1, min(n_rows, self.n_rows)).astype(np.int64))
         return np.concatenate([self.read(int(row), int(row) + 1) for row in chosen])
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows, and what a tree of shards says about them."""
+
+    stack: Stack
+    modality: str | None = None
+    fingerprint: str | None = None
+
+
+def sources(patterns: list[str]) -> list[Source]:
+    """One source; or one for each modality, in alphabetical order, of a single folder that `c3align embed` wrote."""
+    if len(patterns) != 1 or not os.path.isdir(patterns[0]):
+        return [Source(Stack.open(patterns))]
+    tree = Path(patterns[0])
+    folders = [tree] if tree.name.endswith("_emb") else sorted(tree.glob("*_emb"))
+    shards = {modality_of(folder.name): str(folder / "*.npy") for folder in folders}
+    if not shards:
+        raise C3AlignError(f"{tree} holds no embeddings (no folder *_emb in it); pass one that `c3align embed` wrote")
+    fingerprint = fingerprint_of(tree if tree not in folders else tree.parent)
+    return [Source(Stack.open([pattern]), name, fingerprint) for name, pattern in sorted(shards.items())]
+
+
+def one_fingerprint(found: list[Source], given: str | None) -> str | None:
+    """The encoder that all the rows come from, where it is known."""
+    known = sorted({source.fingerprint for source in found if source.fingerprint} | ({given} if given else set()))
+    if len(known) > 1:
+        raise EncoderMismatchError(f"these rows come from different encoders ({', '.join(known)}); use those of one")
+    return known[0] if known else None
 
 
 def progress(spans: Iterable[tuple[int, int]], n_rows: int, what: str) -> Iterator[tuple[int, int]]:

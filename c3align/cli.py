@@ -1,4 +1,4 @@
-"""The command line: `c3align demo`, `fit`, `transform`, `report`, `doctor`.
+"""The command line: `c3align demo`, `embed`, `fit`, `transform`, `report`, `doctor`.
 
 Results go to stdout, all else to stderr. Errors are one line that ends with the mend. Exit codes: 0 done, 1 an error
 of ours, 2 wrong input or usage, 130 interrupted.
@@ -28,7 +28,9 @@ app = typer.Typer(
 )
 
 AlignerFolder = Annotated[Path, typer.Option("--aligner", "-a", help="Folder that `c3align fit` wrote.")]
-Rows = Annotated[list[str], typer.Argument(help="Embeddings (n, d), .npy; several files or quoted patterns.")]
+Rows = Annotated[
+    list[str], typer.Argument(help="Embeddings (n, d), .npy; files, quoted patterns, or a folder of `c3align embed`.")
+]
 Fingerprint = Annotated[str | None, typer.Option("--encoder", help="Fingerprint of the encoder: binds, or refuses.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw both modalities before and after into this PNG.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -63,13 +65,13 @@ def demo(
         _print_json(result)
 
 
-@app.command(epilog="Examples:  c3align fit text.npy -o out   |   c3align fit 'text/*.npy' --pair 'image/*.npy' -o out")
+@app.command(epilog="Examples:  c3align fit text.npy -o out   |   c3align fit emb-text --pair emb -o out")
 def fit(
     rows: Rows,
     output: Output,
     pair: Annotated[list[str] | None, typer.Option(help="Rows paired with them, in the same order.")] = None,
-    modality: Annotated[str, typer.Option(help="What the rows are.")] = "text",
-    pair_modality: Annotated[str, typer.Option(help="What their partners are.")] = "image",
+    modality: Annotated[str | None, typer.Option(help="What the rows are: 'text' unless their folder says.")] = None,
+    pair_modality: Annotated[str | None, typer.Option(help="What their partners are: 'image' unless ...")] = None,
     encoder: Fingerprint = None,
     noise_cosine: Annotated[float | None, typer.Option(help="Noise as a cosine; learned when absent.")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
@@ -80,16 +82,23 @@ def fit(
 
     settings: dict[str, Any] = {"noise_cosine": "auto" if noise_cosine is None else noise_cosine}
     aligner = C3Aligner(seed=seed, zero_rows=zero_rows, **settings)  # type: ignore[arg-type]
-    first = _files.Stack.open(rows)
-    second = _files.Stack.open(pair) if pair else None
+    found = _files.sources(rows)[::-1]  # of a tree of two modalities text comes first
+    if pair:
+        found = [found[0], *_files.sources(pair)]
+    if len(found) > 2:
+        raise C3AlignError("the folder holds more than two modalities; pass one of its folders, and another as --pair")
+    fingerprint = _files.one_fingerprint(found, encoder)
+    first, second = found[0].stack, found[1].stack if len(found) > 1 else None
+    names = {"modality": modality or found[0].modality or "text"}
+    names["y_modality"] = pair_modality or (second and found[1].modality) or "image"
     if second is not None and second.shape != first.shape:
         raise C3AlignError(f"the rows are {first.shape} and their partners {second.shape}; pass files of equal shape")
     for start, stop in _files.progress(first.spans(), first.n_rows, "fit"):
         partners = None if second is None else second.read(start, stop)
         with _files.located(first, start):
-            aligner.partial_fit(first.read(start, stop), partners, modality=modality, y_modality=pair_modality)
-    if encoder:
-        aligner.bind_encoder(encoder)
+            aligner.partial_fit(first.read(start, stop), partners, **names)
+    if fingerprint:
+        aligner.bind_encoder(fingerprint)
     aligner.save_pretrained(output)
     print(f"{output}: {_summary(aligner)}")
 
@@ -113,8 +122,13 @@ def transform(
     """Align rows with a saved aligner; writes one .npy of the same dtype, whole or not at all."""
     from c3align import C3Aligner
 
-    fitted = C3Aligner.from_pretrained(aligner, encoder=encoder)
-    stack = _files.Stack.open(rows)
+    found = _files.sources(rows)
+    if len(found) > 1:
+        raise C3AlignError(f"{rows[0]} holds several modalities; pass one of its folders")
+    fitted = C3Aligner.from_pretrained(aligner, encoder=_files.one_fingerprint(found, encoder))
+    stack = found[0].stack
+    if modality == "auto" and found[0].modality in fitted.statistics_:
+        modality = str(found[0].modality)
     if stack.n_dims != fitted.n_features_in_:
         raise C3AlignError(
             f"the rows have {stack.n_dims} dimensions and the aligner {fitted.n_features_in_}; use rows of its encoder"
@@ -145,6 +159,61 @@ def report(
         print(found)
     if plot:
         _files.save_cones(plot, *pair, names=names)
+
+
+@app.command(
+    epilog="Examples:  c3align embed photos/ --encoder open_clip:ViT-B-32/laion2b_s34b_b79k --modality image -o emb"
+    "   |   c3align embed captions.csv --encoder transformers:openai/clip-vit-base-patch32 --modality text -o emb-text"
+)
+def embed(
+    data: Annotated[str, typer.Argument(help="Folder, pattern, URL, media file, or a .txt .csv .jsonl .parquet.")],
+    encoder: Annotated[str, typer.Option(help="Such as open_clip:MODEL/TAG, transformers:NAME, imagebind, glyphs.")],
+    modality: Annotated[str, typer.Option(help="What the items are: image, text, audio, video, ...")],
+    output: Output,
+    column: Annotated[str | None, typer.Option(help="Of a table: captions, or paths.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the files: float16 or float32.")] = "float16",
+    batch_size: Annotated[int, typer.Option(help="Items at a time.")] = 64,
+    shard_items: Annotated[int, typer.Option(help="Items of a file; a kill costs one file at most.")] = 10_000,
+    on_error: Annotated[
+        str, typer.Option(help="'raise', or 'skip' items that cannot be read and list them.")
+    ] = "raise",
+    device: Annotated[str | None, typer.Option(help="Such as cuda; the CPU by default.")] = None,
+    aligner: Annotated[Path | None, typer.Option("--fit", help="Fit an aligner on the way and save it here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed a collection: shards of .npy beside their metadata. Started again, it goes on where it stopped."""
+    from tqdm import tqdm
+
+    from c3align import C3Aligner, encoders
+    from c3align import embed as room
+    from c3align.encoders import _sources
+
+    items = _sources.gather(data, modality, column)
+    learner = C3Aligner() if aligner else None
+    settings: dict[str, Any] = {"modality": modality, "dtype": dtype, "on_error": on_error, "aligner": learner}
+    with tqdm(total=len(items), unit=" items", desc=modality, disable=None, smoothing=0.05, file=sys.stderr) as bar:
+        counts = room.embed(
+            encoders.load(encoder),
+            items,
+            output,
+            **settings,
+            batch_size=batch_size,
+            shard_items=shard_items,
+            device=device,
+            on_progress=bar.update,
+        )
+    if learner is not None and aligner is not None:
+        learner.save_pretrained(aligner)
+    if counts.n_broken:
+        broken = output / f"broken_{modality}.jsonl"
+        print(
+            f"{counts.n_broken} of {len(items)} items could not be read; they are listed in {broken}", file=sys.stderr
+        )
+    if as_json:
+        _print_json(vars(counts))
+    else:
+        before = f", {counts.n_before} items of them before" if counts.n_before else ""
+        print(f"{output}: {counts.n_rows} rows of {modality}{before}, in {counts.seconds:.1f} s")
 
 
 @app.command(epilog="Example:  c3align doctor --json")

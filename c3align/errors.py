@@ -8,6 +8,7 @@ __all__ = [
     "FormatError",
     "MissingExtraError",
     "ModalityMeanWarning",
+    "TruncationWarning",
 ]
 
 
@@ -29,3 +30,7 @@ class MissingExtraError(C3AlignError, ImportError):
 
 class ModalityMeanWarning(UserWarning):
     """A batch was centred by a mean that may not be its modality's own."""
+
+
+class TruncationWarning(UserWarning):
+    """Texts were longer than the encoder reads, and were cut."""

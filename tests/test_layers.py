@@ -15,10 +15,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ("_typing", "errors", "_version"),
     ("ops",),
-    ("statistics", "covariance", "noise", "mappings", "geometry", "gap"),
+    ("statistics", "covariance", "noise", "mappings", "geometry", "theory", "gap"),
     ("_settings", "_ingest", "_learner", "_module", "aligner", "persistence"),
     ("shards", "search", "report", "datasets", "encoders", "decoders"),
-    ("pipeline", "distributed"),
+    ("embed", "pipeline", "distributed"),
     ("cli", "_demo", "_files", "_doctor", "__main__"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -1,4 +1,7 @@
-"""Encoders by name: pictures, texts and sounds to embeddings of one space."""
+"""Encoders by name: pictures, texts, sounds and videos to embeddings of one space.
+
+Importing this imports none of them; `load` does, and says which pip command mends what is missing.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,21 @@ from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
 
-__all__ = ["Encoder", "available", "load"]
+__all__ = ["Encoder", "available", "fit_stream", "load"]
 
 ENTRY_POINTS = "c3align.encoders"  # third parties: name = "module:function", which takes what follows the colon
-_BUILT_IN = {"glyphs": "c3align.encoders.glyphs"}
+_BUILT_IN = {
+    "glyphs": "c3align.encoders.glyphs",
+    "imagebind": "c3align.encoders.imagebind",
+    "open_clip": "c3align.encoders.open_clip",
+    "precomputed": "c3align.encoders.precomputed",
+    "sentence-transformers": "c3align.encoders.sentence_transformers",
+    "transformers": "c3align.encoders.transformers",
+}
 
 
 @runtime_checkable
@@ -34,9 +43,20 @@ class Encoder(Protocol):
     fingerprint: str
 
     def encode(
-        self, items: Sequence[Any], *, modality: str, batch_size: int = 256, progress: bool = False
-    ) -> npt.NDArray[np.float32]:
-        """Embeddings (n, n_dims) float32 of the items, in order, not normalised."""
+        self,
+        items: Sequence[Any],
+        *,
+        modality: str,
+        batch_size: int = 32,
+        device: Any = None,
+        dtype: str = "float32",
+        progress: bool = False,
+    ) -> npt.NDArray[Any]:
+        """Embeddings (n, n_dims) of the items, float32 or float16, in order, not normalised.
+
+        An encoder that also has ``prepare(item, modality)``, which may run in many threads and whose results `encode`
+        takes as items, is never kept waiting for files.
+        """
         ...
 
 
@@ -51,14 +71,16 @@ def load(spec: str) -> Encoder:
     Parameters
     ----------
     spec : str
-        "name" or "name:what the encoder takes", such as "glyphs".
+        "name" or "name:what the encoder takes", such as "glyphs", "open_clip:ViT-B-32/laion2b_s34b_b79k",
+        "transformers:openai/clip-vit-base-patch32", "sentence-transformers:clip-ViT-B-32", "imagebind",
+        "precomputed:emb/".
 
     Raises
     ------
     C3AlignError
         An unknown name; the known ones are listed.
     MissingExtraError
-        A package that the encoder needs is absent; the pip command is named.
+        A package that the encoder needs is absent or broken; the pip command is named.
     """
     name, _, rest = spec.partition(":")
     maker: Callable[[str], Encoder] | None = None
@@ -70,3 +92,24 @@ def load(spec: str) -> Encoder:
     if maker is None:
         raise C3AlignError(f"encoder {spec!r} is unknown; pass one of {', '.join(available())}")
     return maker(rest)
+
+
+def fit_stream(aligner: Any, encoder: Encoder, items: Sequence[Any], *, modality: str, batch_size: int = 32) -> Any:
+    """Fit an aligner while items are encoded: one pass, no embedding kept; binds the encoder's fingerprint.
+
+    Parameters
+    ----------
+    aligner : C3Aligner
+        Learns by `partial_fit`: what it knew before stays.
+    encoder : Encoder
+    items, modality, batch_size : as for `Encoder.encode`
+
+    Returns
+    -------
+    The aligner, with the bytes of state that `partial_fit` on all embeddings at once gives.
+    """
+    from c3align.encoders._stream import batches
+
+    for batch in batches(encoder, items, modality=modality, batch_size=batch_size):
+        aligner.partial_fit(batch.rows, modality=modality)
+    return aligner.bind_encoder(encoder.fingerprint)

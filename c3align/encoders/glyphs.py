@@ -17,6 +17,8 @@ import numpy.typing as npt
 import safetensors
 from tqdm import tqdm
 
+from c3align.encoders import _media
+from c3align.encoders._base import Prepared, check_request
 from c3align.errors import C3AlignError, MissingExtraError
 
 __all__ = ["WEIGHTS", "GlyphEncoder", "load"]
@@ -46,6 +48,7 @@ class GlyphEncoder:
     """
 
     modalities = ("image", "text")
+    name = "glyphs"
 
     def __init__(self) -> None:
         try:
@@ -66,59 +69,84 @@ class GlyphEncoder:
         self._image = _loaded(towers.ImageTower(), state, "image.")
         self._text = _loaded(towers.TextTower(), state, "text.")
 
+    def prepare(self, item: Any, modality: str) -> Prepared:
+        """Check a name, or make the picture of an item: grey, 32 x 32, ink 255."""
+        if modality == "text":
+            if not isinstance(item, str):
+                raise C3AlignError(f"a {type(item).__name__} is no text; pass strings")
+            return Prepared(item)
+        if isinstance(item, np.ndarray) and item.shape == (SIZE, SIZE) and item.dtype == np.uint8:
+            return Prepared(item)
+        picture = np.asarray(_media.image(item).convert("L"))
+        if picture.shape != (SIZE, SIZE):
+            raise C3AlignError(
+                f"the picture has {picture.shape[1]} x {picture.shape[0]} pixels; pass grey pictures of "
+                f"{SIZE} x {SIZE}, ink white on black, as `c3align.datasets.glyphs` draws them"
+            )
+        return Prepared(picture)
+
     def encode(
-        self, items: Sequence[Any], *, modality: str, batch_size: int = 256, progress: bool = False
-    ) -> npt.NDArray[np.float32]:
+        self,
+        items: Sequence[Any],
+        *,
+        modality: str,
+        batch_size: int = 256,
+        device: Any = None,
+        dtype: str = "float32",
+        progress: bool = False,
+    ) -> npt.NDArray[Any]:
         """Embed pictures or names.
 
         Parameters
         ----------
         items : sequence
-            For "image": pictures (32, 32), uint8 with 0 paper and 255 ink, as one array or a list of arrays or PIL
-            images. For "text": strings.
+            For "image": pictures (32, 32), 0 paper and 255 ink, as one uint8 array, or a list of arrays, PIL images,
+            paths. For "text": strings.
         modality : "image" or "text"
         batch_size : int
             Items at a time; the result does not depend on it beyond float32 rounding.
+        device : torch device or str, optional
+            Where to compute; the towers move there and stay.
+        dtype : "float32" or "float16"
+            Of the result.
         progress : bool
             Show a bar.
 
         Returns
         -------
-        (n, 256) float32, in order, of any norm.
+        (n, 256) array, in order, of any norm.
 
         Raises
         ------
         C3AlignError
-            Another modality, a picture of another shape or dtype, or an item that is no text.
+            Another modality, a picture of another size, or an item that is no text.
         """
-        if modality not in self.modalities:
-            raise C3AlignError(f"glyphs does not know modality {modality!r}; pass 'image' or 'text'")
-        if isinstance(items, str):
-            raise C3AlignError("items is one string; pass a list of them")
-        if batch_size < 1:
-            raise C3AlignError(f"batch_size={batch_size}; pass 1 or more")
+        check_request(self, items, modality, batch_size, dtype)
+        if device is not None:
+            self._image.to(device)
+            self._text.to(device)
         embed = self._embed_pictures if modality == "image" else self._embed_names
         starts = tqdm(range(0, len(items), batch_size), disable=not progress, unit="batch", desc=modality)
+        parts = []
         with self._torch.inference_mode():
-            parts = [embed(items[start : start + batch_size], start) for start in starts]
-        return np.concatenate(parts) if parts else np.empty((0, self.n_dims), np.float32)
+            for start in starts:
+                batch = items[start : start + batch_size]
+                parts.append(embed([self._value(item, start + i, modality) for i, item in enumerate(batch)]))
+        return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty((0, self.n_dims), dtype)
 
-    def _embed_pictures(self, items: Sequence[Any], start: int) -> npt.NDArray[np.float32]:
-        pictures = [np.asarray(item) for item in items]
-        for i, picture in enumerate(pictures):
-            if picture.shape != (SIZE, SIZE) or picture.dtype != np.uint8:
-                raise C3AlignError(
-                    f"picture {start + i} is {picture.dtype} {picture.shape} and not uint8 ({SIZE}, {SIZE}); "
-                    f"pass grey pictures of that size, ink 255 (PIL: image.convert('L').resize(({SIZE}, {SIZE})))"
-                )
-        embedded = self._towers.embed_pictures(self._image, self._torch.from_numpy(np.stack(pictures)))
-        return np.asarray(embedded.numpy(), np.float32)
+    def _value(self, item: Any, place: int, modality: str) -> Any:
+        try:
+            return (item if isinstance(item, Prepared) else self.prepare(item, modality)).value
+        except C3AlignError as error:
+            raise C3AlignError(f"{modality} {place}: {error}") from error
 
-    def _embed_names(self, items: Sequence[Any], start: int) -> npt.NDArray[np.float32]:
-        for i, name in enumerate(items):
-            if not isinstance(name, str):
-                raise C3AlignError(f"item {start + i} is a {type(name).__name__} and not a text; pass strings")
-        return np.asarray(self._text(self._towers.tokenize(items)).numpy(), np.float32)
+    def _embed_pictures(self, pictures: list[Any]) -> npt.NDArray[np.float32]:
+        stack = self._torch.from_numpy(np.stack(pictures)).to(next(self._image.parameters()).device)
+        return np.asarray(self._towers.embed_pictures(self._image, stack).cpu().numpy(), np.float32)
+
+    def _embed_names(self, names: list[str]) -> npt.NDArray[np.float32]:
+        tokens = self._towers.tokenize(names).to(next(self._text.parameters()).device)
+        return np.asarray(self._text(tokens).cpu().numpy(), np.float32)
 
 
 def _loaded(tower: Any, state: dict[str, Any], prefix: str) -> Any:

@@ -1,0 +1,249 @@
+"""What the encoders share: items are decoded and prepared in threads, ahead of the towers, and come out in order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from c3align.encoders import _media
+from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
+
+__all__ = ["Broken", "Prepared", "TowerEncoder", "prepared_batches", "weights_digest"]
+
+DTYPES = ("float32", "float16")
+BATCHES_AHEAD = 2  # what is prepared while the towers work
+
+
+class Prepared(NamedTuple):
+    """An item that has been decoded and made ready for the towers."""
+
+    value: Any
+
+
+class Broken(NamedTuple):
+    """An item that could not be, and why."""
+
+    place: int
+    name: str
+    reason: str
+
+
+def prepared_batches(
+    items: Iterable[Any], prepare: Callable[[Any], Prepared], batch_size: int, workers: int | None = None
+) -> Iterator[list[Prepared | Broken]]:
+    """Batches of prepared items, in order; threads work on the next ones while a batch is with the caller."""
+
+    def attempt(index: int, item: Any) -> Prepared | Broken:
+        try:
+            return item if isinstance(item, Prepared) else prepare(item)
+        except (MissingExtraError, MemoryError):
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}" if not isinstance(error, C3AlignError) else str(error)
+            return Broken(index, _media.name_of(item) or "", reason)
+
+    numbered, ahead = iter(enumerate(items)), deque[list[Future[Prepared | Broken]]]()
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        try:
+            while True:
+                while len(ahead) <= BATCHES_AHEAD:
+                    batch = [pool.submit(attempt, i, item) for i, item in islice(numbered, batch_size)]
+                    if not batch:
+                        break
+                    ahead.append(batch)
+                if not ahead:
+                    return
+                yield [future.result() for future in ahead.popleft()]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class TowerEncoder:
+    """An encoder made of torch towers. A backend says how one item is prepared and how a batch is embedded.
+
+    Attributes
+    ----------
+    modalities : tuple of str
+        An encoder of pictures embeds videos too: as the mean of the unit embeddings of evenly spaced frames.
+    n_dims : int
+    fingerprint : str
+    """
+
+    modalities: tuple[str, ...]
+    n_dims: int
+    fingerprint: str
+    name = "this encoder"
+    sample_rate = 48_000  # of sounds, where there are any
+    n_frames = _media.N_FRAMES
+
+    def __init__(self, model: Any) -> None:
+        self._model = model.eval()
+        self._truncated = 0
+
+    @property
+    def device(self) -> Any:
+        """Where the towers are."""
+        return next(self._model.parameters()).device
+
+    def prepare(self, item: Any, modality: str) -> Prepared:
+        """Decode one item and make it ready for the towers; many threads may do so at once."""
+        if modality == "text":
+            if not isinstance(item, str):
+                raise C3AlignError(f"a {type(item).__name__} is no text; pass strings")
+            return Prepared(item)
+        if modality == "audio":
+            return Prepared(self._prepare_sound(_media.audio(item, self.sample_rate)))
+        if modality == "video":
+            return Prepared(self._prepare_video(_media.frames(item, self.n_frames)))
+        return Prepared(self._prepare_picture(_media.image(item)))
+
+    def encode(
+        self,
+        items: Sequence[Any],
+        *,
+        modality: str,
+        batch_size: int = 32,
+        device: Any = None,
+        dtype: str = "float32",
+        progress: bool = False,
+    ) -> npt.NDArray[Any]:
+        """Embed items.
+
+        Parameters
+        ----------
+        items : sequence
+            Strings, or for other modalities paths, URLs, bytes, PIL images, arrays, (waveform, rate).
+        modality : str
+            One of `modalities`.
+        batch_size : int
+            Items at a time; the result depends on it by rounding alone.
+        device : torch device or str, optional
+            Where to compute; the towers move there and stay.
+        dtype : "float32" or "float16"
+            Of the result.
+        progress : bool
+            Show a bar.
+
+        Returns
+        -------
+        (n, n_dims) array, in order, of any norm.
+
+        Raises
+        ------
+        C3AlignError
+            Another modality, and the first item that cannot be read, with its place and name.
+        """
+        check_request(self, items, modality, batch_size, dtype)
+        if device is not None:
+            self._model.to(device)
+        self._truncated, parts = 0, []
+        with tqdm(total=len(items), disable=not progress, unit=modality, desc=self.name) as bar:
+            for batch in prepared_batches(items, lambda item: self.prepare(item, modality), batch_size):
+                parts.append(self._rows(refuse_broken(batch, modality), modality).astype(dtype))
+                bar.update(len(batch))
+        self._warn_of_truncation(len(items))
+        return np.concatenate(parts) if parts else np.empty((0, self.n_dims), dtype)
+
+    def _rows(self, batch: list[Any], modality: str) -> npt.NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            if modality == "video" and not hasattr(self, "_embed_videos"):
+                return self._rows_of_frames(batch)
+            if modality in ("image", "audio", "video") and isinstance(batch[0], list):
+                return self._rows_of_parts(batch, modality)
+            return np.asarray(self._embed(batch, modality).float().cpu().numpy(), np.float32)
+
+    def _rows_of_frames(self, batch: list[Any]) -> npt.NDArray[np.float32]:
+        return self._rows_of_parts(batch, "image")
+
+    def _rows_of_parts(self, batch: list[list[Any]], modality: str) -> npt.NDArray[np.float32]:
+        """Items of several parts, frames or windows: the mean of their unit embeddings; one alone stays as it is."""
+        flat = [part for parts in batch for part in parts]
+        embedded = np.asarray(self._embed(flat, modality).float().cpu().numpy(), np.float32)
+        stops = np.cumsum([len(parts) for parts in batch])
+        return np.stack([_mean_direction(rows) for rows in np.split(embedded, stops[:-1])])
+
+    def _embed(self, batch: list[Any], modality: str) -> Any:
+        """Rows (n, n_dims), a tensor, of prepared items."""
+        raise NotImplementedError
+
+    def _prepare_picture(self, picture: Any) -> Any:
+        raise NotImplementedError
+
+    def _prepare_sound(self, waveform: npt.NDArray[np.float32]) -> Any:
+        raise NotImplementedError
+
+    def _prepare_video(self, pictures: list[Any]) -> Any:
+        return [self._prepare_picture(picture) for picture in pictures]
+
+    def _warn_of_truncation(self, n_items: int) -> None:
+        if self._truncated:
+            warnings.warn(
+                f"{self._truncated} of {n_items} texts are longer than {self.name} reads and were cut; shorten them "
+                "if their ends matter",
+                TruncationWarning,
+                stacklevel=3,
+            )
+
+
+def _mean_direction(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if len(rows) == 1:
+        return rows[0]
+    wide = rows.astype(np.float64)
+    return np.asarray((wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean(axis=0), np.float32)
+
+
+def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtype: str) -> None:
+    """Refuse what no encoder could do."""
+    if modality not in encoder.modalities:
+        known = ", ".join(repr(name) for name in encoder.modalities)
+        raise C3AlignError(f"{encoder.name} does not know modality {modality!r}; pass one of {known}")
+    if isinstance(items, str | bytes):
+        raise C3AlignError("items is one item; pass a list of them")
+    if batch_size < 1:
+        raise C3AlignError(f"batch_size={batch_size}; pass 1 or more")
+    if dtype not in DTYPES:
+        raise C3AlignError(f"dtype={dtype!r} is unknown; pass one of {', '.join(DTYPES)}")
+
+
+def refuse_broken(batch: list[Prepared | Broken], modality: str) -> list[Any]:
+    """The values of a batch; an error for the first broken item."""
+    for item in batch:
+        if isinstance(item, Broken):
+            where = f"{modality} {item.place}" + (f" ({item.name})" if item.name else "")
+            raise C3AlignError(f"{where} cannot be used: {item.reason}; drop or mend it")
+    return [item.value for item in batch if isinstance(item, Prepared)]
+
+
+def weights_digest(model: Any) -> str:
+    """Hash of all parameters and buffers, by name: equal digests, equal towers."""
+    digest = hashlib.blake2b(digest_size=6)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(_torch().uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def short_digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch
+
+
+def count_truncated(n_tokens: Iterable[int], limit: int) -> int:
+    return sum(n > limit for n in n_tokens)

@@ -1,0 +1,63 @@
+"""Any encoder, batch after batch: files are decoded ahead, broken items are refused or left out and listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.encoders._base import Broken, Prepared, prepared_batches, refuse_broken
+from c3align.errors import C3AlignError
+
+__all__ = ["Batch", "batches"]
+
+
+class Batch(NamedTuple):
+    """Embeddings of some items: `kept` are their numbers, `broken` what could not be embedded."""
+
+    rows: npt.NDArray[Any]
+    kept: list[int]
+    broken: list[Broken]
+    n_items: int
+
+
+def batches(
+    encoder: Any,
+    items: Iterable[Any],
+    *,
+    modality: str,
+    batch_size: int = 32,
+    device: Any = None,
+    dtype: str = "float32",
+    on_error: str = "raise",
+    workers: int | None = None,
+) -> Iterator[Batch]:
+    """Embed items of any number; see `Encoder.encode`.
+
+    Parameters
+    ----------
+    on_error : "raise" or "skip"
+        What becomes of items that cannot be read.
+    workers : int, optional
+        Threads that decode; by default the processors, 8 at most.
+    """
+    if on_error not in ("raise", "skip"):
+        raise C3AlignError(f"on_error={on_error!r} is unknown; pass 'raise' or 'skip'")
+    if modality not in encoder.modalities:
+        raise C3AlignError(f"this encoder does not know {modality!r}; pass one of {', '.join(encoder.modalities)}")
+    own = getattr(encoder, "prepare", None)
+    prepare = (lambda item: own(item, modality)) if own else Prepared
+    first = 0
+    for batch in prepared_batches(items, prepare, batch_size, workers):
+        if on_error == "raise":
+            refuse_broken(batch, modality)
+        kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
+        # what an encoder prepared it takes back as it is; others get their items
+        good = [item if own else item.value for item in batch if isinstance(item, Prepared)]
+        rows = np.empty((0, encoder.n_dims), dtype)
+        if good:
+            rows = encoder.encode(good, modality=modality, batch_size=batch_size, device=device, dtype=dtype)
+        yield Batch(rows, kept, [item for item in batch if isinstance(item, Broken)], len(batch))
+        first += len(batch)

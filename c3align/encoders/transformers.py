@@ -1,0 +1,177 @@
+"""`transformers:`, the two-tower models of Hugging Face: "transformers:openai/clip-vit-base-patch32[@revision]".
+
+CLIP, SigLIP, SigLIP 2, MetaCLIP 2 and ALIGN (pictures), CLAP (sound), X-CLIP (video); the model's own config says
+which. Weights are read from safetensors alone, and no code of a repository is run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.encoders import _base
+from c3align.encoders._imports import is_torchvision_mismatch, need, torchvision_mismatch
+from c3align.errors import C3AlignError
+
+__all__ = ["FAMILIES", "TransformersEncoder", "load"]
+
+
+class Family(NamedTuple):
+    """What a kind of model takes."""
+
+    modalities: tuple[str, ...]
+    text_length: int | None = None  # texts are padded to it, as in training; None pads to the longest of a batch
+
+
+PICTURES = ("image", "text", "video")
+FAMILIES = {
+    "clip": Family(PICTURES),
+    "siglip": Family(PICTURES, 64),
+    "siglip2": Family(PICTURES, 64),
+    "metaclip_2": Family(PICTURES),
+    "align": Family(PICTURES, 64),
+    "clap": Family(("audio", "text")),
+    "xclip": Family(("video", "text")),
+}
+
+
+def load(rest: str) -> TransformersEncoder:
+    """The encoder of a repository or folder, "name" or "name@revision"."""
+    transformers = need("transformers", "transformers")
+    name, _, revision = rest.partition("@")
+    options = {"revision": revision} if revision else {}
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+        if config.model_type not in FAMILIES:
+            known = ", ".join(FAMILIES)
+            raise C3AlignError(f"{rest!r} is a model of type {config.model_type!r}; pass one of these types: {known}")
+        model = transformers.AutoModel.from_pretrained(
+            name, config=config, trust_remote_code=False, use_safetensors=True, dtype="float32", **options
+        )
+        processor = _processor(transformers, config, name, options)
+    except C3AlignError:
+        raise
+    except Exception as error:
+        if is_torchvision_mismatch(error):
+            raise torchvision_mismatch(error) from error
+        raise C3AlignError(
+            f"transformers cannot load {rest!r}: {' '.join(str(error).split())[:300]}; "
+            "check the name, or pass a folder that save_pretrained wrote, with safetensors weights"
+        ) from error
+    return TransformersEncoder(model, processor, rest)
+
+
+def _processor(transformers: Any, config: Any, name: str, options: dict[str, Any]) -> Any:
+    if config.model_type == "xclip":  # not in the automatic table
+        return transformers.XCLIPProcessor.from_pretrained(name, **options)
+    return transformers.AutoProcessor.from_pretrained(name, trust_remote_code=False, **options)
+
+
+class TransformersEncoder(_base.TowerEncoder):
+    """A two-tower model of transformers with its processor.
+
+    Parameters
+    ----------
+    model, processor
+        As their `from_pretrained` return them.
+    spec : str
+        Their name, for the fingerprint.
+    """
+
+    def __init__(self, model: Any, processor: Any, spec: str) -> None:
+        super().__init__(model)
+        self._processor, config = processor, model.config
+        self._family = FAMILIES[config.model_type]
+        self.modalities = self._family.modalities
+        if config.model_type == "xclip":
+            self.n_frames = config.vision_config.num_frames
+            self._embed_videos = True  # by a tower of its own, not frame by frame
+        if "audio" in self.modalities:
+            self.sample_rate = processor.feature_extractor.sampling_rate
+        name, _, revision = spec.partition("@")
+        name = Path(name).name if Path(name).is_dir() else name
+        commit = getattr(config, "_commit_hash", None) or revision or "local"
+        self.name = f"transformers:{name}"
+        self._text_limit = _text_limit(processor.tokenizer, config, self._family)
+        self.n_dims = int(self._rows([""], "text").shape[1])
+        digests = f"{_base.weights_digest(model)}/{self.n_dims}d/{_base.short_digest(_describe(processor))}"
+        self.fingerprint = f"{self.name}@{commit}/{digests}"
+
+    def _prepare_picture(self, picture: Any) -> Any:
+        return _first(self._processor.image_processor(images=[picture], return_tensors="pt"))
+
+    def _prepare_video(self, pictures: list[Any]) -> Any:
+        if "image" in self.modalities:
+            return super()._prepare_video(pictures)
+        whole = [pictures[i * len(pictures) // self.n_frames] for i in range(self.n_frames)]
+        return _first(self._processor.image_processor([whole], return_tensors="pt"))
+
+    def _prepare_sound(self, waveform: npt.NDArray[np.float32]) -> Any:
+        """Windows of the length the towers take: the extractor itself would draw one of a long sound at random."""
+        extractor = self._processor.feature_extractor
+        length = extractor.nb_max_samples
+        windows = [waveform[i : i + length] for i in range(0, len(waveform), length)]
+        if len(windows) > 1 and len(windows[-1]) < length // 2:
+            windows.pop()
+        prepared = []
+        for window in windows:
+            features = extractor(window, sampling_rate=self.sample_rate, return_tensors="pt")
+            # it would also call one sound of a batch longer than it is, at random
+            features["is_longer"][:] = False
+            prepared.append(_first(features))
+        return prepared
+
+    def _embed(self, batch: list[Any], modality: str) -> Any:
+        inputs = self._tokens(batch) if modality == "text" else _stacked(batch)
+        moved = {name: value.to(self.device) for name, value in inputs.items()}
+        found = getattr(self._model, f"get_{modality}_features")(**moved)
+        return unwrapped(found)
+
+    def _tokens(self, texts: list[str]) -> dict[str, Any]:
+        tokenizer, length = self._processor.tokenizer, self._family.text_length
+        whole = tokenizer(texts, truncation=False, padding=False, verbose=False)["input_ids"]
+        self._truncated += _base.count_truncated(map(len, whole), self._text_limit)
+        padding = {"padding": True} if length is None else {"padding": "max_length"}
+        found = tokenizer(texts, truncation=True, max_length=self._text_limit, return_tensors="pt", **padding)
+        # SigLIP and SigLIP 2 were trained without a mask: padding is part of their texts
+        unmasked = self._model.config.model_type.startswith("siglip")
+        names = ("input_ids",) if unmasked else ("input_ids", "attention_mask")
+        return {name: found[name] for name in names if name in found}
+
+
+def unwrapped(found: Any) -> Any:
+    """The embeddings that `get_*_features` return: a tensor until transformers 4, an object since 5."""
+    if hasattr(found, "shape"):
+        return found
+    if getattr(found, "pooler_output", None) is not None:
+        return found.pooler_output
+    raise TypeError(f"the model returned a {type(found).__name__} without embeddings; report it to c3align")
+
+
+def _text_limit(tokenizer: Any, config: Any, family: Family) -> int:
+    text = config.text_config
+    positions = int(text.max_position_embeddings)
+    if text.model_type in ("roberta", "clap_text_model"):  # whose positions begin behind the padding token's
+        positions -= int(text.pad_token_id) + 1
+    return min(positions, int(tokenizer.model_max_length), family.text_length or positions)
+
+
+def _first(features: Any) -> dict[str, Any]:
+    """Tensors of the one item of a batch."""
+    return {name: value[0] for name, value in features.items()}
+
+
+def _stacked(batch: list[dict[str, Any]]) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.stack([item[name] for item in batch]) for name in batch[0]}
+
+
+def _describe(processor: Any) -> str:
+    """What decides how items are prepared, as text."""
+    parts = [getattr(processor, name, None) for name in ("image_processor", "feature_extractor")]
+    settings = [sorted((k, str(v)) for k, v in part.to_dict().items() if "class" not in k) for part in parts if part]
+    return f"{settings} {type(processor.tokenizer).__name__} {len(processor.tokenizer)}"

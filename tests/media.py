@@ -1,0 +1,80 @@
+"""Media of every kind that people have, made here: pictures, sounds and videos, and a broken one of each."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+# left half red, right half blue, top brighter: a rotation or a swapped channel shows
+SIZE = (60, 40)
+
+
+def colours() -> np.ndarray:
+    picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    picture[:, : SIZE[0] // 2, 0] = 200
+    picture[:, SIZE[0] // 2 :, 2] = 200
+    picture[: SIZE[1] // 2] += 40
+    return picture
+
+
+def write_pictures(folder: Path) -> dict[str, Path]:
+    """Files by kind."""
+    rgb = Image.fromarray(colours())
+    grey = rgb.convert("L")
+    made = {
+        name: folder / f"{name}.{name.split()[0]}" for name in ("png", "png grey", "png alpha", "png 16", "png palette")
+    }
+    made |= {
+        name: folder / f"{name}.{name.split()[0]}"
+        for name in ("jpeg rotated", "jpeg cmyk", "gif animated", "tiff 16", "png broken")
+    }
+    rgb.save(made["png"])
+    grey.save(made["png grey"])
+    layer = rgb.convert("RGBA")
+    layer.putalpha(Image.fromarray(np.where(np.arange(SIZE[0]) < 30, 255, 0).astype(np.uint8)[None].repeat(SIZE[1], 0)))
+    layer.save(made["png alpha"])
+    for name in ("png 16", "tiff 16"):
+        Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(made[name])
+    rgb.quantize(8).save(made["png palette"], transparency=0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned a quarter to the right
+    rgb.rotate(90, expand=True).save(made["jpeg rotated"], exif=exif, quality=95)
+    rgb.convert("CMYK").save(made["jpeg cmyk"], quality=95)
+    rgb.save(made["gif animated"], save_all=True, append_images=[Image.new("RGB", SIZE, "green")] * 3)
+    made["png broken"].write_bytes(made["png"].read_bytes()[:100])
+    return made
+
+
+def tone(rate: int, seconds: float = 0.5, hertz: float = 440) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate)).astype(np.float32)
+
+
+def write_sound(path: Path, rate: int, channels: int = 1) -> Path:
+    """A tone as a 16-bit wave; a second channel is silent."""
+    samples = np.zeros((int(rate * 0.5), channels), "<i2")
+    samples[:, 0] = np.rint(tone(rate) * 32767)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
+    return path
+
+
+def write_video(path: Path, n_frames: int = 12, with_sound: bool = False) -> Path:
+    """Frames that grow brighter, so that which ones were taken can be read off."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=6)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(n_frames):
+            shade = np.full((48, 64, 3), 20 * i, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(shade, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path

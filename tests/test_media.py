@@ -1,0 +1,205 @@
+"""Decoding: pictures, sounds and videos of every kind come out as what a person sees and hears."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from c3align.encoders import _media
+from c3align.encoders._sources import gather
+from c3align.errors import C3AlignError
+from tests import media
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return media.write_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+def close(picture, expected, bound):
+    return np.abs(np.asarray(picture).astype(int) - np.asarray(expected).astype(int)).max() <= bound
+
+
+@pytest.mark.parametrize(("kind", "bound"), [("png", 0), ("gif animated", 8), ("jpeg cmyk", 40), ("jpeg rotated", 40)])
+def test_colours_and_orientation(pictures, kind, bound):
+    found = _media.image(pictures[kind])
+    assert (found.mode, found.size) == ("RGB", media.SIZE)
+    # away from the seams, which JPEG blurs
+    assert close(np.asarray(found)[5:15, 5:20], media.colours()[5:15, 5:20], bound)
+    assert close(np.asarray(found)[25:35, 40:55], media.colours()[25:35, 40:55], bound)
+
+
+@pytest.mark.parametrize("kind", ["png grey", "png 16", "tiff 16"])
+def test_grey_of_any_depth(pictures, kind):
+    grey = Image.fromarray(media.colours()).convert("L").convert("RGB")
+    assert close(_media.image(pictures[kind]), grey, 1)
+
+
+def test_transparency_becomes_white(pictures):
+    found = np.asarray(_media.image(pictures["png alpha"]))
+    assert (found[:, 30:] == 255).all()
+    assert (found[:, :30] == media.colours()[:, :30]).all()
+    assert _media.image(pictures["png palette"]).mode == "RGB"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", ["grey", "grey one", "rgb", "rgba"])
+def test_arrays(dtype, shape):
+    bytes_ = media.colours()
+    if "grey" in shape:
+        bytes_ = np.asarray(Image.fromarray(bytes_).convert("L"))
+        bytes_ = bytes_[..., None] if "one" in shape else bytes_
+    elif shape == "rgba":
+        bytes_ = np.dstack([bytes_, np.full(bytes_.shape[:2], 255, np.uint8)])
+    array = bytes_ if dtype == np.uint8 else bytes_.astype(dtype) * (257 if dtype == np.uint16 else 1 / np.float32(255))
+    expected = bytes_[:, :, :3] if "rgb" in shape else np.repeat(bytes_.reshape(40, 60, 1), 3, axis=2)
+    assert close(_media.image(array.astype(dtype)), expected, 0)
+
+
+def test_other_pictures_are_refused(pictures):
+    for wrong, text in [
+        (np.zeros((4, 4, 2), np.uint8), r"shape \(4, 4, 2\)"),
+        (np.full((4, 4), 3.0), "floats in \\[0, 1\\]"),
+        (3, "a int is no file"),
+    ]:
+        with pytest.raises(C3AlignError, match=text):
+            _media.image(wrong)
+    with pytest.raises(OSError, match=r"truncated|broken|cannot identify"):
+        _media.image(pictures["png broken"])
+
+
+def test_bytes_and_urls(pictures):
+    assert close(_media.image(pictures["png"].read_bytes()), media.colours(), 0)
+    fsspec = pytest.importorskip("fsspec")
+    with fsspec.open("memory://pictures/a.png", "wb") as file:
+        file.write(pictures["png"].read_bytes())
+    assert close(_media.image("memory://pictures/a.png"), media.colours(), 0)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_sound_files_at_any_rate(tmp_path, rate, channels):
+    found = _media.audio(media.write_sound(tmp_path / "tone.wav", rate, channels), 48000)
+    expected = media.tone(48000) / channels
+    assert found.dtype == np.float32
+    assert len(found) == len(expected)
+    assert np.abs(found - expected)[2000:-2000].max() < 0.01
+
+
+@given(rate=st.sampled_from([8000, 22050, 44100]), target=st.sampled_from([16000, 48000]))
+def test_arrays_of_sound(rate, target):
+    whole = media.tone(rate)
+    found = _media.audio((whole, rate), target)
+    assert np.abs(found - media.tone(target)[: len(found)])[1000:-1000].max() < 0.01
+    integers = np.rint(whole * 32767).astype(np.int16)
+    assert np.abs(_media.audio((integers, rate), target) - found).max() < 1e-3
+    stereo = np.stack([whole, np.zeros_like(whole)])
+    assert np.abs(_media.audio((stereo, rate), target) - found / 2).max() < 1e-6
+
+
+def test_other_sounds_are_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF\x00\x00")
+    with pytest.raises(Exception, match=r"a\.wav|Invalid data|End of file|no sound|invalid"):
+        _media.audio(path, 16000)
+    with pytest.raises(C3AlignError, match=r"waveform of shape \(2, 3, 4\)"):
+        _media.audio((np.zeros((2, 3, 4)), 16000), 16000)
+    with pytest.raises(C3AlignError, match="rate of 0"):
+        _media.audio((np.zeros(4), 0), 16000)
+    with pytest.raises(C3AlignError, match="no sound"):
+        _media.audio(media.write_video(tmp_path / "silent.mp4"), 16000)
+
+
+def shades(frames):
+    return [round(float(np.asarray(frame).mean()) / 20) for frame in frames]
+
+
+def test_frames_of_a_video(tmp_path):
+    path = media.write_video(tmp_path / "grow.mp4")
+    assert shades(_media.frames(path, 4)) == [1, 4, 7, 10]
+    assert shades(_media.frames(path, 100)) == list(range(12))
+    assert shades(_media.frames(path, rate=2)) == [1, 4, 7, 10]  # two seconds
+    assert shades(_media.frames(path.read_bytes(), 2)) == [3, 9]
+    array = np.stack([np.full((8, 8, 3), 20 * i, np.uint8) for i in range(12)])
+    assert shades(_media.frames(array, 4)) == shades(_media.frames(list(array), 4)) == [1, 4, 7, 10]
+
+
+def test_other_videos_are_refused(tmp_path):
+    with pytest.raises(C3AlignError, match="holds no pictures"):
+        _media.frames(media.write_sound(tmp_path / "a.wav", 8000))
+    with pytest.raises(C3AlignError, match="no frames"):
+        _media.frames([])
+    broken = tmp_path / "b.mp4"
+    broken.write_bytes(media.write_video(tmp_path / "whole.mp4").read_bytes()[:500])
+    with pytest.raises(Exception, match=r"Invalid data|moov|End of file|no pictures"):
+        _media.frames(broken)
+
+
+@given(total=st.integers(1, 500), n=st.integers(1, 50))
+def test_evenly(total, n):
+    found = _media.evenly(total, n)
+    assert len(found) == min(n, total) == len(set(found))
+    assert found == sorted(found)
+    steps = np.diff([found[0] - total // len(found), *found])
+    assert steps.max() - steps.min() <= 1
+
+
+class TestGather:
+    def test_folders_patterns_and_single_files(self, tmp_path):
+        made = media.write_pictures(tmp_path)
+        (tmp_path / "notes.md").write_text("no picture")
+        (tmp_path / "deep").mkdir()
+        made["png"].rename(tmp_path / "deep" / "a.PNG")
+        names = [item.name for item in gather(str(tmp_path), "image")]
+        assert names == sorted(names)
+        assert len(names) == len(made)
+        assert len(gather(str(tmp_path / "*.jpeg*"), "image")) == 2
+        assert gather(str(made["png grey"]), "image")[0].source == str(made["png grey"])
+        assert len(gather(f"file://{tmp_path}", "image")) == len(made)
+        assert len(gather(f"file://{tmp_path}/*.gif", "image")) == 1
+
+    def test_tables_of_captions(self, tmp_path):
+        pytest.importorskip("pyarrow")
+        import pandas as pd
+
+        frame = pd.DataFrame(
+            {"id": [1, 2], "caption": ["a cat, red", 'two "birds"'], "image_path": ["x.png", "/y.png"]}
+        )
+        frame.to_csv(tmp_path / "c.csv", index=False)
+        frame.to_csv(tmp_path / "c.tsv", index=False, sep="\t")
+        frame.to_json(tmp_path / "c.jsonl", orient="records", lines=True)
+        frame.to_parquet(tmp_path / "c.parquet")
+        (tmp_path / "c.txt").write_text('a cat, red\n\ntwo "birds"\n')
+        for suffix in ("csv", "tsv", "jsonl", "parquet", "txt"):
+            items = gather(str(tmp_path / f"c.{suffix}"), "text")
+            assert [item.source for item in items] == ["a cat, red", 'two "birds"'], suffix
+        for suffix in ("csv", "tsv", "jsonl", "parquet"):
+            items = gather(str(tmp_path / f"c.{suffix}"), "image")
+            assert [item.source for item in items] == [str(tmp_path / "x.png"), "/y.png"]
+            assert items[0].caption == "a cat, red"
+        assert gather(str(tmp_path / "c.csv"), "text", "image_path")[0].source == "x.png"
+        with pytest.raises(C3AlignError, match="has the columns 'id', 'caption', 'image_path'; pass the one of audio"):
+            gather(str(tmp_path / "c.csv"), "audio")
+        with pytest.raises(C3AlignError, match=r"row 0 .* has 1 in column 'id'"):
+            gather(str(tmp_path / "c.parquet"), "text", "id")
+
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(C3AlignError, match="holds no image items"):
+            gather(str(tmp_path), "image")
+        with pytest.raises(C3AlignError, match="no file or folder"):
+            gather(str(tmp_path / "none"), "image")
+        with pytest.raises(C3AlignError, match="holds no texts"):
+            gather(str(tmp_path), "text")
+        with pytest.raises(C3AlignError, match="no file"):
+            gather(str(tmp_path / "none.csv"), "text")
+
+    def test_an_array_of_pictures(self, tmp_path):
+        np.save(tmp_path / "p.npy", np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4))
+        items = gather(str(tmp_path / "p.npy"), "image")
+        assert [item.source.max() for item in items] == [15, 31, 47]
+        np.save(tmp_path / "v.npy", np.zeros(3))
+        with pytest.raises(C3AlignError, match=r"shape \(3,\)"):
+            gather(str(tmp_path / "v.npy"), "image")
