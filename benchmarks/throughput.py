@@ -118,7 +118,7 @@ def print_table(records: list[dict[str, Any]]) -> None:
         )
 
 
-def provenance() -> dict[str, Any]:
+def provenance(script: str = "throughput.py") -> dict[str, Any]:
     """Where and with what the figures were made."""
     cpu = platform.processor()
     if Path("/proc/cpuinfo").exists():
@@ -128,7 +128,7 @@ def provenance() -> dict[str, Any]:
     packages = ("numpy", "torch", "scikit-learn", "numba", "triton")
     installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {
-        "command": "python benchmarks/throughput.py " + " ".join(sys.argv[1:]),
+        "command": f"python benchmarks/{script} " + " ".join(sys.argv[1:]),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": git.stdout.strip() or None,
         "cpu": cpu,

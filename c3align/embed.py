@@ -29,6 +29,7 @@ from c3align.errors import C3AlignError
 __all__ = ["Run", "embed"]
 
 SHARD_ITEMS = 10_000
+SCRATCH = ".c3align-"  # in the names of files that are not whole yet
 FOLDERS = {"image": "img"}  # clip-retrieval's name; other modalities are called what they are
 
 
@@ -159,6 +160,8 @@ class Tree:
             if changed:
                 what = ", ".join(f"{name} was {before.get(name)!r}, now {asdict(run)[name]!r}" for name in changed)
                 raise C3AlignError(f"{self.folder} holds another run ({what}); go on as before, or pass another folder")
+            for left in self.folder.rglob(f".*{SCRATCH}*"):  # of a run that was killed
+                left.unlink()
             return
         others = sorted(self.folder.glob("embed_*.json"))
         if others:
@@ -218,7 +221,7 @@ class Tree:
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A scratch file beside `path`, flushed and renamed over it at the end, removed on an error."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{SCRATCH}")
     os.close(handle)
     scratch = Path(name)
     try:

@@ -53,6 +53,14 @@ def test_p8_errors_stay_below_their_limits(tmp_path):
         assert abs(ours["max"] - theirs["max"]) <= 0.02 * theirs["max"]
 
 
+def test_embed(tmp_path):
+    target = tmp_path / "embed.json"
+    done = run("benchmarks/embed.py", "--items", 60, "--rounds", 1, "--json", target)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(target.read_text())["figures"]
+    assert 0 < figures["embed, share of time in towers"] <= 1
+
+
 def test_help_has_examples():
-    for script in ("throughput", "accuracy", "table", "train_glyphs"):
+    for script in ("throughput", "accuracy", "embed", "table", "train_glyphs"):
         assert "Examples" in run(f"benchmarks/{script}.py", "--help").stdout

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import types
 import warnings
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -421,6 +423,23 @@ class TestStream:
 
         found = list(_stream.batches(Lengths(), ["a", "bb", "ccc"], modality="text", batch_size=2))
         assert np.concatenate([batch.rows for batch in found]).tolist() == [[1, 1], [2, 1], [3, 1]]
+
+
+def test_the_encoder_of_another_package_in_the_contributors_guide(monkeypatch, tmp_path):
+    guide = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
+    code = guide.split("```python\n")[1].split("```")[0]
+    assert code.count("\n") <= 31
+    (tmp_path / "colours.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    point = metadata.EntryPoint("colours", "colours:load", encoders.ENTRY_POINTS)
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: [point])
+    encoder = encoders.load("colours")
+    assert isinstance(encoder, encoders.Encoder)
+    pictures = media.write_pictures(tmp_path)
+    items = [pictures["png"], pictures["jpeg rotated"]]
+    (batch,) = _stream.batches(encoder, items, modality="image")
+    assert np.abs(batch.rows[0] - batch.rows[1]).max() < 0.02
+    assert encoder.encode(["red and blue"], modality="text")[0] == pytest.approx([1.001, 0.001, 1.001])
 
 
 @pytest.mark.skipif(os.environ.get("C3ALIGN_ONLINE") != "1", reason="needs a model hub; set C3ALIGN_ONLINE=1")

@@ -22,6 +22,7 @@ __all__ = ["Broken", "Prepared", "TowerEncoder", "prepared_batches", "weights_di
 
 DTYPES = ("float32", "float16")
 BATCHES_AHEAD = 2  # what is prepared while the towers work
+CHUNK_ITEMS = 32
 
 
 class Prepared(NamedTuple):
@@ -52,18 +53,22 @@ def prepared_batches(
             reason = f"{type(error).__name__}: {error}" if not isinstance(error, C3AlignError) else str(error)
             return Broken(index, _media.name_of(item) or "", reason)
 
-    numbered, ahead = iter(enumerate(items)), deque[list[Future[Prepared | Broken]]]()
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+    def attempt_all(chunk: list[tuple[int, Any]]) -> list[Prepared | Broken]:
+        return [attempt(index, item) for index, item in chunk]
+
+    n_workers = workers or max(1, min(8, (os.cpu_count() or 1) - 1))  # the towers' own processor is left to them
+    # several items a task, or handing small ones over would cost more than decoding them
+    chunk_size = max(1, min(CHUNK_ITEMS, batch_size // n_workers))
+    numbered, ahead = iter(enumerate(items)), deque[list[Future[list[Prepared | Broken]]]]()
+    with ThreadPoolExecutor(n_workers) as pool:
         try:
             while True:
-                while len(ahead) <= BATCHES_AHEAD:
-                    batch = [pool.submit(attempt, i, item) for i, item in islice(numbered, batch_size)]
-                    if not batch:
-                        break
-                    ahead.append(batch)
+                while len(ahead) <= BATCHES_AHEAD and (batch := list(islice(numbered, batch_size))):
+                    chunks = [batch[i : i + chunk_size] for i in range(0, len(batch), chunk_size)]
+                    ahead.append([pool.submit(attempt_all, chunk) for chunk in chunks])
                 if not ahead:
                     return
-                yield [future.result() for future in ahead.popleft()]
+                yield [item for future in ahead.popleft() for item in future.result()]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

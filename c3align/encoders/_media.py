@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import gcd
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ EXTENSIONS = {
     "audio": (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".wma"),
     "video": (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".gif"),
 }
+_ORIENTATION = 0x0112  # of a photograph, as its camera wrote it
 N_FRAMES = 8  # of a video, evenly spaced
 
 
@@ -44,7 +44,7 @@ def opened(item: Any) -> Iterator[Any]:
     if name is None:
         raise C3AlignError(f"a {type(item).__name__} is no file; pass a path, a URL, bytes or an array")
     if "://" not in name:
-        with Path(name).open("rb") as file:
+        with open(name, "rb") as file:
             yield file
         return
     try:
@@ -78,7 +78,8 @@ def image(item: Any) -> Any:
 def _to_rgb(picture: Any) -> Any:
     from PIL import Image, ImageOps
 
-    upright = ImageOps.exif_transpose(picture)
+    turned = picture.getexif().get(_ORIENTATION, 1) != 1
+    upright = ImageOps.exif_transpose(picture) if turned else picture
     if upright.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
         deep = np.asarray(upright).astype(np.float64)
         upright = Image.fromarray(np.clip(np.rint(deep / 257), 0, 255).astype(np.uint8))

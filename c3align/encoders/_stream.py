@@ -41,7 +41,7 @@ def batches(
     on_error : "raise" or "skip"
         What becomes of items that cannot be read.
     workers : int, optional
-        Threads that decode; by default the processors, 8 at most.
+        Threads that decode; by default the processors but one, 8 at most.
     """
     if on_error not in ("raise", "skip"):
         raise C3AlignError(f"on_error={on_error!r} is unknown; pass 'raise' or 'skip'")

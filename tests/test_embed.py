@@ -1,0 +1,247 @@
+"""`c3align embed`: the tree of clip-retrieval, the same after any kill, and an aligner fitted on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from c3align import C3Aligner, cli, embed, encoders
+from c3align.datasets import glyphs
+from c3align.embed import Tree
+from c3align.encoders._sources import Item, gather
+from c3align.errors import C3AlignError
+from tests.test_ops import raw
+
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture(scope="module")
+def characters():
+    return glyphs.glyphs()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory, characters):
+    """A folder of 30 character pictures, of which three are broken."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(30):
+        Image.fromarray(characters.pictures[i * 50]).save(folder / f"glyph_{i:03d}.png")
+    for i in (3, 17, 18):
+        path = folder / f"glyph_{i:03d}.png"
+        path.write_bytes(path.read_bytes()[:60])
+    return folder
+
+
+def run(*arguments):
+    return cli.run([*map(str, arguments)])
+
+
+def files_of(tree: Path):
+    return {str(path.relative_to(tree)): path.read_bytes() for path in sorted(tree.rglob("*")) if path.is_file()}
+
+
+OPTIONS = ("--encoder", "glyphs", "--modality", "image", "--shard-items", 7, "--batch-size", 3)
+
+
+class TestTree:
+    def test_rows_and_metadata(self, pictures, tmp_path, capsys):
+        assert run("embed", pictures, *OPTIONS, "-o", tmp_path / "emb", "--on-error", "skip", "--dtype", "float32") == 0
+        out, err = capsys.readouterr()
+        assert "27 rows of image" in out
+        assert "3 of 30 items could not be read" in err
+        paths = sorted((tmp_path / "emb" / "img_emb").glob("*.npy"))
+        assert [path.name for path in paths] == [f"img_emb_{k:03d}.npy" for k in range(5)]
+        rows = np.concatenate([np.load(path, allow_pickle=False) for path in paths])
+        tables = [parquet.read_table(p).to_pylist() for p in sorted((tmp_path / "emb" / "metadata").glob("*"))]
+        metadata = [row for table in tables for row in table]
+        kept = [i for i in range(30) if i not in (3, 17, 18)]
+        assert [row["item"] for row in metadata] == kept
+        assert [Path(row["image_path"]).name for row in metadata] == [f"glyph_{i:03d}.png" for i in kept]
+        expected = encoders.load("glyphs").encode([row["image_path"] for row in metadata], modality="image")
+        assert np.abs(rows - expected).max() < 1e-5
+        broken = [json.loads(line) for line in (tmp_path / "emb" / "broken_image.jsonl").read_text().splitlines()]
+        assert [line["item"] for line in broken] == [3, 17, 18]
+        assert all(line["name"].endswith(".png") and line["reason"] for line in broken)
+        state = json.loads((tmp_path / "emb" / "embed_image.json").read_text())
+        assert state["fingerprint"] == encoders.load("glyphs").fingerprint
+
+    def test_a_broken_item_stops_the_run_unless_skipped(self, pictures, tmp_path, capsys):
+        assert run("embed", pictures, *OPTIONS, "-o", tmp_path / "emb") == 2
+        assert "glyph_003.png) cannot be used" in capsys.readouterr().err
+        assert not list((tmp_path / "emb" / "metadata").iterdir())
+
+    def test_captions(self, characters, tmp_path, capsys):
+        (tmp_path / "names.txt").write_text("\n".join(characters.names[:25]) + "\n")
+        options = ("--encoder", "glyphs", "--modality", "text", "--json")
+        assert run("embed", tmp_path / "names.txt", *options, "-o", tmp_path / "emb") == 0
+        assert json.loads(capsys.readouterr().out)["n_rows"] == 25
+        rows = np.load(tmp_path / "emb" / "text_emb" / "text_emb_000.npy")
+        assert (rows.dtype, rows.shape) == (np.float16, (25, 256))
+        table = parquet.read_table(tmp_path / "emb" / "metadata" / "metadata_000.parquet")
+        assert table.column("caption").to_pylist() == characters.names[:25]
+
+    def test_another_run_does_not_mix_with_it(self, pictures, tmp_path, capsys):
+        assert run("embed", pictures, *OPTIONS, "-o", tmp_path, "--on-error", "skip") == 0
+        before = files_of(tmp_path)
+        for change, text in [
+            (("--dtype", "float32"), "dtype was 'float16', now 'float32'"),
+            (("--shard-items", 8), "shard_items was 7, now 8"),
+        ]:
+            assert run("embed", pictures, *OPTIONS, "-o", tmp_path, "--on-error", "skip", *change) == 2
+            assert text in capsys.readouterr().err
+        (tmp_path / "names.txt").write_text("a\n")
+        wrong = ("--encoder", "glyphs", "--modality", "text", "-o", tmp_path)
+        assert run("embed", tmp_path / "names.txt", *wrong) == 2
+        assert "holds image embeddings; pass another folder" in capsys.readouterr().err
+        (tmp_path / "names.txt").unlink()
+        assert files_of(tmp_path) == before
+
+    def test_too_large_for_float16(self, tmp_path):
+        class Loud:
+            modalities, n_dims, fingerprint = ("text",), 2, "loud"
+
+            def encode(self, items, *, modality, batch_size, device=None, dtype="float32", progress=False):
+                with np.errstate(over="ignore"):
+                    return np.full((len(items), 2), 1e6).astype(dtype)
+
+        with pytest.raises(C3AlignError, match="do not fit in float16; pass --dtype float32"):
+            embed.embed(Loud(), [Item("a", "a")], tmp_path, modality="text")
+
+
+class TestResuming:
+    @pytest.fixture
+    def whole(self, pictures, tmp_path):
+        assert run("embed", pictures, *OPTIONS, "-o", tmp_path / "whole", "--on-error", "skip") == 0
+        return files_of(tmp_path / "whole")
+
+    def test_a_failure_at_any_write_loses_and_doubles_nothing(self, whole, pictures, tmp_path, monkeypatch):
+        """Every rename of a run fails once; started again, the run ends with the same bytes."""
+        real, calls = os.replace, []
+
+        def count(source, target):
+            calls.append(target)
+            real(source, target)
+
+        monkeypatch.setattr(os, "replace", count)
+        run("embed", pictures, *OPTIONS, "-o", tmp_path / "count", "--on-error", "skip")
+        assert len(calls) > 10
+        for fatal in range(len(calls)):
+            left = iter(range(len(calls)))
+
+            def fail(source, target, left=left, fatal=fatal):
+                if next(left) == fatal:
+                    raise OSError("the disk went away")
+                real(source, target)
+
+            tree = tmp_path / f"tree {fatal}"
+            monkeypatch.setattr(os, "replace", fail)
+            assert run("embed", pictures, *OPTIONS, "-o", tree, "--on-error", "skip") == 2
+            monkeypatch.setattr(os, "replace", real)
+            assert not list(tree.rglob(".*")), "scratch files are removed"
+            assert run("embed", pictures, *OPTIONS, "-o", tree, "--on-error", "skip") == 0
+            assert files_of(tree) == whole
+
+    @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+    def test_a_killed_process_goes_on(self, whole, pictures, tmp_path):
+        command = [sys.executable, "-m", "c3align", "embed", pictures, *OPTIONS, "-o", tmp_path / "emb"]
+        command = [*map(str, command), "--on-error", "skip"]
+        for shards in (1, 3):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            end = time.monotonic() + 60
+            while time.monotonic() < end and process.poll() is None:
+                if len(list((tmp_path / "emb").glob("metadata/metadata*"))) >= shards:
+                    process.kill()
+                time.sleep(0.001)
+            process.wait()
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+        assert files_of(tmp_path / "emb") == whole  # no scratch file of a killed run is left
+
+    def test_what_is_whole_is_not_embedded_again(self, whole, pictures, tmp_path, capsys):
+        tree = tmp_path / "whole"
+        (tree / "metadata" / "metadata_002.parquet").unlink()
+        assert run("embed", pictures, *OPTIONS, "-o", tree, "--on-error", "skip", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["n_before"] == 23
+        assert files_of(tree) == whole
+
+
+class TestAligners:
+    def test_fit_on_the_way_and_from_the_tree(self, pictures, tmp_path, capsys):
+        skip = ("--on-error", "skip")
+        assert run("embed", pictures, *OPTIONS, *skip, "-o", tmp_path / "emb", "--fit", tmp_path / "on the way") == 0
+        assert run("fit", tmp_path / "emb", "-o", tmp_path / "after") == 0
+        first, second = (C3Aligner.from_pretrained(tmp_path / name) for name in ("on the way", "after"))
+        assert first.statistics_["image"] == second.statistics_["image"]
+        assert first.encoder_fingerprint_ == second.encoder_fingerprint_ == encoders.load("glyphs").fingerprint
+        # a run that finds all shards there fits all the same
+        assert run("embed", pictures, *OPTIONS, *skip, "-o", tmp_path / "emb", "--fit", tmp_path / "again") == 0
+        assert C3Aligner.from_pretrained(tmp_path / "again").statistics_["image"] == first.statistics_["image"]
+        capsys.readouterr()
+        assert run("transform", tmp_path / "emb", "-a", tmp_path / "after", "-o", tmp_path / "z.npy") == 0
+        assert "centred by the mean of 'image'" in capsys.readouterr().out
+        rows = np.concatenate([np.load(path) for path in sorted((tmp_path / "emb" / "img_emb").glob("*"))])
+        assert raw(np.load(tmp_path / "z.npy")) == raw(second.transform(rows, modality="image"))
+
+    def test_pairs_of_two_trees(self, characters, tmp_path, capsys):
+        np.save(tmp_path / "p.npy", characters.pictures[:40])
+        (tmp_path / "n.txt").write_text("\n".join(characters.names[:40]) + "\n")
+        options = ("--encoder", "glyphs", "--dtype", "float32", "--shard-items", 16)
+        assert run("embed", tmp_path / "p.npy", *options, "--modality", "image", "-o", tmp_path / "image") == 0
+        assert run("embed", tmp_path / "n.txt", *options, "--modality", "text", "-o", tmp_path / "text") == 0
+        assert run("fit", tmp_path / "text", "--pair", tmp_path / "image", "-o", tmp_path / "a") == 0
+        fitted = C3Aligner.from_pretrained(tmp_path / "a")
+        assert set(fitted.statistics_) == {"text", "image"}
+        assert fitted.pairs_["image", "text"].n_rows == 40
+        # one folder with both, as clip-retrieval writes it
+        (tmp_path / "image" / "img_emb").rename(tmp_path / "text" / "img_emb")
+        assert run("fit", tmp_path / "text", "-o", tmp_path / "b") == 0
+        assert C3Aligner.from_pretrained(tmp_path / "b").pairs_ == fitted.pairs_
+        assert run("transform", tmp_path / "text", "-a", tmp_path / "b", "-o", tmp_path / "z.npy") == 2
+        assert "several modalities" in capsys.readouterr().err
+
+    def test_rows_of_another_encoder_are_refused(self, pictures, tmp_path, capsys):
+        skip = ("--on-error", "skip")
+        assert run("embed", pictures, *OPTIONS, *skip, "-o", tmp_path / "emb", "--fit", tmp_path / "a") == 0
+        state = tmp_path / "emb" / "embed_image.json"
+        state.write_text(state.read_text().replace("c3align:glyphs", "c3align:other"))
+        assert run("transform", tmp_path / "emb", "-a", tmp_path / "a", "-o", tmp_path / "z.npy") == 2
+        assert "come from the encoder c3align:glyphs" in capsys.readouterr().err
+        assert run("fit", tmp_path / "emb", "--encoder", "mine", "-o", tmp_path / "b") == 2
+        assert "come from different encoders" in capsys.readouterr().err
+        assert run("fit", tmp_path, "-o", tmp_path / "b") == 2
+        assert "holds no embeddings" in capsys.readouterr().err
+
+
+def test_memory_stays_flat(tmp_path, characters):
+    """Ten times the items in shards of the same size: the same peak, but for the list of names."""
+    code = (
+        "import sys, resource, numpy as np\n"
+        "from c3align import embed, encoders\n"
+        "from c3align.encoders._sources import Item\n"
+        "class Zeros:\n"
+        "    modalities, n_dims, fingerprint = ('text',), 512, 'zeros'\n"
+        "    def encode(self, items, *, modality, batch_size, device=None, dtype='float32', progress=False):\n"
+        "        return np.ones((len(items), 512), dtype)\n"
+        "n = int(sys.argv[1])\n"
+        "embed.embed(Zeros(), [Item('a', 'a')] * n, sys.argv[2], modality='text', batch_size=500, shard_items=1000)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    peaks = []
+    for n in (2000, 40_000):
+        command = [sys.executable, "-c", code, str(n), str(tmp_path / str(n))]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert peaks[1] - peaks[0] < 30_000  # kilobytes; all rows together would be 40 MB of float16
+
+
+def test_gather_is_what_embed_sees(pictures):
+    assert len(gather(str(pictures), "image")) == 30
+    assert Tree(pictures, "audio").shard_path(12).name == "audio_emb_012.npy"
