@@ -178,6 +178,8 @@ def embed(
         str, typer.Option(help="'raise', or 'skip' items that cannot be read and list them.")
     ] = "raise",
     device: Annotated[str | None, typer.Option(help="Such as cuda; the CPU by default.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Of a video, evenly spaced; 8 by default.")] = None,
+    frame_rate: Annotated[float | None, typer.Option(help="Of a video, instead: frames a second.")] = None,
     aligner: Annotated[Path | None, typer.Option("--fit", help="Fit an aligner on the way and save it here.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -189,11 +191,15 @@ def embed(
     from c3align.encoders import _sources
 
     items = _sources.gather(data, modality, column)
+    loaded = encoders.load(encoder)
+    for name, value in (("n_frames", frames), ("frame_rate", frame_rate)):
+        if value is not None:
+            setattr(loaded, name, value)
     learner = C3Aligner() if aligner else None
     settings: dict[str, Any] = {"modality": modality, "dtype": dtype, "on_error": on_error, "aligner": learner}
     with tqdm(total=len(items), unit=" items", desc=modality, disable=None, smoothing=0.05, file=sys.stderr) as bar:
         counts = room.embed(
-            encoders.load(encoder),
+            loaded,
             items,
             output,
             **settings,

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align.encoders._base import counting
 from c3align.encoders._imports import need
 from c3align.encoders._sources import Item
 from c3align.encoders._stream import Batch, batches
@@ -44,6 +45,7 @@ class Run:
     items_digest: str
     shard_items: int
     on_error: str
+    frames: str | None = None  # how a video is looked at
 
     @property
     def n_shards(self) -> int:
@@ -105,28 +107,49 @@ def embed(
         A folder that holds another run, and what `encode` refuses.
     """
     digest = hashlib.sha256("\n".join(item.name for item in items).encode()).hexdigest()[:16]
-    run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error)
+    frames = _frames(encoder) if modality == "video" else None
+    run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error, frames)
     tree = Tree(Path(output), modality)
     tree.begin(run)
     counts, begin = Counts(), time.monotonic()
-    for shard in range(run.n_shards):
-        part = items[shard * shard_items : (shard + 1) * shard_items]
-        if tree.is_whole(shard):
-            counts.n_before += len(part)
-            on_progress(len(part))
-        else:
-            options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}
-            stream = batches(encoder, (item.source for item in part), on_error=on_error, **options)
-            tree.write(shard, shard * shard_items, part, _told(stream, on_progress), encoder.n_dims, dtype)
-        rows = tree.rows(shard)
-        counts.n_rows += len(rows)
-        if aligner is not None and len(rows):
-            aligner.partial_fit(rows, modality=modality)
+    options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}
+    with counting(encoder):
+        _write_shards(tree, run, encoder, items, options, counts, aligner, on_progress)
     counts.n_broken = tree.finish(run)
     if aligner is not None:
         aligner.bind_encoder(encoder.fingerprint)
     counts.seconds = time.monotonic() - begin
     return counts
+
+
+def _frames(encoder: Any) -> str | None:
+    rate = getattr(encoder, "frame_rate", None)
+    return f"{rate} a second" if rate else f"{getattr(encoder, 'n_frames', None)} of a video"
+
+
+def _write_shards(
+    tree: Tree,
+    run: Run,
+    encoder: Any,
+    items: Sequence[Item],
+    options: dict[str, Any],
+    counts: Counts,
+    aligner: Any,
+    on_progress: Callable[[int], None],
+) -> None:
+    for shard in range(run.n_shards):
+        first = shard * run.shard_items
+        part = items[first : first + run.shard_items]
+        if tree.is_whole(shard):
+            counts.n_before += len(part)
+            on_progress(len(part))
+        else:
+            stream = batches(encoder, (item.source for item in part), on_error=run.on_error, **options)
+            tree.write(shard, first, part, _told(stream, on_progress), encoder.n_dims, run.dtype)
+        rows = tree.rows(shard)
+        counts.n_rows += len(rows)
+        if aligner is not None and len(rows):
+            aligner.partial_fit(rows, modality=run.modality)
 
 
 def _told(stream: Iterator[Batch], on_progress: Callable[[int], None]) -> Iterator[Batch]:

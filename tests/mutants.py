@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ["c3align", "csrc", "tests", "setup.py", "pyproject.toml", "README.md"]
+COPIED = ["c3align", "csrc", "tests", "benchmarks", "setup.py", "pyproject.toml", "README.md", "CONTRIBUTING.md"]
 
 
 class Mutant(NamedTuple):
@@ -74,6 +74,18 @@ MUTANTS = [
     Mutant("mean", "c3align/mappings.py", "if batch.n_rows < MIN_ROWS_FOR_BATCH_MEAN:", "if True:", "promised_line"),
     Mutant("mean", "c3align/mappings.py", "- sampling", "", "quiet"),
     Mutant("back", "c3align/mappings.py", "np.sqrt(inside) - along", "np.sqrt(inside) + along", "inverse_transform"),
+    # encoders and embed
+    Mutant("enc", "c3align/encoders/transformers.py", 'features["is_longer"][:] = False', "pass", "one_equals_many or long_sounds"),
+    Mutant("enc", "c3align/encoders/imagebind.py", " / self._scale(place)", "", "scales"),
+    Mutant("enc", "c3align/encoders/_base.py", "(wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean", "wide.mean", "unit_norm"),
+    Mutant("enc", "c3align/encoders/_media.py", "turned = picture", "turned = False and picture", "orientation"),
+    Mutant("enc", "c3align/encoders/_media.py", "samples = _as_floats(samples).mean(axis=0)", "samples = samples[0]", "sound"),
+    Mutant("P7", "c3align/embed.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),
+    Mutant("P7", "c3align/embed.py", "os.replace(scratch, path)\n", "path.write_bytes(scratch.read_bytes())\n", "failure_at_any_write or killed"),
+    Mutant("P11", "c3align/_files.py", "if len(known) > 1:", "if False:", "another_encoder"),
+    # gradients
+    Mutant("grad", "c3align/ops/torch.py", "return (g - (g * unit)", "return (g + (g * unit)", "finite_differences"),
+    Mutant("grad", "c3align/ops/torch.py", "op(wide, mean, scale, shift, False, True", "op(wide, mean, scale, shift, True, True", "finite_differences"),
     # loading (P6)
     Mutant("P6", "c3align/persistence.py", "if problem:\n        raise", "if False:\n        raise", "attack"),
     Mutant("P6", "c3align/persistence.py", "for name in sorted(set(tensors) ^ set(expected)):", "for name in []:", "attack"),

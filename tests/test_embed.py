@@ -18,6 +18,7 @@ from c3align.datasets import glyphs
 from c3align.embed import Tree
 from c3align.encoders._sources import Item, gather
 from c3align.errors import C3AlignError
+from tests import media, tiny_encoders
 from tests.test_ops import raw
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -89,6 +90,18 @@ class TestTree:
         assert (rows.dtype, rows.shape) == (np.float16, (25, 256))
         table = parquet.read_table(tmp_path / "emb" / "metadata" / "metadata_000.parquet")
         assert table.column("caption").to_pylist() == characters.names[:25]
+
+    def test_videos_and_how_they_are_looked_at(self, tmp_path, capsys, monkeypatch):
+        for name in ("a", "b"):
+            media.write_video(tmp_path / f"{name}.mp4")
+        encoder = encoders.load(tiny_encoders.write_transformers("clip", tmp_path / "clip"))
+        monkeypatch.setattr(encoders, "load", lambda spec: encoder)
+        options = ("--encoder", "it", "--modality", "video", "-o", tmp_path / "emb")
+        assert run("embed", tmp_path / "*.mp4", *options, "--frames", 3) == 0
+        assert encoder.n_frames == 3
+        assert run("embed", tmp_path / "*.mp4", *options, "--frame-rate", 2) == 2
+        assert "frames was '3 of a video', now '2.0 a second'" in capsys.readouterr().err
+        assert np.load(tmp_path / "emb" / "video_emb" / "video_emb_000.npy").shape == (2, 24)
 
     def test_another_run_does_not_mix_with_it(self, pictures, tmp_path, capsys):
         assert run("embed", pictures, *OPTIONS, "-o", tmp_path, "--on-error", "skip") == 0

@@ -171,6 +171,14 @@ def test_real_media_through_the_whole_path(loaded, tmp_path):
     video = media.write_video(tmp_path / "a.mp4")
     for kind in ("clip", "xclip"):
         assert loaded(kind).encode([video], modality="video").shape == (1, loaded(kind).n_dims)
+    encoder = loaded("clip")
+    eight = encoder.encode([video], modality="video")
+    encoder.frame_rate = 2  # of two seconds: frames 1, 4, 7, 10
+    four = encoder.encode([video], modality="video")
+    encoder.frame_rate, encoder.n_frames = None, 4
+    assert np.array_equal(four, encoder.encode([video], modality="video"))
+    encoder.n_frames = 8
+    assert not np.array_equal(four, eight)
 
 
 def test_long_sounds_are_heard_whole_and_alike_every_time(loaded):
@@ -385,6 +393,12 @@ class TestStream:
             list(_stream.batches(loaded("open_clip"), items, modality="image"))
         with pytest.raises(C3AlignError, match="on_error='drop'"):
             next(_stream.batches(loaded("clip"), [], modality="image", on_error="drop"))
+
+    def test_cut_texts_are_counted_over_all_batches(self, loaded):
+        long = " ".join(["red"] * 40)
+        with pytest.warns(TruncationWarning, match="3 of 9 texts") as caught:
+            list(_stream.batches(loaded("clip"), ["a", long, "b"] * 3, modality="text", batch_size=2))
+        assert len([w for w in caught if w.category is TruncationWarning]) == 1
 
     def test_items_are_decoded_ahead_and_no_further(self):
         taken = []

@@ -8,6 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -89,11 +90,13 @@ class TowerEncoder:
     fingerprint: str
     name = "this encoder"
     sample_rate = 48_000  # of sounds, where there are any
-    n_frames = _media.N_FRAMES
+    n_frames = _media.N_FRAMES  # of a video, evenly spaced
+    frame_rate: float | None = None  # instead: frames a second, any number of them
 
     def __init__(self, model: Any) -> None:
         self._model = model.eval()
         self._truncated = 0
+        self._total: list[int] | None = None  # texts cut and seen, while a caller counts over several calls
 
     @property
     def device(self) -> Any:
@@ -109,7 +112,7 @@ class TowerEncoder:
         if modality == "audio":
             return Prepared(self._prepare_sound(_media.audio(item, self.sample_rate)))
         if modality == "video":
-            return Prepared(self._prepare_video(_media.frames(item, self.n_frames)))
+            return Prepared(self._prepare_video(_media.frames(item, self.n_frames, self.frame_rate)))
         return Prepared(self._prepare_picture(_media.image(item)))
 
     def encode(
@@ -192,14 +195,34 @@ class TowerEncoder:
     def _prepare_video(self, pictures: list[Any]) -> Any:
         return [self._prepare_picture(picture) for picture in pictures]
 
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """One warning of cut texts for all calls within, at the end, instead of one for each."""
+        if self._total is not None:
+            yield
+            return
+        self._total = [0, 0]
+        try:
+            yield
+        finally:
+            (self._truncated, n_items), self._total = self._total, None
+            self._warn_of_truncation(n_items)
+
     def _warn_of_truncation(self, n_items: int) -> None:
-        if self._truncated:
+        if self._total is not None:
+            self._total = [self._total[0] + self._truncated, self._total[1] + n_items]
+        elif self._truncated:
             warnings.warn(
                 f"{self._truncated} of {n_items} texts are longer than {self.name} reads and were cut; shorten them "
                 "if their ends matter",
                 TruncationWarning,
                 stacklevel=3,
             )
+
+
+def counting(encoder: Any) -> Any:
+    """`TowerEncoder.counting` of encoders that have it."""
+    return encoder.counting() if hasattr(encoder, "counting") else nullcontext()
 
 
 def _mean_direction(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

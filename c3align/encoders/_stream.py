@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from c3align.encoders._base import Broken, Prepared, prepared_batches, refuse_broken
+from c3align.encoders._base import Broken, Prepared, counting, prepared_batches, refuse_broken
 from c3align.errors import C3AlignError
 
 __all__ = ["Batch", "batches"]
@@ -49,15 +49,15 @@ def batches(
         raise C3AlignError(f"this encoder does not know {modality!r}; pass one of {', '.join(encoder.modalities)}")
     own = getattr(encoder, "prepare", None)
     prepare = (lambda item: own(item, modality)) if own else Prepared
+    options = {"modality": modality, "batch_size": batch_size, "device": device, "dtype": dtype}
     first = 0
-    for batch in prepared_batches(items, prepare, batch_size, workers):
-        if on_error == "raise":
-            refuse_broken(batch, modality)
-        kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
-        # what an encoder prepared it takes back as it is; others get their items
-        good = [item if own else item.value for item in batch if isinstance(item, Prepared)]
-        rows = np.empty((0, encoder.n_dims), dtype)
-        if good:
-            rows = encoder.encode(good, modality=modality, batch_size=batch_size, device=device, dtype=dtype)
-        yield Batch(rows, kept, [item for item in batch if isinstance(item, Broken)], len(batch))
-        first += len(batch)
+    with counting(encoder):
+        for batch in prepared_batches(items, prepare, batch_size, workers):
+            if on_error == "raise":
+                refuse_broken(batch, modality)
+            kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
+            # what an encoder prepared it takes back as it is; others get their items
+            good = [item if own else item.value for item in batch if isinstance(item, Prepared)]
+            rows = encoder.encode(good, **options) if good else np.empty((0, encoder.n_dims), dtype)
+            yield Batch(rows, kept, [item for item in batch if isinstance(item, Broken)], len(batch))
+            first += len(batch)

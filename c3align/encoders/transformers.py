@@ -87,7 +87,7 @@ class TransformersEncoder(_base.TowerEncoder):
         self._family = FAMILIES[config.model_type]
         self.modalities = self._family.modalities
         if config.model_type == "xclip":
-            self.n_frames = config.vision_config.num_frames
+            self.n_frames = self._tower_frames = config.vision_config.num_frames
             self._embed_videos = True  # by a tower of its own, not frame by frame
         if "audio" in self.modalities:
             self.sample_rate = processor.feature_extractor.sampling_rate
@@ -106,7 +106,8 @@ class TransformersEncoder(_base.TowerEncoder):
     def _prepare_video(self, pictures: list[Any]) -> Any:
         if "image" in self.modalities:
             return super()._prepare_video(pictures)
-        whole = [pictures[i * len(pictures) // self.n_frames] for i in range(self.n_frames)]
+        n = self._tower_frames  # as many as it was built for, some twice when a video has fewer
+        whole = [pictures[i * len(pictures) // n] for i in range(n)]
         return _first(self._processor.image_processor([whole], return_tensors="pt"))
 
     def _prepare_sound(self, waveform: npt.NDArray[np.float32]) -> Any:
