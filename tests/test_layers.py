@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ("_typing", "errors", "_version"),
     ("ops",),
-    ("statistics", "covariance", "noise", "mappings", "geometry", "theory", "gap"),
+    ("statistics", "covariance", "noise", "mappings", "geometry", "gap"),
     ("_settings", "_ingest", "_learner", "_module", "aligner", "persistence"),
     ("shards", "search", "report", "datasets", "encoders", "decoders"),
     ("embed", "pipeline", "distributed"),
