@@ -15,9 +15,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ("_typing", "errors", "_version"),
     ("ops",),
-    ("statistics", "covariance", "noise", "mappings", "geometry", "gap"),
+    ("statistics", "covariance", "noise", "mappings", "geometry", "gap", "neighbours"),
     ("_settings", "_ingest", "_learner", "_module", "aligner", "persistence"),
-    ("shards", "search", "report", "datasets", "encoders", "decoders"),
+    ("shards", "search", "report", "datasets", "encoders", "decoders", "scores"),
     ("embed", "pipeline", "distributed"),
     ("cli", "_demo", "_files", "_doctor", "__main__"),
 ]

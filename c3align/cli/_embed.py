@@ -1,0 +1,72 @@
+"""`c3align embed`: a collection to embeddings on disk."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from c3align.cli._app import AsJson, Output, app, print_json
+
+
+@app.command(
+    epilog="Examples:  c3align embed photos/ --encoder open_clip:ViT-B-32/laion2b_s34b_b79k --modality image -o emb"
+    "   |   c3align embed captions.csv --encoder transformers:openai/clip-vit-base-patch32 --modality text -o emb-text"
+)
+def embed(
+    data: Annotated[str, typer.Argument(help="Folder, pattern, URL, media file, or a .txt .csv .jsonl .parquet.")],
+    encoder: Annotated[str, typer.Option(help="Such as open_clip:MODEL/TAG, transformers:NAME, imagebind, glyphs.")],
+    modality: Annotated[str, typer.Option(help="What the items are: image, text, audio, video, ...")],
+    output: Output,
+    column: Annotated[str | None, typer.Option(help="Of a table: captions, or paths.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the files: float16 or float32.")] = "float16",
+    batch_size: Annotated[int, typer.Option(help="Items at a time.")] = 64,
+    shard_items: Annotated[int, typer.Option(help="Items of a file; a kill costs one file at most.")] = 10_000,
+    on_error: Annotated[
+        str, typer.Option(help="'raise', or 'skip' items that cannot be read and list them.")
+    ] = "raise",
+    device: Annotated[str | None, typer.Option(help="Such as cuda; the CPU by default.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Of a video, evenly spaced; 8 by default.")] = None,
+    frame_rate: Annotated[float | None, typer.Option(help="Of a video, instead: frames a second.")] = None,
+    aligner: Annotated[Path | None, typer.Option("--fit", help="Fit an aligner on the way and save it here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed a collection: shards of .npy beside their metadata. Started again, it goes on where it stopped."""
+    from tqdm import tqdm
+
+    from c3align import C3Aligner, encoders
+    from c3align import embed as room
+    from c3align.encoders import _sources
+
+    items = _sources.gather(data, modality, column)
+    loaded = encoders.load(encoder)
+    for name, value in (("n_frames", frames), ("frame_rate", frame_rate)):
+        if value is not None:
+            setattr(loaded, name, value)
+    learner = C3Aligner() if aligner else None
+    settings: dict[str, Any] = {"modality": modality, "dtype": dtype, "on_error": on_error, "aligner": learner}
+    with tqdm(total=len(items), unit=" items", desc=modality, disable=None, smoothing=0.05, file=sys.stderr) as bar:
+        counts = room.embed(
+            loaded,
+            items,
+            output,
+            **settings,
+            batch_size=batch_size,
+            shard_items=shard_items,
+            device=device,
+            on_progress=bar.update,
+        )
+    if learner is not None and aligner is not None:
+        learner.save_pretrained(aligner)
+    if counts.n_broken:
+        broken = output / f"broken_{modality}.jsonl"
+        print(
+            f"{counts.n_broken} of {len(items)} items could not be read; they are listed in {broken}", file=sys.stderr
+        )
+    if as_json:
+        print_json(vars(counts))
+    else:
+        before = f", {counts.n_before} items of them before" if counts.n_before else ""
+        print(f"{output}: {counts.n_rows} rows of {modality}{before}, in {counts.seconds:.1f} s")
