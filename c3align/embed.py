@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align._imports import need
 from c3align.encoders._base import counting
-from c3align.encoders._imports import need
 from c3align.encoders._sources import Item
 from c3align.encoders._stream import Batch, batches
 from c3align.errors import C3AlignError

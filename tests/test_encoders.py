@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from c3align import C3Aligner, encoders
-from c3align.encoders import _base, _imports, _stream, imagebind
+from c3align import C3Aligner, _imports, encoders
+from c3align.encoders import _base, _stream, imagebind
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from tests import media, tiny_encoders
 

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # lowest first; a module imports from its own room or from lower lines
 LAYERS = [
-    ("_typing", "errors", "_version"),
+    ("_typing", "errors", "_version", "_imports"),
     ("ops",),
     ("statistics", "covariance", "noise", "mappings", "geometry", "gap", "neighbours"),
     ("_settings", "_ingest", "_learner", "_module", "aligner", "persistence"),

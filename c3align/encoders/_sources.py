@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from c3align.encoders._imports import need
+from c3align._imports import need
 from c3align.encoders._media import EXTENSIONS
 from c3align.errors import C3AlignError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.encoders import _base
-from c3align.encoders._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.errors import C3AlignError
 
 __all__ = ["SentenceTransformersEncoder", "load"]

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.encoders import _base
-from c3align.encoders._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.errors import C3AlignError
 
 __all__ = ["FAMILIES", "TransformersEncoder", "load"]

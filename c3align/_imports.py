@@ -1,4 +1,4 @@
-"""Importing what an encoder needs, and saying what is wrong when it fails deep inside."""
+"""Importing what an extra brings, and saying what is wrong when it fails deep inside."""
 
 from __future__ import annotations
 
