@@ -1,0 +1,259 @@
+"""The report's pictures as data: each takes `Samples` and says in words what is to be seen."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from c3align import noise
+from c3align._typing import Float64Array
+from c3align.report._chart import Chart, Figure, Series, role
+from c3align.report._samples import KS, WHENS, Samples, When, even
+
+__all__ = ["cones", "gap_share", "noise_cosine", "recall", "residuals", "similarities", "spectra", "variances"]
+
+_SHOWN = 300  # points of a modality in a scatter
+_BINS = 48
+LAFITE_MIX = 0.75
+
+
+def cones(samples: Samples) -> Figure:
+    """All modalities in the plane of the two widest directions of all rows together, before."""
+    n = len(samples.names)
+    shown = {when: [rows[even(len(rows), _SHOWN)] for rows in samples.rows(when)] for when in WHENS}
+    centre, plane, shares = _plane(samples.before)
+    flat = {w: [(rows - (centre if w == "before" else 0)) @ plane for rows in shown[w]] for w in WHENS}
+    means = {w: [(rows.mean(axis=0) - (centre if w == "before" else 0)) @ plane for rows in samples.rows(w)] for w in WHENS}
+    limits = [_limits(np.concatenate([rows[:, axis] for w in WHENS for rows in flat[w]])) for axis in (0, 1)]
+    charts = []
+    for when in WHENS:
+        points = [
+            Series("points", *flat[when][i].T, samples.names[i], role(i), i) for i in range(n)
+        ]
+        marks = [
+            Series("marks", *means[when][i][:, None], "", role(i), i, tips=(f"mean of {samples.names[i]}",))
+            for i in range(n)
+        ]
+        labels = [f"{way} direction, {share:.0%} of the variance" for way, share in zip(("widest", "second"), shares)]
+        charts.append(
+            Chart((*points, *marks), labels[0], labels[1], when, x_range=limits[0], y_range=limits[1], equal=True, bare=True)
+        )
+    gaps = {w: [float(np.linalg.norm(samples.gap(w, i, j))) for i in range(n) for j in range(i)] for w in WHENS}
+    finding = (
+        f"{_list(samples.names)} seen in the plane where all rows together spread most. Before, each gathers in a cone "
+        f"of its own, the means {_between(gaps['before'])} apart; after alignment {_between(gaps['after'])}."
+    )
+    return Figure("cones", "The cones, before and after", finding, tuple(charts))
+
+
+def _plane(groups: list[Float64Array]) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Middle of the means, the two widest directions around it (n_dims, 2), their shares of the variance."""
+    centre = np.mean([rows.mean(axis=0) for rows in groups], axis=0)
+    second = sum((rows - centre).T @ (rows - centre) / len(rows) for rows in groups)
+    values, vectors = np.linalg.eigh(second)
+    plane = vectors[:, ::-1][:, :2]
+    plane = plane * np.where(plane[np.abs(plane).argmax(axis=0), [0, 1]] < 0, -1, 1)  # a sign that any BLAS agrees on
+    return centre, plane, values[::-1][:2] / values.sum()
+
+
+def _limits(values: Float64Array) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    room = 0.05 * (high - low) or 0.5
+    return low - room, high + room
+
+
+def spectra(samples: Samples) -> Figure:
+    """Covariance eigenvalues of each modality, with the effective dimension marked."""
+    series, words = [], []
+    for i, name in enumerate(samples.names):
+        values, k = samples.spectrum(i), samples.effective_dimension(i)
+        number = np.arange(1, len(values) + 1, dtype=float)
+        keep = values > values[0] * 1e-9
+        series.append(Series("line", number[keep], values[keep], name, role(i), i))
+        if k:
+            tip = f"{name}: {k} of {samples.n_dims} directions hold 99 % of the variance"
+            at = number[k - 1 : k], values[k - 1 : k]
+            series.append(Series("marks", *at, "", role(i), i, tips=(tip,)))
+        words.append(f"{k} for {name}")
+    finding = (
+        f"Variance along each principal direction, widest first. The large marks show how many of {samples.n_dims} "
+        f"directions hold 99 % of it (the effective dimension): {_list(words)}."
+    )
+    chart = Chart(tuple(series), "direction", "variance", x_range=(1.0, float(samples.n_dims)), y_log=True)
+    return Figure("spectra", "How many directions are used", finding, (chart,))
+
+
+def similarities(samples: Samples, i: int, j: int) -> Figure:
+    """Histograms of cosines: matched, unmatched and within a modality, before and after."""
+    found = {when: samples.cosines(when, i, j) for when in WHENS}
+    joined = np.concatenate([values for part in found.values() for values in part.values()])
+    edges = np.linspace(float(joined.min()), float(joined.max()) + 1e-9, _BINS + 1)
+    looks = {"matched": ("ink", False), "unmatched": ("muted", True)}
+    looks |= {f"within {samples.names[k]}": (role(k), False) for k in (i, j)}
+    charts = []
+    for when in WHENS:
+        series = [_histogram(v, edges, what, *looks[what]) for what, v in found[when].items()]
+        charts.append(Chart(tuple(series), "cosine", "share of pairs per bin", when, x_range=(edges[0], edges[-1])))
+    top = max(float(series.y.max()) for chart in charts for series in chart.series)
+    charts = [_with_top(chart, top) for chart in charts]
+    means = {w: {what: float(v.mean()) for what, v in found[w].items()} for w in WHENS}
+    return Figure("similarities", "Who is similar to whom", _told(samples, i, j, means), tuple(charts))
+
+
+def _with_top(chart: Chart, top: float) -> Chart:
+    return Chart(chart.series, chart.x_label, chart.y_label, chart.title, x_range=chart.x_range, y_range=(0, 1.06 * top))
+
+
+def _told(samples: Samples, i: int, j: int, means: dict[When, dict[str, float]]) -> str:
+    a, b = samples.names[i], samples.names[j]
+    before, after = means["before"], means["after"]
+    if not samples.paired:
+        return (
+            f"Mean cosine of a row of {a} with one of {b}: {before['unmatched']:.2f} before, {after['unmatched']:.2f} "
+            f"after; of two rows of {a} {before[f'within {a}']:.2f} and {after[f'within {a}']:.2f}, of two of {b} "
+            f"{before[f'within {b}']:.2f} and {after[f'within {b}']:.2f}."
+        )
+    within = min(before[f"within {a}"], before[f"within {b}"])
+    strange = "two rows of one modality that have nothing to do with each other are more alike than a true pair"
+    plain = "true pairs are more alike than strangers of one modality"
+    return (
+        f"Before, a true pair has a cosine of {before['matched']:.2f} on average and two strangers of one modality "
+        f"{within:.2f} or more: {strange if within > before['matched'] else plain}. After, {after['matched']:.2f} for "
+        f"true pairs and {after['unmatched']:.2f} for others."
+    )
+
+
+def _histogram(values: Float64Array, edges: Float64Array, label: str, colour: str, dashed: bool = False) -> Series:
+    counts = np.histogram(values, edges)[0] / len(values)
+    tips = tuple(
+        f"{label}: {share:.1%} between {low:.2f} and {high:.2f}" if share else ""
+        for share, (low, high) in zip(counts, pairwise(edges))
+    )
+    return Series("area", edges, counts, label, colour, dashed=dashed, tips=tips)
+
+
+def recall(samples: Samples, i: int, j: int) -> Figure:
+    """Recall at 1 to 100 in both directions, before (dashed) and after."""
+    series = []
+    for a, b in ((i, j), (j, i)):
+        for when in WHENS:
+            found = samples.recall(when, a, b)
+            way = f"{samples.names[a]} to {samples.names[b]}"
+            tips = tuple(f"{way}, {when}: R@{k} {share:.3f}" for k, share in found.items())
+            x, y = np.array(list(found), float), np.array(list(found.values()))
+            series.append(Series("line", x, y, f"{way}, {when}", role(a), a, when == "before", tips))
+    first = [samples.recall(when, a, b)[1] for a, b in ((i, j), (j, i)) for when in WHENS]
+    finding = (
+        f"Share of queries whose own partner is among the k nearest of {samples.n_measured[j]:,}. At k = 1, "
+        f"{samples.names[i]} to {samples.names[j]} goes from {first[0]:.3f} to {first[1]:.3f}, and "
+        f"{samples.names[j]} to {samples.names[i]} from {first[2]:.3f} to {first[3]:.3f}."
+    )
+    last = float(max(k for k in KS if k <= max(samples.n_measured[j], 2)))
+    chart = Chart(tuple(series), "k", "recall at k", x_log=True, x_range=(1.0, last), y_range=(0.0, 1.0))
+    return Figure("recall", "Does a query find its partner", finding, (chart,))
+
+
+def residuals(samples: Samples, i: int, j: int) -> Figure:
+    """Coordinates of the residuals, in units of sigma, against the Gaussian of the same variance."""
+    eps = samples.residuals(i, j)
+    sigma = float(np.sqrt((eps**2).mean())) or 1.0
+    scaled = eps.ravel() / sigma
+    edges = np.linspace(-5, 5, 2 * 30 + 1)
+    heights = np.histogram(scaled, edges)[0] / (len(scaled) * (edges[1] - edges[0]))
+    tips = tuple(f"{h:.3f} between {a:.2f} and {b:.2f} sigma" for h, (a, b) in zip(heights, pairwise(edges)))
+    x = np.linspace(-5, 5, 121)
+    series = (
+        Series("area", edges, heights, "residuals", role(0), tips=tips),
+        Series("line", x, np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), "Gaussian of the same sigma", "ink", dashed=True),
+    )
+    beyond = float((np.abs(scaled) > 3).mean())
+    finding = (
+        f"What is left of the pairs' differences once the gap is taken out, sigma = {sigma:.4f} per dimension. "
+        f"{beyond:.2%} lie beyond 3 sigma, where a Gaussian has 0.27 %."
+    )
+    chart = Chart(series, "residual, in units of sigma", "density", x_range=(-5.0, 5.0))
+    return Figure("residuals", "Is the noise Gaussian", finding, (chart,))
+
+
+def variances(samples: Samples, i: int, j: int) -> Figure:
+    """Variance of each dimension in one modality against the other."""
+    x, y = (samples.before[k].var(axis=0) for k in (i, j))
+    keep = (x > 0) & (y > 0)
+    number, x, y = np.flatnonzero(keep), x[keep], y[keep]
+    a, b = samples.names[i], samples.names[j]
+    chosen = even(len(x), 2 * _SHOWN)
+    outer = np.argsort(-np.abs(np.log(x / y)))[:8]  # those that an even choice may miss and that one looks for
+    chosen = np.unique(np.concatenate([chosen, outer]))
+    tips = tuple(f"dimension {number[k]}: {x[k]:.2e} in {a}, {y[k]:.2e} in {b}" for k in chosen)
+    limits = min(x.min(), y.min()) * 0.8, max(x.max(), y.max()) * 1.25
+    ends = np.array(limits)
+    series = (
+        Series("line", ends, ends, "equal in both", "muted", dashed=True),
+        Series("points", x[chosen], y[chosen], "a dimension", "ink", tips=tips),
+    )
+    ratio = np.abs(np.log(x / y)) > math.log(2)
+    finding = (
+        f"Each dot is one dimension. {ratio.mean():.0%} of {samples.n_dims} dimensions vary more than twice as much in "
+        f"one modality as in the other; total variance {samples.spread(i) ** 2:.2f} in {a}, {samples.spread(j) ** 2:.2f} in {b}."
+    )
+    chart = Chart(series, f"variance in {a}", f"variance in {b}", x_log=True, y_log=True, x_range=limits, y_range=limits, equal=False)
+    return Figure("variances", "Do dimensions vary alike", finding, (chart,))
+
+
+def gap_share(samples: Samples, i: int, j: int) -> Figure:
+    """How much of the squared gap the k largest of its dimensions hold."""
+    parts = np.sort(samples.gap("before", i, j) ** 2)[::-1]
+    share = np.cumsum(parts) / (parts.sum() or 1)
+    number = np.arange(1, len(share) + 1, dtype=float)
+    half = int((share < 0.5).sum()) + 1
+    ks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= len(share)]
+    marked = Series(
+        "points",
+        np.array(ks, float),
+        share[np.array(ks) - 1],
+        "",
+        "ink",
+        tips=tuple(f"the {k} largest dimensions hold {share[k - 1]:.0%} of the squared gap" for k in ks),
+    )
+    series = (Series("line", number, share, "", "ink"), marked, Series("rule", np.array([float(half)]), np.zeros(1), "", "muted"))
+    finding = f"Half of the squared gap lies in {half} of {len(share)} dimensions, {share[0]:.0%} in the largest one."
+    chart = Chart(series, "dimensions, largest part of the gap first", "share of the squared gap", x_log=True,
+                  x_range=(1.0, float(len(share))), y_range=(0.0, 1.0))
+    return Figure("gap_share", "Where the gap lies", finding, (chart,))
+
+
+def noise_cosine(samples: Samples, i: int, j: int) -> Figure:
+    """Strength of noise as a cosine: the curve of this space, and where pairs and published settings lie on it."""
+    d = samples.n_dims
+    r = math.sqrt((samples.spread(i) ** 2 + samples.spread(j) ** 2) / 2) or 1.0
+    points = [("setting of the C3 paper", noise.paper_sigma(d), 1), ("LAFITE's mix 0.75", noise.sigma_from_lafite_mix(LAFITE_MIX, d, norm=r), 3)]
+    if samples.paired:
+        points.insert(0, ("noise of the residuals' size", float(np.sqrt((samples.residuals(i, j) ** 2).mean())), 0))
+    end = 1.35 * max(sigma for _, sigma, _ in points)
+    x = np.linspace(0, end, 200)
+    curve = np.array([noise.cosine_from_sigma(sigma, d, norm=r) for sigma in x])
+    series = [Series("line", x, curve, "", "muted")]
+    words = []
+    for k, (what, sigma, shape) in enumerate(points):
+        cosine = noise.cosine_from_sigma(sigma, d, norm=r)
+        series.append(Series("marks", np.array([sigma]), np.array([cosine]), what, role(k + 2), shape, tips=(f"{what}: sigma {sigma:.4f}, cosine {cosine:.2f}",)))
+        words.append(f"{cosine:.2f} for {what} (sigma {sigma:.4f})")
+    finding = f"Cosine between a centred row and the same row with noise, of {d} dimensions: {_list(words)}."
+    if samples.paired:
+        matched = float(samples.cosines("after", i, j)["matched"].mean())
+        ends = np.array([0.0, end])
+        series.append(Series("line", ends, np.full(2, matched), "true pairs after alignment", "ink", dashed=True))
+        finding += f" True pairs themselves have {matched:.2f} after alignment."
+    chart = Chart(tuple(series), "sigma, noise per dimension", "cosine", x_range=(0.0, end), y_range=(0.0, 1.0))
+    return Figure("noise_cosine", "How strong the noise is", finding, (chart,))
+
+
+def _list(words: list[str] | tuple[str, ...]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _between(values: list[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:.2f}" if len(values) == 1 else f"{low:.2f} to {high:.2f}"
