@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,33 @@ def measured(x: Floats, y: Floats, setting: Setting) -> dict[str, float]:
 def log_variances(x: Floats, y: Floats) -> list[list[float]]:
     """Natural log of the variance of each dimension of the unit rows, of both; what float32 cannot hold is -40."""
     return [np.log(np.maximum(geometry.unit_rows(rows).var(axis=0), np.exp(-40))).tolist() for rows in (x, y)]
+
+
+def draws(setting: Setting, seeds: Sequence[int], steps: int) -> list[dict[str, Any]]:
+    """Start and end of figure 4 for other draws: how fast the loss falls is a matter of the constants' norms.
+
+    Run in as few dimensions as the rows span.
+    """
+    found = []
+    for seed in tqdm(seeds, desc="draws", disable=None):
+        drawn = replace(setting, seed=seed)
+        x, y = compressed(*start(drawn), drawn)
+        first = measured(x, y, drawn)
+        for _ in tqdm(range(steps), leave=False, disable=None):
+            descend(x, y, drawn.tau, drawn.rate)
+        found.append({"seed": seed, "start": first, "end": measured(x, y, drawn)})
+    return found
+
+
+def compressed(x: Floats, y: Floats, setting: Setting) -> tuple[Floats, Floats]:
+    """The same pairs with the ineffective dimensions turned into the two that both constants span.
+
+    The loss knows products alone, and its gradient stays in the span of the rows: every figure stays the same.
+    """
+    unused = setting.ineffective
+    basis = np.linalg.qr(np.stack([x[0, unused], y[0, unused]], axis=1))[0]
+    turned = [np.concatenate([rows[:, : unused.start], rows[:, unused] @ basis], axis=1) for rows in (x, y)]
+    return turned[0], turned[1]
 
 
 def figure_4(setting: Setting, steps: int, every: int, checkpoint: Path | None) -> dict[str, Any]:
