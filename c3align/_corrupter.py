@@ -34,9 +34,10 @@ class Corrupter(Learner):
         With ``noise="residual"`` it is ``unit(unit(x) - mean + s L z)``, z standard normals and L the symmetric square
         root of the covariance of eps over the pairs given to `fit`: eps is a difference of unit rows less its mean, so
         it lives where the noise is added. s is 1 for what was learned; where `sigma` or `noise_cosine` asks for another
-        strength, s makes the covariance's trace ``n_dims * sigma_**2``. It is the covariance noise of CLOSE on centred
-        rows. The bits are the same for any batches and threads, but L comes from LAPACK and its last digits from the
-        machine: between machines this noise carries a tolerance, about 1e-7 of its size.
+        strength, s makes the covariance's trace ``n_dims * sigma_**2``. It is the covariance noise of CLOSE (ICCV 2023)
+        on centred rows. A fitted aligner gives the same bits for any batches and threads; but its covariance is summed
+        by BLAS and L found by LAPACK, so that other machines, and other splits of the pairs while fitting, may give
+        noise that differs by up to 1e-4 of its size.
 
         Parameters
         ----------

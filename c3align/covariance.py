@@ -76,15 +76,15 @@ class _Products:
         found: str | None = self.statistics.problem()
         if found or not self.n_rows:
             return found or ("no rows, yet products" if self.products.any() else None)
-        products, bound = self.products, 1e-9 * self.n_rows
-        exact = self.n_rows * (self.statistics.variance + self.statistics.mean**2)
-        if not np.isfinite(products).all() or np.abs(products - products.T).max() > bound:
+        products, mean, bound = self.products / self.n_rows, self.statistics.mean, 1e-9
+        if not np.isfinite(products).all() or any(np.abs(p - q).max() > bound for p, q in zip(products, products.T)):
             return "the products of columns are not finite or not symmetric"
-        if np.abs(np.diagonal(products) - exact).max() > bound:
+        if np.abs(np.diagonal(products) - self.statistics.variance - mean**2).max() > bound:
             return "the products of columns contradict the sums of squares"
         spread = np.sqrt(self.statistics.variance)
-        if (np.abs(self.covariance) > np.outer(spread, spread) + 2e-9).any():  # Cauchy-Schwarz
-            return "the products of columns contradict the variances"
+        for p, m, s in zip(products, mean, spread):
+            if (np.abs(p - m * mean) > s * spread + 2 * bound).any():  # Cauchy-Schwarz
+                return "the products of columns contradict the variances"
         return None
 
 
@@ -175,8 +175,9 @@ class PairCovariance(_Products):
     def from_packed(cls, statistics: PairStatistics, packed: Float64Array) -> PairCovariance:
         """The way back from `packed`."""
         products = np.zeros((statistics.n_dims, statistics.n_dims))
-        products[_upper(statistics.n_dims)] = packed
-        return cls(statistics, _mirrored(products))
+        upper = _upper(statistics.n_dims)
+        products[upper] = products.T[upper] = packed
+        return cls(statistics, products)
 
 
 def _upper(n_dims: int) -> Any:

@@ -1,7 +1,7 @@
 """A fitted aligner on disk: `aligner.safetensors`, which is the whole of it, and a readable copy in `config.json`.
 
-Integers and JSON only: loading runs no code, allocates no more than the file's size, and believes nothing it can
-check (promise P6). The file is replaced in one step, so a crash leaves the old one or the new one.
+Numbers and JSON only: loading runs no code, allocates no more than some times the file's size, and believes nothing it
+can check (promise P6). The file is replaced in one step, so a crash leaves the old one or the new one.
 
 Layout of `aligner.safetensors`: metadata ``{"config": JSON}``; for modality i in alphabetical order
 ``modality.i.counts`` (2,) rows and zero rows, ``.sums`` and ``.squares`` (2, n_dims), ``.norms`` (256,); for pair i

@@ -74,6 +74,21 @@ MUTANTS = [
     Mutant("mean", "c3align/mappings.py", "if batch.n_rows < MIN_ROWS_FOR_BATCH_MEAN:", "if True:", "promised_line"),
     Mutant("mean", "c3align/mappings.py", "- sampling", "", "quiet"),
     Mutant("back", "c3align/mappings.py", "np.sqrt(inside) - along", "np.sqrt(inside) + along", "inverse_transform"),
+    # noise with the residuals' covariance
+    Mutant("P4", "c3align/ops/_shaped.py", "np.rint(values * 2.0**exponent)", "values * 2.0**exponent", "residual_noise"),
+    Mutant("P4", "c3align/ops/_shaped.py", "np.rint(z * 2.0**_NORMAL_BITS, dtype=np.float64)", "z.astype(np.float64) * 2.0**_NORMAL_BITS", "residual_noise"),
+    Mutant("P4", "c3align/ops/_shaped.py", "_ROOT_BITS = 28", "_ROOT_BITS = 33", "residual_noise"),
+    Mutant("P4", "c3align/ops/_shaped.py", 'place["row_offset"] + start', 'place["row_offset"]', "leave_no_trace"),
+    Mutant("P5", "c3align/ops/_shaped.py", "part[~unit.any(axis=1)] = 0", "pass", "stay_zeros"),
+    Mutant("P5", "c3align/ops/torch.py", "noisy = torch.where(usable, noisy, 0)", "pass", "stay_zeros"),
+    Mutant("noise", "c3align/_corrupter.py", "else root * (sigma / learned)", "else root", "asked_strength or real_embeddings"),
+    Mutant("noise", "c3align/_corrupter.py", 'if self.noise != "residual" or not sigma:', "if True:", "covariance_is_that or real_embeddings"),
+    Mutant("noise", "c3align/noise.py", "if known is None or known[0] != others:", "if known is None:", "several_pairs"),
+    Mutant("noise", "c3align/noise.py", "axis=0, weights=weights)", "axis=0)", "several_pairs"),
+    Mutant("noise", "c3align/covariance.py", "np.sqrt(np.maximum(values, 0))", "np.maximum(values, 0)", "residual_noise"),
+    Mutant("noise", "c3align/covariance.py", "- np.outer(mean, mean)", "", "covariance_is_that or wide_arithmetic"),
+    Mutant("noise", "c3align/_learner.py", "found[names].n_rows != statistics.n_rows", "False", "changed_after_fit or both_covariances"),
+    Mutant("noise", "c3align/_module.py", "aligner._strength(), aligner.seed", "aligner.sigma_, aligner.seed", "it_is_corrupt"),
     # encoders and embed
     Mutant("enc", "c3align/encoders/transformers.py", 'features["is_longer"][:] = False', "pass", "one_equals_many or long_sounds"),
     Mutant("enc", "c3align/encoders/imagebind.py", " / self._scale(place)", "", "scales"),
@@ -92,6 +107,8 @@ MUTANTS = [
     Mutant("P6", "c3align/persistence.py", "parse_constant=refuse, ", "", "attack"),
     Mutant("P6", "c3align/persistence.py", "if path.stat().st_size > payload + MAX_HEADER_BYTES + 8:", "if False:", "attack"),
     Mutant("P6", "c3align/persistence.py", "if config[\"numerics\"] != NUMERICS:", "if False:", "attack"),
+    Mutant("P6", "c3align/persistence.py", "problem = found.problem()\n    if problem:\n        raise _refusal(f\"in {prefix!r} {problem}\")\n    return found\n\n\ndef _check_copy", "return found\n\n\ndef _check_copy", "attack"),
+    Mutant("P6", "c3align/covariance.py", "if (np.abs(p - m * mean) > s * spread + 2 * bound).any():", "if False:", "attack or problems"),
     Mutant("P7", "c3align/persistence.py", "os.replace(scratch, path)", "path.write_bytes(content)", "survives"),
 ]  # fmt: skip
 

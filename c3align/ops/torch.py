@@ -88,7 +88,8 @@ def shaped(
         raise C3AlignError("out= is not for a matrix sigma with gradients or on a device; leave it away")
     wide = X if X.dtype == torch.float64 else X.float()
     residual = ops.align(wide, **vectors, renormalize=False, zero_rows=zero_rows)
-    root = torch.as_tensor(noise.sigma, dtype=torch.float64, device=X.device)
+    sigma = noise.sigma if isinstance(noise.sigma, torch.Tensor) else torch.tensor(noise.sigma)
+    root = sigma.to(X.device, torch.float64)
     noisy = residual + torch.ops.c3align.shaped_noise(root, X.shape[0], *_place(noise)).to(residual.dtype)
     if zero_rows == "keep":
         usable = ops.normalize(wide.detach(), zero_rows="keep").any(dim=1, keepdim=True)
