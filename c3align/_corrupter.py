@@ -35,9 +35,9 @@ class Corrupter(Learner):
         root of the covariance of eps over the pairs given to `fit`: eps is a difference of unit rows less its mean, so
         it lives where the noise is added. s is 1 for what was learned; where `sigma` or `noise_cosine` asks for another
         strength, s makes the covariance's trace ``n_dims * sigma_**2``. It is the covariance noise of CLOSE (ICCV 2023)
-        on centred rows. A fitted aligner gives the same bits for any batches and threads; but its covariance is summed
-        by BLAS and L found by LAPACK, so that other machines, and other splits of the pairs while fitting, may give
-        noise that differs by up to 1e-4 of its size.
+        on centred rows. A fitted aligner gives the same bits for any batches; but its covariance is summed by BLAS and
+        L found by LAPACK, so that other machines or libraries, and other splits of the pairs while fitting, may give
+        noise that differs by up to 1e-4 of its size. It takes a product with an (n_dims, n_dims) matrix, on the host.
 
         Parameters
         ----------

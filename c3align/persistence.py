@@ -1,6 +1,6 @@
 """A fitted aligner on disk: `aligner.safetensors`, which is the whole of it, and a readable copy in `config.json`.
 
-Numbers and JSON only: loading runs no code, allocates no more than some times the file's size, and believes nothing it
+Numbers and JSON only: loading runs no code, allocates at most a few times the file's size, and believes nothing it
 can check (promise P6). The file is replaced in one step, so a crash leaves the old one or the new one.
 
 Layout of `aligner.safetensors`: metadata ``{"config": JSON}``; for modality i in alphabetical order

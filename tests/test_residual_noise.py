@@ -208,12 +208,12 @@ class TestShapeAndStrength:
 
     def test_several_pairs_count_by_their_rows(self):
         text, image = pair()
-        other, audio = pair(700, seed=1, spread=0.6)
+        other, video = pair(700, seed=1, spread=0.6)
         aligner = C3Aligner(noise="residual", renormalize=False).fit(text, image)
         for _ in range(2):  # the second pair changes alone, and the root with it
-            aligner.partial_fit(other, audio, y_modality="audio")
-            n_audio = aligner.pairs_["audio", "text"].n_rows
-            pooled = (200 * covariance_of(text, image) + n_audio * covariance_of(other, audio)) / (200 + n_audio)
+            aligner.partial_fit(other, video, y_modality="video")
+            n_video = aligner.pairs_["text", "video"].n_rows
+            pooled = (200 * covariance_of(text, image) + n_video * covariance_of(other, video)) / (200 + n_video)
             assert_covariance(noise_of(aligner, np.tile(text, (100, 1))), pooled)
 
     def test_on_real_embeddings(self, coco):
