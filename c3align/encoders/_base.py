@@ -232,6 +232,14 @@ def _mean_direction(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray((wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean(axis=0), np.float32)
 
 
+def windows(waveform: npt.NDArray[np.float32], length: int | None) -> list[npt.NDArray[np.float32]]:
+    """Stretches of a sound, of the length that towers take; a last one of less than half is left out."""
+    if length is None:
+        return [waveform]
+    found = [waveform[i : i + length] for i in range(0, len(waveform), length)]
+    return found if len(found) == 1 or len(found[-1]) >= length // 2 else found[:-1]
+
+
 def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtype: str) -> None:
     """Refuse what no encoder could do."""
     if modality not in encoder.modalities:
