@@ -35,7 +35,7 @@ MUTANTS = [
     Mutant("P3", "csrc/core/row.h", "kSegment = 8 * kSlots", "kSegment = 16 * kSlots", "bits"),
     Mutant("P3", "csrc/cpu/rows.cpp", "if (map.renormalize) rescale", "if (false) rescale", "bits"),
     Mutant("P3", "csrc/cpu/simd.h", "_mm512_shuffle_f64x2(t, u, 0xDD)", "_mm512_shuffle_f64x2(t, u, 0x77)", "bits"),
-    Mutant("P2", "csrc/cpu/rows.cpp", "mapper.apply(x, factor, i, ahead)", "mapper.apply(x, factor, i - first, ahead)", "no_trace or slice"),
+    Mutant("P2", "csrc/cpu/rows.cpp", "mapper.apply(x, factor, i, reader", "mapper.apply(x, factor, i - first, reader", "no_trace or slice"),
     Mutant("P1", "csrc/bindings.cpp", "std::vector<int64_t> own(size_t(2 * rows.n_dims));", "static std::vector<int64_t> own(size_t(2 * rows.n_dims));", "no_trace or bits"),
     Mutant("P4", "csrc/core/philox.h", "kPhiloxRounds = 10", "kPhiloxRounds = 9", "known_answers_compiled or p4"),
     Mutant("P4", "csrc/core/philox.h", "uint32_t(seed), uint32_t(seed >> 32)", "uint32_t(seed >> 32), uint32_t(seed)", "p4"),
