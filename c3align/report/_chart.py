@@ -10,7 +10,7 @@ import numpy as np
 
 from c3align._typing import Float64Array
 
-__all__ = ["DARK", "INK", "LIGHT", "SHAPES", "Chart", "Figure", "Series", "log_ticks", "role", "ticks"]
+__all__ = ["DARK", "INK", "LIGHT", "SHAPES", "Chart", "Figure", "Series", "fixed", "log_ticks", "role", "ticks"]
 
 Kind = Literal["area", "line", "marks", "points", "rule"]
 INK = "ink"
@@ -50,6 +50,11 @@ SHAPES = ("circle", "square", "triangle", "diamond", "wedge")  # a shape beside 
 def role(modality: int) -> str:
     """The colour of the i-th modality."""
     return f"m{modality % N_COLOURS}"
+
+
+def fixed(value: float, digits: int = 2) -> str:
+    """A number with so many digits after the point; what rounds to zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
 from c3align import noise
 from c3align._typing import Float64Array
-from c3align.report._chart import Chart, Figure, Series, role
+from c3align.errors import C3AlignError
+from c3align.report._chart import Chart, Figure, Series, fixed, role
 from c3align.report._samples import KS, WHENS, Samples, When, even
 
-__all__ = ["cones", "gap_share", "noise_cosine", "recall", "residuals", "similarities", "spectra", "variances"]
+__all__ = [
+    "cones",
+    "gap_share",
+    "noise_cosine",
+    "of_pair",
+    "recall",
+    "residual_spectrum",
+    "residuals",
+    "similarities",
+    "spectra",
+    "variances",
+]
 
 _SHOWN = 300  # points of a modality in a scatter
 _BINS = 48
@@ -25,25 +38,34 @@ def cones(samples: Samples) -> Figure:
     shown = {when: [rows[even(len(rows), _SHOWN)] for rows in samples.rows(when)] for when in WHENS}
     centre, plane, shares = _plane(samples.before)
     flat = {w: [(rows - (centre if w == "before" else 0)) @ plane for rows in shown[w]] for w in WHENS}
-    means = {w: [(rows.mean(axis=0) - (centre if w == "before" else 0)) @ plane for rows in samples.rows(w)] for w in WHENS}
+    means = {
+        w: [(rows.mean(axis=0) - (centre if w == "before" else 0)) @ plane for rows in samples.rows(w)] for w in WHENS
+    }
     limits = [_limits(np.concatenate([rows[:, axis] for w in WHENS for rows in flat[w]])) for axis in (0, 1)]
     charts = []
     for when in WHENS:
-        points = [
-            Series("points", *flat[when][i].T, samples.names[i], role(i), i) for i in range(n)
-        ]
+        points = [Series("points", *flat[when][i].T, samples.names[i], role(i), i) for i in range(n)]
         marks = [
             Series("marks", *means[when][i][:, None], "", role(i), i, tips=(f"mean of {samples.names[i]}",))
             for i in range(n)
         ]
         labels = [f"{way} direction, {share:.0%} of the variance" for way, share in zip(("widest", "second"), shares)]
         charts.append(
-            Chart((*points, *marks), labels[0], labels[1], when, x_range=limits[0], y_range=limits[1], equal=True, bare=True)
+            Chart(
+                (*points, *marks),
+                labels[0],
+                labels[1],
+                when,
+                x_range=limits[0],
+                y_range=limits[1],
+                equal=True,
+                bare=True,
+            )
         )
     gaps = {w: [float(np.linalg.norm(samples.gap(w, i, j))) for i in range(n) for j in range(i)] for w in WHENS}
     finding = (
-        f"{_list(samples.names)} seen in the plane where all rows together spread most. Before, each gathers in a cone "
-        f"of its own, the means {_between(gaps['before'])} apart; after alignment {_between(gaps['after'])}."
+        f"In the plane where all rows together spread most, {_list(samples.names)} each gather in a cone of their own, "
+        f"the means {_between(gaps['before'])} apart; after alignment {_between(gaps['after'])}."
     )
     return Figure("cones", "The cones, before and after", finding, tuple(charts))
 
@@ -103,7 +125,9 @@ def similarities(samples: Samples, i: int, j: int) -> Figure:
 
 
 def _with_top(chart: Chart, top: float) -> Chart:
-    return Chart(chart.series, chart.x_label, chart.y_label, chart.title, x_range=chart.x_range, y_range=(0, 1.06 * top))
+    return Chart(
+        chart.series, chart.x_label, chart.y_label, chart.title, x_range=chart.x_range, y_range=(0, 1.06 * top)
+    )
 
 
 def _told(samples: Samples, i: int, j: int, means: dict[When, dict[str, float]]) -> str:
@@ -111,17 +135,18 @@ def _told(samples: Samples, i: int, j: int, means: dict[When, dict[str, float]])
     before, after = means["before"], means["after"]
     if not samples.paired:
         return (
-            f"Mean cosine of a row of {a} with one of {b}: {before['unmatched']:.2f} before, {after['unmatched']:.2f} "
-            f"after; of two rows of {a} {before[f'within {a}']:.2f} and {after[f'within {a}']:.2f}, of two of {b} "
-            f"{before[f'within {b}']:.2f} and {after[f'within {b}']:.2f}."
+            f"Mean cosine of a row of {a} with one of {b}: {fixed(before['unmatched'])} before, "
+            f"{fixed(after['unmatched'])} after; of two rows of {a} {fixed(before[f'within {a}'])} and "
+            f"{fixed(after[f'within {a}'])}, of two of {b} {fixed(before[f'within {b}'])} and "
+            f"{fixed(after[f'within {b}'])}."
         )
     within = min(before[f"within {a}"], before[f"within {b}"])
     strange = "two rows of one modality that have nothing to do with each other are more alike than a true pair"
     plain = "true pairs are more alike than strangers of one modality"
     return (
-        f"Before, a true pair has a cosine of {before['matched']:.2f} on average and two strangers of one modality "
-        f"{within:.2f} or more: {strange if within > before['matched'] else plain}. After, {after['matched']:.2f} for "
-        f"true pairs and {after['unmatched']:.2f} for others."
+        f"Before, a true pair has a cosine of {fixed(before['matched'])} on average and two strangers of one modality "
+        f"{fixed(within)} or more: {strange if within > before['matched'] else plain}. After, {fixed(after['matched'])} for "
+        f"true pairs and {fixed(after['unmatched'])} for others."
     )
 
 
@@ -136,6 +161,7 @@ def _histogram(values: Float64Array, edges: Float64Array, label: str, colour: st
 
 def recall(samples: Samples, i: int, j: int) -> Figure:
     """Recall at 1 to 100 in both directions, before (dashed) and after."""
+    _need_pairs(samples)
     series = []
     for a, b in ((i, j), (j, i)):
         for when in WHENS:
@@ -157,6 +183,7 @@ def recall(samples: Samples, i: int, j: int) -> Figure:
 
 def residuals(samples: Samples, i: int, j: int) -> Figure:
     """Coordinates of the residuals, in units of sigma, against the Gaussian of the same variance."""
+    _need_pairs(samples)
     eps = samples.residuals(i, j)
     sigma = float(np.sqrt((eps**2).mean())) or 1.0
     scaled = eps.ravel() / sigma
@@ -166,7 +193,9 @@ def residuals(samples: Samples, i: int, j: int) -> Figure:
     x = np.linspace(-5, 5, 121)
     series = (
         Series("area", edges, heights, "residuals", role(0), tips=tips),
-        Series("line", x, np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), "Gaussian of the same sigma", "ink", dashed=True),
+        Series(
+            "line", x, np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), "Gaussian of the same sigma", "ink", dashed=True
+        ),
     )
     beyond = float((np.abs(scaled) > 3).mean())
     finding = (
@@ -175,6 +204,26 @@ def residuals(samples: Samples, i: int, j: int) -> Figure:
     )
     chart = Chart(series, "residual, in units of sigma", "density", x_range=(-5.0, 5.0))
     return Figure("residuals", "Is the noise Gaussian", finding, (chart,))
+
+
+def residual_spectrum(samples: Samples, i: int, j: int) -> Figure:
+    """Variance of the residual along its principal directions, and of isotropic noise of the same sigma."""
+    _need_pairs(samples)
+    values = samples.residual_spectrum(i, j)
+    number = np.arange(1, len(values) + 1, dtype=float)
+    keep = values > values[0] * 1e-9
+    flat = np.full(2, values.mean())
+    fills = samples.residual_participation(i, j)
+    series = (
+        Series("line", number[keep], values[keep], "residuals", role(0)),
+        Series("line", np.array([1.0, len(values)]), flat, "isotropic noise of the same sigma", "ink", dashed=True),
+    )
+    finding = (
+        f"Variance of the residuals along each principal direction. They fill about {fills:.0f} of {len(values)} "
+        "dimensions; isotropic noise would fill them all alike."
+    )
+    chart = Chart(series, "direction", "variance", x_range=(1.0, float(len(values))), y_log=True)
+    return Figure("residual_spectrum", "Is the noise alike in all directions", finding, (chart,))
 
 
 def variances(samples: Samples, i: int, j: int) -> Figure:
@@ -198,7 +247,16 @@ def variances(samples: Samples, i: int, j: int) -> Figure:
         f"Each dot is one dimension. {ratio.mean():.0%} of {samples.n_dims} dimensions vary more than twice as much in "
         f"one modality as in the other; total variance {samples.spread(i) ** 2:.2f} in {a}, {samples.spread(j) ** 2:.2f} in {b}."
     )
-    chart = Chart(series, f"variance in {a}", f"variance in {b}", x_log=True, y_log=True, x_range=limits, y_range=limits, equal=False)
+    chart = Chart(
+        series,
+        f"variance in {a}",
+        f"variance in {b}",
+        x_log=True,
+        y_log=True,
+        x_range=limits,
+        y_range=limits,
+        equal=False,
+    )
     return Figure("variances", "Do dimensions vary alike", finding, (chart,))
 
 
@@ -217,10 +275,20 @@ def gap_share(samples: Samples, i: int, j: int) -> Figure:
         "ink",
         tips=tuple(f"the {k} largest dimensions hold {share[k - 1]:.0%} of the squared gap" for k in ks),
     )
-    series = (Series("line", number, share, "", "ink"), marked, Series("rule", np.array([float(half)]), np.zeros(1), "", "muted"))
+    series = (
+        Series("line", number, share, "", "ink"),
+        marked,
+        Series("rule", np.array([float(half)]), np.zeros(1), "", "muted"),
+    )
     finding = f"Half of the squared gap lies in {half} of {len(share)} dimensions, {share[0]:.0%} in the largest one."
-    chart = Chart(series, "dimensions, largest part of the gap first", "share of the squared gap", x_log=True,
-                  x_range=(1.0, float(len(share))), y_range=(0.0, 1.0))
+    chart = Chart(
+        series,
+        "dimensions, largest part of the gap first",
+        "share of the squared gap",
+        x_log=True,
+        x_range=(1.0, float(len(share))),
+        y_range=(0.0, 1.0),
+    )
     return Figure("gap_share", "Where the gap lies", finding, (chart,))
 
 
@@ -228,7 +296,10 @@ def noise_cosine(samples: Samples, i: int, j: int) -> Figure:
     """Strength of noise as a cosine: the curve of this space, and where pairs and published settings lie on it."""
     d = samples.n_dims
     r = math.sqrt((samples.spread(i) ** 2 + samples.spread(j) ** 2) / 2) or 1.0
-    points = [("setting of the C3 paper", noise.paper_sigma(d), 1), ("LAFITE's mix 0.75", noise.sigma_from_lafite_mix(LAFITE_MIX, d, norm=r), 3)]
+    points = [
+        ("setting of the C3 paper", noise.paper_sigma(d), 1),
+        ("LAFITE's mix 0.75", noise.sigma_from_lafite_mix(LAFITE_MIX, d, norm=r), 3),
+    ]
     if samples.paired:
         points.insert(0, ("noise of the residuals' size", float(np.sqrt((samples.residuals(i, j) ** 2).mean())), 0))
     end = 1.35 * max(sigma for _, sigma, _ in points)
@@ -238,7 +309,17 @@ def noise_cosine(samples: Samples, i: int, j: int) -> Figure:
     words = []
     for k, (what, sigma, shape) in enumerate(points):
         cosine = noise.cosine_from_sigma(sigma, d, norm=r)
-        series.append(Series("marks", np.array([sigma]), np.array([cosine]), what, role(k + 2), shape, tips=(f"{what}: sigma {sigma:.4f}, cosine {cosine:.2f}",)))
+        series.append(
+            Series(
+                "marks",
+                np.array([sigma]),
+                np.array([cosine]),
+                what,
+                role(k + 2),
+                shape,
+                tips=(f"{what}: sigma {sigma:.4f}, cosine {cosine:.2f}",),
+            )
+        )
         words.append(f"{cosine:.2f} for {what} (sigma {sigma:.4f})")
     finding = f"Cosine between a centred row and the same row with noise, of {d} dimensions: {_list(words)}."
     if samples.paired:
@@ -248,6 +329,17 @@ def noise_cosine(samples: Samples, i: int, j: int) -> Figure:
         finding += f" True pairs themselves have {matched:.2f} after alignment."
     chart = Chart(tuple(series), "sigma, noise per dimension", "cosine", x_range=(0.0, end), y_range=(0.0, 1.0))
     return Figure("noise_cosine", "How strong the noise is", finding, (chart,))
+
+
+def of_pair(samples: Samples) -> list[Callable[[Samples, int, int], Figure]]:
+    """All pictures of two modalities that these samples allow."""
+    paired = [recall, residuals, residual_spectrum] if samples.paired else []
+    return [similarities, *paired, noise_cosine, variances, gap_share]
+
+
+def _need_pairs(samples: Samples) -> None:
+    if not samples.paired:
+        raise C3AlignError("this is a picture of pairs; pass rows of which row i of each belongs to row i of the other")
 
 
 def _list(words: list[str] | tuple[str, ...]) -> str:

@@ -96,6 +96,15 @@ class Samples:
         difference = self.before[i] - self.before[j]
         return difference - difference.mean(axis=0)
 
+    def residual_spectrum(self, i: int, j: int) -> Float64Array:
+        """Eigenvalues of the residuals' covariance."""
+        return self._once(("residual", i, j), lambda: geometry.residual_spectrum(self.before[i], self.before[j]))
+
+    def residual_participation(self, i: int, j: int) -> float:
+        """How many dimensions the residuals fill."""
+        a, b = self.before[i], self.before[j]
+        return self._once(("fills", i, j), lambda: geometry.residual_participation(a, b).from_spectrum)
+
     def spread(self, i: int) -> float:
         """Root mean square norm of a modality's centred unit rows."""
         return float(np.sqrt(self.before[i].var(axis=0).sum()))

@@ -12,7 +12,7 @@ import numpy as np
 from c3align.errors import C3AlignError
 from c3align.ops._rows import as_rows
 
-__all__ = ["Source", "spans"]
+__all__ = ["Source"]
 
 _BLOCK_BYTES = 1 << 25
 
@@ -55,6 +55,13 @@ class Source:
             first += int(part.shape[0])
         return found[0] if len(found) == 1 else np.concatenate([as_rows(part).widened() for part in found])
 
+    def blocks(self) -> Iterator[tuple[int, Any]]:
+        """Number of the first row, and rows, block by block, in bounded memory."""
+        step = max(1, _BLOCK_BYTES // (4 * self.n_dims))
+        for start in range(0, self.n_rows, step):
+            yield start, self.read(start, start + step)
+            self.release()
+
     def take(self, index: Any) -> Any:
         """Some rows (in ascending order), widened to their compute dtype."""
         found, first = [], 0
@@ -70,12 +77,5 @@ class Source:
         for part in self.parts:
             mapped = getattr(part, "_mmap", None)
             # only of read-only maps: a private one (mode "c") would forget what was written into it
-            if getattr(part, "mode", None) == "r" and hasattr(mapped, "madvise"):
+            if getattr(part, "mode", None) == "r" and mapped is not None and hasattr(mapped, "madvise"):
                 mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def spans(sources: list[Source]) -> Iterator[tuple[int, int]]:
-    """Row numbers of blocks of bounded memory, over the longest of the sources."""
-    step = max(1, _BLOCK_BYTES // (4 * sources[0].n_dims))
-    for start in range(0, max(source.n_rows for source in sources), step):
-        yield start, start + step

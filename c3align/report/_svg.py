@@ -76,18 +76,18 @@ def _axes(
     parts = [f'<path class="axis" d="M{left} {bottom}H{right}"/>']
     x_ticks = (log_ticks if chart.x_log else ticks)(*x_range)
     y_ticks = (log_ticks if chart.y_log else ticks)(*y_range, 5)
-    for value, y in zip(y_ticks, place_y(np.array(y_ticks))):
+    for word, y in zip(_numbers(y_ticks), place_y(np.array(y_ticks))):
         parts.append(f'<path class="grid" d="M{left} {y:.1f}H{right}"/>')
         if not chart.bare:
-            parts.append(f'<text class="num" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{_number(value)}</text>')
-    for value, x in zip(x_ticks, place_x(np.array(x_ticks))):
+            parts.append(f'<text class="num" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{word}</text>')
+    for word, x in zip(_numbers(x_ticks), place_x(np.array(x_ticks))):
         if chart.bare:
             parts.append(f'<path class="grid" d="M{x:.1f} {top}V{bottom}"/>')
             continue
         parts.append(f'<path class="axis" d="M{x:.1f} {bottom}v4"/>')
         anchor = "end" if x > right - 8 else "middle"
         at = min(x, right + 4) if anchor == "end" else x
-        parts.append(f'<text class="num" x="{at:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{_number(value)}</text>')
+        parts.append(f'<text class="num" x="{at:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{word}</text>')
     middle = (left + right) / 2
     parts.append(f'<text class="lab" x="{0 if not chart.bare else left}" y="12">{escape(chart.y_label)}</text>')
     parts.append(
@@ -96,13 +96,19 @@ def _axes(
     return parts
 
 
-def _number(value: float) -> str:
-    if value and not 1e-3 <= abs(value) < 1e4:
-        exponent = math.floor(math.log10(abs(value)) + 1e-9)
-        factor = value / 10.0**exponent
-        power = "10" + str(exponent).translate(_SUPERSCRIPTS)
-        return power if abs(factor - 1) < 1e-6 else f"{factor:g}·{power}"
-    return f"{value:.6g}".replace("-", "−")
+def _numbers(values: list[float]) -> list[str]:
+    """Ticks in words: all in powers of ten where one needs it."""
+    sizes = [abs(value) for value in values if value]
+    if sizes and not 1e-3 <= min(sizes) <= max(sizes) < 1e5:
+        return [_power(value) if value else "0" for value in values]
+    return [f"{value:,.6g}".replace("-", "−") for value in values]
+
+
+def _power(value: float) -> str:
+    exponent = math.floor(math.log10(abs(value)) + 1e-9)
+    factor = value / 10.0**exponent
+    power = "10" + str(exponent).translate(_SUPERSCRIPTS)
+    return power if abs(factor - 1) < 1e-6 else f"{factor:g}·{power}".replace("-", "−")
 
 
 def _line(series: Series, place_x: Place, place_y: Place, box: tuple[int, int, int, int]) -> str:
