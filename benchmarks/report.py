@@ -1,4 +1,4 @@
-"""Time and peak memory of `c3align report` over two memory-mapped float16 arrays, a million rows of 768 each by default.
+"""Time and peak memory of `c3align report` over two memory-mapped float16 arrays, by default of a million rows of 768.
 
 The rows have the structure that the paper describes: two cones a constant gap apart, a shared content in a part of the
 dimensions whose spectrum falls, and a residual between partners. They are written in blocks into a temporary folder.
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     arguments = parser.parse_args()
     figures = measure(arguments.rows, arguments.dims)
-    found = {**provenance(), "limits": LIMITS, "figures": figures}
+    found = {**provenance("report.py"), "limits": LIMITS, "figures": figures}
     print(json.dumps(found, indent=1))
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")

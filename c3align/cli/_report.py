@@ -75,8 +75,8 @@ def _names(found: list[_files.Source], inputs: list[str], names: str | None) -> 
         called = [name.strip() for name in names.split(",")]
         if len(called) != len(found):
             raise C3AlignError(
-                f"--names {names!r} are {len(called)} names for {len(found)} modalities; pass one for each, with commas "
-                "between"
+                f"--names {names!r} are {len(called)} names for {len(found)} modalities; pass one for each, with "
+                "commas between"
             )
         return called
     called = [source.modality or _stem(source.stack.paths) for source in found]

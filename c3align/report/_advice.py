@@ -11,7 +11,7 @@ from c3align.report._chart import fixed
 from c3align.report._text import both, pair_share, percent
 
 if TYPE_CHECKING:
-    from c3align.report._figures import PairReport, Report
+    from c3align.report._figures import PairReport, Report, State
 
 __all__ = ["Advice", "advice"]
 
@@ -53,25 +53,28 @@ def _of_pair(pair: PairReport) -> Iterator[Advice]:
 
 def _gap(pair: PairReport) -> Advice:
     a, b = pair.names
-    gap, error = pair.before.gap_norm, pair.gap_error
+    gap, left, error = pair.before.gap_norm, pair.after.gap_norm, pair.gap_error
     if gap < 3 * error:
-        text = f"The means of {a} and {b} lie {gap:.2f} apart, and rows as few as these give {error:.2f} by chance."
+        text = f"The means of {a} and {b} lie {gap:.2f} apart, and so few rows give about {error:.2f} by chance."
         return Advice(pair.names, "good", "There is no gap to speak of", f"{text} Nothing needs to be centred.")
     constant = pair.gap_direction is None or pair.gap_direction >= CONSTANT
     orthogonal = abs(pair.orthogonality[0]) < ORTHOGONAL
-    left = f"what is left of {gap:.2f} is {pair.after.gap_norm:.2f}"
+    leaning = f"cosine {fixed(pair.orthogonality[0])}"
     if constant and orthogonal:
-        one = (
-            ""
-            if pair.gap_direction is None
-            else f"is the same for every group of pairs (cosine {pair.gap_direction:.2f}) and "
+        groups = "" if pair.gap_direction is None else f"the same in all groups of pairs ({_cosine(pair)}) and "
+        text = (
+            f"The gap is {groups}orthogonal to what rows say ({leaning}). So subtracting each mean takes it away and "
+            f"leaves the rest: {left:.2f} remain of {gap:.2f}."
         )
-        text = f"The gap {one}is orthogonal to what rows say (cosine {fixed(pair.orthogonality[0])}), so subtracting each mean takes it away; {left}."
         return Advice(pair.names, "do", "Centre each modality by its own mean", text, _fit_code(pair))
-    why = [] if constant else [f"it differs between groups of pairs (cosine {pair.gap_direction:.2f})"]
-    why += [] if orthogonal else [f"it leans towards what rows say (cosine {fixed(pair.orthogonality[0])})"]
-    text = f"The gap is not one constant: {' and '.join(why)}. Centring is a start ({left}), and a part of the gap stays in the content."
+    why = [] if constant else [f"it differs between groups of pairs ({_cosine(pair)})"]
+    why += [] if orthogonal else [f"it leans towards what rows say ({leaning})"]
+    text = f"The gap is not one constant: {' and '.join(why)}. Centring leaves {left:.2f} of {gap:.2f}."
     return Advice(pair.names, "care", "Centre, and check the result on your task", text, _fit_code(pair))
+
+
+def _cosine(pair: PairReport) -> str:
+    return f"cosine {pair.gap_direction:.2f}"
 
 
 def _fit_code(pair: PairReport) -> str:
@@ -91,72 +94,79 @@ def _name(modality: str) -> str:
 
 
 def _retrieval(pair: PairReport) -> Advice:
-    before, after = (
-        [(recall or {})[1] for recall in (state.recall_a_to_b, state.recall_b_to_a)]
-        for state in (pair.before, pair.after)
-    )
+    before, after = _first_recalls(pair.before), _first_recalls(pair.after)
     was, now = sum(before) / 2, sum(after) / 2
     error = math.sqrt(max(was * (1 - was), 1 / pair.n_measured) / pair.n_measured)
     text = (
-        f"R@1 goes from {both(tuple(before))} to {both(tuple(after))} ({pair.names[0]} to {pair.names[1]} / back, among "
-        f"{pair.n_measured:,}), with a sampling error of about {error:.3f}."
+        f"R@1 goes from {both(before)} to {both(after)} ({pair.names[0]} to {pair.names[1]}, and back, among "
+        f"{pair.n_measured:,}); sampling alone moves it by about {error:.3f}."
     )
     if abs(now - was) <= 2 * error:
-        why = (
-            " A query that searches one other modality does not see the gap: it is the same for all that it could find."
-        )
-        return Advice(pair.names, "good", "Search from one to the other stays as good as it was", text + why)
+        why = " Who searches one other modality does not meet the gap: it is the same for all there is to find."
+        return Advice(pair.names, "good", "Search from one to the other stays as it was", text + why)
     if now > was:
         return Advice(pair.names, "good", "Search from one to the other gets better", text)
-    return Advice(
-        pair.names, "care", "Search from one to the other gets worse", f"{text} For it, keep the rows as they came."
-    )
+    mend = " For such a search keep the rows as they came."
+    return Advice(pair.names, "care", "Search from one to the other gets worse", text + mend)
+
+
+def _first_recalls(state: State) -> tuple[float, float]:
+    return (state.recall_a_to_b or {})[1], (state.recall_b_to_a or {})[1]
 
 
 def _one_index(pair: PairReport) -> Advice:
     fair, before, after = pair_share(pair), pair.before.modality_bias, pair.after.modality_bias
-    over = max(share - right for share, right in zip(after, fair))
     text = (
-        f"In one index over {pair.names[0]} and {pair.names[1]}, {both(before, percent)} of a row's ten nearest are of its "
-        f"own modality, after alignment {both(after, percent)}; {both(fair, percent)} would be fair."
+        f"In one index over {pair.names[0]} and {pair.names[1]}, {both(before, percent)} of a row's ten nearest are of "
+        f"its own modality, after alignment {both(after, percent)}; {both(fair, percent)} would be fair."
     )
-    if over <= FAIR:
-        return Advice(pair.names, "good", "One index over both becomes fair", text)
+    if max(share - right for share, right in zip(after, fair)) <= FAIR:
+        return Advice(pair.names, "good", "One index over both is fair", text)
     still = pair.after.separability
     if still is not None and still > UNTOLD:
-        rest = f" A linear classifier still tells them apart ({percent(still)}): the modalities differ in shape, not only in place."
-    else:
-        rest = (
-            " No line tells them apart any more, so it is not the gap: two rows of one modality are simply more alike than "
-            "most rows of two."
+        why = (
+            f" A linear classifier still tells them apart ({percent(still)}): they differ in shape, not only in place."
         )
+    else:
+        why = " No line parts them, so it is not the gap: the likest strangers of one modality are more alike than a pair."
     mend = " For one index, rank each modality on its own and merge by rank."
-    return Advice(pair.names, "care", "One index over both still prefers its own kind", text + rest + mend)
+    return Advice(pair.names, "care", "One index over both still prefers its own kind", text + why + mend)
 
 
 def _noise(pair: PairReport) -> Iterator[Advice]:
     if pair.residual_sigma is None or pair.residual_cosine is None or pair.after.pair_cosine is None:
         cosine = noise.cosine_from_sigma(noise.paper_sigma(pair.n_dims), pair.n_dims, norm=_norm(pair))
         text = (
-            f"Without pairs nobody knows how far a row of {pair.names[0]} lies from its {pair.names[1]}. The aligner then takes "
-            f"the setting of the C3 paper, here a noise cosine of {cosine:.2f}. A few hundred pairs are enough to learn it."
+            f"Without pairs nobody knows how far a row of {pair.names[0]} lies from its {pair.names[1]}. The aligner "
+            f"takes the setting of the C3 paper, here a noise cosine of {cosine:.2f}; a few hundred pairs would tell."
         )
         yield Advice(pair.names, "care", "The noise to train with is unknown", text)
         return
+    matched = pair.after.pair_cosine
     text = (
-        f"Pairs differ by sigma = {pair.residual_sigma:.4f} per dimension, a noise cosine of {pair.residual_cosine:.2f}: what "
-        f"fit learns. True pairs themselves have a cosine of {fixed(pair.after.pair_cosine)} after alignment, so noise as "
-        "far off as that is worth a try too."
+        f"Pairs differ by sigma = {pair.residual_sigma:.4f} per dimension, a noise cosine of "
+        f"{pair.residual_cosine:.2f}: what fit learns."
     )
-    code = f"C3Aligner(noise_cosine={max(pair.after.pair_cosine, 0.05):.2f})"
-    yield Advice(pair.names, "do", "Train decoders with noise of the pairs' size", text, code)
+    if 0 < matched < pair.residual_cosine:
+        text += (
+            f" True pairs have a cosine of {fixed(matched)} after alignment; noise as strong as that is worth a try."
+        )
+        yield Advice(
+            pair.names,
+            "do",
+            "Train decoders with noise of the pairs' size",
+            text,
+            f"C3Aligner(noise_cosine={max(matched, 0.01):.2f})",
+        )
+    else:
+        yield Advice(pair.names, "do", "Train decoders with noise of the pairs' size", text)
     filled = pair.residual_participation or 0.0
     if filled < ROUND * pair.n_dims:
         text = (
-            f"It fills about {filled:.0f} of {pair.n_dims} dimensions; isotropic noise spends most of its length where pairs do "
-            "not differ. Noise with the residuals' covariance does not."
+            f"It fills about {filled:.0f} of {pair.n_dims} dimensions, and isotropic noise spends most of its length "
+            "where pairs do not differ. Noise with the residuals' covariance does not."
         )
-        yield Advice(pair.names, "do", "The noise is not round", text, 'C3Aligner(noise="residual")')
+        yield Advice(pair.names, "do", "The noise is not alike in all directions", text, 'C3Aligner(noise="residual")')
 
 
 def _norm(pair: PairReport) -> float:

@@ -34,40 +34,43 @@ LAFITE_MIX = 0.75
 
 def cones(samples: Samples) -> Figure:
     """All modalities in the plane of the two widest directions of all rows together, before."""
-    n = len(samples.names)
-    shown = {when: [rows[even(len(rows), _SHOWN)] for rows in samples.rows(when)] for when in WHENS}
     centre, plane, shares = _plane(samples.before)
-    flat = {w: [(rows - (centre if w == "before" else 0)) @ plane for rows in shown[w]] for w in WHENS}
-    means = {
-        w: [(rows.mean(axis=0) - (centre if w == "before" else 0)) @ plane for rows in samples.rows(w)] for w in WHENS
-    }
-    limits = [_limits(np.concatenate([rows[:, axis] for w in WHENS for rows in flat[w]])) for axis in (0, 1)]
-    charts = []
-    for when in WHENS:
-        points = [Series("points", *flat[when][i].T, samples.names[i], role(i), i) for i in range(n)]
-        marks = [
-            Series("marks", *means[when][i][:, None], "", role(i), i, tips=(f"mean of {samples.names[i]}",))
-            for i in range(n)
-        ]
-        labels = [f"{way} direction, {share:.0%} of the variance" for way, share in zip(("widest", "second"), shares)]
-        charts.append(
-            Chart(
-                (*points, *marks),
-                labels[0],
-                labels[1],
-                when,
-                x_range=limits[0],
-                y_range=limits[1],
-                equal=True,
-                bare=True,
-            )
+    middles: dict[When, Float64Array] = {"before": centre, "after": np.zeros_like(centre)}
+    flat = {when: [(rows - middles[when]) @ plane for rows in samples.rows(when)] for when in WHENS}
+    shown = {when: [rows[even(len(rows), _SHOWN)] for rows in flat[when]] for when in WHENS}
+    every = np.concatenate([rows for when in WHENS for rows in shown[when]])
+    ranges = [_limits(values) for values in every.T]
+    labels = [f"{way} direction, {share:.0%} of the variance" for way, share in zip(("widest", "second"), shares)]
+    charts = [
+        Chart(
+            _clouds(samples.names, shown[when], [rows.mean(axis=0) for rows in flat[when]]),
+            labels[0],
+            labels[1],
+            when,
+            x_range=ranges[0],
+            y_range=ranges[1],
+            equal=True,
+            bare=True,
         )
+        for when in WHENS
+    ]
+    n = len(samples.names)
     gaps = {w: [float(np.linalg.norm(samples.gap(w, i, j))) for i in range(n) for j in range(i)] for w in WHENS}
     finding = (
         f"In the plane where all rows together spread most, {_list(samples.names)} each gather in a cone of their own, "
         f"the means {_between(gaps['before'])} apart; after alignment {_between(gaps['after'])}."
     )
     return Figure("cones", "The cones, before and after", finding, tuple(charts))
+
+
+def _clouds(names: tuple[str, ...], rows: list[Float64Array], means: list[Float64Array]) -> tuple[Series, ...]:
+    """Points of each modality, and over all of them their means."""
+    points = [Series("points", part[:, 0], part[:, 1], names[i], role(i), i) for i, part in enumerate(rows)]
+    tips = [(f"mean of {name}",) for name in names]
+    marks = [
+        Series("marks", mean[:1], mean[1:], "", role(i), i, tips=tip) for i, (mean, tip) in enumerate(zip(means, tips))
+    ]
+    return (*points, *marks)
 
 
 def _plane(groups: list[Float64Array]) -> tuple[Float64Array, Float64Array, Float64Array]:
@@ -144,9 +147,9 @@ def _told(samples: Samples, i: int, j: int, means: dict[When, dict[str, float]])
     strange = "two rows of one modality that have nothing to do with each other are more alike than a true pair"
     plain = "true pairs are more alike than strangers of one modality"
     return (
-        f"Before, a true pair has a cosine of {fixed(before['matched'])} on average and two strangers of one modality "
-        f"{fixed(within)} or more: {strange if within > before['matched'] else plain}. After, {fixed(after['matched'])} for "
-        f"true pairs and {fixed(after['unmatched'])} for others."
+        f"Before, a true pair has a cosine of {fixed(before['matched'])} on average and two strangers of one "
+        f"modality {fixed(within)} or more: {strange if within > before['matched'] else plain}. After, "
+        f"{fixed(after['matched'])} for true pairs and {fixed(after['unmatched'])} for others."
     )
 
 
@@ -244,8 +247,9 @@ def variances(samples: Samples, i: int, j: int) -> Figure:
     )
     ratio = np.abs(np.log(x / y)) > math.log(2)
     finding = (
-        f"Each dot is one dimension. {ratio.mean():.0%} of {samples.n_dims} dimensions vary more than twice as much in "
-        f"one modality as in the other; total variance {samples.spread(i) ** 2:.2f} in {a}, {samples.spread(j) ** 2:.2f} in {b}."
+        f"Each dot is one dimension. {ratio.mean():.0%} of {samples.n_dims} dimensions vary more than twice as much "
+        f"in one modality as in the other; total variance {samples.spread(i) ** 2:.2f} in {a}, "
+        f"{samples.spread(j) ** 2:.2f} in {b}."
     )
     chart = Chart(
         series,

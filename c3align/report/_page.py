@@ -27,11 +27,12 @@ KINDS = {"good": "Good", "care": "Take care", "do": "Do"}
 TERMS = {
     "gap": "The distance between the means of two modalities, all rows brought to length 1. Contrastive encoders put "
     "each modality into a cone of its own.",
-    "centring": "Each modality minus its own mean, then back to length 1: the collapse of C3 (Connect, Collapse, "
-    "Corrupt, ICLR 2024).",
-    "residual": "What remains of the difference of a pair once the gap is taken out: alignment noise, sigma per dimension.",
-    "noise cosine": "Expected cosine between a centred row and the same row with noise: the strength of noise without "
-    "its dimension.",
+    "centring": "Each modality minus its own mean, then back to length 1: the collapse of C3 (Connect, "
+    "Collapse, Corrupt, ICLR 2024).",
+    "residual": "What remains of the difference of a pair once the gap is taken out: alignment noise, of standard "
+    "deviation sigma per dimension.",
+    "noise cosine": "Expected cosine between a centred row and the same row with noise: the strength of noise in a "
+    "unit that does not depend on the number of dimensions.",
     "effective dimension": "How many principal directions hold 99 % of a modality's variance.",
     "participation": "How many directions the variance fills when weighed by size; all dimensions when it is even.",
     "uniformity": "How evenly rows cover the sphere (Wang and Isola, 2020); lower is more even.",
@@ -147,7 +148,8 @@ def _card(name: str, what: str, values: tuple[float, ...], most: float, told: ob
         for when, value in zip(("was", "now"), values)
     )
     return (
-        f'<li><p class="key">{name}</p><p class="value"><span class="was"><span class="hidden">before </span>'
+        f'<li><p class="key">{name}</p><p class="value">'
+        f'<span class="was"><span class="hidden">before </span>'
         f'{told(values[0])}</span> <span aria-hidden="true">→</span> <span class="now"><span class="hidden">after </span>'
         f'{told(values[1])}</span></p><p class="bar" aria-hidden="true">{bars}</p><p class="what">{what}</p></li>'
     )

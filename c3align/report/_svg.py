@@ -17,6 +17,7 @@ WIDTH = 360  # as wide as a phone shows it, so that words are readable there
 HEIGHT = 250
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 22, 36
 RADIUS, LARGE = 2.2, 6.0
+_MINUS = "\N{MINUS SIGN}"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 Place = Callable[[Float64Array], Float64Array]
 
@@ -101,14 +102,14 @@ def _numbers(values: list[float]) -> list[str]:
     sizes = [abs(value) for value in values if value]
     if sizes and not 1e-3 <= min(sizes) <= max(sizes) < 1e5:
         return [_power(value) if value else "0" for value in values]
-    return [f"{value:,.6g}".replace("-", "−") for value in values]
+    return [f"{value:,.6g}".replace("-", _MINUS) for value in values]
 
 
 def _power(value: float) -> str:
     exponent = math.floor(math.log10(abs(value)) + 1e-9)
     factor = value / 10.0**exponent
     power = "10" + str(exponent).translate(_SUPERSCRIPTS)
-    return power if abs(factor - 1) < 1e-6 else f"{factor:g}·{power}".replace("-", "−")
+    return power if abs(factor - 1) < 1e-6 else f"{factor:g}·{power}".replace("-", _MINUS)
 
 
 def _line(series: Series, place_x: Place, place_y: Place, box: tuple[int, int, int, int]) -> str:

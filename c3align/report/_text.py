@@ -86,23 +86,17 @@ def lines(pair: PairReport) -> Iterator[Line]:
 def _pair_lines(pair: PairReport) -> Iterator[Line]:
     a, b = pair.names
     s, t = pair.before, pair.after
+    others = _short(s.unmatched_cosine), _short(t.unmatched_cosine)
     if s.pair_cosine is None or t.pair_cosine is None or s.alignment is None or t.alignment is None:
-        yield Line(
-            "mean cosine", f"of a row of {a} and one of {b}", _short(s.unmatched_cosine), _short(t.unmatched_cosine)
-        )
+        yield Line("mean cosine", f"of a row of {a} and one of {b}", *others)
         return
     for x, y, recall in ((a, b, "recall_a_to_b"), (b, a, "recall_b_to_a")):
-        meaning = (
-            f"share of rows of {x} whose partner is the nearest, among the 5, 10 nearest of {pair.n_measured:,} {y}"
-        )
+        meaning = f"share of {x} rows whose partner is the nearest, among the 5, 10 nearest of {pair.n_measured:,} {y}"
         yield Line(f"{x} -> {y} R@1 / R@5 / R@10", meaning, _recall(s, recall), _recall(t, recall))
     yield Line("mean cosine of pairs", f"of a row of {a} and its own {b}", _short(s.pair_cosine), _short(t.pair_cosine))
-    yield Line(
-        "mean cosine of others", "of rows that are no pair", _short(s.unmatched_cosine), _short(t.unmatched_cosine)
-    )
-    yield Line(
-        "alignment", "mean squared distance of pairs; smaller is closer", _short(s.alignment), _short(t.alignment)
-    )
+    yield Line("mean cosine of others", "of rows that are no pair", *others)
+    distances = _short(s.alignment), _short(t.alignment)
+    yield Line("alignment", "mean squared distance of pairs; smaller is closer", *distances)
 
 
 def pair_share(pair: PairReport) -> tuple[float, float]:
@@ -147,9 +141,9 @@ def notes(pair: PairReport) -> list[str]:
 def sampling(found: Report) -> str:
     """What was measured on what."""
     counts = ", ".join(f"{part.n_rows:,} {part.name}" for part in found.modalities)
-    measured = max(part.n_measured for part in found.modalities)
+    most = max(part.n_measured for part in found.modalities)
     sample = (
-        f", {measured:,} of them sampled evenly for all but gap, means and sigma" if found.samples.is_sampled else ""
+        f" (all but gap, means and sigma on an even sample of {most:,} of each)" if found.samples.is_sampled else ""
     )
     return f"measured on {counts} rows{sample}, {'pairs' if found.samples.paired else 'not paired'}"
 
