@@ -128,7 +128,7 @@ def _one_index(pair: PairReport) -> Advice:
             f" A linear classifier still tells them apart ({percent(still)}): they differ in shape, not only in place."
         )
     else:
-        why = " No line parts them, so it is not the gap: the likest strangers of one modality are more alike than a pair."
+        why = " No line parts them, so it is not the gap: the nearest of one modality are more alike than a pair is."
     mend = " For one index, rank each modality on its own and merge by rank."
     return Advice(pair.names, "care", "One index over both still prefers its own kind", text + why + mend)
 

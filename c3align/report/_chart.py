@@ -10,7 +10,20 @@ import numpy as np
 
 from c3align._typing import Float64Array
 
-__all__ = ["DARK", "INK", "LIGHT", "SHAPES", "Chart", "Figure", "Series", "fixed", "log_ticks", "role", "ticks"]
+__all__ = [
+    "DARK",
+    "INK",
+    "LIGHT",
+    "SHAPES",
+    "Chart",
+    "Figure",
+    "Series",
+    "fixed",
+    "listed",
+    "log_ticks",
+    "role",
+    "ticks",
+]
 
 Kind = Literal["area", "line", "marks", "points", "rule"]
 INK = "ink"
@@ -55,6 +68,11 @@ def role(modality: int) -> str:
 def fixed(value: float, digits: int = 2) -> str:
     """A number with so many digits after the point; what rounds to zero has no sign."""
     return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def listed(words: list[str] | tuple[str, ...]) -> str:
+    """Words with commas and an and."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from c3align import noise
 from c3align._typing import Float64Array
-from c3align.errors import C3AlignError
-from c3align.report._chart import Chart, Figure, Series, fixed, role
+from c3align.report._chart import Chart, Figure, Series, fixed, listed, role
+from c3align.report._noise_charts import noise_cosine, residual_spectrum, residuals
 from c3align.report._samples import KS, WHENS, Samples, When, even
 
 __all__ = [
@@ -29,11 +28,12 @@ __all__ = [
 
 _SHOWN = 300  # points of a modality in a scatter
 _BINS = 48
-LAFITE_MIX = 0.75
 
 
 def cones(samples: Samples) -> Figure:
     """All modalities in the plane of the two widest directions of all rows together, before."""
+    n = len(samples.names)
+    gaps = {w: [float(np.linalg.norm(samples.gap(w, i, j))) for i in range(n) for j in range(i)] for w in WHENS}
     centre, plane, shares = _plane(samples.before)
     middles: dict[When, Float64Array] = {"before": centre, "after": np.zeros_like(centre)}
     flat = {when: [(rows - middles[when]) @ plane for rows in samples.rows(when)] for when in WHENS}
@@ -46,7 +46,7 @@ def cones(samples: Samples) -> Figure:
             _clouds(samples.names, shown[when], [rows.mean(axis=0) for rows in flat[when]]),
             labels[0],
             labels[1],
-            when,
+            f"{when}: gap {gaps[when][0]:.2f}" if n == 2 else when,
             x_range=ranges[0],
             y_range=ranges[1],
             equal=True,
@@ -54,11 +54,9 @@ def cones(samples: Samples) -> Figure:
         )
         for when in WHENS
     ]
-    n = len(samples.names)
-    gaps = {w: [float(np.linalg.norm(samples.gap(w, i, j))) for i in range(n) for j in range(i)] for w in WHENS}
     finding = (
-        f"In the plane where all rows together spread most, {_list(samples.names)} each gather in a cone of their own, "
-        f"the means {_between(gaps['before'])} apart; after alignment {_between(gaps['after'])}."
+        f"In the plane where all rows together spread most, {listed(samples.names)} each gather in a cone of their "
+        f"own, the means {_between(gaps['before'])} apart; after alignment {_between(gaps['after'])}."
     )
     return Figure("cones", "The cones, before and after", finding, tuple(charts))
 
@@ -104,7 +102,7 @@ def spectra(samples: Samples) -> Figure:
         words.append(f"{k} for {name}")
     finding = (
         f"Variance along each principal direction, widest first. The large marks show how many of {samples.n_dims} "
-        f"directions hold 99 % of it (the effective dimension): {_list(words)}."
+        f"directions hold 99 % of it (the effective dimension): {listed(words)}."
     )
     chart = Chart(tuple(series), "direction", "variance", x_range=(1.0, float(samples.n_dims)), y_log=True)
     return Figure("spectra", "How many directions are used", finding, (chart,))
@@ -164,7 +162,7 @@ def _histogram(values: Float64Array, edges: Float64Array, label: str, colour: st
 
 def recall(samples: Samples, i: int, j: int) -> Figure:
     """Recall at 1 to 100 in both directions, before (dashed) and after."""
-    _need_pairs(samples)
+    samples.need_pairs()
     series = []
     for a, b in ((i, j), (j, i)):
         for when in WHENS:
@@ -182,51 +180,6 @@ def recall(samples: Samples, i: int, j: int) -> Figure:
     last = float(max(k for k in KS if k <= max(samples.n_measured[j], 2)))
     chart = Chart(tuple(series), "k", "recall at k", x_log=True, x_range=(1.0, last), y_range=(0.0, 1.0))
     return Figure("recall", "Does a query find its partner", finding, (chart,))
-
-
-def residuals(samples: Samples, i: int, j: int) -> Figure:
-    """Coordinates of the residuals, in units of sigma, against the Gaussian of the same variance."""
-    _need_pairs(samples)
-    eps = samples.residuals(i, j)
-    sigma = float(np.sqrt((eps**2).mean())) or 1.0
-    scaled = eps.ravel() / sigma
-    edges = np.linspace(-5, 5, 2 * 30 + 1)
-    heights = np.histogram(scaled, edges)[0] / (len(scaled) * (edges[1] - edges[0]))
-    tips = tuple(f"{h:.3f} between {a:.2f} and {b:.2f} sigma" for h, (a, b) in zip(heights, pairwise(edges)))
-    x = np.linspace(-5, 5, 121)
-    series = (
-        Series("area", edges, heights, "residuals", role(0), tips=tips),
-        Series(
-            "line", x, np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), "Gaussian of the same sigma", "ink", dashed=True
-        ),
-    )
-    beyond = float((np.abs(scaled) > 3).mean())
-    finding = (
-        f"What is left of the pairs' differences once the gap is taken out, sigma = {sigma:.4f} per dimension. "
-        f"{beyond:.2%} lie beyond 3 sigma, where a Gaussian has 0.27 %."
-    )
-    chart = Chart(series, "residual, in units of sigma", "density", x_range=(-5.0, 5.0))
-    return Figure("residuals", "Is the noise Gaussian", finding, (chart,))
-
-
-def residual_spectrum(samples: Samples, i: int, j: int) -> Figure:
-    """Variance of the residual along its principal directions, and of isotropic noise of the same sigma."""
-    _need_pairs(samples)
-    values = samples.residual_spectrum(i, j)
-    number = np.arange(1, len(values) + 1, dtype=float)
-    keep = values > values[0] * 1e-9
-    flat = np.full(2, values.mean())
-    fills = samples.residual_participation(i, j)
-    series = (
-        Series("line", number[keep], values[keep], "residuals", role(0)),
-        Series("line", np.array([1.0, len(values)]), flat, "isotropic noise of the same sigma", "ink", dashed=True),
-    )
-    finding = (
-        f"Variance of the residuals along each principal direction. They fill about {fills:.0f} of {len(values)} "
-        "dimensions; isotropic noise would fill them all alike."
-    )
-    chart = Chart(series, "direction", "variance", x_range=(1.0, float(len(values))), y_log=True)
-    return Figure("residual_spectrum", "Is the noise alike in all directions", finding, (chart,))
 
 
 def variances(samples: Samples, i: int, j: int) -> Figure:
@@ -296,58 +249,10 @@ def gap_share(samples: Samples, i: int, j: int) -> Figure:
     return Figure("gap_share", "Where the gap lies", finding, (chart,))
 
 
-def noise_cosine(samples: Samples, i: int, j: int) -> Figure:
-    """Strength of noise as a cosine: the curve of this space, and where pairs and published settings lie on it."""
-    d = samples.n_dims
-    r = math.sqrt((samples.spread(i) ** 2 + samples.spread(j) ** 2) / 2) or 1.0
-    points = [
-        ("setting of the C3 paper", noise.paper_sigma(d), 1),
-        ("LAFITE's mix 0.75", noise.sigma_from_lafite_mix(LAFITE_MIX, d, norm=r), 3),
-    ]
-    if samples.paired:
-        points.insert(0, ("noise of the residuals' size", float(np.sqrt((samples.residuals(i, j) ** 2).mean())), 0))
-    end = 1.35 * max(sigma for _, sigma, _ in points)
-    x = np.linspace(0, end, 200)
-    curve = np.array([noise.cosine_from_sigma(sigma, d, norm=r) for sigma in x])
-    series = [Series("line", x, curve, "", "muted")]
-    words = []
-    for k, (what, sigma, shape) in enumerate(points):
-        cosine = noise.cosine_from_sigma(sigma, d, norm=r)
-        series.append(
-            Series(
-                "marks",
-                np.array([sigma]),
-                np.array([cosine]),
-                what,
-                role(k + 2),
-                shape,
-                tips=(f"{what}: sigma {sigma:.4f}, cosine {cosine:.2f}",),
-            )
-        )
-        words.append(f"{cosine:.2f} for {what} (sigma {sigma:.4f})")
-    finding = f"Cosine between a centred row and the same row with noise, of {d} dimensions: {_list(words)}."
-    if samples.paired:
-        matched = float(samples.cosines("after", i, j)["matched"].mean())
-        ends = np.array([0.0, end])
-        series.append(Series("line", ends, np.full(2, matched), "true pairs after alignment", "ink", dashed=True))
-        finding += f" True pairs themselves have {matched:.2f} after alignment."
-    chart = Chart(tuple(series), "sigma, noise per dimension", "cosine", x_range=(0.0, end), y_range=(0.0, 1.0))
-    return Figure("noise_cosine", "How strong the noise is", finding, (chart,))
-
-
 def of_pair(samples: Samples) -> list[Callable[[Samples, int, int], Figure]]:
     """All pictures of two modalities that these samples allow."""
     paired = [recall, residuals, residual_spectrum] if samples.paired else []
     return [similarities, *paired, noise_cosine, variances, gap_share]
-
-
-def _need_pairs(samples: Samples) -> None:
-    if not samples.paired:
-        raise C3AlignError("this is a picture of pairs; pass rows of which row i of each belongs to row i of the other")
-
-
-def _list(words: list[str] | tuple[str, ...]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _between(values: list[float]) -> str:

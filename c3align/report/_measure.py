@@ -102,10 +102,10 @@ def report(
 
 def samples_of(
     arrays: tuple[Array, ...],
-    names: tuple[str, ...] | list[str] | None,
-    paired: bool | None,
-    aligner: C3Aligner | None,
-    max_rows: int,
+    names: tuple[str, ...] | list[str] | None = None,
+    paired: bool | None = None,
+    aligner: C3Aligner | None = None,
+    max_rows: int = MAX_ROWS,
 ) -> Samples:
     """What pictures are drawn of, without a report's other figures."""
     sources = _sources(arrays, names)

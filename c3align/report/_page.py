@@ -6,16 +6,18 @@ import base64
 import hashlib
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from c3align import __version__, ops
+from c3align import ops
+from c3align._version import __version__
 from c3align.report import _charts, _svg, _text
 from c3align.report._chart import DARK, LIGHT, Figure, Series, role
+from c3align.report._samples import WHENS
 
 if TYPE_CHECKING:
     from c3align.report._advice import Advice
@@ -141,17 +143,18 @@ def _cards(pair: PairReport) -> Iterable[str]:
     )
 
 
-def _card(name: str, what: str, values: tuple[float, ...], most: float, told: object) -> str:
-    assert callable(told)
+def _card(name: str, what: str, values: tuple[float, ...], most: float, told: Callable[[float], str]) -> str:
     bars = "".join(
         f'<i class="{when}" style="width:{100 * min(value / most, 1):.1f}%"></i>'
         for when, value in zip(("was", "now"), values)
     )
+    was, now = (
+        f'<span class="{style}"><span class="hidden">{when} </span>{told(value)}</span>'
+        for style, when, value in zip(("was", "now"), WHENS, values)
+    )
     return (
-        f'<li><p class="key">{name}</p><p class="value">'
-        f'<span class="was"><span class="hidden">before </span>'
-        f'{told(values[0])}</span> <span aria-hidden="true">→</span> <span class="now"><span class="hidden">after </span>'
-        f'{told(values[1])}</span></p><p class="bar" aria-hidden="true">{bars}</p><p class="what">{what}</p></li>'
+        f'<li><p class="key">{name}</p><p class="value">{was} <span aria-hidden="true">→</span> {now}</p>'
+        f'<p class="bar" aria-hidden="true">{bars}</p><p class="what">{what}</p></li>'
     )
 
 
@@ -237,7 +240,8 @@ def _modalities(found: Report) -> str:
     )
     table = _table("Each modality on its own", f"<thead><tr><td></td>{columns}</tr></thead><tbody>{rows}</tbody>")
     figure = _figure(_charts.spectra(found.samples), "spectra", 3)
-    return f'<section aria-labelledby="each"><h2 id="each">Each modality</h2><div class="beside">{table}{figure}</div></section>'
+    both = f'<div class="beside">{table}{figure}</div>'
+    return f'<section aria-labelledby="each"><h2 id="each">Each modality</h2>{both}</section>'
 
 
 def _terms(found: Report) -> str:

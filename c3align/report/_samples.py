@@ -69,6 +69,12 @@ class Samples:
             raise C3AlignError(f"no modality {name!r} here; pass one of {', '.join(map(repr, self.names))}")
         return self.names.index(name)
 
+    def need_pairs(self) -> None:
+        if not self.paired:
+            raise C3AlignError(
+                "this is a picture of pairs; pass rows of which row i of each belongs to row i of the others"
+            )
+
     def _once(self, key: Any, measure: Callable[[], _Found]) -> _Found:
         if key not in self._known:
             self._known[key] = measure()
