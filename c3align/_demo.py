@@ -44,7 +44,7 @@ def run(stream: TextIO, plot: Path | None) -> dict[str, Any]:
         _files.save_picture(plot, lambda: report.plot_cones(found))
         print(f"{plot}: both modalities before and after, seen along two axes", file=stream)
     shown = [{name: value for name, value in example.items() if name != "picture"} for example in examples]
-    return {"report": found.to_dict(), "encoder": aligner.encoder_fingerprint_, "examples": shown}
+    return {"report": found.to_dict()["pairs"][0], "encoder": aligner.encoder_fingerprint_, "examples": shown}
 
 
 def _embed(held_out: data.Glyphs) -> tuple[dict[str, Any], tuple[list[str], Any], C3Aligner]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -20,6 +21,14 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--remote-debugging-pipe",
+)
 SECONDS = 60
 
 
@@ -36,18 +45,19 @@ class Browser:
 
     def __init__(self, path: str) -> None:
         self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        to_browser, self._out = os.pipe()
-        self._in, from_browser = os.pipe()
-        flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe"
-        command = f'exec "$0" {flags} --user-data-dir="$1" about:blank 3<&{to_browser} 4>&{from_browser}'
+        read, self._out = os.pipe()
+        self._in, write = os.pipe()
+        # the browser reads from 3 and writes to 4, which may be taken here
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (read, write)]
         self._process = subprocess.Popen(
-            ["sh", "-c", command, path, self._home.name],
-            pass_fds=(to_browser, from_browser),
+            [path, *FLAGS, f"--user-data-dir={self._home.name}", "about:blank"],
+            preexec_fn=lambda: [os.dup2(end, number) for end, number in zip(ends, (3, 4))],
+            pass_fds=(3, 4),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(to_browser)
-        os.close(from_browser)
+        for end in (read, write, *ends):
+            os.close(end)
         self._number, self._buffer, self._session = 0, b"", ""
         self.events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]

@@ -34,7 +34,7 @@ def draw(chart: Chart, *, name: str, title: str, finding: str) -> str:
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="{name}-t {name}-d">',
         f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(finding)}</desc>',
-        f'<clipPath id="{name}-c"><path d="M{box[0]} {box[1] - 4}H{box[2] + 4}V{box[3] + 1}H{box[0]}z"/></clipPath>',
+        f'<clipPath id="{name}-c"><path d="M{box[0] - 5} {box[1] - 5}H{box[2] + 5}V{box[3] + 5}H{box[0] - 5}z"/></clipPath>',
         *_axes(chart, x_range, y_range, place_x, place_y, box),
         f'<g clip-path="url(#{name}-c)">',
         *(_DRAW[series.kind](series, place_x, place_y, box) for series in chart.series),

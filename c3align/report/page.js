@@ -54,11 +54,11 @@
     group.setAttribute("role", "group");
     group.setAttribute("aria-label", "Which state to show");
     const choose = (chosen) => {
-      const before = panels.filter((panel) => !panel.hidden);
+      const shown = panels.filter((panel) => !panel.hidden);
       panels.forEach((panel, k) => { panel.hidden = chosen !== null && chosen !== k; });
       figure.classList.toggle("one", chosen !== null);
       [...group.children].forEach((button, k) => button.setAttribute("aria-pressed", String(k - 1 === (chosen ?? -1))));
-      if (chosen !== null && !(before.length === 1 && before[0] === panels[chosen])) travel(panels[1 - chosen], panels[chosen]);
+      if (chosen !== null && shown.length === 1 && shown[0] !== panels[chosen]) travel(panels[1 - chosen], panels[chosen]);
     };
     ["Both", "Before", "After"].forEach((word, k) => {
       const button = document.createElement("button");
