@@ -215,8 +215,7 @@ class TestReport:
 
     def test_more_than_two_and_shards(self, folder, call, coco):
         np.save("echo.npy", coco[1])
-        code, out, _ = call("report", "image/*.npy", "text.npy", "echo.npy", "--json")
-        found = json.loads(out)
+        found = json.loads(call("report", "image/*.npy", "text.npy", "echo.npy", "--json")[1])
         assert [part["name"] for part in found["modalities"]] == ["image", "text", "echo"]
         gaps = {tuple(pair["names"]): pair["before"]["gap_norm"] for pair in found["pairs"]}
         assert gaps["text", "echo"] == pytest.approx(0, abs=1e-9)

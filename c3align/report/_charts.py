@@ -31,16 +31,15 @@ _BINS = 48
 
 
 def cones(samples: Samples) -> Figure:
-    """All modalities in the plane of the two widest directions of all rows together, before."""
+    """All modalities in one plane, before and after: of two the gap lies flat, of more see the widest directions."""
     n = len(samples.names)
     gaps = {w: [float(np.linalg.norm(samples.gap(w, i, j))) for i in range(n) for j in range(i)] for w in WHENS}
-    centre, plane, shares = _plane(samples.before)
+    centre, plane, labels = _plane(samples)
     middles: dict[When, Float64Array] = {"before": centre, "after": np.zeros_like(centre)}
     flat = {when: [(rows - middles[when]) @ plane for rows in samples.rows(when)] for when in WHENS}
     shown = {when: [rows[even(len(rows), _SHOWN)] for rows in flat[when]] for when in WHENS}
     every = np.concatenate([rows for when in WHENS for rows in shown[when]])
     ranges = [_limits(values) for values in every.T]
-    labels = [f"{way} direction, {share:.0%} of the variance" for way, share in zip(("widest", "second"), shares)]
     charts = [
         Chart(
             _clouds(samples.names, shown[when], [rows.mean(axis=0) for rows in flat[when]]),
@@ -55,8 +54,8 @@ def cones(samples: Samples) -> Figure:
         for when in WHENS
     ]
     finding = (
-        f"In the plane where all rows together spread most, {listed(samples.names)} each gather in a cone of their "
-        f"own, the means {_between(gaps['before'])} apart; after alignment {_between(gaps['after'])}."
+        f"Seen {labels[0]} and {labels[1]}, {listed(samples.names)} each gather in a cone of their own, the means "
+        f"{_between(gaps['before'])} apart; after alignment {_between(gaps['after'])}."
     )
     return Figure("cones", "The cones, before and after", finding, tuple(charts))
 
@@ -71,14 +70,26 @@ def _clouds(names: tuple[str, ...], rows: list[Float64Array], means: list[Float6
     return (*points, *marks)
 
 
-def _plane(groups: list[Float64Array]) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Middle of the means, the two widest directions around it (n_dims, 2), their shares of the variance."""
-    centre = np.mean([rows.mean(axis=0) for rows in groups], axis=0)
-    second = sum((rows - centre).T @ (rows - centre) / len(rows) for rows in groups)
-    values, vectors = np.linalg.eigh(second)
-    plane = vectors[:, ::-1][:, :2]
-    plane = plane * np.where(plane[np.abs(plane).argmax(axis=0), [0, 1]] < 0, -1, 1)  # a sign that any BLAS agrees on
-    return centre, plane, values[::-1][:2] / values.sum()
+def _plane(samples: Samples) -> tuple[Float64Array, Float64Array, list[str]]:
+    """Middle of the means, two directions to look along (n_dims, 2), and what they are."""
+    means = [rows.mean(axis=0) for rows in samples.before]
+    centre = np.mean(means, axis=0)
+    second = sum((rows - centre).T @ (rows - centre) / len(rows) for rows in samples.before)
+    total, gap = np.trace(second), means[1] - means[0]
+    if len(means) > 2 or not gap.any():
+        values, vectors = np.linalg.eigh(second)
+        plane, names = vectors[:, :-3:-1], ["along the widest direction", "along the second"]
+        shares = values[:-3:-1] / total
+    else:
+        along = gap / np.linalg.norm(gap)
+        across = np.eye(len(along)) - np.outer(along, along)
+        values, vectors = np.linalg.eigh(across @ second @ across)
+        plane, names = np.stack([along, vectors[:, -1]], axis=1), ["along the gap", "across it, where rows spread most"]
+        shares = np.array([along @ second @ along, values[-1]]) / total
+    largest = plane[np.abs(plane).argmax(axis=0), [0, 1]]
+    flips = np.where(largest < 0, -1.0, 1.0)  # a sign that does not depend on the machine
+    flips[0] = 1.0 if len(means) == 2 else flips[0]
+    return centre, plane * flips, [f"{name} ({share:.0%} of the variance)" for name, share in zip(names, shares)]
 
 
 def _limits(values: Float64Array) -> tuple[float, float]:

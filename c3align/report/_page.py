@@ -105,13 +105,13 @@ def _header(found: Report) -> str:
     pair = _text.lead(found)
     a, b = (_coloured(found, name) for name in pair.names)
     before, after = pair.before, pair.after
-    widest = f" That is the widest of {len(found.pairs)} gaps." if len(found.pairs) > 1 else ""
+    widest = f"The widest of {len(found.pairs)} gaps: " if len(found.pairs) > 1 else ""
     return f"""<header class="top">
 <p class="brand">c3align <span>report</span></p>
 <h1>{a} and {b} sit {before.gap_norm:.2f} apart</h1>
-<p class="lede">{_text.percent(before.modality_bias[1])} of a {escape(pair.names[1])} row's nearest neighbours are \
+<p class="lede">{widest}{_text.percent(before.modality_bias[1])} of a {escape(pair.names[1])} row's nearest neighbours are \
 {escape(pair.names[1])} rows. After {_text.after_word(found)}, the gap is {after.gap_norm:.2f} and the share \
-{_text.percent(after.modality_bias[1])}.{widest}</p>
+{_text.percent(after.modality_bias[1])}.</p>
 <p class="sub">{escape(_text.sampling(found)).capitalize()}, {found.n_dims} dimensions.</p>
 </header>"""
 

@@ -200,6 +200,8 @@ def _draw(chart: Chart, ax: Any) -> None:
     ax.set_yscale("log" if chart.y_log else "linear")
     if chart.equal:
         ax.set_aspect("equal", adjustable="box")
+        half = max(x_range[1] - x_range[0], y_range[1] - y_range[0]) / 2
+        x_range, y_range = (((low + high) / 2 - half, (low + high) / 2 + half) for low, high in (x_range, y_range))
     ax.set_xlim(*x_range)
     ax.set_ylim(*y_range)
     ax.set_xlabel(chart.x_label, color=LIGHT["muted"])

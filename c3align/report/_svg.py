@@ -25,7 +25,7 @@ Place = Callable[[Float64Array], Float64Array]
 def draw(chart: Chart, *, name: str, title: str, finding: str) -> str:
     """The whole `<svg>` element; `name` makes the ids of its title and description."""
     height = WIDTH - LEFT - RIGHT + TOP + BOTTOM - 60 if chart.equal else HEIGHT
-    box = (LEFT, TOP, WIDTH - RIGHT, height - BOTTOM)
+    left, top, right, bottom = box = (LEFT, TOP, WIDTH - RIGHT, height - BOTTOM)
     x_range, y_range = chart.ranges()
     if chart.equal:
         x_range, y_range = _same_scale(x_range, y_range, box)
@@ -34,7 +34,7 @@ def draw(chart: Chart, *, name: str, title: str, finding: str) -> str:
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="{name}-t {name}-d">',
         f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(finding)}</desc>',
-        f'<clipPath id="{name}-c"><path d="M{box[0] - 5} {box[1] - 5}H{box[2] + 5}V{box[3] + 5}H{box[0] - 5}z"/></clipPath>',
+        f'<clipPath id="{name}-c"><path d="M{left - 5} {top - 5}H{right + 5}V{bottom + 5}H{left - 5}z"/></clipPath>',
         *_axes(chart, x_range, y_range, place_x, place_y, box),
         f'<g clip-path="url(#{name}-c)">',
         *(_DRAW[series.kind](series, place_x, place_y, box) for series in chart.series),
