@@ -148,7 +148,7 @@ class CaptionTraining:
         self._network = self._accelerator.prepare(self.model)
         kind = {"adamw": self._torch.optim.AdamW, "adam": self._torch.optim.Adam}[self.settings.optimizer]
         decay = {"weight_decay": self.settings.weight_decay} if self.settings.optimizer == "adamw" else {}
-        self._optimizer = kind(self._trained().values(), lr=self.settings.lr, **decay)
+        self._optimizer = kind(self._trained().values(), lr=self.settings.lr, fused=True, **decay)
         if self.checkpoint is not None and self.checkpoint.exists():
             self._resume(self.checkpoint)
 
