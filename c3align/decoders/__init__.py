@@ -6,11 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from c3align.decoders.diffusion import DiffusersGenerator
     from c3align.decoders.embedding import EmbeddingGenerator
 
-__all__ = ["EmbeddingGenerator"]
+__all__ = ["DiffusersGenerator", "EmbeddingGenerator"]
 
 _HOMES = {
+    "DiffusersGenerator": "c3align.decoders.diffusion",
     "EmbeddingGenerator": "c3align.decoders.embedding",
 }
 

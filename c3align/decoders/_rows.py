@@ -16,7 +16,7 @@ from c3align.mappings import AUTO, choose_mean
 from c3align.ops._rows import Rows, as_rows, first_non_finite
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "refuse_other_modality"]
+__all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "clearly_nearest", "refuse_other_modality"]
 
 BLOCK_ROWS = 1 << 16  # rows that are corrupted and shuffled together
 
@@ -59,7 +59,7 @@ def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
     aligner._check_is_fitted(modality)
     fitted, glance = aligner.statistics_, ModalityStatistics(*ops.peek(X))
     problem = choose_mean(modality, fitted, glance).warning
-    nearest = _clearly_nearest(fitted, glance)
+    nearest = clearly_nearest(fitted, glance)
     if problem is None and nearest in (None, modality):
         return
     where = f"nearest to the mean of {nearest!r}" if problem is None else "far from its mean, a gap and not a topic"
@@ -69,7 +69,8 @@ def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
     )
 
 
-def _clearly_nearest(fitted: Any, glance: ModalityStatistics) -> str | None:
+def clearly_nearest(fitted: Any, glance: ModalityStatistics) -> str | None:
+    """The fitted modality that rows clearly belong to, by their mean; None where that is open."""
     if len(fitted) < 2:
         return None
     try:
