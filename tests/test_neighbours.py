@@ -38,7 +38,9 @@ def test_the_sorted_products(seed, n, m, d, data):
     groups = {}
     if data.draw(st.booleans()):
         groups = {"query_groups": rng.integers(0, 4, n), "memory_groups": rng.integers(0, 4, m)}
-    scores, indices = nearest(data.draw(strategies.layouts(queries)), data.draw(strategies.layouts(memory)), k, **groups)
+    scores, indices = nearest(
+        data.draw(strategies.layouts(queries)), data.draw(strategies.layouts(memory)), k, **groups
+    )
     found = expected(queries, memory, k, **groups)
     assert scores.dtype == np.float32
     np.testing.assert_array_equal(scores, found[0])
@@ -79,7 +81,7 @@ class TestExactness:
     def test_rows_that_come_in_rising_order(self):
         """Each block has more good rows than all before it."""
         memory = np.linspace(0.1, 1, 30_000, dtype=np.float32)[:, None] * np.ones((1, 3), np.float32)
-        scores, indices = nearest(np.ones((2, 3), np.float32), memory, 5)
+        _scores, indices = nearest(np.ones((2, 3), np.float32), memory, 5)
         assert (indices == [29_999, 29_998, 29_997, 29_996, 29_995]).all()
 
     def test_equal_rows(self):
@@ -123,7 +125,7 @@ class TestIndex:
         index.nprobe = 4
         exact, found = nearest(image, text, 5)[1], nearest(image, text, 5, index=index)[1]
         share = np.mean([len({*a} & {*b}) / 5 for a, b in zip(exact, found)])
-        assert 0.7 < share
+        assert share > 0.7
         index.nprobe = 1
         few = nearest(image, text, 200, index=index)
         assert (few[1] == -1).any()

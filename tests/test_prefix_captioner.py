@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from c3align import C3Aligner
 from c3align.decoders import MemoryCaptioner, PrefixCaptioner
-from c3align.decoders import _caption_checkpoint as checkpoints
 from c3align.decoders._caption_rows import IGNORED, CaptionRows, Feed, Retrieval
 from c3align.decoders._caption_training import CaptionTraining
 from c3align.decoders._memory import Memory
@@ -25,11 +24,16 @@ from c3align.decoders._rows import checked_rows, noise_seed
 from c3align.decoders._tokens import Tokens, batches_by_length
 from c3align.decoders.training import Training
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
-from tests import tiny_lms
+from tests import tiny_encoders, tiny_lms
 from tests.conftest import DATA, ROOT
 
 pytest.importorskip("transformers")
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 3e-3, "progress": False}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _transformers():
+    tiny_encoders.import_torchvision()
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +57,8 @@ def captioner(captions, kind="gpt2", seed=0, **options):
 @pytest.fixture(scope="module")
 def trained(coco, captions, aligner):
     """One that has learned a little: its captions differ from row to row."""
-    made = captioner(captions, lm={"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0})
-    return made.fit(coco[1], captions, aligner=aligner, epochs=6, batch_size=20, lr=5e-3, progress=False)
+    options = {"epochs": 25, "batch_size": 20, "lr": 5e-3, "progress": False}
+    return captioner(captions).fit(coco[1], captions, aligner=aligner, **options)
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +235,7 @@ class TestLoss:
             tokens = tensors[2][i][tensors[3][i] != IGNORED]
             embedded = torch.cat([prefix[0], model.lm.get_input_embeddings()(tokens)])[None]
             labels = torch.cat([torch.full((prefix.shape[1],), -100), tokens])[None]
-            total += float(model.lm(inputs_embeds=embedded, labels=labels).loss) * len(tokens)
+            total += float(model.lm(inputs_embeds=embedded, labels=labels).loss.detach()) * len(tokens)
         assert abs(float(found) - total) < 1e-4 * total
 
     def test_mappers_are_what_the_paper_says(self, captions):
@@ -254,8 +258,8 @@ class TestLearning:
     @pytest.mark.parametrize("kind", tiny_lms.KINDS)
     def test_says_what_it_learned_and_stops(self, coco, captions, kind):
         """Forty captions by heart: words, order, and the end, which is trained."""
-        made = captioner(captions[:40], kind)
-        options = {"epochs": 60, "batch_size": 20, "lr": 5e-3, "warmup": 5}
+        made = captioner(captions[:40], kind, lm={"dropout": 0.0} if kind == "opt" else {})
+        options = {"epochs": 120, "batch_size": 20, "lr": 1e-2, "warmup": 5}
         made.fit(coco[1][:40], captions[:40], progress=False, **options)
         assert made.losses_[-1] < 0.3 < 2 < made.losses_[0]
         said = made.generate(coco[1][:40], max_new_tokens=30)
@@ -266,7 +270,7 @@ class TestLearning:
         said = [set(text.split()) for text in trained.generate(aligned)]
         own = np.mean([len(a & set(b.split())) for a, b in zip(said, captions)])
         other = np.mean([len(a & set(b.split())) for a, b in zip(said, captions[7:] + captions[:7])])
-        assert own > 1.2 * other
+        assert own > 1.25 * other
 
     def test_the_same_seed_gives_the_same_weights(self, coco, captions, aligner):
         runs = []
@@ -323,7 +327,7 @@ class TestLearning:
         assert norms[0][0] > norms[0][1] == 0.01
 
     def test_the_best_epoch_on_texts_held_out(self, coco, captions, aligner):
-        options = {**QUICK, "epochs": 12, "lr": 1e-2, "batch_size": 8}
+        options = {**QUICK, "epochs": 12, "lr": 2e-2}
         made = captioner(captions).fit(coco[1], captions, aligner=aligner, validation=0.2, **options)
         best = int(np.argmin(made.validation_losses_))
         assert 0 < best < 11 < len(made.validation_losses_)
@@ -398,8 +402,10 @@ class TestOneModalityAlone:
     def test_where_there_is_no_gap_nothing_is_refused(self, coco, captions):
         """C2_2: corrupt without collapse has means of zero, and no side to lie on."""
         image, text = coco
-        both = C3Aligner().fit(np.concatenate([text, -text])).partial_fit(
-            np.concatenate([image, -image]), modality="image"
+        both = (
+            C3Aligner()
+            .fit(np.concatenate([text, -text]))
+            .partial_fit(np.concatenate([image, -image]), modality="image")
         )
         captioner(captions).fit(text, captions, aligner=both, **QUICK)
 
@@ -504,7 +510,7 @@ made.save_pretrained(sys.argv[2])
 """
         (tmp_path / "captions.txt").write_text("\n".join(captions))
         results = []
-        for stops, folder in [((-1,), "whole"), ((5, 40, -1), "killed")]:
+        for stops, folder in [((-1,), "whole"), ((7, -1), "killed")]:
             (tmp_path / "run.safetensors").unlink(missing_ok=True)
             for stop in stops:
                 command = [sys.executable, "-c", program, str(stop), str(tmp_path / folder)]
@@ -552,23 +558,23 @@ if made._accelerator_rank() == 0:
 
 plain = captioner
 
+DECODING = [
+    {},
+    {"num_beams": 3},
+    {"do_sample": True, "top_p": 0.9, "temperature": 0.8, "top_k": 0},
+    {"do_sample": True, "num_beams": 2},
+    {"num_beams": 3, "length_penalty": 0.5, "repetition_penalty": 1.2},
+]
+
 
 class TestGenerate:
-    OPTIONS = [
-        {},
-        {"num_beams": 3},
-        {"do_sample": True, "top_p": 0.9, "temperature": 0.8, "top_k": 0},
-        {"do_sample": True, "num_beams": 2},
-        {"num_beams": 3, "length_penalty": 0.5, "repetition_penalty": 1.2},
-    ]
-
-    @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "greedy")
+    @pytest.mark.parametrize("options", DECODING, ids=lambda options: "-".join(options) or "greedy")
     def test_captions_do_not_depend_on_the_batch(self, trained, aligned, options):
         """Five hundred rows; batch 1, 7 and 64, and again: equal to the letter."""
         whole = trained.generate(aligned, seed=5, **options)
         assert len(set(whole)) > 100
         assert trained.generate(aligned, seed=5, **options) == whole
-        for batch_size, n_rows in ((1, 60), (7, 200), (500, 500)):
+        for batch_size, n_rows in ((1, 24), (7, 100), (500, 500)):
             assert trained.generate(aligned[:n_rows], seed=5, batch_size=batch_size, **options) == whole[:n_rows]
 
     def test_nor_on_the_place(self, trained, aligned):
@@ -578,12 +584,27 @@ class TestGenerate:
         assert trained.generate(aligned[order]) == [whole[i] for i in order]
         assert [trained.generate(aligned[i : i + 1])[0] for i in range(0, 500, 9)] == whole[::9]
 
+    @pytest.mark.parametrize("batch_size", [1, 5, 100])
+    def test_the_model_always_sees_blocks_of_one_size(self, trained, aligned, batch_size, monkeypatch):
+        """What makes the above hold: a product of another shape is rounded in another way."""
+        shapes = set()
+        watch = trained.lm.transformer.register_forward_hook(
+            lambda module, args, options, out: shapes.add(out[0].shape[:2]), with_kwargs=True
+        )
+        trained.generate(aligned[:100], batch_size=batch_size, max_new_tokens=2, min_new_tokens=2)
+        watch.remove()
+        assert shapes == {(16, 4), (16, 1)}
+        layer = torch.nn.Linear(512, 512)
+        rows = torch.from_numpy(aligned)
+        assert any(not torch.equal(layer(rows[:n]), layer(rows)[:n]) for n in range(1, 40))
+
     def test_with_neighbours(self, coco, captions, aligner, aligned):
         for shown in ("captions", "embeddings"):
             made = captioner(captions, n_neighbours=3, neighbours_as=shown)
             made.fit(coco[1], captions, aligner=aligner, **QUICK)
-            whole = made.generate(aligned[:100], num_beams=2)
-            assert made.generate(aligned[:100], num_beams=2, batch_size=1) == whole
+            whole = made.generate(aligned, num_beams=2)
+            assert made.generate(aligned[:24], num_beams=2, batch_size=1) == whole[:24]
+            assert made.generate(aligned[7:90], num_beams=2) == whole[7:90]
 
     @pytest.mark.parametrize("kind", ["llama", "qwen2", "opt"])
     def test_by_other_models_as_without_blocks(self, coco, captions, aligner, aligned, kind):
@@ -629,7 +650,7 @@ class TestGenerate:
         assert counts[5] == 0
 
     def test_no_global_generator_is_touched(self, trained, aligned):
-        for options in self.OPTIONS:
+        for options in DECODING:
             state = torch.random.get_rng_state()
             trained.generate(aligned[:5], **options)
             assert torch.equal(torch.random.get_rng_state(), state)
@@ -668,7 +689,9 @@ class TestBadRows:
 
     def test_the_rest_is_unharmed(self, trained, aligned, rows):
         whole = trained.generate(aligned[:40], do_sample=True)
-        with pytest.warns(UserWarning, match=r"3 embeddings could not be used and have no caption, first number 3 \(it"):
+        with pytest.warns(
+            UserWarning, match=r"3 embeddings could not be used and have no caption, first number 3 \(it"
+        ):
             said = trained.generate(rows, on_error="skip", do_sample=True, batch_size=6)
         assert [i for i, text in enumerate(said) if text is None] == [3, 20, 21] == [row for row, _ in trained.skipped]
         assert all(a == b for a, b in zip(said, whole) if a is not None)
@@ -732,6 +755,9 @@ class TestFiles:
             {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
             for folder in (tmp_path / "c", tmp_path / "d")
         )
+        # a tokenizer that was loaded writes how
+        for files in (first, second):
+            del files["lm/tokenizer_config.json"]
         assert first == second
         assert not [name for name in first if not name.endswith((".safetensors", ".json", ".jsonl", ".npy"))]
         more = [c.fit(coco[1], captions, aligner=aligner, **QUICK) for c in (made, loaded)]
@@ -745,7 +771,7 @@ class TestFiles:
         assert torch.equal(made.lm.transformer.wte.weight, lm.transformer.wte.weight)
         (tmp_path / "lm" / "model.safetensors").unlink()
         torch.save(lm.state_dict(), tmp_path / "lm" / "pytorch_model.bin")
-        with pytest.raises(C3AlignError, match="cannot be loaded .*; pass a folder with safetensors"):
+        with pytest.raises(C3AlignError, match=r"cannot be loaded .*; pass a folder with safetensors"):
             PrefixCaptioner.from_pretrained_lm(tmp_path / "lm", n_dims=512)
 
     def test_no_code_runs(self, trained, tmp_path):
@@ -762,10 +788,8 @@ class TestFiles:
                 "AutoTokenizer": ["evil.Evil", "evil.Evil"],
             }
             (folder / name).write_text(json.dumps(config))
-        try:
+        with contextlib.suppress(C3AlignError):
             PrefixCaptioner.from_pretrained(tmp_path / "c")
-        except C3AlignError:
-            pass
         assert not ran.exists()
 
     def test_attacks(self, trained, tmp_path):
@@ -782,7 +806,7 @@ class TestFiles:
             ({"mapper": "evil"}, "its settings do not fit"),
             ({"n_dims": 10**9}, "its settings do not fit"),
             ({"prefix_length": "3"}, "its settings do not fit"),
-            ({"prefix_length": 4}, "tensor 'mapper.net.0.bias' is"),
+            ({"prefix_length": 4}, "tensor 'mapper.net.0.weight' is"),
             ({"training": {"epochs": 0}}, "its settings do not fit"),
             ({"training": {"nonsense": 0}}, "its settings do not fit"),
             ({"max_tokens": 10**9}, "captions of 1000000000"),
