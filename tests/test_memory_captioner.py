@@ -203,18 +203,18 @@ class TestFiles:
 
     def test_attacks(self, captions, rows, tmp_path):
         made = MemoryCaptioner().fit(rows[1][:9], captions[:9])
-        folder = tmp_path / "c"
+        folder, at = tmp_path / "c", tmp_path / "c" / "memory"
         lines = "".join(json.dumps(text) + "\n" for text in captions[:9])
         other = np.zeros((9, 512), np.float32)
         for damage, message in [
-            (lambda: np.save(folder / "memory" / "memory.npy", other[:8]), r"its memory is float32 \(8, 512\) for 9 texts"),
-            (lambda: np.save(folder / "memory" / "memory.npy", other[:, :9]), "its memory is float32"),
-            (lambda: np.save(folder / "memory" / "memory.npy", other.astype(np.float64)), "its memory is float64"),
-            (lambda: np.save(folder / "memory" / "memory.npy", other.astype(object)), "its memory cannot be read"),
-            (lambda: (folder / "memory" / "memory.npy").write_bytes(b"x"), "its memory cannot be read"),
-            (lambda: (folder / "memory" / "captions.jsonl").write_text(lines[:-9]), "its memory cannot be read"),
-            (lambda: (folder / "memory" / "captions.jsonl").write_text("3\n" * 9), "its captions are not texts"),
-            (lambda: (folder / "memory" / "captions.jsonl").write_text(""), "for 0 texts"),
+            (lambda: np.save(at / "memory.npy", other[:8]), r"its memory is float32 \(8, 512\) for 9 texts"),
+            (lambda: np.save(at / "memory.npy", other[:, :9]), "its memory is float32"),
+            (lambda: np.save(at / "memory.npy", other.astype(np.float64)), "its memory is float64"),
+            (lambda: np.save(at / "memory.npy", other.astype(object)), "its memory cannot be read"),
+            (lambda: (at / "memory.npy").write_bytes(b"x"), "its memory cannot be read"),
+            (lambda: (at / "captions.jsonl").write_text(lines[:-9]), "its memory cannot be read"),
+            (lambda: (at / "captions.jsonl").write_text("3\n" * 9), "its captions are not texts"),
+            (lambda: (at / "captions.jsonl").write_text(""), "for 0 texts"),
             (lambda: (folder / "captioner.safetensors").write_bytes(b"x"), "cannot be read"),
         ]:
             made.save_pretrained(folder)
@@ -226,8 +226,8 @@ class TestFiles:
         (folder / "memory" / "memory.npy").unlink()
         with pytest.raises(FileNotFoundError, match=r"memory\.npy is absent; pass a folder that save_pretrained wrote"):
             MemoryCaptioner.from_pretrained(folder)
+        made.save_pretrained(folder)
         with pytest.raises(FormatError, match="is unknown"):
-            made.save_pretrained(folder)
             PrefixCaptioner.from_pretrained(folder)
 
 

@@ -630,6 +630,8 @@ class TestGenerate:
         assert sum(x != y for x, y in zip(a, b)) > 25
         moved = trained.generate(aligned[10:50], do_sample=True, row_offset=10)
         assert moved == a[10:]
+        same = trained.generate(np.repeat(aligned[:1], 64, axis=0), do_sample=True)
+        assert len(set(same)) > 32  # another draw for each row number
         several = trained.generate(aligned[:50], do_sample=True, num_return_sequences=3)
         assert [texts[0] for texts in several] == a
         assert np.mean([len(set(texts)) for texts in several]) > 2
