@@ -311,6 +311,8 @@ class TestScaleAndPlace:
         ({"rows": np.ones((2, 7), np.float32)}, "have 7 dimensions and the pipeline takes 24"),
         ({"rows": np.full((2, 24), np.nan, np.float32)}, "NaN or infinity in 2 of 2 rows, first in row 0"),
         ({"batch_size": 0}, "batch_size=0 cannot be"),
+        ({"seed": -1}, "seed=-1 cannot be; pass an integer of 0 or more"),
+        ({"row_offset": 1.5}, "row_offset=1.5 cannot be"),
         ({"generator": None}, "generator is set by generate itself"),
         ({"num_images_per_prompt": 2}, "repeat rows for more pictures"),
         ({"output_type": "np"}, "output_type is set by generate itself"),

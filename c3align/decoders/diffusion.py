@@ -150,7 +150,8 @@ class DiffusersGenerator:
                 f"the embeddings have {rows.shape[1]} dimensions and the pipeline takes {self.n_dims}; pass rows of "
                 "the encoder that it was trained with"
             )
-        self._check_arguments(kwargs, rows.shape[0], batch_size)
+        _check_integers(batch_size=(batch_size, 1), seed=(seed, 0), row_offset=(row_offset, 0))
+        self._check_arguments(kwargs, rows.shape[0])
         wide = rows.widened().astype(np.float32, copy=False)
         if len(wide):
             self._check_scale(wide)
@@ -184,9 +185,7 @@ class DiffusersGenerator:
         generators = [row_generator(seed, row_offset + row) for row in range(part.start, part.stop)]
         return list(self.pipeline(**own, **asked, generator=generators).images)
 
-    def _check_arguments(self, kwargs: dict[str, Any], n_rows: int, batch_size: int) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise C3AlignError(f"batch_size={batch_size!r} cannot be; pass an integer of 1 or more")
+    def _check_arguments(self, kwargs: dict[str, Any], n_rows: int) -> None:
         for name in kwargs:
             if name in OWN or (name in FIXED and kwargs[name] != FIXED[name]):
                 raise C3AlignError(f"{name} is set by generate itself; leave it out (repeat rows for more pictures)")
@@ -239,6 +238,12 @@ class DiffusersGenerator:
                 f"the negative embeddings are {values.shape}; pass ({self.n_dims},) or ({n_rows}, {self.n_dims})"
             )
         return np.broadcast_to(values, (n_rows, self.n_dims))
+
+
+def _check_integers(**values: tuple[Any, int]) -> None:
+    for name, (value, least) in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise C3AlignError(f"{name}={value!r} cannot be; pass an integer of {least} or more")
 
 
 def row_generator(seed: int, row: int) -> Any:
