@@ -24,7 +24,7 @@ from c3align.statistics import ModalityStatistics
 
 __all__ = ["DiffusersGenerator"]
 
-OWN = ("image_embeds", "negative_image_embeds", "ip_adapter_image_embeds", "image", "generator", "latents")
+OWN = ("image_embeds", "negative_image_embeds", "ip_adapter_image_embeds", "generator", "latents")
 FIXED = {"num_images_per_prompt": 1, "output_type": "pil", "return_dict": True}
 BY_ROW = ("prompt", "negative_prompt")
 UNIT = 1e-3  # how near to 1 the mean norm of unit rows is, of half precision too
@@ -72,7 +72,7 @@ class DiffusersGenerator:
 
     Examples
     --------
-    >>> pipeline = KandinskyV22DecoderPipeline.from_pretrained(...)  # doctest: +SKIP
+    >>> pipeline = KandinskyV22Pipeline.from_pretrained(...)  # doctest: +SKIP
     >>> generator = DiffusersGenerator(pipeline, aligner=aligner)  # doctest: +SKIP
     >>> rows = aligner.translate(text, source="text", target="image")  # doctest: +SKIP
     >>> pictures = generator.generate(rows, seed=0, num_inference_steps=50)  # doctest: +SKIP
@@ -87,6 +87,7 @@ class DiffusersGenerator:
         self._head = _heads.head_of(pipeline)
         self.n_dims: int = self._head.n_dims
         self.expected_norm = self._find_norm(norm)
+        self._knows_norm = norm is not None or self._head.norm is not None  # an aligner may have seen unit rows
 
     def _find_norm(self, given: float | None) -> float | None:
         if given is not None:
@@ -141,8 +142,8 @@ class DiffusersGenerator:
         Warns
         -----
         ModalityMeanWarning
-            Rows that lie nearest to another modality's mean, as texts that were not translated; and unit rows where
-            no norm is known to compare with.
+            Rows that lie nearest to another modality's mean, as texts that were not translated; and unit rows,
+            unless `norm` or the pipeline says that they are right: an aligner that saw unit rows makes unit rows.
         """
         rows = checked_rows(embeddings)
         if rows.shape[1] != self.n_dims:
@@ -197,14 +198,13 @@ class DiffusersGenerator:
     def _check_scale(self, rows: npt.NDArray[np.float32]) -> None:
         """Whether the rows have the norm of image embeddings."""
         norm = float(np.linalg.norm(rows.astype(np.float64), axis=1).mean())
-        if self.expected_norm is None:
-            if abs(norm - 1) < UNIT:
-                self._warn(f"the rows have norm 1, and {self._head.name} expects raw embeddings, whose norm is another")
-        elif not 1 / MAX_RATIO < norm / self.expected_norm < MAX_RATIO:
+        expected, name = self.expected_norm, self._head.name
+        if expected is not None and not 1 / MAX_RATIO < norm / expected < MAX_RATIO:
             raise C3AlignError(
-                f"the rows have a mean norm of {norm:.3g} and {self._head.name} expects one of about "
-                f"{self.expected_norm:.3g}; {self._mend()}"
+                f"the rows have a mean norm of {norm:.3g} and {name} expects one of about {expected:.3g}; {self._mend()}"
             )
+        if not self._knows_norm and abs(norm - 1) < UNIT:
+            self._warn(f"the rows have norm 1, and {name} expects raw embeddings, whose norm is another")
 
     def _check_place(self, rows: npt.NDArray[np.float32]) -> None:
         """Whether the rows lie where image embeddings do."""
