@@ -98,7 +98,7 @@ MUTANTS = [
     Mutant("draw", "c3align/decoders/_heads.py", "True, True, max_rows=1)", "True, True)", "own_picture_alone"),
     Mutant("draw", "c3align/decoders/_heads.py", 'dtype=pipeline.unet.dtype', 'dtype=torch.float32', "half_precision"),
     Mutant("draw", "c3align/decoders/diffusion.py", "row_generator(seed, row_offset + row)", "row_generator(seed, row_offset + row - part.start)", "own_noise"),
-    Mutant("draw", "c3align/decoders/diffusion.py", "elif not 1 / MAX_RATIO <", "elif False and not 1 / MAX_RATIO <", "aligned_rows_are_refused"),
+    Mutant("draw", "c3align/decoders/diffusion.py", "expected is not None and not", "False and not", "aligned_rows_are_refused"),
     Mutant("draw", "c3align/decoders/diffusion.py", "if nearest not in (None, self.modality):", "if False:", "texts_warn"),
     # scores
     Mutant("score", "c3align/scores/_captions.py", '" ".join(caption.replace("|||", " ").split()) + "\\n"', 'caption + "\\n"', "another_ones_place"),

@@ -201,7 +201,8 @@ class DiffusersGenerator:
         expected, name = self.expected_norm, self._head.name
         if expected is not None and not 1 / MAX_RATIO < norm / expected < MAX_RATIO:
             raise C3AlignError(
-                f"the rows have a mean norm of {norm:.3g} and {name} expects one of about {expected:.3g}; {self._mend()}"
+                f"the rows have a mean norm of {norm:.3g} and {name} expects one of about {expected:.3g}; "
+                f"{self._mend()}"
             )
         if not self._knows_norm and abs(norm - 1) < UNIT:
             self._warn(f"the rows have norm 1, and {name} expects raw embeddings, whose norm is another")
