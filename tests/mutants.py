@@ -115,6 +115,7 @@ MUTANTS = [
     Mutant("draw", "c3align/decoders/diffusion.py", "row_generator(seed, row_offset + row)", "row_generator(seed, row_offset + row - part.start)", "own_noise"),
     Mutant("draw", "c3align/decoders/diffusion.py", "expected is not None and not", "False and not", "aligned_rows_are_refused"),
     Mutant("draw", "c3align/decoders/diffusion.py", "if nearest not in (None, self.modality):", "if False:", "texts_warn"),
+    Mutant("draw", "c3align/decoders/_projection.py", "ops.normalize(unit + means", "ops.normalize(means", "half_way"),
     # scores
     Mutant("score", "c3align/scores/_captions.py", '" ".join(caption.replace("|||", " ").split()) + "\\n"', 'caption + "\\n"', "another_ones_place"),
     Mutant("score", "c3align/scores/_captions.py", "    if missing:", "    if False:", "never_downloads"),

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from c3align import _imports
 from c3align._typing import Array
 from c3align.decoders import _saved
+from c3align.decoders._projection import halfway
 from c3align.decoders._rows import TrainingRows, checked_rows
 from c3align.errors import C3AlignError
 
@@ -141,7 +142,14 @@ class EmbeddingGenerator:
         return self
 
     def generate(
-        self, embeddings: Array, *, batch_size: int = 64, device: Any = None, progress: bool = False
+        self,
+        embeddings: Array,
+        *,
+        memory: Array | None = None,
+        temperature: float = 0.02,
+        batch_size: int = 64,
+        device: Any = None,
+        progress: bool = False,
     ) -> npt.NDArray[np.uint8]:
         """Draw.
 
@@ -149,6 +157,11 @@ class EmbeddingGenerator:
         ----------
         embeddings : (n_rows, n_dims) array or tensor
             Aligned rows: what `C3Aligner.transform` returns, of any modality.
+        memory : (m, n_dims) array or tensor, optional
+            Aligned rows of pictures, such as those that `fit` saw. Each row is then drawn half way to the mean of
+            those that lie near it (DeCap's projection, recipe R13): texts gain much, pictures nothing.
+        temperature : float
+            Of the mean's weights, ``exp(cosine / temperature)``.
         batch_size : int
             Rows at a time; a value changes with it by one grey level at most.
         device : torch device or str, optional
@@ -173,12 +186,14 @@ class EmbeddingGenerator:
         device = next(net.parameters()).device if device is None else device
         net.to(device)
         rows = checked_rows(embeddings, self.n_dims_)
-        drawn = np.empty((rows.shape[0], *self.shape_), np.uint8)
         _check_counts(batch_size=batch_size)
+        near = None if memory is None else checked_rows(memory, self.n_dims_).widened().astype(np.float32, copy=False)
+        drawn = np.empty((rows.shape[0], *self.shape_), np.uint8)
         bar = tqdm(range(0, len(drawn), batch_size), disable=not progress, unit="batch", desc="draw")
         with torch.inference_mode():
             for start in bar:
                 block = rows.take(slice(start, start + batch_size)).widened().astype(np.float32, copy=False)
+                block = block if near is None else halfway(block, near, temperature)
                 pixels = net(torch.from_numpy(block).to(device)).sigmoid().mul(255).round().byte()
                 drawn[start : start + len(block)] = pixels.movedim(1, -1).cpu().numpy().reshape(-1, *self.shape_)
         return drawn
