@@ -152,7 +152,8 @@ class TestRuns:
         torch.manual_seed(7)
         before = torch.get_rng_state()
         first, again, other = (
-            EmbeddingGenerator().fit(image, pictures, aligner=aligner, seed=seed, **SMALL) for seed in (5, 5, 6)
+            EmbeddingGenerator().fit(image, pictures, aligner=aligner, seed=seed, **SMALL)
+            for seed in (5, np.int64(5), 6)
         )
         rows = aligner.transform(image[:50], modality="image")
         assert (first.generate(rows) == again.generate(rows)).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,16 +126,16 @@ class EmbeddingGenerator:
             Rows of another modality, rows that are not finite, pictures that do not fit them, settings that cannot
             be, and a checkpoint of another run. What was learned before stays.
         """
-        rows = TrainingRows(checked_rows(embeddings), aligner, modality, seed)
-        stack = _pictures(pictures, len(rows))
         _check_counts(epochs=epochs, batch_size=batch_size, width=self.width)
         _check_settings(seed, lr, critic_weight)
+        rows = TrainingRows(checked_rows(embeddings), aligner, modality, int(seed))
+        stack = _pictures(pictures, len(rows))
         rows.check()
         training = _imports.need("c3align.decoders._picture_training", "torch", "encoders")
-        schedule = training.Schedule(epochs, batch_size, lr)
+        schedule = training.Schedule(int(epochs), int(batch_size), float(lr))
         whole = stack if stack.ndim == 4 else stack[..., None]
-        net = _built(rows.rows.shape[1], whole.shape[1:], self.width, seed).to(device or "cpu")
-        judge = None if critic is None else training.Critic(critic, critic_weight)
+        net = _built(rows.rows.shape[1], whole.shape[1:], self.width, int(seed)).to(device or "cpu")
+        judge = None if critic is None else training.Critic(critic, float(critic_weight))
         run = training.PictureTraining(net, rows, whole, schedule, judge, Path(checkpoint) if checkpoint else None)
         run.run(progress)
         self._net, self.n_dims_, self.shape_ = net.eval(), rows.rows.shape[1], tuple(stack.shape[1:])
@@ -273,12 +274,12 @@ def _pictures(pictures: Any, n_rows: int) -> npt.NDArray[np.uint8]:
 
 def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise C3AlignError(f"{name}={value!r} cannot be; pass an integer of 1 or more")
 
 
 def _check_settings(seed: int, lr: float, critic_weight: float) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
         raise C3AlignError(f"seed={seed!r} does not fit; pass an integer in [0, 2**64)")
     if not (lr > 0 and math.isfinite(lr)):
         raise C3AlignError(f"lr={lr!r} cannot be; pass a positive number")
