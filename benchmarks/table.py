@@ -66,7 +66,7 @@ DRAWN = ("recall@1", "recall@5", "pixel_recall@1", "fid", "pixel_error", "memory
 
 
 def drawing() -> list[str]:
-    """Drawings of characters never seen from their names: what was run with several seeds, and the training-free row."""
+    """Characters never seen, drawn from their names: what was run with several seeds, and the training-free row."""
     found = json.loads((RESULTS / "drawing.json").read_text())
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in found["records"]:

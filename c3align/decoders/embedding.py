@@ -207,7 +207,7 @@ class EmbeddingGenerator:
             "losses": self.losses_,
             "n_dims": self.n_dims_,
             "shape": list(self.shape_),
-            "width": self.width,
+            "width": int(self.width),
         }
         _saved.write(folder, FILE, self._fitted().state_dict(), config)
 
