@@ -21,7 +21,6 @@ PICTURE_METRICS = ("fid", "kid", "retrieval", "pixel_error")
 PAIRED = ("retrieval", "pixel_error")
 KS = (1, 5, 10)
 SUBSET_SIZE, SUBSETS = 1000, 100  # of KID, torchmetrics' own
-BATCH = 64
 
 
 def picture_scores(
@@ -41,8 +40,8 @@ def picture_scores(
     features : optional
         Where pictures are compared. None: Inception v3 with the weights of torch-fidelity, at 2048 features, as in
         published figures. Or an encoder (anything with ``encode(pictures, modality="image")``): its unit rows. Or a
-        function from a list of pictures to rows (n, d), taken as they are. Figures of other features than None
-        compare with their like alone.
+        function from a list of pictures to rows (n, d), taken as they are; or a torch module from one picture,
+        (1, 3, height, width) uint8, to its row. Figures of other features than None compare with their like alone.
     metrics : list of str
         "fid"; "kid", mean and standard deviation over subsets of up to 1,000 pictures; and for pairs, where picture i
         of both belongs together, "retrieval", the share of generated pictures whose own real one is among the 1, 5,
@@ -78,9 +77,10 @@ def picture_scores(
     if set(metrics) != {"pixel_error"}:
         embed = _embedder(features)
         rows = [_finite(embed(pictures, progress)) for pictures in (generated, real)]
+        known = {**_OF_ROWS, "fid": _fid_of_unit_rows} if _is_encoder(features) else _OF_ROWS
         for name in metrics:
-            if name in _OF_ROWS:
-                result.update(_OF_ROWS[name](rows[0], rows[1], seed))
+            if name in known:
+                result.update(known[name](rows[0], rows[1], seed))
     if "pixel_error" in metrics:
         result["pixel_error"] = _pixel_error(generated, real)
     return result
@@ -88,14 +88,20 @@ def picture_scores(
 
 def _embedder(features: Any) -> Callable[[Any, bool], Float64Array]:
     if features is None:
-        return _inception()
-    if hasattr(features, "encode"):
+        return _by_network(_inception_network())
+    if _is_encoder(features):
         return lambda pictures, progress: geometry.unit_rows(
             features.encode(list(pictures), modality="image", progress=progress)
         )
+    if hasattr(features, "parameters"):
+        return _by_network(features)
     if callable(features):
         return lambda pictures, progress: np.asarray(features(list(pictures)), np.float64)
     raise C3AlignError(f"features are a {type(features).__name__}; pass None, an encoder, or a function to rows")
+
+
+def _is_encoder(features: Any) -> bool:
+    return hasattr(features, "encode")
 
 
 def _finite(rows: Float64Array) -> Float64Array:
@@ -104,17 +110,16 @@ def _finite(rows: Float64Array) -> Float64Array:
     return rows
 
 
-def _inception() -> Callable[[Any, bool], Float64Array]:
+def _by_network(network: Any) -> Callable[[Any, bool], Float64Array]:
+    """One picture at a time, which may have any size: a network of features resizes it."""
     import torch
     from tqdm import tqdm
 
-    network = _inception_network()
-
     def embed(pictures: Any, progress: bool) -> Float64Array:
         parts = []
-        for start in tqdm(range(0, len(pictures), BATCH), disable=not progress, desc="inception", unit="batch"):
-            for picture in pictures[start : start + BATCH]:  # of any size: resized by the network
-                parts.append(network(torch.from_numpy(_rgb(picture)).movedim(-1, 0)[None]).double())
+        with torch.inference_mode():
+            for picture in tqdm(pictures, disable=not progress, desc="features", unit="picture"):
+                parts.append(network(torch.from_numpy(_rgb(picture)).movedim(-1, 0)[None]).double().cpu())
         return torch.cat(parts).numpy()
 
     return embed
@@ -164,6 +169,10 @@ def _fid(generated: Float64Array, real: Float64Array, seed: int) -> dict[str, fl
     metric.update(torch.from_numpy(real), real=True)
     metric.update(torch.from_numpy(generated), real=False)
     return {"fid": float(metric.compute())}
+
+
+def _fid_of_unit_rows(generated: Float64Array, real: Float64Array, seed: int) -> dict[str, float]:
+    return {"fid": geometry.distribution_gap(generated, real).total}
 
 
 def _kid(generated: Float64Array, real: Float64Array, seed: int) -> dict[str, float]:
