@@ -115,7 +115,7 @@ def principal_angles(a: Source, b: Source, k: int | tuple[int, int]) -> Float64A
         In radians, 0 to pi / 2: all 0 when one subspace lies in the other.
     """
     both = moments_of(a), moments_of(b)
-    sizes = (k, k) if isinstance(k, int) else k
+    sizes = k if isinstance(k, tuple) else (k, k)
     n_dims = len(both[0].mean)
     if len(both[1].mean) != n_dims:
         raise C3AlignError(f"a has {n_dims} dimensions and b {len(both[1].mean)}; pass rows of one encoder")
