@@ -10,8 +10,8 @@ the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_
                                                          `gap_orthogonality`, `pair_cosine`
 the residual                                             `residual_sigma`, `residual_spectrum`, `residual_participation`
 the spectrum, dimensional collapse                       `covariance_spectrum`, `effective_dimension`,
-                                                         `dimensional_collapse`, `participation`, `principal_angles`,
-                                                         `predicted_initial_gap`
+                                                         `dimensional_collapse`, `participation`, `participation_ratio`,
+                                                         `principal_angles`, `predicted_initial_gap`
 training (C3, Lemmas 1 and 2)                            `contrastive_loss`, `contrastive_gradient`,
                                                          `gradient_invariants`, `r_min`, `stable_region`
 the sphere (Wang and Isola)                              `alignment`, `uniformity`
@@ -53,6 +53,7 @@ from c3align.geometry._spectrum import (
     dimensional_collapse,
     effective_dimension,
     participation,
+    participation_ratio,
     predicted_initial_gap,
     principal_angles,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "modality_bias",
     "pair_cosine",
     "participation",
+    "participation_ratio",
     "predicted_initial_gap",
     "principal_angles",
     "r_min",

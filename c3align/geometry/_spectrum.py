@@ -18,6 +18,7 @@ __all__ = [
     "dimensional_collapse",
     "effective_dimension",
     "participation",
+    "participation_ratio",
     "predicted_initial_gap",
     "principal_angles",
 ]
@@ -96,6 +97,7 @@ def participation(X: Source) -> float:
 
 
 def participation_ratio(values: Float64Array) -> float:
+    """``(sum l)**2 / sum l**2`` of eigenvalues that are known already, such as `residual_spectrum`; 0 of zeros."""
     energy = float((values**2).sum())
     return float(values.sum() ** 2 / energy) if energy else 0.0
 
