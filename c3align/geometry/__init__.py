@@ -1,8 +1,10 @@
 """Measures of an embedding space: the gap between modalities, the noise around it, spectrum, training, retrieval.
 
-Every measure takes rows (n_rows, n_dims) of any norm, NumPy or torch, normalises them and computes in float64, in
-blocks: a memmap larger than memory is read and never copied whole. What says that it takes a *source* needs only
-moments, and also takes `ModalityStatistics` or `CovarianceStatistics` and any iterable of blocks, read once.
+Every measure takes rows (n_rows, n_dims) of any norm, NumPy or torch, normalises them and computes in float64. Those of
+the gap, the residual, the spectrum and the distributions go in blocks, so that a memmap larger than memory is never
+copied whole. Where a *source* is asked for, moments are enough, and `ModalityStatistics` or `CovarianceStatistics` or
+any iterable of blocks, read once, do as well. What compares rows with rows (training, neighbours, uniformity, linear
+separability) holds them in float64, and is for a sample of a large set.
 "Pairs" are rows of equal number. Definitions follow C3 (ICLR 2024), section 3, and its released notebooks.
 
 ======================================================== ===============================================================
