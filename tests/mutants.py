@@ -172,6 +172,9 @@ MUTANTS = [
     Mutant("geo", "c3align/geometry/_rows.py", "X.n_rows / (X.n_rows - 1)", "1", "stand_for_rows"),
     Mutant("geo", "c3align/geometry/_rows.py", "ops.moments(rows)  # refuses", "pass  # refuses", "row_of_the_whole"),
     Mutant("geo", "c3align/geometry/_rows.py", "yield unit_part(rows, span if order", "yield unit_rows(rows)[span] if order is None else unit_part(rows, span if order", "never_copied_whole"),
+    Mutant("geo", "benchmarks/paper/_theory_training.py", "-= 2\n", "-= 1\n", "steps_follow"),
+    Mutant("geo", "benchmarks/paper/_theory_training.py", "step > done", "step >= done", "survives_a_kill"),
+    Mutant("geo", "benchmarks/paper/_theory_training.py", "rows[:, unused] @ basis", "rows[:, unused] @ basis / 2", "fewer_dimensions"),
     # loading (P6)
     Mutant("P6", "c3align/persistence.py", "if problem:\n        raise", "if False:\n        raise", "attack"),
     Mutant("P6", "c3align/persistence.py", "for name in sorted(set(tensors) ^ set(expected)):", "for name in []:", "attack"),
