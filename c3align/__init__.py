@@ -24,7 +24,7 @@ _HOMES = {
     "ModalityStatistics": "c3align.statistics",
     "PairStatistics": "c3align.statistics",
 }
-_ROOMS = ("datasets", "encoders", "errors", "geometry", "mappings", "noise", "ops", "persistence", "report")
+_ROOMS = ("datasets", "encoders", "errors", "geometry", "mappings", "noise", "ops", "persistence", "report", "scores")
 
 
 def __getattr__(name: str) -> Any:

@@ -81,9 +81,9 @@ def _margins(ax: Any, part: list[dict[str, Any]]) -> None:
     taus = [record["tau"] for record in part]
     ax.plot(taus, [record["end"]["required"] for record in part], color=GREY, label="needed, r_min(tau, 0.01)")
     ax.plot(taus, [record["end"]["margin"] for record in part], "o-", color=BLUE, label="margin at the end")
-    entered = [(record["tau"], record["entered"]["least_margin"]) for record in part if record["entered"]]
+    entered = [(record["tau"], record["entered"]["margin"]) for record in part if record["entered"]]
     if entered:
-        ax.plot(*zip(*entered), "x", color=ORANGE, label="least margin on entering")
+        ax.plot(*zip(*entered), "x", color=ORANGE, label="margin on entering")
     ax.set(xscale="log", yscale="log", xlabel="temperature", ylabel="margin")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_major_formatter("{x:g}")

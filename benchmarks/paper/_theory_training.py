@@ -166,7 +166,6 @@ def _region(x: Floats, y: Floats, tau: float, delta: float, setting: Setting) ->
         "loss": float(np.mean([region.loss.mean() for region in both])),
         "inside": float(np.mean([region.inside.mean() for region in both])),
         "margin": float(np.mean([region.margin.mean() for region in both])),
-        "least_margin": float(min(region.margin.min() for region in both)),
         "required": float(np.mean([region.required.mean() for region in both])),
         "residual": geometry.residual_sigma(x, y) * setting.n_dims**0.5,
         "gap": float(np.linalg.norm(gap)),
