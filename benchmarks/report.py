@@ -77,7 +77,8 @@ def measure(n_rows: int, n_dims: int) -> dict[str, Any]:
             "peak_gb": round(used.ru_maxrss * 1024 / 1e9, 2),
             "page_kb": round((folder / "report.html").stat().st_size / 1e3),
             "input_gb": round(2 * n_rows * n_dims * 2 / 1e9, 2),
-            "load_before": round(os.getloadavg()[1], 1),
+            "load_5_min": round(os.getloadavg()[1], 1),  # 2 processors are busy at 2
+            "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
             "said": done.stdout.splitlines()[0],
         }
 

@@ -104,13 +104,13 @@ def _coloured(found: Report, name: str) -> str:
 def _header(found: Report) -> str:
     pair = _text.lead(found)
     a, b = (_coloured(found, name) for name in pair.names)
-    before, after = pair.before, pair.after
+    before, after, query = pair.before, pair.after, escape(pair.names[1])
     widest = f"The widest of {len(found.pairs)} gaps: " if len(found.pairs) > 1 else ""
     return f"""<header class="top">
 <p class="brand">c3align <span>report</span></p>
 <h1>{a} and {b} sit {before.gap_norm:.2f} apart</h1>
-<p class="lede">{widest}{_text.percent(before.modality_bias[1])} of a {escape(pair.names[1])} row's nearest neighbours are \
-{escape(pair.names[1])} rows. After {_text.after_word(found)}, the gap is {after.gap_norm:.2f} and the share \
+<p class="lede">{widest}{_text.percent(before.modality_bias[1])} of a {query} row's nearest neighbours are {query} \
+rows. After {_text.after_word(found)}, the gap is {after.gap_norm:.2f} and the share \
 {_text.percent(after.modality_bias[1])}.</p>
 <p class="sub">{escape(_text.sampling(found)).capitalize()}, {found.n_dims} dimensions.</p>
 </header>"""

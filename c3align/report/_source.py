@@ -15,6 +15,7 @@ from c3align.ops._rows import as_rows
 __all__ = ["Source"]
 
 _BLOCK_BYTES = 1 << 25
+_TAKEN = 256
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ class Source:
         found, first = [], 0
         for part in self.parts:
             here = index[(first <= index) & (index < first + part.shape[0])] - first
-            found.append(as_rows(part, self.name).take(here).widened())
+            # far rows of a mapped file bring many of their neighbours into memory
+            for start in range(0, len(here), _TAKEN):
+                found.append(as_rows(part, self.name).take(here[start : start + _TAKEN]).widened())
+                self.release()
             first += int(part.shape[0])
-        self.release()
         return np.concatenate(found)
 
     def release(self) -> None:
