@@ -94,8 +94,10 @@ def test_report(tmp_path):
     committed = json.loads((ROOT / "benchmarks" / "results" / "report.json").read_text())
     assert (committed["figures"]["rows"], committed["figures"]["dims"]) == (1_000_000, 768)
     assert committed["figures"]["peak_gb"] < committed["limits"]["peak_gb"] == 2
+    told = "{cpu_s:.0f} s of processor time and {peak_gb:.2f} GB".format(**committed["figures"])
+    assert told in (ROOT / "README.md").read_text().replace("\n", " ")
 
 
 def test_help_has_examples():
-    for script in ("throughput", "accuracy", "embed", "drawing", "table", "train_glyphs"):
+    for script in ("throughput", "accuracy", "embed", "report", "drawing", "table", "train_glyphs"):
         assert "Examples" in run(f"benchmarks/{script}.py", "--help").stdout

@@ -284,6 +284,12 @@ class TestAdvice:
         if name == "after.pair_cosine":
             assert found[0].code == ""
 
+    def test_rows_that_are_no_pairs_are_asked_about(self, coco):
+        items = kinds(report.report(coco[0], coco[1][::-1]))
+        assert "as good as chance" in items["Are these pairs?"].text
+        assert not [title for title in items if title.startswith(("Search", "Train"))]
+        assert "Are these pairs?" not in kinds(report.report(*(rows[:6] for rows in coco)))
+
     def test_noise_in_few_directions(self):
         a, b = space(sigma=0)
         rng = np.random.default_rng(1)

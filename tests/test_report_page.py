@@ -135,6 +135,7 @@ class TestSource:
         cells = [e["text"] for e in page.all("td")]
         assert "0.851" in cells
         assert ".552 / .808 / .892" in cells
+        assert "94 / 94\N{NO-BREAK SPACE}%" in cells
         assert found.headline()[:30] in next(e["content"] for e in page.all("meta") if e.get("name") == "description")
 
     def test_more_than_two(self, three):

@@ -18,6 +18,7 @@ __all__ = ["Advice", "advice"]
 ORTHOGONAL = 0.05  # mean cosine of the gap with differences within a modality, below which it says nothing of them
 CONSTANT = 0.95  # mean cosine of the gaps of groups of pairs, from which on they are one
 ROUND = 0.5  # share of the dimensions that noise fills, from which on it is called isotropic
+CHANCES = 5  # how many times chance R@1 must be for rows to be taken for pairs
 FAIR = 0.15  # how far above its fair share a modality may be among neighbours
 UNTOLD = 0.65  # accuracy of a classifier below which modalities are hard to tell apart
 
@@ -45,10 +46,12 @@ def advice(found: Report) -> list[Advice]:
 
 def _of_pair(pair: PairReport) -> Iterator[Advice]:
     yield _gap(pair)
-    if pair.paired:
-        yield _retrieval(pair)
-    yield _one_index(pair)
-    yield from _noise(pair)
+    if not pair.paired:
+        yield from (_one_index(pair), _unknown_noise(pair))
+    elif _at_chance(pair):
+        yield from (_no_pairs(pair), _one_index(pair))
+    else:
+        yield from (_retrieval(pair), _one_index(pair), *_noise(pair))
 
 
 def _gap(pair: PairReport) -> Advice:
@@ -110,6 +113,21 @@ def _retrieval(pair: PairReport) -> Advice:
     return Advice(pair.names, "care", "Search from one to the other gets worse", text + mend)
 
 
+def _at_chance(pair: PairReport) -> bool:
+    """Whether partners are found no more often than a few times by chance, before and after."""
+    shares = [sum(_first_recalls(state)) / 2 for state in (pair.before, pair.after)]
+    return max(shares) <= min(CHANCES / pair.n_measured, 0.5)
+
+
+def _no_pairs(pair: PairReport) -> Advice:
+    a, b = pair.names
+    text = (
+        f"R@1 is {both(_first_recalls(pair.before))}, as good as chance. Either row i of {a} does not belong to row i "
+        f"of {b}, or the encoder does not know what they share. Take no figure of pairs from here until that is clear."
+    )
+    return Advice(pair.names, "care", "Are these pairs?", text, "report(..., paired=False)  # or --unpaired")
+
+
 def _first_recalls(state: State) -> tuple[float, float]:
     return (state.recall_a_to_b or {})[1], (state.recall_b_to_a or {})[1]
 
@@ -133,14 +151,17 @@ def _one_index(pair: PairReport) -> Advice:
     return Advice(pair.names, "care", "One index over both still prefers its own kind", text + why + mend)
 
 
+def _unknown_noise(pair: PairReport) -> Advice:
+    cosine = noise.cosine_from_sigma(noise.paper_sigma(pair.n_dims), pair.n_dims, norm=_norm(pair))
+    text = (
+        f"Without pairs nobody knows how far a row of {pair.names[0]} lies from its {pair.names[1]}. The aligner "
+        f"takes the setting of the C3 paper, here a noise cosine of {cosine:.2f}; a few hundred pairs would tell."
+    )
+    return Advice(pair.names, "care", "The noise to train with is unknown", text)
+
+
 def _noise(pair: PairReport) -> Iterator[Advice]:
     if pair.residual_sigma is None or pair.residual_cosine is None or pair.after.pair_cosine is None:
-        cosine = noise.cosine_from_sigma(noise.paper_sigma(pair.n_dims), pair.n_dims, norm=_norm(pair))
-        text = (
-            f"Without pairs nobody knows how far a row of {pair.names[0]} lies from its {pair.names[1]}. The aligner "
-            f"takes the setting of the C3 paper, here a noise cosine of {cosine:.2f}; a few hundred pairs would tell."
-        )
-        yield Advice(pair.names, "care", "The noise to train with is unknown", text)
         return
     matched = pair.after.pair_cosine
     text = (

@@ -177,11 +177,16 @@ def _gap_cell(found: Report, a: str, b: str) -> str:
     return f'{pair.before.gap_norm:.2f} <span aria-hidden="true">→</span> {pair.after.gap_norm:.2f}'
 
 
+def _words(text: str) -> str:
+    """Text for the page; a per cent sign stays with its number."""
+    return escape(text).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def _table(caption: str, inner: str, kind: str = "") -> str:
     label = escape(caption)
     return (
         f'<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table class="{kind}">'
-        f"<caption>{label}</caption>{inner}</table></div>"
+        f"<caption><span>{label}</span></caption>{inner}</table></div>"
     )
 
 
@@ -200,7 +205,7 @@ def _advice(item: Advice) -> str:
     code = f'<p class="code"><code>{escape(item.code)}</code></p>' if item.code else ""
     return (
         f'<li class="{item.kind}"><p class="tag">{KINDS[item.kind]}</p><h3>{escape(item.title)}</h3>'
-        f"<p>{escape(item.text)}</p>{code}</li>"
+        f"<p>{_words(item.text)}</p>{code}</li>"
     )
 
 
@@ -223,8 +228,8 @@ def _pair_table(found: Report, pair: PairReport) -> str:
     for line in _text.lines(pair):
         sampled = "" if line.from_all or not found.samples.is_sampled else " (sample)"
         rows.append(
-            f'<tr><th scope="row">{escape(line.text)}{sampled}<small>{escape(line.meaning)}</small></th>'
-            f"<td>{line.before}</td><td>{line.after}</td></tr>"
+            f'<tr><th scope="row">{escape(line.text)}{sampled}<small>{_words(line.meaning)}</small></th>'
+            f"<td>{_words(line.before)}</td><td>{_words(line.after)}</td></tr>"
         )
     caption = f"{pair.names[0]} and {pair.names[1]}, before and after {_text.after_word(found)}"
     head = '<thead><tr><th scope="col">Figure</th><th scope="col">Before</th><th scope="col">After</th></tr></thead>'
@@ -288,7 +293,7 @@ def _figure(figure: Figure, name: str, level: int) -> str:
     return (
         f'<figure id="{name}" class="{kind}" aria-labelledby="{name}-h"><h{level} id="{name}-h">{escape(figure.title)}'
         f'</h{level}>{_legend(figure)}<div class="panels">{panels}</div>'
-        f"<figcaption>{escape(figure.finding)}</figcaption></figure>"
+        f"<figcaption>{_words(figure.finding)}</figcaption></figure>"
     )
 
 
