@@ -37,6 +37,8 @@ def find() -> str:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip(f"none of {', '.join(NAMES)} is installed; `make browser` as root, or apt-get install chromium")
+    if subprocess.run([path, "--version"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{path} does not start here; it may be a stub of a package that is not installed")
     return path
 
 

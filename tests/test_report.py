@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 
 import matplotlib as mpl
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c3align import C3Aligner, geometry, noise, report
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, MissingExtraError
 from c3align.report import _chart, _measure, _source
 
 mpl.use("Agg")
@@ -422,6 +423,12 @@ class TestPlots:
         titles = [ax.get_title(loc="left") for ax in figure.axes if ax.axison]
         assert len(titles) == len(set(titles)) == 11
         assert len([ax for ax in report.plot_overview(report.report(*coco, paired=False)).axes if ax.axison]) == 8
+
+    def test_without_matplotlib(self, coco_report, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+        with pytest.raises(MissingExtraError, match=r"pip install 'c3align\[plots\]'"):
+            report.plot_spectra(coco_report)
+        assert coco_report.to_html()  # the page needs none
 
     def test_every_picture_is_documented(self):
         for name in report.__all__:

@@ -85,17 +85,18 @@ def report(
     """
     sources = _sources(arrays, names)
     paired = _paired(sources, paired)
-    with _bar(sources, paired, progress) as bar:
+    which = list(combinations(range(len(sources)), 2))
+    n_rows = sum(source.n_rows for source in sources)
+    with _bar("read", n_rows * (2 + (len(sources) - 1) * paired), "row", progress) as bar:
         before = [_total(source, bar) for source in sources]
         align = _alignment(sources, before, aligner)
         sigmas = _sigmas(sources, bar) if paired else {}
         after = [_total(source, bar, partial(align, i)) for i, source in enumerate(sources)]
         samples = _sampled(sources, paired, align, max_rows)
-        bar.set_description("measure")
+    with _bar("measure", len(sources) + len(which), "step", progress) as bar:
         modalities = tuple(_modality(i, sources[i], before[i], samples) for i in _stepped(range(len(sources)), bar))
         pairs = tuple(
-            _pair((i, j), samples, (before, after), sigmas.get((i, j)), aligner is None)
-            for i, j in _stepped(combinations(range(len(sources)), 2), bar)
+            _pair(pair, samples, (before, after), sigmas.get(pair), aligner is None) for pair in _stepped(which, bar)
         )
     return Report(modalities, pairs, OWN_MEANS if aligner is None else BY_ALIGNER, samples)
 
@@ -109,7 +110,7 @@ def samples_of(
 ) -> Samples:
     """What pictures are drawn of, without a report's other figures."""
     sources = _sources(arrays, names)
-    with _bar(sources, False, False) as bar:
+    with _bar("read", 0, "row", progress=False) as bar:
         align = _alignment(sources, [_total(source, bar) for source in sources], aligner)
     return _sampled(sources, _paired(sources, paired), align, max_rows)
 
@@ -144,14 +145,12 @@ def _paired(sources: list[Source], paired: bool | None) -> bool:
     return equal if paired is None else paired
 
 
-@contextmanager
-def _bar(sources: list[Source], paired: bool, progress: bool) -> Iterator[Any]:
-    """One bar of rows read over all passes; the measures at the end count as some rows too."""
-    n_rows, n = sum(source.n_rows for source in sources), len(sources)
-    total = n_rows * (2 + (n - 1) * paired) + n * (n + 1) // 2
-    settings: dict[str, Any] = {"disable": None if progress else True, "file": sys.stderr, "leave": False}
-    with tqdm(total=total, desc="means", unit="row", unit_scale=True, delay=1, **settings) as bar:
-        yield bar
+def _bar(what: str, total: int, unit: str, progress: bool) -> Any:
+    """A bar on stderr, when it takes over a second and a person watches."""
+    disable = None if progress else True
+    return tqdm(
+        total=total, desc=what, unit=unit, unit_scale=True, delay=1, disable=disable, leave=False, file=sys.stderr
+    )
 
 
 def _stepped(items: Any, bar: Any) -> Iterator[Any]:

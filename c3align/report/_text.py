@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from c3align.report._chart import fixed
@@ -166,15 +166,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def both(pair: tuple[float, ...], style: object = None, between: str = " / ") -> str:
-    told = style if callable(style) else _short
-    first, second = told(pair[0]), told(pair[1])
-    # one unit is enough
-    return f"{first.removesuffix(' %')}{between}{second}"
-
-
 def _short(value: float) -> str:
     return fixed(value, 3)
+
+
+def both(pair: tuple[float, ...], told: Callable[[float], str] = _short, between: str = " / ") -> str:
+    """Two figures side by side, with one per cent sign."""
+    return f"{told(pair[0]).removesuffix(' %')}{between}{told(pair[1])}"
 
 
 def _recall(state: State, which: str) -> str:
