@@ -35,18 +35,16 @@ def run(stream: TextIO, plot: Path | None) -> dict[str, Any]:
     print(OPENING.format(n=len(held_out)), end="\n\n", file=stream)
     raw, names, aligner = _embed(held_out)
     aligned = {name: aligner.transform(rows, modality=name) for name, rows in raw.items()}
-    means = (aligner.statistics_["image"].mean, aligner.statistics_["text"].mean)
-    found = report.report(raw["image"], raw["text"], means=means)
+    found = report.report(raw["image"], raw["text"], aligner=aligner)
     print(found, end="\n\n", file=stream)
     examples = _examples(held_out, aligned["image"], names)
     _show(examples, stream)
     print(CLOSING, file=stream)
     if plot:
-        after = (aligned["image"], aligned["text"])
-        _files.save_cones(plot, raw["image"], raw["text"], names=("pictures", "names"), after=after)
+        _files.save_picture(plot, lambda: report.plot_cones(found))
         print(f"{plot}: both modalities before and after, seen along two axes", file=stream)
     shown = [{name: value for name, value in example.items() if name != "picture"} for example in examples]
-    return {"report": found.to_dict(), "encoder": aligner.encoder_fingerprint_, "examples": shown}
+    return {"report": found.to_dict()["pairs"][0], "encoder": aligner.encoder_fingerprint_, "examples": shown}
 
 
 def _embed(held_out: data.Glyphs) -> tuple[dict[str, Any], tuple[list[str], Any], C3Aligner]:

@@ -74,7 +74,7 @@ class TestNearest:
         aligned = fitted.transform(encoder.encode(unseen.pictures, modality="image"), modality="image")
         scores = []
         for k in (1, 5):
-            said = MemoryCaptioner(k=k, temperature=0.1).fit(names, train.names, aligner=fitted).generate(aligned)
+            said = MemoryCaptioner(k=k).fit(names, train.names, aligner=fitted).generate(aligned)
             scores.append(np.mean([word_f1(a, b) for a, b in zip(said, unseen.names)]))
         assert 0.49 < scores[0] < scores[1] - 0.01
 
@@ -248,7 +248,7 @@ def test_refusals(coco, captions, rows):
         ({"mode": "x"}, "mode='x' is unknown; pass one of 'nearest', 'project'"),
         ({"k": 0}, "k=0 cannot be"),
         ({"k": True}, "k=True cannot be"),
-        ({"temperature": 0}, "temperature=0 cannot be; pass a number above 0"),
+        ({"temperature": 0}, "temperature=0 cannot be; pass None or a number above 0"),
         ({"mode": "project"}, "mode 'project' needs a decoder="),
         ({"decoder": Silent()}, "mode 'nearest' has no use for one"),
         ({"index": ""}, "index='' is no index"),
