@@ -87,7 +87,9 @@ def test_fewer_dimensions_hold_the_same_training(training):
     expected = training.measured(*wide, setting)
     assert expected["loss"] < 3
     for name, value in training.measured(*narrow, setting).items():
-        assert value == pytest.approx(expected[name], rel=1e-9)
+        assert value == pytest.approx(expected[name], abs=1e-6)
+    for rows, back in zip(wide, training.expanded(*narrow, setting)):
+        assert np.abs(rows - back).max() < 1e-6  # the basis is of float32
 
 
 def test_figure_4_survives_a_kill(training, tmp_path, monkeypatch):
@@ -127,9 +129,9 @@ class TestCommitted:
     def test_figure_4(self, found):
         records = {record["step"]: record for record in found["figure4"]["records"]}
         assert records[0]["loss"] == pytest.approx(6.2668, abs=0.02)
-        assert records[20_000]["loss"] == pytest.approx(5.3951, abs=0.05)
+        assert records[20_000]["loss"] == pytest.approx(5.3951, abs=0.1)  # draws fall at speeds 7 % apart
         for step, loss, share in ((40_000, 4.5556, 0.9876), (60_000, 3.7267, 0.9716), (80_000, 2.9196, 0.9501)):
-            assert records[step]["loss"] == pytest.approx(loss, abs=0.1)
+            assert records[step]["loss"] == pytest.approx(loss, abs=0.25)
             assert records[step]["gap_ineffective"] / records[0]["gap_ineffective"] == pytest.approx(share, abs=0.01)
         assert min(record["gap_ineffective"] for step, record in records.items() if step <= 20_000) > 0.99
 
@@ -147,14 +149,18 @@ class TestCommitted:
             assert (entered is None) == (record["end"]["inside"] < 1)
             assert entered is None or entered["loss"] <= 0.01
         residuals = [end["residual"] for end in ends]
-        assert residuals[0] > 0.4 > 0.01 > residuals[-1]
+        assert residuals[0] > 0.4
+        assert residuals[-1] < 0.01
+        assert residuals[:6] == sorted(residuals, reverse=True)[:6]
         assert [end["inside"] for end in ends if end["required"] > 2] == [0] * sum(end["required"] > 2 for end in ends)
 
     def test_encoders(self, found):
         names = {record["name"] for record in found["encoders"]}
         assert {"open_clip ViT-B-32", "open_clip RN50", "transformers CLIP ViT-B/32"} <= names
         for record in found["encoders"]:
-            assert record["gap"] == pytest.approx(record["orthogonal_means"], abs=0.25)
+            bound = 0.11 if "small" in record["name"] else 0.02
+            assert record["gap"] == pytest.approx(record["orthogonal_means"], abs=bound)
+            assert 0.75 < record["predicted"] <= record["predicted_with_sides"] < 2**0.5
 
     def test_mlp(self, found):
         part = found["mlp"]

@@ -90,10 +90,7 @@ def log_variances(x: Floats, y: Floats) -> list[list[float]]:
 
 
 def draws(setting: Setting, seeds: Sequence[int], steps: int) -> list[dict[str, Any]]:
-    """Start and end of figure 4 for other draws: how fast the loss falls is a matter of the constants' norms.
-
-    Run in as few dimensions as the rows span.
-    """
+    """Start and end of figure 4 for other draws: how fast the loss falls is a matter of the constants' norms."""
     found = []
     for seed in tqdm(seeds, desc="draws", disable=None):
         drawn = replace(setting, seed=seed)
@@ -111,16 +108,29 @@ def compressed(x: Floats, y: Floats, setting: Setting) -> tuple[Floats, Floats]:
     The loss knows products alone, and its gradient stays in the span of the rows: every figure stays the same.
     """
     unused = setting.ineffective
-    basis = np.linalg.qr(np.stack([x[0, unused], y[0, unused]], axis=1))[0]
+    basis = _basis(setting)
     turned = [np.concatenate([rows[:, : unused.start], rows[:, unused] @ basis], axis=1) for rows in (x, y)]
     return turned[0], turned[1]
 
 
+def expanded(x: Floats, y: Floats, setting: Setting) -> tuple[Floats, Floats]:
+    """The way back from `compressed`, also after training."""
+    unused, basis = setting.ineffective, _basis(setting)
+    turned = [np.concatenate([rows[:, : unused.start], rows[:, unused.start :] @ basis.T], axis=1) for rows in (x, y)]
+    return turned[0], turned[1]
+
+
+def _basis(setting: Setting) -> Floats:
+    """(n_ineffective, 2), orthonormal."""
+    x, y = (rows[0, setting.ineffective] for rows in start(setting))
+    return np.linalg.qr(np.stack([x, y], axis=1))[0]
+
+
 def figure_4(setting: Setting, steps: int, every: int, checkpoint: Path | None) -> dict[str, Any]:
     """Train free embeddings, and say every so many steps where they are; a checkpoint goes on where it was left."""
-    x, y = start(setting)
+    x, y = compressed(*start(setting), setting)
     head = {"setting": json.loads(json.dumps(asdict(setting))), "every": every}
-    found: dict[str, Any] = {**head, "log_variances": {"0": log_variances(x, y)}, "records": []}
+    found: dict[str, Any] = {**head, "log_variances": {"0": log_variances(*start(setting))}, "records": []}
     if checkpoint is not None and checkpoint.exists():
         with np.load(checkpoint, allow_pickle=False) as kept:
             before = json.loads(str(kept["found"]))
@@ -137,7 +147,7 @@ def figure_4(setting: Setting, steps: int, every: int, checkpoint: Path | None) 
                 _keep(checkpoint, x=x, y=y, found=json.dumps(found))
         if step < steps:
             descend(x, y, setting.tau, setting.rate)
-    found["log_variances"][str(steps)] = log_variances(x, y)
+    found["log_variances"][str(steps)] = log_variances(*expanded(x, y, setting))
     return found
 
 
