@@ -1,0 +1,146 @@
+"""Rows that decoders learn from and run on: of the one modality that was named, with fresh noise every epoch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align import ops
+from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.mappings import AUTO, choose_mean
+from c3align.ops._rows import Rows, as_rows, first_non_finite
+from c3align.statistics import ModalityStatistics
+
+__all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "refuse_other_modality"]
+
+BLOCK_ROWS = 1 << 16  # rows that are corrupted and shuffled together
+
+
+def checked_rows(X: Any, n_dims: int | None = None) -> Rows:
+    """Rows (n_rows, n_dims), all finite.
+
+    Raises
+    ------
+    C3AlignError
+        Rows of another width, and NaN or infinity with their number and first row.
+    """
+    rows = as_rows(X, "embeddings")
+    if n_dims is not None and rows.shape[1] != n_dims:
+        raise C3AlignError(
+            f"the embeddings have {rows.shape[1]} dimensions and the decoder learned from {n_dims}; pass rows of the "
+            "encoder that it learned from"
+        )
+    count, first = first_non_finite(rows)
+    if count:
+        raise C3AlignError(
+            f"embeddings hold NaN or infinity in {count} of {rows.shape[0]} rows, first in row {first}; drop or mend "
+            "those rows"
+        )
+    return rows
+
+
+def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
+    """Refuse rows that lie far from the named modality's mean, or clearly nearest to another one's.
+
+    A decoder that sees one row of the modality it is to be tested on is no longer trained on one modality alone.
+
+    Raises
+    ------
+    NotFittedError
+        When the aligner does not know `modality`.
+    C3AlignError
+        When the rows are not of it.
+    """
+    aligner._check_is_fitted(modality)
+    fitted, glance = aligner.statistics_, ModalityStatistics(*ops.peek(X))
+    problem = choose_mean(modality, fitted, glance).warning
+    nearest = _clearly_nearest(fitted, glance)
+    if problem is None and nearest in (None, modality):
+        return
+    where = f"nearest to the mean of {nearest!r}" if problem is None else "far from its mean, a gap and not a topic"
+    raise C3AlignError(
+        f"the embeddings given as modality={modality!r} lie {where}; a decoder learns from one modality alone: pass "
+        f"raw {modality!r} rows of the encoder that the aligner was fitted on, or name their modality"
+    )
+
+
+def _clearly_nearest(fitted: Any, glance: ModalityStatistics) -> str | None:
+    if len(fitted) < 2:
+        return None
+    try:
+        return choose_mean(AUTO, fitted, glance).modality
+    except C3AlignError:  # between two means: nothing speaks against the name
+        return None
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows of one modality, in blocks; block, order and noise are functions of seed, epoch and row number.
+
+    Attributes
+    ----------
+    rows : Rows
+        As given, a memmap too.
+    aligner : C3Aligner or None
+        Without one the rows are taken as they are.
+    modality : str
+    seed : int
+    """
+
+    rows: Rows
+    aligner: Any
+    modality: str
+    seed: int
+
+    def __len__(self) -> int:
+        return self.rows.shape[0]
+
+    def check(self) -> None:
+        """Refuse other modalities, block by block, so that none hides behind the first rows."""
+        if self.aligner is not None:
+            for start in self._starts():
+                refuse_other_modality(self.rows.take(slice(start, self._stop(start))), self.aligner, self.modality)
+
+    def _starts(self) -> range:
+        # what is left over goes with the last block: a few rows would say little about their mean
+        return range(0, max(1, len(self) - BLOCK_ROWS // 2), BLOCK_ROWS)
+
+    def _stop(self, start: int) -> int:
+        return len(self) if start == self._starts()[-1] else start + BLOCK_ROWS
+
+    def batches(self, epoch: int, batch_size: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """Row numbers (n,) and rows (n, n_dims), aligned and noisy, of every batch of an epoch."""
+        rng = np.random.default_rng([self.seed, epoch])
+        for start in rng.permutation(np.array(self._starts())).tolist():
+            block = self._corrupted(slice(start, self._stop(start)), epoch)
+            order = rng.permutation(len(block))
+            for first in range(0, len(block), batch_size):
+                chosen = order[first : first + batch_size]
+                yield start + chosen, block[chosen]
+
+    def n_batches(self, batch_size: int) -> int:
+        """Of an epoch."""
+        return sum(-(-(self._stop(start) - start) // batch_size) for start in self._starts())
+
+    def sample(self, step: int) -> npt.NDArray[np.float32]:
+        """Every step-th row, aligned and noisy."""
+        return self._corrupted(slice(None, None, step), 0)
+
+    def _corrupted(self, part: slice, epoch: int) -> npt.NDArray[np.float32]:
+        block = self.rows.take(part).widened().astype(np.float32, copy=False)
+        if self.aligner is None:
+            return block
+        options = {"modality": self.modality, "seed": noise_seed(self.seed, epoch), "row_offset": part.start or 0}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModalityMeanWarning)  # `check` has looked
+            return np.asarray(self.aligner.corrupt(block, **options), np.float32)
+
+
+def noise_seed(seed: int, epoch: int) -> int:
+    """Seed of the noise of an epoch: another one for every epoch of every seed."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])

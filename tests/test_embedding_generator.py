@@ -1,0 +1,308 @@
+"""`EmbeddingGenerator`: it learns from pictures alone, draws from texts, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from c3align import C3Aligner, encoders, geometry, ops
+from c3align.datasets import glyphs as data
+from c3align.decoders import EmbeddingGenerator, _rows, _saved
+from c3align.errors import C3AlignError, FormatError
+
+SMALL = {"epochs": 2, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def glyphs():
+    """A thousand training characters and all held-out ones, with their raw rows."""
+    encoder, found = encoders.load("glyphs"), {}
+    for split, step in (("train", 5), ("held_out", 1)):
+        whole = data.glyphs(split=split)
+        pictures, names = whole.pictures[::step], whole.names[::step]
+        rows = {m: encoder.encode(items, modality=m) for m, items in (("image", pictures), ("text", names))}
+        found[split] = {"pictures": pictures, **rows}
+    return found
+
+
+@pytest.fixture(scope="module")
+def aligner(glyphs):
+    train = glyphs["train"]
+    return C3Aligner(noise_cosine=0.7).fit(train["text"]).partial_fit(train["image"], modality="image")
+
+
+@pytest.fixture(scope="module")
+def trained(glyphs, aligner):
+    train = glyphs["train"]
+    return EmbeddingGenerator().fit(train["image"], train["pictures"], aligner=aligner, epochs=12, progress=False)
+
+
+def small(rng, n=20, d=6, shape=(9, 7)):
+    return rng.standard_normal((n, d)).astype(np.float32), rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+class TestDrawing:
+    def test_texts_never_seen_are_drawn(self, glyphs, aligner, trained):
+        """Better than any one picture could, and recognised by the encoder, which had no part in it."""
+        held_out = glyphs["held_out"]
+        drawn = trained.generate(aligner.transform(held_out["text"], modality="text"))
+        real, mean = held_out["pictures"] / 255, glyphs["train"]["pictures"].mean(axis=0) / 255
+        assert ((drawn / 255 - real) ** 2).mean() < 0.9 * ((mean - real) ** 2).mean()
+        seen = encoders.load("glyphs").encode(drawn, modality="image")
+        assert geometry.recall_at_k(seen, held_out["image"], (5,))[5] > 5 * 5 / len(drawn)
+
+    def test_batches_differ_by_one_grey_level_at_most(self, glyphs, aligner, trained):
+        rows = aligner.transform(glyphs["held_out"]["text"][:64], modality="text")
+        whole = trained.generate(rows, batch_size=64)
+        for size in (1, 7):
+            assert np.abs(trained.generate(rows, batch_size=size).astype(int) - whole).max() <= 1
+
+    def test_tensors_and_halves(self, glyphs, aligner, trained):
+        rows = aligner.transform(glyphs["held_out"]["text"][:5], modality="text")
+        assert (trained.generate(torch.from_numpy(rows)) == trained.generate(rows)).all()
+        halves = trained.generate(rows.astype(np.float16)).astype(int)
+        assert np.abs(halves - trained.generate(rows)).max() <= 4
+
+    @pytest.mark.parametrize("shape", [(9, 7), (16, 16, 1), (5, 12, 3), (40, 33, 3), (1, 1)])
+    def test_any_size_and_channels(self, shape):
+        """Few pictures are learned by heart: every pixel finds its place."""
+        rows, pictures = small(np.random.default_rng(0), n=4, shape=shape)
+        made = EmbeddingGenerator(width=16).fit(rows, pictures, epochs=150, lr=1e-2, progress=False)
+        drawn = made.generate(rows)
+        assert drawn.shape == pictures.shape
+        assert drawn.dtype == np.uint8
+        error, others = (np.abs(drawn.astype(int) - which).mean() for which in (pictures, pictures[::-1]))
+        assert error < 0.5 * others
+
+    def test_no_rows(self, trained):
+        assert trained.generate(np.empty((0, 256), np.float32)).shape == (0, 32, 32)
+
+
+class TestRows:
+    def test_noise_is_the_aligners_whatever_the_batch_size(self, glyphs, aligner, monkeypatch):
+        rows = glyphs["train"]["image"]
+        whole = _rows.TrainingRows(_rows.checked_rows(rows), aligner, "image", 3)
+        expected = aligner.corrupt(rows, modality="image", seed=_rows.noise_seed(3, 1))
+        for block_rows in (1 << 16, 300):
+            monkeypatch.setattr(_rows, "BLOCK_ROWS", block_rows)
+            for batch_size in (1, 64, 5000):
+                seen = np.full_like(expected, np.nan)
+                batches = list(whole.batches(1, batch_size))
+                assert len(batches) == whole.n_batches(batch_size)
+                for numbers, batch in batches:
+                    seen[numbers] = batch
+                assert (seen == expected).all()
+
+    def test_order_and_noise_are_new_every_epoch(self, glyphs, aligner):
+        rows = _rows.TrainingRows(_rows.checked_rows(glyphs["train"]["image"]), aligner, "image", 3)
+        first, second = (next(rows.batches(epoch, 4000)) for epoch in (0, 1))
+        assert (first[0] != second[0]).any()
+        assert (first[1][np.argsort(first[0])] != second[1][np.argsort(second[0])]).any()
+
+    def test_batch_size_leaves_the_order_alone(self, glyphs, aligner):
+        rows = _rows.TrainingRows(_rows.checked_rows(glyphs["train"]["image"]), aligner, "image", 3)
+        orders = [np.concatenate([numbers for numbers, _ in rows.batches(0, size)]) for size in (1, 64)]
+        assert (orders[0] == orders[1]).all()
+        assert sorted(orders[0]) == list(range(len(rows)))
+
+
+class TestOneModalityAlone:
+    """No text reaches `fit`."""
+
+    def refused(self, rows, aligner, pictures=None):
+        generator = EmbeddingGenerator()
+        pictures = np.zeros((len(rows), 8, 8), np.uint8) if pictures is None else pictures
+        with pytest.raises(C3AlignError, match="learns from one modality alone") as caught:
+            generator.fit(rows, pictures, aligner=aligner, **SMALL)
+        assert not hasattr(generator, "n_dims_")
+        return str(caught.value)
+
+    def test_texts_of_clip(self, coco):
+        image, text = coco
+        images_only = C3Aligner().fit(image, modality="image")
+        assert "far from its mean" in self.refused(text, images_only)
+        assert "far from its mean" in self.refused(text, C3Aligner().fit(text, image))
+
+    def test_texts_of_an_encoder_with_a_small_gap(self, glyphs, aligner):
+        assert "nearest to the mean of 'text'" in self.refused(glyphs["train"]["text"], aligner)
+
+    def test_texts_behind_pictures(self, glyphs, aligner, monkeypatch):
+        monkeypatch.setattr(_rows, "BLOCK_ROWS", 400)
+        train = glyphs["train"]
+        mixed = np.concatenate([train["image"], train["text"][:400]])
+        assert "nearest to the mean of 'text'" in self.refused(mixed, aligner)
+
+    def test_pictures_pass(self, coco):
+        image, text = coco
+        _rows.refuse_other_modality(image, C3Aligner().fit(text, image), "image")
+        _rows.refuse_other_modality(image, C3Aligner().fit(image, modality="image"), "image")
+
+    def test_rows_between_two_means_pass(self, glyphs, aligner):
+        between = np.concatenate([glyphs["train"]["image"], glyphs["train"]["text"]])
+        _rows.refuse_other_modality(between, aligner, "image")
+
+
+class TestRuns:
+    def test_a_seed_is_a_generator(self, glyphs, aligner):
+        image, pictures = glyphs["train"]["image"][:300], glyphs["train"]["pictures"][:300]
+        torch.manual_seed(7)
+        before = torch.get_rng_state()
+        first, again, other = (
+            EmbeddingGenerator().fit(image, pictures, aligner=aligner, seed=seed, **SMALL) for seed in (5, 5, 6)
+        )
+        rows = aligner.transform(image[:50], modality="image")
+        assert (first.generate(rows) == again.generate(rows)).all()
+        assert first.losses_ == again.losses_
+        assert (first.generate(rows) != other.generate(rows)).any()
+        assert torch.equal(torch.get_rng_state(), before)
+
+    @pytest.mark.parametrize("stopped_after", [1, 3])
+    def test_a_stopped_run_goes_on_to_the_same_bits(self, glyphs, aligner, tmp_path, monkeypatch, stopped_after):
+        image, pictures = glyphs["train"]["image"][:200], glyphs["train"]["pictures"][:200]
+        asked = {"aligner": aligner, "epochs": 4, "progress": False}
+        straight = EmbeddingGenerator(width=8).fit(image, pictures, **asked)
+        path, write, written = tmp_path / "run.safetensors", _saved.write_file, []
+
+        def write_some(*arguments):
+            write(*arguments)
+            written.append(1)
+            if len(written) == stopped_after:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_saved, "write_file", write_some)
+            with pytest.raises(KeyboardInterrupt):
+                EmbeddingGenerator(width=8).fit(image, pictures, checkpoint=path, **asked)
+        resumed = EmbeddingGenerator(width=8).fit(image, pictures, checkpoint=path, **asked)
+        assert resumed.losses_ == straight.losses_
+        assert (resumed.generate(ops.normalize(image)) == straight.generate(ops.normalize(image))).all()
+        done = EmbeddingGenerator(width=8).fit(image, pictures, checkpoint=path, **asked)
+        assert done.losses_ == straight.losses_
+
+    @pytest.mark.parametrize("change", ["seed", "lr", "pictures", "aligner", "epochs", "width"])
+    def test_a_checkpoint_of_another_run_is_refused(self, glyphs, aligner, tmp_path, change):
+        image, pictures = glyphs["train"]["image"][:64], glyphs["train"]["pictures"][:64]
+        asked = {"aligner": aligner, "checkpoint": tmp_path / "c.safetensors", **SMALL}
+        EmbeddingGenerator(width=8).fit(image, pictures, **asked)
+        others = {"seed": 1, "lr": 1e-4, "epochs": 3, "aligner": C3Aligner().fit(image, modality="image")}
+        if change in others:
+            asked[change] = others[change]
+        with pytest.raises(C3AlignError, match="checkpoint of another run"):
+            EmbeddingGenerator(width=16 if change == "width" else 8).fit(
+                image, 255 - pictures if change == "pictures" else pictures, **asked
+            )
+
+    def test_input_is_never_written(self, glyphs, aligner):
+        image, pictures = (glyphs["train"][name][:64].copy() for name in ("image", "pictures"))
+        image.flags.writeable = pictures.flags.writeable = False
+        kept = image.copy(), pictures.copy()
+        EmbeddingGenerator(width=8).fit(image, pictures, aligner=aligner, **SMALL)
+        assert (kept[0] == image).all()
+        assert (kept[1] == pictures).all()
+
+    def test_what_was_learned_stays_after_a_refusal(self):
+        rows, pictures = small(np.random.default_rng(0))
+        made = EmbeddingGenerator(width=8).fit(rows, pictures, **SMALL)
+        before = made.generate(rows)
+        with pytest.raises(C3AlignError):
+            made.fit(rows, pictures[:3], **SMALL)
+        assert (made.generate(rows) == before).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"embeddings": np.ones((20, 6), int)}, "embeddings"),
+        ({"pictures": np.zeros((20, 9, 7))}, "the pictures are float64 (20, 9, 7); pass uint8"),
+        ({"pictures": np.zeros((20, 9), np.uint8)}, "pass uint8 (n, height, width)"),
+        ({"pictures": np.zeros((19, 9, 7), np.uint8)}, "20 embeddings and 19 pictures"),
+        ({"pictures": [np.zeros((9, 7), np.uint8)] * 19 + [np.zeros((9, 8), np.uint8)]}, "resize them to one size"),
+        ({"epochs": 0}, "epochs=0 cannot be"),
+        ({"batch_size": True}, "batch_size=True cannot be"),
+    ],
+)
+def test_refusals_of_fit(change, text):
+    rows, pictures = small(np.random.default_rng(0))
+    asked = {"embeddings": rows, "pictures": pictures, **SMALL, **change}
+    with pytest.raises(C3AlignError) as caught:
+        EmbeddingGenerator().fit(asked.pop("embeddings"), asked.pop("pictures"), **asked)
+    assert text in str(caught.value)
+
+
+def test_a_bad_row_is_named(trained):
+    rows = ops.normalize(np.random.default_rng(0).standard_normal((9, 256)).astype(np.float32))
+    rows[4, 2] = np.nan
+    with pytest.raises(C3AlignError, match="1 of 9 rows, first in row 4; drop or mend"):
+        trained.generate(rows)
+    with pytest.raises(C3AlignError, match="have 255 dimensions and the decoder learned from 256"):
+        trained.generate(rows[:, :255])
+
+
+def test_before_fit():
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError, match="call fit"):
+        EmbeddingGenerator().generate(np.ones((2, 3)))
+
+
+class TestSaved:
+    def test_a_round_trip(self, glyphs, aligner, trained, tmp_path):
+        trained.save_pretrained(tmp_path / "generator")
+        loaded = EmbeddingGenerator.from_pretrained(tmp_path / "generator")
+        rows = aligner.transform(glyphs["held_out"]["text"][:20], modality="text")
+        assert (loaded.generate(rows) == trained.generate(rows)).all()
+        assert (loaded.losses_, loaded.shape_, loaded.n_dims_) == (trained.losses_, (32, 32), 256)
+        loaded.save_pretrained(tmp_path / "again")
+        for name in ("generator.safetensors", "config.json"):
+            assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "generator" / name).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("attack", "text"),
+        [
+            (lambda config, tensors: tensors.pop("first.0.bias"), "tensor 'first.0.bias' is missing"),
+            (lambda config, tensors: tensors.update(x=np.ones(3, np.float32)), "unknown tensor 'x'"),
+            (lambda config, tensors: tensors.update({"first.0.bias": np.ones(3, np.float32)}), "is torch.float32 (3,)"),
+            (lambda config, tensors: tensors["first.0.bias"].fill(np.nan), "is not finite"),
+            (lambda config, tensors: config.update(width=10**9), "or a width of"),
+            (lambda config, tensors: config.update(shape=[10**9, 10**9]), "pictures of shape"),
+            (lambda config, tensors: config.update(shape="32"), "pictures of shape"),
+            (lambda config, tensors: config.update(n_dims=True), "a dimension of True"),
+            (lambda config, tensors: config.update(losses="low"), "its losses are not numbers"),
+            (lambda config, tensors: config.update(code="import os"), "unknown or missing keys"),
+            (lambda config, tensors: config.update(format="other"), "format 'other' version 1 is unknown"),
+        ],
+    )
+    def test_attacks(self, tmp_path, attack, text):
+        rows, pictures = small(np.random.default_rng(0))
+        EmbeddingGenerator(width=8).fit(rows, pictures, **SMALL).save_pretrained(tmp_path)
+        path = tmp_path / "generator.safetensors"
+        config, tensors = json.loads((tmp_path / "config.json").read_text()), safetensors.numpy.load_file(path)
+        tensors = {name: tensor.copy() for name, tensor in tensors.items()}
+        attack(config, tensors)
+        safetensors.numpy.save_file(tensors, path, {"config": json.dumps(config)})
+        (tmp_path / "config.json").unlink()
+        with pytest.raises(FormatError) as caught:
+            EmbeddingGenerator.from_pretrained(tmp_path)
+        assert text in str(caught.value)
+
+    @pytest.mark.parametrize("content", [b"", b"\x80\x04N.", b"\xff" * 100])
+    def test_other_files(self, tmp_path, content):
+        (tmp_path / "generator.safetensors").write_bytes(content)
+        with pytest.raises(FormatError, match="cannot be read"):
+            EmbeddingGenerator.from_pretrained(tmp_path)
+
+    def test_a_changed_copy_of_the_configuration(self, tmp_path):
+        rows, pictures = small(np.random.default_rng(0))
+        EmbeddingGenerator(width=8).fit(rows, pictures, **SMALL).save_pretrained(tmp_path)
+        path = tmp_path / "config.json"
+        path.write_text(path.read_text().replace('"width": 8', '"width": 9'))
+        with pytest.raises(FormatError, match=r"delete config\.json to load"):
+            EmbeddingGenerator.from_pretrained(tmp_path)
+
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"EmbeddingGenerator\.save_pretrained wrote"):
+            EmbeddingGenerator.from_pretrained(tmp_path / "absent")
