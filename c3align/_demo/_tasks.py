@@ -1,0 +1,106 @@
+"""The second part of the demo: decoders that learn from one modality alone, in the four variants of the paper."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align import Pipeline, scores
+from c3align._demo._gap import Material
+from c3align._demo._variants import VARIANTS, fit_aligner
+from c3align.decoders import EmbeddingGenerator, PrefixCaptioner
+from c3align.decoders.small_lm import small_lm
+from c3align.errors import C3AlignError
+
+__all__ = ["SETTINGS", "Learned", "draw", "name"]
+
+SETTINGS: dict[str, Any] = {
+    "captioner": {"epochs": 10, "batch_size": 128, "lr": 2e-3, "prefix_length": 4, "noise_cosine": 0.5},
+    "generator": {"epochs": 15, "noise_cosine": 0.6},
+    "seed": 0,
+}
+CAPTION_METRICS = ("word_f1", "exact", "bigram_precision")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one variant made of the held-out characters: names or pictures, and its scores."""
+
+    made: Any
+    scores: dict[str, float]
+
+
+def name(material: Material, folder: Path) -> dict[str, Learned]:
+    """Train on names alone in every variant, and name the pictures of held-out characters."""
+    found = {}
+    references = [[name] for name in material.held_out.names]
+    for variant in VARIANTS:
+        pipeline = _pipeline(material, folder / f"names-{variant}", lambda v=variant: _learn_names(material, v))
+        captions = pipeline.caption(material.held_out.pictures)
+        figures = scores.caption_scores([text or "" for text in captions], references, CAPTION_METRICS)
+        found[variant] = Learned(captions, {metric: figures[metric] for metric in CAPTION_METRICS})
+    return found
+
+
+def draw(material: Material, folder: Path) -> dict[str, Learned]:
+    """Train on pictures alone in every variant, and draw held-out characters from their names."""
+    found = {}
+    for variant in VARIANTS:
+        pipeline = _pipeline(material, folder / f"pictures-{variant}", lambda v=variant: _learn_pictures(material, v))
+        drawn = np.stack(pipeline.draw(material.held_out.names))
+        found[variant] = Learned(drawn, _recall(material, drawn))
+    return found
+
+
+def _recall(material: Material, drawn: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """How often the encoder, shown the drawing, finds the character among all held-out ones."""
+    from c3align import geometry
+
+    rows = material.encoder.encode(drawn, modality="image")
+    recall = geometry.recall_at_k(rows, material.held_out_rows["image"], (1, 5))
+    return {f"recall_at_{k}": value for k, value in recall.items()}
+
+
+def _pipeline(material: Material, folder: Path, learn: Callable[[], Pipeline]) -> Pipeline:
+    """The one that an earlier run saved, or a new one, saved."""
+    if folder.exists():
+        try:
+            return Pipeline.from_pretrained(folder, encoder=material.encoder)
+        except (C3AlignError, OSError):  # half-deleted, or of an older version: learned anew
+            import shutil
+
+            shutil.rmtree(folder)
+    print(f"learning {folder.name} ...", file=sys.stderr)
+    pipeline = learn()
+    pipeline.save_pretrained(folder)
+    return pipeline
+
+
+def _learn_names(material: Material, variant: str) -> Pipeline:
+    options = dict(SETTINGS["captioner"])
+    aligner = _aligner(material, variant, options.pop("noise_cosine"))
+    names, prefix_length = material.train.names, options.pop("prefix_length")
+    lm, tokenizer = small_lm(names, seed=SETTINGS["seed"])
+    decoder = PrefixCaptioner(lm, tokenizer, n_dims=material.encoder.n_dims, prefix_length=prefix_length)
+    pipeline = Pipeline(material.encoder, aligner, decoder)
+    return pipeline.fit_text(names, seed=SETTINGS["seed"], progress=sys.stderr.isatty(), **options)
+
+
+def _learn_pictures(material: Material, variant: str) -> Pipeline:
+    options = dict(SETTINGS["generator"])
+    aligner = _aligner(material, variant, options.pop("noise_cosine"))
+    pipeline = Pipeline(material.encoder, aligner, EmbeddingGenerator())
+    return pipeline.fit_images(
+        material.train.pictures, seed=SETTINGS["seed"], progress=sys.stderr.isatty(), **options
+    )
+
+
+def _aligner(material: Material, variant: str, noise_cosine: float) -> Any:
+    rows = material.train_rows
+    return fit_aligner(variant, rows["text"], rows["image"], noise_cosine=noise_cosine)
