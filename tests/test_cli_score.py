@@ -1,0 +1,124 @@
+"""`c3align score` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from c3align import cli
+from c3align.datasets import glyphs as data
+from tests import tiny_encoders
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    """Run a command line in an empty folder; returns exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def files(call, tmp_path):
+    (tmp_path / "mine.txt").write_text("a cat sat on the mat\ntwo dogs\n")
+    (tmp_path / "refs.txt").write_text("the cat sat on a mat\ntwo dogs run\n")
+    (tmp_path / "results.json").write_text('[{"image_id": 9, "caption": "two dogs"}]')
+    annotations = [
+        {"image_id": i, "id": i, "caption": text} for i, text in ((7, "a cat"), (9, "two cats"), (9, "dogs"))
+    ]
+    (tmp_path / "coco.json").write_text(json.dumps({"annotations": annotations}))
+    return call
+
+
+def test_plain_lines(files):
+    code, out, err = files("score", "mine.txt", "refs.txt", "--metrics", "word_f1,exact", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"n_items": 2, "word_f1": pytest.approx((1 + 4 / 5) / 2), "exact": 0.0}
+
+
+def test_more_files_are_more_references(files):
+    code, out, _ = files("score", "mine.txt", "refs.txt", "mine.txt", "--metrics", "exact")
+    assert (code, out) == (0, "n_items          2\nexact            1.0000\n")
+
+
+def test_coco_by_image(files):
+    code, out, err = files("score", "results.json", "coco.json", "--metrics", "word_f1", "--json")
+    assert code == 0
+    assert json.loads(out) == {"n_items": 1, "word_f1": pytest.approx(2 / 3)}
+    assert err == "note: 1 items of the references have no candidate and were left out\n"
+
+
+def test_without_java_it_says_what_is_missing(files, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, err = files("score", "mine.txt", "refs.txt")
+    assert code == 0
+    assert "tokenizer        plain\n" in out
+    assert "bleu_4" in out
+    assert "note: no meteor: METEOR, SPICE and the PTB tokenizer run on Java" in err
+    assert "note: scored on plain words, not on PTB tokens" in err
+
+
+@pytest.mark.skipif(not shutil.which("java"), reason="no java on the PATH")
+def test_with_java_it_does_not(files):
+    code, out, err = files("score", "mine.txt", "refs.txt", "--metrics", "bleu,rouge_l,cider")
+    assert (code, err) == (0, "")
+    assert "tokenizer        ptb\nbleu_1           " in out
+
+
+def test_pictures(call, tmp_path):
+    from PIL import Image
+
+    tiny_encoders.import_torchvision()
+    glyphs = data.glyphs(split="held_out").pictures[:12]
+    for folder, pictures in (("drawn", glyphs // 2), ("real", glyphs)):
+        (tmp_path / folder).mkdir()
+        np.save(f"{folder}.npy", pictures)
+        for i, picture in enumerate(pictures):
+            Image.fromarray(picture).save(tmp_path / folder / f"{i:02}.png")
+    asked = ["--encoder", "glyphs", "--metrics", "fid,retrieval,pixel_error", "--json"]
+    code, out, err = call("score", "--pictures", "drawn", "--real", "real", *asked)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["n_pictures"], found["n_real"], found["features"]) == (12, 12, "glyphs")
+    assert found["pixel_error"] == pytest.approx(((glyphs // 2 / 255 - glyphs / 255) ** 2).mean())
+    assert found["recall@1"] > 0.5
+    arrays = json.loads(call("score", "--pictures", "drawn.npy", "--real", "real.npy", *asked)[1])
+    assert arrays == pytest.approx(found)
+    (tmp_path / "drawn" / "00.png").rename(tmp_path / "drawn" / "x.png")
+    code, _, err = call("score", "--pictures", "drawn", "--real", "real", *asked)
+    assert (code, "need pairs of equal names; ['00'] is in one of the folders alone" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "nothing to score; pass candidates and references"),
+        (("mine.txt",), "nothing to score"),
+        (("absent.txt", "refs.txt"), "no file absent.txt; check the name"),
+        (("results.json", "refs.txt", "--metrics", "exact"), "results.json holds 1 items and refs.txt 2"),
+        (("mine.txt", "refs.txt", "--metrics", "blue"), "metric 'blue' is unknown; pass some of bleu"),
+        (("mine.txt", "refs.txt", "--tokenizer", "moses"), "tokenizer='moses' is unknown"),
+        (("--pictures", "a"), "pass --pictures and --real"),
+        (("mine.txt", "--pictures", "a", "--real", "b"), "pass --pictures and --real, and no captions"),
+        (("--pictures", "absent", "--real", "absent"), "no file or folder absent"),
+    ],
+)
+def test_errors_are_one_line(files, arguments, text):
+    code, out, err = files("score", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert text in err
+
+
+def test_help_has_examples(call):
+    code, out, _ = call("score", "--help")
+    assert code == 0
+    assert "Examples: c3align score results.json captions_val2017.json" in " ".join(out.split())
