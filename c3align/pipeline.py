@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -181,9 +182,7 @@ class Pipeline:
         """
         return self._all(items, modality, batch_size, on_error, options)
 
-    def draw(
-        self, texts: Iterable[str], *, batch_size: int = 64, on_error: str = "raise", **options: Any
-    ) -> list[Any]:
+    def draw(self, texts: Iterable[str], *, batch_size: int = 64, on_error: str = "raise", **options: Any) -> list[Any]:
         """Pictures of what texts say, by a generator that learned from pictures alone.
 
         Parameters
@@ -230,11 +229,22 @@ class Pipeline:
         self, items: Iterable[Any], modality: str, batch_size: int, on_error: str, options: dict[str, Any]
     ) -> Iterator[Result]:
         for batch in self._batches(items, modality, batch_size, on_error):
-            rows = self._rows_for_decoder(batch.rows, modality) if len(batch.rows) else batch.rows
-            made = self.decoder.generate(rows, batch_size=batch_size, **options) if len(rows) else []
+            made = self._decode(batch, modality, {"batch_size": batch_size, **options})
             found = [Result(place, value) for place, value in zip(batch.kept, made)]
             found += [Result(item.place, None, _reason(item)) for item in batch.broken]
             yield from sorted(found, key=lambda result: result.place)
+
+    def _decode(self, batch: Batch, modality: str, options: dict[str, Any]) -> Iterator[Any]:
+        """What the decoder makes of a batch. One that draws by row number is told it, over gaps too."""
+        if not len(batch.rows):
+            return
+        rows = self._rows_for_decoder(batch.rows, modality)
+        if "row_offset" not in signature(self.decoder.generate).parameters:
+            yield from self.decoder.generate(rows, **options)
+            return
+        starts = [i for i, place in enumerate(batch.kept) if i == 0 or place != batch.kept[i - 1] + 1]
+        for start, stop in zip(starts, [*starts[1:], len(rows)]):
+            yield from self.decoder.generate(rows[start:stop], row_offset=batch.kept[start], **options)
 
     def _rows_for_decoder(self, rows: npt.NDArray[Any], modality: str) -> npt.NDArray[Any]:
         """Aligned rows; a decoder of raw embeddings gets rows in the place, and of the norm, of those it knows."""
@@ -251,7 +261,9 @@ class Pipeline:
                 yield batch
                 continue
             unusable = [
-                Broken(place, "", "its embedding is not finite or zero") for place, ok in zip(batch.kept, usable) if not ok
+                Broken(place, "", "its embedding is not finite or zero")
+                for place, ok in zip(batch.kept, usable)
+                if not ok
             ]
             if on_error == "raise":
                 raise C3AlignError(

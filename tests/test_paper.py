@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 from c3align import geometry
-from tests import media, tiny_encoders
+from tests import media
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = ROOT / "benchmarks" / "paper"
@@ -144,7 +143,7 @@ class TestVariants:
         aligner = _variants.fit_without_gap(text, image, noise_cosine=0.3)
         gap = aligner.direction / np.linalg.norm(aligner.direction)
         plain = _variants.fit_aligner("C2_2", text, image, noise_cosine=0.3)
-        spread = [np.std((a.corrupt(text, modality="text") @ gap)) for a in (aligner, plain)]
+        spread = [np.std(a.corrupt(text, modality="text") @ gap) for a in (aligner, plain)]
         assert spread[0] < 0.4 * spread[1]
 
 

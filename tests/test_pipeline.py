@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tracemalloc
-import warnings
 
 import numpy as np
 import pytest
@@ -197,7 +192,9 @@ class TestCaption:
 
 class TestDraw:
     def test_pictures_from_texts(self, glyphs):
-        pipeline = Pipeline("glyphs", decoder=Nearest()).fit_images(glyphs.pictures).collect(glyphs.names, modality="text")
+        pipeline = (
+            Pipeline("glyphs", decoder=Nearest()).fit_images(glyphs.pictures).collect(glyphs.names, modality="text")
+        )
         found = pipeline.draw(glyphs.names[:50])
         assert np.mean([np.array_equal(a, b) for a, b in zip(found, glyphs.pictures)]) > 0.9
 
@@ -217,7 +214,9 @@ class TestDraw:
         decoder = Raw()
         Pipeline(encoder, aligner, decoder).draw(glyphs.names, batch_size=N)
         assert raw(decoder.rows) == raw(aligner.translate(text, source="text", target="image"))
-        assert np.linalg.norm(decoder.rows, axis=1).mean() == pytest.approx(np.linalg.norm(image, axis=1).mean(), rel=0.01)
+        assert np.linalg.norm(decoder.rows, axis=1).mean() == pytest.approx(
+            np.linalg.norm(image, axis=1).mean(), rel=0.01
+        )
 
 
 class TestBinding:

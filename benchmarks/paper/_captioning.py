@@ -23,17 +23,23 @@ def captioner(config: Captioning, texts: Sequence[str], n_dims: int, seed: int) 
     """The decoder before it has learned anything."""
     settings: dict[str, Any] = {"mapper": config.mapper, "prefix_length": config.prefix_length, "tune": config.tune}
     if config.lm == WORDS:
-        return PrefixCaptioner(*small_lm(texts, seed=seed, **config.small_lm), n_dims=n_dims, **settings)
-    return PrefixCaptioner.from_pretrained_lm(config.lm, n_dims=n_dims, **settings)
+        return PrefixCaptioner(*small_lm(texts, seed=seed, **config.small_lm), n_dims=n_dims, seed=seed, **settings)
+    return PrefixCaptioner.from_pretrained_lm(config.lm, n_dims=n_dims, seed=seed, **settings)
 
 
 def learn(
-    config: Captioning, decoder: PrefixCaptioner, rows: Any, texts: Sequence[str], aligner: C3Aligner, seed: int, **more: Any
+    config: Captioning,
+    decoder: PrefixCaptioner,
+    rows: Any,
+    texts: Sequence[str],
+    aligner: C3Aligner,
+    seed: int,
+    **more: Any,
 ) -> PrefixCaptioner:
     """Fit on raw rows of one modality."""
-    options: dict[str, Any] = {"epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr}
-    options |= {"warmup_steps": config.warmup_steps, "seed": seed, "progress": True}
-    return decoder.fit(rows, texts, aligner=aligner, **{"modality": "text", **options, **more})
+    names = ("epochs", "batch_size", "lr", "schedule", "warmup", "optimizer")
+    options: dict[str, Any] = {name: getattr(config, name) for name in names}
+    return decoder.fit(rows, texts, aligner=aligner, **{"modality": "text", "seed": seed, **options, **more})
 
 
 def scored(
@@ -45,13 +51,17 @@ def scored(
     return {**found, "examples": [[made[i], captions[i][0]] for i in range(min(5, len(made)))]}
 
 
+def aligned(config: Captioning, data: Data, rows: Embedded, fit_aligner: Callable[..., C3Aligner]) -> C3Aligner:
+    return fit_aligner(rows.text, rows.train, modality=data.modality, renormalize=config.renormalize, **config.noise)
+
+
 def measure(
     config: Captioning, data: Data, rows: Embedded, fit_aligner: Callable[..., C3Aligner], seed: int
 ) -> dict[str, Any]:
     """One run: from texts alone to the score on the other modality."""
     begin = time.monotonic()
     texts = data.train.texts()
-    aligner = fit_aligner(rows.text, rows.train, modality=data.modality, **config.noise)
+    aligner = aligned(config, data, rows, fit_aligner)
     decoder = learn(config, captioner(config, texts, rows.n_dims, seed), rows.text, texts, aligner, seed)
     learned = round(time.monotonic() - begin, 1)
     found = scored(config, decoder, aligner, rows.test, data.modality, data.test.captions)
@@ -59,7 +69,10 @@ def measure(
 
 
 def show(
-    results: Results, groups: Sequence[tuple[str, dict[str, Any]]], metrics: Sequence[str], published: Callable[[str], Any]
+    results: Results,
+    groups: Sequence[tuple[str, dict[str, Any]]],
+    metrics: Sequence[str],
+    published: Callable[[str], Any],
 ) -> None:
     """A line for each group of records, ours and the paper's figure side by side."""
     names = [name for name in metrics if any(name in record for record in results.records)]

@@ -26,8 +26,10 @@ class Captioning:
     epochs: int = 10
     batch_size: int = 40
     lr: float = 2e-5
-    warmup_steps: int = 5_000
-    label_smoothing: float = 0.0
+    schedule: str = "linear"
+    warmup: int | float = 5_000
+    optimizer: str = "adamw"
+    renormalize: bool = True
     noise: dict[str, Any] = field(default_factory=lambda: {"sigma": PAPER_SIGMA})
     generate: dict[str, Any] = field(default_factory=lambda: {"max_new_tokens": 67})
     metrics: tuple[str, ...] = ("bleu", "rouge_l", "cider", "meteor", "spice")
@@ -59,7 +61,10 @@ TABLE_4 = Captioning(
     epochs=20,
     batch_size=64,
     lr=1e-3,
-    warmup_steps=0,
+    schedule="constant",
+    warmup=0,
+    optimizer="adam",
+    renormalize=False,
     noise={"sigma": 0.1},
     generate={"max_new_tokens": 64},
     metrics=("bleu", "rouge_l", "meteor"),
@@ -77,7 +82,7 @@ GLYPH_CAPTIONS = Captioning(
     epochs=30,
     batch_size=128,
     lr=2e-3,
-    warmup_steps=100,
+    warmup=0.1,
     noise={"noise_cosine": 0.5},
     generate={"max_new_tokens": 13},
     metrics=("word_f1", "exact", "bigram_precision"),

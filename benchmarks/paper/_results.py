@@ -61,7 +61,10 @@ class Results:
 
 
 def provenance() -> dict[str, Any]:
-    arguments = [str(Path(argument).relative_to(ROOT)) if argument.startswith(str(ROOT)) else argument for argument in sys.argv[1:]]
+    arguments = [
+        str(Path(argument).relative_to(ROOT)) if argument.startswith(str(ROOT)) else argument
+        for argument in sys.argv[1:]
+    ]
     script = Path(sys.argv[0]).resolve()
     name = script.relative_to(ROOT) if script.is_relative_to(ROOT) else script.name
     packages = ("numpy", "torch", "transformers", "scikit-learn")

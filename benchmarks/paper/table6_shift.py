@@ -11,6 +11,7 @@ Examples
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import _captioning
@@ -32,7 +33,7 @@ LENGTHS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 def measure(config: Captioning, data: _data.Data, rows: Embedded, seed: int) -> dict[str, Any]:
     """Scores of the test texts, the first caption of each item, at each length of the shift."""
     texts = data.train.texts()
-    aligner = fit_aligner("C1", rows.text, rows.train, modality=data.modality)
+    aligner = _captioning.aligned(config, data, rows, partial(fit_aligner, "C1"))
     decoder = _captioning.captioner(config, texts, rows.n_dims, seed)
     _captioning.learn(config, decoder, rows.text, texts, aligner, seed)
     gap = ModalityStatistics.from_rows(rows.train).mean - ModalityStatistics.from_rows(rows.text).mean

@@ -47,7 +47,7 @@ def run(
     quick : bool
         Show the gap only, train nothing.
     sheet : path, optional
-        Where the contact sheet goes; by default into the cache.
+        Where the contact sheet goes; by default into the cache, or without one into the working folder.
     use_cache : bool
         Keep what was learned in the user's cache folder, and take it from there.
     """
@@ -56,7 +56,9 @@ def run(
     if quick:
         return found
     with _folder(material, use_cache) as folder:
-        found["tasks"] = _tell_tasks(material, folder, stream, sheet or folder / "sheet.png")
+        found["tasks"] = _tell_tasks(
+            material, folder, stream, sheet or (folder if use_cache else Path()) / "c3align-demo.png"
+        )
         if use_cache:
             print(f"All that was learned is kept in {folder}; --no-cache learns it anew.", file=stream)
             print(f"Each is a pipeline: c3align caption picture.png --pipeline {folder / 'names-C3'}", file=stream)
@@ -82,7 +84,10 @@ def _tell_tasks(material: _gap.Material, folder: Path, stream: TextIO, sheet: Pa
     counts = {"n": len(material.held_out), "n_train": len(material.train)}
     print("\n" + NAMING.format(**counts), end="\n\n", file=stream)
     named = _tasks.name(material, folder)
-    print(_table(named, {"word_f1": "words (F1)", "exact": "whole name", "bigram_precision": "pairs of words"}), file=stream)
+    print(
+        _table(named, {"word_f1": "words (F1)", "exact": "whole name", "bigram_precision": "pairs of words"}),
+        file=stream,
+    )
     print("\n" + DRAWING.format(**counts), end="\n\n", file=stream)
     drawn = _tasks.draw(material, folder)
     print(_table(drawn, {"recall_at_1": "found first", "recall_at_5": "among first five"}), file=stream)
@@ -94,7 +99,10 @@ def _tell_tasks(material: _gap.Material, folder: Path, stream: TextIO, sheet: Pa
         {variant: learned.made[rows] for variant, learned in drawn.items()},
         {variant: [learned.made[i] for i in rows] for variant, learned in named.items() if variant in ("C1", "C3")},
     )
-    print(f"\n{sheet}: {N_ON_SHEET} of those characters, the names given to them and what was drawn from theirs", file=stream)
+    print(
+        f"\n{sheet}: {N_ON_SHEET} of those characters, the names given to them and what was drawn from theirs",
+        file=stream,
+    )
     tasks = {"naming": named, "drawing": drawn}
     return {task: {variant: learned.scores for variant, learned in of.items()} for task, of in tasks.items()} | {
         "sheet": str(sheet)

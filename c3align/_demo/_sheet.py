@@ -57,7 +57,9 @@ def save(
 def _enlarged(picture: npt.NDArray[np.uint8]) -> Any:
     from PIL import Image
 
-    return Image.fromarray(255 - picture).resize([SCALE * edge for edge in picture.shape[::-1]], Image.Resampling.NEAREST)
+    return Image.fromarray(255 - picture).resize(
+        [SCALE * edge for edge in picture.shape[::-1]], Image.Resampling.NEAREST
+    )
 
 
 def _font() -> Any:

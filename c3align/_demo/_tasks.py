@@ -96,9 +96,7 @@ def _learn_pictures(material: Material, variant: str) -> Pipeline:
     options = dict(SETTINGS["generator"])
     aligner = _aligner(material, variant, options.pop("noise_cosine"))
     pipeline = Pipeline(material.encoder, aligner, EmbeddingGenerator())
-    return pipeline.fit_images(
-        material.train.pictures, seed=SETTINGS["seed"], progress=sys.stderr.isatty(), **options
-    )
+    return pipeline.fit_images(material.train.pictures, seed=SETTINGS["seed"], progress=sys.stderr.isatty(), **options)
 
 
 def _aligner(material: Material, variant: str, noise_cosine: float) -> Any:

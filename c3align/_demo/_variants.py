@@ -21,6 +21,7 @@ def fit_aligner(
     *,
     modality: str = "image",
     paired: bool = False,
+    renormalize: bool = True,
     aligner: C3Aligner | None = None,
     **noise: Any,
 ) -> C3Aligner:
@@ -30,6 +31,8 @@ def fit_aligner(
     ----------
     variant : a key of `VARIANTS`
     text, other : (n, d) arrays; row i of both is a pair when `paired`
+    renormalize : bool
+        Of `C3Aligner`.
     aligner : C3Aligner, optional
         One to be fitted, instead of a new one.
     **noise : of `C3Aligner`: ``sigma``, ``noise_cosine``, ``noise``; without a meaning where nothing is corrupted
@@ -39,7 +42,7 @@ def fit_aligner(
     """
     collapse, corrupt = VARIANTS[variant]
     aligner = C3Aligner() if aligner is None else aligner
-    aligner.set_params(**(noise if corrupt else {"sigma": 0.0}))
+    aligner.set_params(renormalize=renormalize, **(noise if corrupt else {"sigma": 0.0}))
     if not collapse:
         text, other = np.concatenate([text, -text]), np.concatenate([other, -other])
     if paired:

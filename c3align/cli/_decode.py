@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from c3align import _files
-from c3align.cli._app import AlignerFolder, AsJson, Output, app, print_json
-from c3align.errors import C3AlignError
+from c3align.cli._app import AsJson, Output, app, print_json
 
-PipelineFolder = Annotated[Path, typer.Option("--pipeline", "-p", help="Folder that `train-captioner` or save_pretrained wrote.")]
+PipelineFolder = Annotated[
+    Path, typer.Option("--pipeline", "-p", help="Folder that `train-captioner` or save_pretrained wrote.")
+]
 OnError = Annotated[str, typer.Option(help="'raise', or 'skip' items that cannot be read and say why.")]
 
 
@@ -29,7 +30,9 @@ def caption(
     batch_size: Annotated[int, typer.Option(help="Items at a time.")] = 64,
     beams: Annotated[int, typer.Option(help="Of the search; 1 takes the likeliest word each time.")] = 1,
     on_error: OnError = "raise",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write JSON lines here, whole or not at all.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write JSON lines here, whole or not at all.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Caption pictures, sounds or videos: a line each, path and caption."""
@@ -92,10 +95,16 @@ def train_captioner(
     captions: Annotated[str, typer.Argument(help="Texts: .txt with one a line, .csv, .tsv, .jsonl, .parquet.")],
     encoder: Annotated[str, typer.Option(help="Such as open_clip:MODEL/TAG, transformers:NAME, imagebind, glyphs.")],
     output: Output,
-    lm: Annotated[str, typer.Option(help="A causal language model: a folder, or a name on the Hugging Face Hub.")] = "gpt2",
-    images: Annotated[str | None, typer.Option(help="Some hundred pictures (or sounds, videos) for their mean.")] = None,
+    lm: Annotated[
+        str, typer.Option(help="A causal language model: a folder, or a name on the Hugging Face Hub.")
+    ] = "gpt2",
+    images: Annotated[
+        str | None, typer.Option(help="Some hundred pictures (or sounds, videos) for their mean.")
+    ] = None,
     modality: Annotated[str, typer.Option(help="What --images holds: image, audio, video.")] = "image",
-    aligner: Annotated[Path | None, typer.Option("--aligner", "-a", help="One that `c3align fit` wrote, with means.")] = None,
+    aligner: Annotated[
+        Path | None, typer.Option("--aligner", "-a", help="One that `c3align fit` wrote, with means.")
+    ] = None,
     column: Annotated[str | None, typer.Option(help="Of a table of captions.")] = None,
     tune: Annotated[str, typer.Option(help="The language model: full, frozen or lora.")] = "full",
     mapper: Annotated[str, typer.Option(help="From embedding to prefix: mlp, transformer or linear.")] = "mlp",
@@ -104,7 +113,8 @@ def train_captioner(
     batch_size: Annotated[int, typer.Option(help="Texts at a time.")] = 40,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-5,
     noise_cosine: Annotated[
-        float | None, typer.Option(help="Noise, as the cosine of clean and noisy rows; learned or the paper's when absent.")
+        float | None,
+        typer.Option(help="Noise, as the cosine of clean and noisy rows; learned or the paper's when absent."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and noise.")] = 0,
 ) -> None:

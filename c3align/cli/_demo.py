@@ -11,11 +11,15 @@ import typer
 from c3align.cli._app import AsJson, Plot, app, print_json
 
 
-@app.command(epilog="Examples:  c3align demo   |   c3align demo --quick --plot demo.png   |   c3align demo --sheet sheet.png")
+@app.command(
+    epilog="Examples:  c3align demo   |   c3align demo --quick --plot demo.png   |   c3align demo --sheet sheet.png"
+)
 def demo(
     plot: Plot = None,
     quick: Annotated[bool, typer.Option("--quick", help="Show the gap only, and learn nothing.")] = False,
-    sheet: Annotated[Path | None, typer.Option(help="Where the contact sheet goes, a PNG; else into the cache.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Where the contact sheet goes, a PNG; else into the cache.")
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Learn anew, and keep nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
