@@ -1,4 +1,4 @@
-"""The pipeline: one modality alone reaches the decoder's fit, any number of items stream through, one folder holds it."""
+"""The pipeline: one modality alone reaches the decoder's fit, items of any number stream, one folder holds it all."""
 
 from __future__ import annotations
 

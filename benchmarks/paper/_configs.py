@@ -53,7 +53,7 @@ class Drawing:
 
 TABLE_2 = Captioning()
 TABLE_5 = replace(TABLE_2, seeds=(1234, 5678, 910))
-# branch imagebind: one linear token, Adam at 1e-3 without a schedule, noise of 0.1 on rows that stay as long as they are
+# branch imagebind: one linear token, Adam at 1e-3 without a schedule, noise of 0.1, rows not renormalised
 TABLE_4 = Captioning(
     encoder="imagebind",
     mapper="linear",

@@ -26,6 +26,8 @@ MEANING = {
     "C2_2": "corrupt: noise while learning",
     "C3": "both",
 }
+CAPTION_COLUMNS = {"word_f1": "words (F1)", "exact": "whole name", "bigram_precision": "pairs of words"}
+PICTURE_COLUMNS = {"recall@1": "found first", "recall@5": "among first five"}
 N_ON_SHEET = 12
 
 
@@ -56,9 +58,8 @@ def run(
     if quick:
         return found
     with _folder(material, use_cache) as folder:
-        found["tasks"] = _tell_tasks(
-            material, folder, stream, sheet or (folder if use_cache else Path()) / "c3align-demo.png"
-        )
+        sheet = sheet or (folder if use_cache else Path()) / "c3align-demo.png"
+        found["tasks"] = _tell_tasks(material, folder, stream, sheet)
         if use_cache:
             print(f"All that was learned is kept in {folder}; --no-cache learns it anew.", file=stream)
             print(f"Each is a pipeline: c3align caption picture.png --pipeline {folder / 'names-C3'}", file=stream)
@@ -90,7 +91,7 @@ def _tell_tasks(material: _gap.Material, folder: Path, stream: TextIO, sheet: Pa
     )
     print("\n" + DRAWING.format(**counts), end="\n\n", file=stream)
     drawn = _tasks.draw(material, folder)
-    print(_table(drawn, {"recall_at_1": "found first", "recall_at_5": "among first five"}), file=stream)
+    print(_table(drawn, PICTURE_COLUMNS), file=stream)
     rows = np.linspace(0, len(material.held_out) - 1, N_ON_SHEET).round().astype(int).tolist()
     _sheet.save(
         sheet,
@@ -99,14 +100,10 @@ def _tell_tasks(material: _gap.Material, folder: Path, stream: TextIO, sheet: Pa
         {variant: learned.made[rows] for variant, learned in drawn.items()},
         {variant: [learned.made[i] for i in rows] for variant, learned in named.items() if variant in ("C1", "C3")},
     )
-    print(
-        f"\n{sheet}: {N_ON_SHEET} of those characters, the names given to them and what was drawn from theirs",
-        file=stream,
-    )
-    tasks = {"naming": named, "drawing": drawn}
-    return {task: {variant: learned.scores for variant, learned in of.items()} for task, of in tasks.items()} | {
-        "sheet": str(sheet)
-    }
+    told = f"{N_ON_SHEET} of those characters, the names given to them and what was drawn from theirs"
+    print(f"\n{sheet}: {told}", file=stream)
+    scores = [{variant: learned.scores for variant, learned in task.items()} for task in (named, drawn)]
+    return {"naming": scores[0], "drawing": scores[1], "sheet": str(sheet)}
 
 
 def _table(learned: dict[str, Any], columns: dict[str, str]) -> str:

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from c3align import Pipeline, scores
+from c3align import Pipeline, geometry, scores
 from c3align._demo._gap import Material
 from c3align._demo._variants import VARIANTS, fit_aligner
 from c3align.decoders import EmbeddingGenerator, PrefixCaptioner
@@ -60,11 +61,9 @@ def draw(material: Material, folder: Path) -> dict[str, Learned]:
 
 def _recall(material: Material, drawn: npt.NDArray[np.uint8]) -> dict[str, float]:
     """How often the encoder, shown the drawing, finds the character among all held-out ones."""
-    from c3align import geometry
-
     rows = material.encoder.encode(drawn, modality="image")
     recall = geometry.recall_at_k(rows, material.held_out_rows["image"], (1, 5))
-    return {f"recall_at_{k}": value for k, value in recall.items()}
+    return {f"recall@{k}": value for k, value in recall.items()}
 
 
 def _pipeline(material: Material, folder: Path, learn: Callable[[], Pipeline]) -> Pipeline:
@@ -73,9 +72,7 @@ def _pipeline(material: Material, folder: Path, learn: Callable[[], Pipeline]) -
         try:
             return Pipeline.from_pretrained(folder, encoder=material.encoder)
         except (C3AlignError, OSError):  # half-deleted, or of an older version: learned anew
-            import shutil
-
-            shutil.rmtree(folder)
+            rmtree(folder)
     print(f"learning {folder.name} ...", file=sys.stderr)
     pipeline = learn()
     pipeline.save_pretrained(folder)
