@@ -1,0 +1,163 @@
+"""Decoding by `GenerationMixin`, so that a caption depends on its row, the seed and the row's number alone.
+
+The rounding of a matrix product changes with its shape, and can turn an argmax. So the language model always sees
+blocks of one size: row r stands at place ``r % block_size``, and places without a row repeat one that has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from c3align import ops
+from c3align._typing import Int64Array
+from c3align.decoders._caption_rows import Retrieval, seed_of
+
+__all__ = ["decode_rows"]
+
+# what transformers does to the logits before it draws, in its order
+WARPERS = {
+    "temperature": "TemperatureLogitsWarper",
+    "top_k": "TopKLogitsWarper",
+    "top_p": "TopPLogitsWarper",
+    "min_p": "MinPLogitsWarper",
+    "typical_p": "TypicalLogitsWarper",
+    "epsilon_cutoff": "EpsilonLogitsWarper",
+    "eta_cutoff": "EtaLogitsWarper",
+}
+DEFAULT_TOP_K = 50  # of transformers
+DRAWS, BEAMS = 2, 3  # purposes of a seed
+
+
+class DrawnNoise(transformers.LogitsProcessor):
+    """Gumbel noise on the logits: their argmax then is a draw from their softmax (Gumbel-max).
+
+    The noise is a function of seed, row, step and word: Philox normals z, as uniform numbers Phi(z).
+    """
+
+    def __init__(self, seed: int, first_row: int, n_each: int) -> None:
+        self.seed, self.first_row, self.n_each = seed, first_row, n_each
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        step, n_words = input_ids.shape[1], scores.shape[1]
+        n_rows = scores.shape[0] // self.n_each
+        normals = np.empty((n_rows, self.n_each, n_words), np.float32)
+        for i in range(self.n_each):
+            seed = seed_of(self.seed, DRAWS, step, i)
+            normals[:, i] = ops.philox_normal(n_rows, n_words, seed=seed, row_offset=self.first_row)
+        uniform_logs = torch.special.log_ndtr(torch.from_numpy(normals.reshape(scores.shape)).double())
+        return scores - (-uniform_logs).log().to(scores)
+
+
+class SeededSteps(transformers.LogitsProcessor):
+    """Seeds the global generator at every step, for searches that draw from it."""
+
+    def __init__(self, seed: int, first_row: int) -> None:
+        self.seed, self.first_row = seed, first_row
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        torch.manual_seed(seed_of(self.seed, BEAMS, self.first_row, input_ids.shape[1]))
+        return scores
+
+
+def decode_rows(
+    model: Any,
+    rows: Any,
+    numbers: Int64Array,
+    retrieval: Retrieval | None,
+    *,
+    prompt_tokens: int,
+    block_size: int,
+    seed: int,
+    options: dict[str, Any],
+) -> Iterator[tuple[int, Any]]:
+    """Number and tokens, (n_each, length), of every row.
+
+    Parameters
+    ----------
+    model : PrefixModel, in eval mode
+    rows : (n, n_dims) float32; numbers : (n,) their numbers, rising
+    retrieval : Retrieval or None
+    prompt_tokens : int
+        Places for the words of neighbours.
+    block_size : int
+    seed : int
+    options : of ``generate``
+    """
+    blocks = numbers // block_size
+    for block in np.unique(blocks).tolist():
+        here = np.flatnonzero(blocks == block)
+        places = numbers[here] % block_size
+        filled = np.full(block_size, here[0])
+        filled[places] = here
+        tokens = _decode_block(model, rows[filled], retrieval, prompt_tokens, seed, block * block_size, options)
+        for place, number in zip(places.tolist(), numbers[here].tolist()):
+            yield number, tokens[place]
+
+
+def _decode_block(
+    model: Any, rows: Any, retrieval: Retrieval | None, prompt_tokens: int, seed: int, first_row: int, options: Any
+) -> Any:
+    """Tokens (block_size, n_each, longest)."""
+    options = dict(options)
+    n_each = options.get("num_return_sequences") or 1
+    embedded, mask = _prompted(model, rows, retrieval, prompt_tokens)
+    processors = transformers.LogitsProcessorList(options.pop("logits_processor", []))
+    beams = options.get("num_beams") or 1
+    if options.get("do_sample") and beams == 1:
+        processors += _warpers(model.lm, options) + [DrawnNoise(seed, first_row, n_each)]
+        options["do_sample"] = False
+        if n_each > 1:  # a greedy search gives one sequence; here are so many rows
+            del options["num_return_sequences"]
+            embedded, mask = embedded.repeat_interleave(n_each, 0), mask.repeat_interleave(n_each, 0)
+    elif options.get("do_sample"):
+        processors.append(SeededSteps(seed, first_row))
+    with torch.inference_mode(), _generators_kept(embedded.device):
+        found = model.lm.generate(inputs_embeds=embedded, attention_mask=mask, logits_processor=processors, **options)
+    tokens = getattr(found, "sequences", found)
+    return tokens.cpu().numpy().reshape(len(rows), n_each, -1)
+
+
+def _prompted(model: Any, rows: Any, retrieval: Retrieval | None, prompt_tokens: int) -> tuple[Any, Any]:
+    """Prefixes with the words of their neighbours behind, (n, length, width), and what is to be read, (n, length)."""
+    device = next(model.parameters()).device
+    near, prompts = (None, None) if retrieval is None else retrieval.of(rows)
+    with torch.inference_mode():
+        tensors = [None if values is None else torch.from_numpy(values).to(device) for values in (rows, near)]
+        prefix = model.prefix(*tensors)
+        if prompts is None:
+            return prefix, torch.ones(prefix.shape[:2], dtype=torch.long, device=device)
+        # one place more than words, so that no block is without padding and takes another path through attention
+        width = prompt_tokens + 1 + prefix.shape[1]
+        embedded = prefix.new_zeros(len(rows), width, prefix.shape[2])
+        mask = torch.zeros(len(rows), width, dtype=torch.long, device=device)
+        for i in range(len(rows)):
+            words = torch.from_numpy(prompts.of_texts(np.array([i])).astype(np.int64)).to(device)
+            whole = torch.cat([prefix[i], model.lm.get_input_embeddings()(words)])
+            embedded[i, width - len(whole) :], mask[i, width - len(whole) :] = whole, 1
+        return embedded, mask
+
+
+def _warpers(lm: Any, options: dict[str, Any]) -> list[Any]:
+    """transformers' own, from the options of a draw, which are taken out."""
+    found = []
+    for name, kind in WARPERS.items():
+        value = options.pop(name, getattr(lm.generation_config, name, None))
+        value = DEFAULT_TOP_K if value is None and name == "top_k" else value
+        is_neutral = value is None or value == {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "typical_p": 1.0}.get(
+            name, 0
+        )
+        if not is_neutral:
+            found.append(getattr(transformers, kind)(value))
+    return found
+
+
+@contextmanager
+def _generators_kept(device: Any) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield

@@ -1,0 +1,96 @@
+"""A captioner on disk: one folder, which appears whole or not at all. Loading runs no code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from c3align._imports import need
+from c3align.decoders import _saved
+from c3align.errors import C3AlignError
+
+__all__ = ["FILE", "LM_FOLDER", "MEMORY_FOLDER", "found", "load_lm", "replaced_folder", "save_lm"]
+
+FILE, LM_FOLDER, MEMORY_FOLDER = "captioner.safetensors", "lm", "memory"
+
+
+@contextmanager
+def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder beside `folder`, renamed to it in the end; what was there steps aside first, and `found` finds it."""
+    target = Path(folder).absolute()
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not _is_captioner(target))):
+        raise C3AlignError(f"{target} is there and no captioner; pass the name of a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.c3align-"))
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        aside = _aside(target)
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(target, aside)
+        os.rename(scratch, target)
+        shutil.rmtree(aside, ignore_errors=True)
+    except BaseException:
+        if not target.exists() and _aside(target).exists():
+            os.rename(_aside(target), target)
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _is_captioner(folder: Path) -> bool:
+    # a folder that holds a memory alone was given to fit to put it there
+    return (folder / FILE).is_file() or {path.name for path in folder.iterdir()} == {"memory.npy", "captions.jsonl"}
+
+
+def _aside(target: Path) -> Path:
+    return target.parent / f".{target.name}.c3align-before"
+
+
+def found(folder: str | os.PathLike[str]) -> Path:
+    """The folder, or what stepped aside for it when a kill came between two renames."""
+    path = Path(folder).absolute()
+    return _aside(path) if not path.exists() and _aside(path).exists() else path
+
+
+def save_lm(lm: Any, tokenizer: Any, folder: Path) -> None:
+    """By their own `save_pretrained`; of a model with LoRA the weights that it was made of."""
+    base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
+    base.save_pretrained(folder, state_dict=base_weights(lm), safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+
+
+def base_weights(lm: Any) -> dict[str, Any]:
+    """Weights under the names that they have without LoRA."""
+    base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
+    state = {name: value for name, value in base.state_dict().items() if ".lora_" not in name}
+    return {name.replace(".base_layer.", "."): value for name, value in state.items()}
+
+
+def load_lm(folder: str | os.PathLike[str], **options: Any) -> tuple[Any, Any]:
+    """Language model and tokenizer of a folder, or by a name of the Hub: safetensors only, no remote code."""
+    hf = need("transformers", "transformers", "captions")
+    try:
+        lm = hf.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, **options)
+        tokenizer = hf.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise C3AlignError(
+            f"the language model {str(folder)!r} cannot be loaded ({' '.join(str(error).split())[:300]}); pass a folder "
+            "with safetensors of a causal language model that transformers knows, or the name of one on the Hub"
+        ) from error
+    return lm, tokenizer
+
+
+def read(folder: Path, kind: str, keys: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration, with these keys and no others, and tensors."""
+    config, tensors = _saved.read(folder, FILE, kind)
+    if set(config) != keys | {"format", "format_version"}:
+        unknown = sorted(set(config) ^ (keys | {"format", "format_version"}))
+        raise _saved.refusal(f"its configuration has unknown or missing keys ({unknown})")
+    return config, tensors

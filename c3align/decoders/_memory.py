@@ -1,0 +1,149 @@
+"""A memory of texts: their aligned embeddings, in RAM or memory-mapped, and the texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align import neighbours, ops
+from c3align._typing import Int64Array
+from c3align.decoders import _saved
+from c3align.decoders._caption_rows import CaptionRows
+from c3align.errors import C3AlignError
+from c3align.persistence import _replace
+
+__all__ = ["Memory"]
+
+ROWS_FILE, TEXTS_FILE = "memory.npy", "captions.jsonl"
+PROJECTED_ROWS = 256  # of the memory that a projection weighs; the others weigh nothing at usual temperatures
+_BLOCK_ELEMENTS = 1 << 23
+
+
+@dataclass
+class Memory:
+    """Aligned rows (n, n_dims) float32 and their texts.
+
+    Attributes
+    ----------
+    rows : array or memmap
+    texts : list of str
+    factory : str or None
+        The index of faiss that searches it; None searches exactly.
+    """
+
+    rows: npt.NDArray[np.float32]
+    texts: list[str]
+    factory: str | None = None
+    _search: neighbours.Search | None = field(default=None, repr=False)
+    _groups: dict[str, int] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls, source: CaptionRows, texts: list[str], folder: str | os.PathLike[str] | None, factory: str | None
+    ) -> Memory:
+        """Align all rows, block by block, into RAM or into `folder`, and read them from there."""
+        shape = source.rows.shape
+        if folder is None:
+            rows = np.empty(shape, np.float32)
+        else:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            rows = np.lib.format.open_memmap(Path(folder) / f".{ROWS_FILE}", "w+", np.float32, shape)
+        for part, block in source.aligned():
+            rows[part] = block
+        if folder is None:
+            return cls(rows, texts, factory)
+        rows.flush()
+        del rows
+        os.replace(Path(folder) / f".{ROWS_FILE}", Path(folder) / ROWS_FILE)
+        _write_texts(Path(folder), texts)
+        return cls.load(folder, shape[1], factory)
+
+    @property
+    def n_dims(self) -> int:
+        return self.rows.shape[1]
+
+    def groups(self, texts: Sequence[str]) -> Int64Array:
+        """Numbers (n,) of texts, equal for equal ones; -1 for those that the memory does not hold."""
+        if self._groups is None:
+            self._groups = {}
+            for text in self.texts:
+                self._groups.setdefault(text, len(self._groups))
+        return np.array([self._groups.get(text, -1) for text in texts], np.int64)
+
+    def nearest(
+        self, rows: Any, k: int, own: Int64Array | None = None, progress: bool = False
+    ) -> tuple[npt.NDArray[np.float32], Int64Array]:
+        """`neighbours.nearest` among the memory; texts of the group `own` (n,) of a row are not given to it.
+
+        Columns that no text was left for hold -inf and -1, as do those beyond the memory's size.
+        """
+        if self._search is None:
+            index = None if self.factory is None else neighbours.faiss_index(self.rows, self.factory)
+            self._search = neighbours.Search(self.rows, groups=self.groups(self.texts), index=index)
+        kept = min(k, len(self.texts))
+        scores, places = self._search.nearest(rows, kept, groups=own, progress=progress)
+        empty = ((0, 0), (0, k - kept))
+        return np.pad(scores, empty, constant_values=-np.inf), np.pad(places, empty, constant_values=-1)
+
+    def project(self, rows: npt.NDArray[Any], temperature: float, k: int = PROJECTED_ROWS) -> npt.NDArray[Any]:
+        """Rows as weighted means of the memory's, normalised: ``softmax(m . x / temperature)`` over the k nearest."""
+        k = min(k, len(self.texts))
+        out = np.empty((len(rows), self.n_dims), np.float32)
+        step = max(1, _BLOCK_ELEMENTS // (k * self.n_dims))
+        for start in range(0, len(rows), step):
+            scores, places = self.nearest(rows[start : start + step], k)
+            # scores fall, so the first is the largest; what an index did not find weighs nothing
+            weights = np.exp((scores - scores[:, :1]).astype(np.float64) / temperature)
+            weights /= weights.sum(axis=1, keepdims=True)
+            means = (weights[:, :, None] * self.rows[np.maximum(places, 0)]).sum(axis=1)
+            out[start : start + step] = ops.normalize(means, zero_rows="keep")
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder that exists; rows that lie there already stay."""
+        path = folder / ROWS_FILE
+        source = getattr(self.rows, "filename", None)
+        if source is not None and Path(source).is_file():
+            if not path.exists() or not path.samefile(source):
+                shutil.copyfile(source, path)
+        else:
+            np.save(path, self.rows, allow_pickle=False)
+        _write_texts(folder, self.texts)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], n_dims: int, factory: str | None) -> Memory:
+        """Map the rows and read the texts that `save` wrote."""
+        paths = Path(folder) / ROWS_FILE, Path(folder) / TEXTS_FILE
+        for path in paths:
+            if not path.is_file():
+                raise FileNotFoundError(f"{path} is absent; pass a folder that save_pretrained wrote")
+        try:
+            rows = np.load(paths[0], mmap_mode="r", allow_pickle=False)
+            texts = [json.loads(line) for line in paths[1].read_text("utf-8").splitlines()]
+        except (ValueError, EOFError, OSError, RecursionError) as error:
+            raise _saved.refusal(f"its memory cannot be read ({error})") from error
+        if rows.dtype != np.float32 or rows.shape != (len(texts), n_dims) or not texts:
+            raise _saved.refusal(
+                f"its memory is {rows.dtype} {rows.shape} for {len(texts)} texts of {n_dims} dimensions"
+            )
+        if not all(isinstance(text, str) for text in texts):
+            raise _saved.refusal("its captions are not texts")
+        return cls(rows, texts, factory)
+
+
+def _write_texts(folder: Path, texts: list[str]) -> None:
+    lines = "".join(json.dumps(text) + "\n" for text in texts)
+    _replace(folder / TEXTS_FILE, lines.encode())
+
+
+def check_factory(factory: str | None) -> None:
+    if factory is not None and not (isinstance(factory, str) and factory):
+        raise C3AlignError(f"index={factory!r} is no index; pass None, or what faiss.index_factory takes")

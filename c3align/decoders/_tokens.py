@@ -1,0 +1,107 @@
+"""Captions as tokens, made once: flat arrays, from which batches are cut without Python per word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align._typing import Int64Array
+from c3align.errors import C3AlignError
+
+__all__ = ["Tokens", "batches_by_length"]
+
+_TEXTS_AT_ONCE = 1 << 14
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of many texts, one after the other, each ending with the end-of-text token.
+
+    Attributes
+    ----------
+    flat : (n_tokens,) int32
+    starts : (n_texts + 1,) int64
+    """
+
+    flat: npt.NDArray[np.int32]
+    starts: Int64Array
+
+    @classmethod
+    def of(cls, texts: Sequence[str], tokenizer: Any, eos: int, max_tokens: int | None = None) -> Tokens:
+        """Tokenize; by default no text keeps more than mean + 10 standard deviations of the lengths (paper's code)."""
+        pieces: list[npt.NDArray[np.int32]] = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            part = list(texts[start : start + _TEXTS_AT_ONCE])
+            found = tokenizer(part, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+            pieces += [np.asarray(ids, np.int32) for ids in found]
+        lengths = np.array([len(piece) for piece in pieces], np.int64)
+        if max_tokens is None:
+            max_tokens = max(1, int(lengths.mean() + 10 * lengths.std()))
+        end = np.array([eos], np.int32)
+        flat = [part for piece in pieces for part in (piece[:max_tokens], end)]
+        starts = np.concatenate([[0], np.cumsum(np.minimum(lengths, max_tokens) + 1)])
+        return cls(np.concatenate(flat), starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> Int64Array:
+        """Tokens of each text (n_texts,), the end included."""
+        return np.diff(self.starts)
+
+    def joined(self, numbers: Int64Array, limit: int) -> Tokens:
+        """For each row of `numbers` (n, k) its texts, one after the other, cut to a limit; a negative one is no text."""
+        lengths = np.where(numbers < 0, 0, self.lengths[numbers])
+        room = np.maximum(limit - (np.cumsum(lengths, axis=1) - lengths), 0)
+        kept = np.minimum(lengths, room)
+        flat = self.flat[_ranges(self.starts[numbers].ravel(), kept.ravel())]
+        return Tokens(flat, np.concatenate([[0], np.cumsum(kept.sum(axis=1))]))
+
+    def limit(self, k: int) -> int:
+        """Tokens that k of the texts together hardly exceed: four standard deviations beyond their mean."""
+        mean, spread = k * float(self.lengths.mean()), float(self.lengths.std()) * k**0.5
+        return int(min(np.ceil(mean + 4 * spread), k * self.lengths.max()))
+
+    def of_texts(self, numbers: Int64Array) -> npt.NDArray[np.int32]:
+        """The tokens of some texts, one after the other."""
+        return self.flat[_ranges(self.starts[numbers], self.lengths[numbers])]
+
+
+def _ranges(starts: Int64Array, lengths: Int64Array) -> Int64Array:
+    """starts[0], starts[0] + 1, ... for each length, one after the other."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
+
+
+def batches_by_length(
+    numbers: Int64Array, lengths: Int64Array, batch_size: int, rng: np.random.Generator, window: int = 32
+) -> list[Int64Array]:
+    """Batches of shuffled `numbers` whose texts are about equally long, which spares padding.
+
+    Only within a window of some batches are texts sorted; then the batches are shuffled.
+    """
+    batches = []
+    for start in range(0, len(numbers), window * batch_size):
+        part = numbers[start : start + window * batch_size]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        cut = [part[first : first + batch_size] for first in range(0, len(part), batch_size)]
+        batches += [cut[i] for i in rng.permutation(len(cut))]
+    return batches
+
+
+def check_captions(captions: Any, n_rows: int) -> list[str]:
+    """The captions as a list, one for each row."""
+    if isinstance(captions, str | bytes):
+        raise C3AlignError("captions is one text; pass a list of them, one for each row")
+    texts = list(captions)
+    wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise C3AlignError(f"caption {wrong} is a {type(texts[wrong]).__name__}; pass texts")
+    if len(texts) != n_rows or not n_rows:
+        raise C3AlignError(f"there are {n_rows} embeddings and {len(texts)} captions; pass a caption for every row")
+    return texts

@@ -1,0 +1,268 @@
+"""Nearest rows by dot product: exact, in blocks, with the same result for any blocks and threads.
+
+A matrix product finds candidates, and its rounding decides nothing: whatever it could have misplaced is scored once
+more in float64, along the fixed tree of `c3align.ops.reference.row_sum`, and these scores decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from c3align._imports import need
+from c3align._typing import Array, Float64Array, Int64Array
+from c3align.errors import C3AlignError
+from c3align.ops import reference
+from c3align.ops._rows import Rows, as_rows, first_non_finite
+
+__all__ = ["Search", "faiss_index", "nearest"]
+
+QUERY_BLOCK, MEMORY_BLOCK = 256, 1 << 13
+SPARE_CANDIDATES = 16  # asked of an index beyond k, for ties and rounding
+TRAINING_ROWS = 1 << 18  # of an index that has to be trained
+_RESCORED_ELEMENTS = 1 << 21
+_FLOAT32_STEP = 2.0**-24
+
+
+def nearest(
+    queries: Array,
+    memory: Array | Sequence[Array],
+    k: int,
+    *,
+    query_groups: npt.ArrayLike | None = None,
+    memory_groups: npt.ArrayLike | None = None,
+    index: Any = None,
+    progress: bool = False,
+) -> tuple[npt.NDArray[np.float32], Int64Array]:
+    """The k rows of the memory with the largest dot product with each query, rows as given.
+
+    Parameters
+    ----------
+    queries : (n, n_dims) array or tensor
+    memory : (m, n_dims) array or tensor, or a sequence of such shards
+        A memmap is read in blocks.
+    k : int
+        At most m.
+    query_groups, memory_groups : (n,) and (m,) int, optional
+        A query is never given a row of its own group: its own caption, when it was made from one of the memory.
+    index : optional
+        Of faiss, over the same rows, such as `faiss_index` builds: it proposes the candidates, and only rows that it
+        finds are found. Without one the search is exact.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    scores : (n, k) float32, falling
+    indices : (n, k) int64
+        Equal scores by rising index. Where fewer than k rows are left to a query, -inf and -1 at the end.
+
+    Raises
+    ------
+    C3AlignError
+        Rows of other widths, rows that are not finite, a k that cannot be.
+    """
+    if (query_groups is None) != (memory_groups is None):
+        raise C3AlignError("one of query_groups and memory_groups is missing; pass both or none")
+    return Search(memory, groups=memory_groups, index=index).nearest(queries, k, groups=query_groups, progress=progress)
+
+
+def faiss_index(memory: Array | Sequence[Array], factory: str = "Flat", *, seed: int = 0) -> Any:
+    """An index of faiss over the memory's dot products, for memories too large to be searched exactly.
+
+    Parameters
+    ----------
+    memory : as for `nearest`
+    factory : str
+        What ``faiss.index_factory`` takes, such as "IVF1024,Flat" or "HNSW32". "Flat" is exact, and on a CPU no
+        faster than the search without an index.
+    seed : int
+        Of the even sample's place that an index is trained on.
+
+    Raises
+    ------
+    MissingExtraError
+        faiss is not installed.
+    """
+    faiss = need("faiss", "faiss", "search")
+    shards = _shards(memory)
+    try:
+        index = faiss.index_factory(shards[0].shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise C3AlignError(f"faiss knows no index {factory!r}; pass one such as 'IVF1024,Flat'") from error
+    if not index.is_trained:
+        step = max(1, sum(shard.shape[0] for shard in shards) // TRAINING_ROWS)
+        sample = [shard.take(slice(seed % step, None, step)).widened() for shard in shards]
+        index.train(np.concatenate(sample).astype(np.float32, copy=False))
+    for _, block in _blocks(shards):
+        index.add(block.astype(np.float32, copy=False))
+    return index
+
+
+def _shards(memory: Any) -> list[Rows]:
+    given = list(memory) if isinstance(memory, list | tuple) else [memory]
+    shards: list[Rows] = []
+    for shard in given:
+        shards.append(_checked(shard, "memory", shards[0].shape[1] if shards else None))
+    if not sum(shard.shape[0] for shard in shards):
+        raise C3AlignError("the memory holds no rows; pass some")
+    return shards
+
+
+def _checked(X: Any, name: str, n_dims: int | None) -> Rows:
+    rows = as_rows(X, name)
+    if n_dims is not None and rows.shape[1] != n_dims:
+        raise C3AlignError(f"{name} has {rows.shape[1]} dimensions and not {n_dims}; pass rows of one encoder")
+    count, first = first_non_finite(rows)
+    if count:
+        raise C3AlignError(f"{name} holds NaN or infinity in {count} rows, first in row {first}; drop or mend them")
+    return rows
+
+
+def _groups(groups: Any, n_rows: int, name: str) -> Int64Array:
+    found = np.asarray(groups, np.int64)
+    if found.shape != (n_rows,):
+        raise C3AlignError(f"{name} has shape {found.shape} for {n_rows} rows; pass one number a row")
+    return found
+
+
+def _blocks(shards: list[Rows]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Number of the first row, and rows, of every block."""
+    first = 0
+    for shard in shards:
+        for start in range(0, shard.shape[0], MEMORY_BLOCK):
+            yield first + start, shard.take(slice(start, start + MEMORY_BLOCK)).widened()
+        first += shard.shape[0]
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best rows so far of each query: scores (n, k) float64, indices (n, k)."""
+
+    scores: Float64Array
+    indices: Int64Array
+
+    @classmethod
+    def none(cls, n_queries: int, k: int) -> _Best:
+        return cls(np.full((n_queries, k), -np.inf), np.full((n_queries, k), -1, np.int64))
+
+    def merged(self, queries: Int64Array, scores: Float64Array, indices: Int64Array) -> _Best:
+        """With candidates: their queries, exact scores and indices, all (n_candidates,)."""
+        n, k = self.scores.shape
+        every = np.concatenate([np.repeat(np.arange(n), k), queries])
+        all_scores = np.concatenate([self.scores.ravel(), scores])
+        all_indices = np.concatenate([self.indices.ravel(), indices])
+        order = np.lexsort((all_indices, -all_scores, every))
+        rank = np.arange(len(order)) - np.searchsorted(every[order], every[order])
+        kept = order[rank < k]
+        return _Best(all_scores[kept].reshape(n, k), all_indices[kept].reshape(n, k))
+
+
+class Search:
+    """A memory that is searched more than once: it is checked once, and stays where it is.
+
+    Parameters
+    ----------
+    memory, groups, index : as for `nearest`
+
+    Attributes
+    ----------
+    n_rows, n_dims : int
+    """
+
+    def __init__(self, memory: Array | Sequence[Array], *, groups: npt.ArrayLike | None = None, index: Any = None):
+        self._shards = _shards(memory)
+        self.n_rows, self.n_dims = sum(shard.shape[0] for shard in self._shards), self._shards[0].shape[1]
+        self._groups = None if groups is None else _groups(groups, self.n_rows, "memory_groups")
+        self._largest = [_norms(block).max() for _, block in _blocks(self._shards)]
+        self._index = index
+        if index is not None and index.ntotal != self.n_rows:
+            raise C3AlignError(
+                f"the index holds {index.ntotal} rows and the memory {self.n_rows}; build it of this memory"
+            )
+
+    def nearest(
+        self, queries: Array, k: int, *, groups: npt.ArrayLike | None = None, progress: bool = False
+    ) -> tuple[npt.NDArray[np.float32], Int64Array]:
+        """As the function `nearest`; `groups` (n,) are those of the queries."""
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= self.n_rows:
+            raise C3AlignError(f"k={k!r} of {self.n_rows} rows cannot be; pass an integer in [1, {self.n_rows}]")
+        rows = _checked(queries, "queries", self.n_dims)
+        own = None if groups is None else _groups(groups, rows.shape[0], "query_groups")
+        scores, indices = np.empty((rows.shape[0], k), np.float32), np.empty((rows.shape[0], k), np.int64)
+        starts = range(0, rows.shape[0], QUERY_BLOCK)
+        for start in tqdm(starts, disable=not progress, unit="block", desc="nearest"):
+            part = slice(start, start + QUERY_BLOCK)
+            best = self._best(rows.take(part).widened(), int(k), None if own is None else own[part])
+            scores[part], indices[part] = best.scores, best.indices
+        return scores, indices
+
+    def _best(self, queries: npt.NDArray[Any], k: int, own: Int64Array | None) -> _Best:
+        return self._exact(queries, k, own) if self._index is None else self._proposed(queries, k, own)
+
+    def _exact(self, queries: npt.NDArray[Any], k: int, own: Int64Array | None) -> _Best:
+        """All blocks of the memory, by products in float32 and the exact scores of what may be among the best."""
+        best = _Best.none(len(queries), k)
+        narrow, norms = queries.astype(np.float32, copy=False), _norms(queries)
+        for (first, block), largest in zip(_blocks(self._shards), self._largest):
+            scores = narrow @ block.astype(np.float32, copy=False).T
+            if own is not None and self._groups is not None:
+                scores[own[:, None] == self._groups[None, first : first + len(block)]] = -np.inf
+            # twice the error of a float32 sum of products, whatever its order, operands rounded to float32 too
+            error = 2 * (self.n_dims + 4) * _FLOAT32_STEP * norms * largest
+            who, where = _candidates(scores, best.scores[:, -1] - error, error, k)
+            best = best.merged(who, _products(queries, who, block, where), first + where)
+        return best
+
+    def _proposed(self, queries: npt.NDArray[Any], k: int, own: Int64Array | None) -> _Best:
+        """What the index proposes, by exact scores."""
+        n_asked = k + SPARE_CANDIDATES
+        if own is not None and self._groups is not None:
+            n_asked += int(np.unique(self._groups, return_counts=True)[1].max())
+        narrow = np.ascontiguousarray(queries, np.float32)
+        proposed = self._index.search(narrow, min(n_asked, self.n_rows))[1].astype(np.int64)
+        usable = proposed >= 0
+        if own is not None and self._groups is not None:
+            usable &= self._groups[proposed] != own[:, None]
+        who, where = np.nonzero(usable)[0], proposed[usable]
+        scores = _products(queries, who, self._rows(where), np.arange(len(where)))
+        return _Best.none(len(queries), k).merged(who, scores, where)
+
+    def _rows(self, numbers: Int64Array) -> npt.NDArray[Any]:
+        out = np.empty((len(numbers), self.n_dims), self._shards[0].compute_dtype)
+        first = 0
+        for shard in self._shards:
+            here = (first <= numbers) & (numbers < first + shard.shape[0])
+            out[here] = shard.take(numbers[here] - first).widened()
+            first += shard.shape[0]
+        return out
+
+
+def _norms(rows: npt.NDArray[Any]) -> Float64Array:
+    return np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+
+
+def _candidates(scores: Any, floor: Any, error: Any, k: int) -> tuple[Int64Array, Int64Array]:
+    """Places (query, row) of all that may be among the k best: not below `floor`, nor below the block's own k-th."""
+    above = (scores >= floor[:, None]) & (scores > -np.inf)
+    if scores.shape[1] > k and np.count_nonzero(above) > 4 * k * len(scores):
+        own = np.partition(scores, -k, axis=1)[:, -k].astype(np.float64) - error
+        above &= scores >= own[:, None]
+    who, where = np.nonzero(above)
+    return who, where
+
+
+def _products(queries: Any, who: Int64Array, rows: Any, where: Int64Array) -> Float64Array:
+    """Dot products of pairs of rows, each to the same bits wherever it is computed."""
+    out = np.empty(len(who))
+    step = max(1, _RESCORED_ELEMENTS // queries.shape[1])
+    for start in range(0, len(who), step):
+        part = slice(start, start + step)
+        terms = queries[who[part]].astype(np.float64) * rows[where[part]].astype(np.float64)
+        out[part] = reference.row_sum(terms)
+    return out
