@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 
 from c3align import ops
@@ -21,7 +22,8 @@ class AlignerModule(torch.nn.Module):
     Gradients go through both normalisations, and `torch.compile(fullgraph=True)` and CUDA graphs take it whole. The
     number of rows corrupted so far is a buffer: a checkpoint resumes the noise where it stopped, and a replayed graph
     goes on with new noise. The processes of a distributed run should start it far apart (``module.row_offset +=
-    rank * 2**40``), or they share their noise.
+    rank * 2**40``), or they share their noise. Noise of kind "residual" is made on the host: gradients and
+    `torch.compile` take it, CUDA graphs do not.
 
     Parameters
     ----------
@@ -37,7 +39,8 @@ class AlignerModule(torch.nn.Module):
         # no buffers: a module cast to half precision keeps its means whole
         self._means = {name: torch.from_numpy(found.mean) for name, found in aligner.statistics_.items()}
         self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
-        self._sigma, self._seed = aligner.sigma_, aligner.seed
+        strength, self._seed = aligner._strength(), aligner.seed
+        self._sigma = torch.tensor(strength) if isinstance(strength, np.ndarray) else strength
 
     def forward(self, X: torch.Tensor, modality: str = "text") -> torch.Tensor:
         """Rows (n_rows, n_dims) of `modality` to aligned (and, in train mode, noisy) rows of the same dtype."""
@@ -47,6 +50,8 @@ class AlignerModule(torch.nn.Module):
             return aligned
         # what the op reads must not move on with the buffer before the gradient is computed
         place = self.row_offset.clone()
+        if isinstance(self._sigma, torch.Tensor):
+            self._sigma = self._sigma.to(X.device)
         noisy: torch.Tensor = ops.corrupt(
             X, mean, sigma=self._sigma, seed=self._seed, row_offset=place, **self._settings
         )

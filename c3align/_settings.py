@@ -9,7 +9,7 @@ from typing import Any
 from c3align.errors import C3AlignError
 from c3align.mappings import AUTO, BATCH, MAPPINGS
 
-_NOISES = ("isotropic",)
+_NOISES = ("isotropic", "residual")
 _CHOICES = {"mapping": MAPPINGS, "noise": _NOISES, "zero_rows": ("raise", "keep"), "renormalize": (True, False)}
 MAX_NAME_LENGTH = 200
 

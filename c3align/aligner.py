@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
-from c3align import mappings, noise, ops
+from c3align import mappings, ops
+from c3align._corrupter import Corrupter
 from c3align._ingest import ingest
-from c3align._learner import Learner, pair_key
+from c3align._learner import pair_key
 from c3align._typing import Array, Float64Array, ZeroRows
-from c3align.errors import ModalityMeanWarning
 from c3align.gap import GapReport, measure_gap
 from c3align.ops._rows import Rows
-from c3align.statistics import ModalityStatistics
 
 if TYPE_CHECKING:
     from c3align._module import AlignerModule
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["C3Aligner"]
 
 
-class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Learner):
+class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
     """Make embeddings of several modalities interchangeable: Connect, Collapse, Corrupt (C3, ICLR 2024).
 
     Contrastive encoders put a text and its picture a constant gap and some noise apart, ``e_x - e_y = c + eps``.
@@ -38,8 +36,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Learner):
         The deterministic part of the alignment.
     renormalize : bool
         Whether aligned rows have norm 1.
-    noise : "isotropic"
-        The kind of noise `corrupt` adds.
+    noise : "isotropic" or "residual"
+        The kind of noise `corrupt` adds: alike in all directions, or with the covariance of the residuals eps of the
+        pairs given to `fit`, which lie in few of the dimensions.
     noise_cosine : "auto" or float in (0, 1]
         Expected cosine between a clean row and the noisy one. "auto" takes the residuals of the pairs given to
         `fit`, and without pairs the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
@@ -56,6 +55,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Learner):
         Exact statistics of each modality's unit rows.
     pairs_ : dict of (str, str) to PairStatistics
         Exact statistics of the differences first - second of paired rows; names in alphabetical order.
+    covariances_ : dict of (str, str) to PairCovariance
+        With ``noise="residual"`` the same with products of columns, else empty.
     sigma_ : float
         Standard deviation of the noise per coordinate.
     encoder_fingerprint_ : str or None
@@ -126,40 +127,6 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Learner):
         rows, restore = ingest(self, X, reset=False)
         mean = self._mean_for(rows, modality, caller=4)  # scikit-learn wraps this method
         return restore(ops.align(rows, mean, renormalize=self.renormalize, zero_rows=self.zero_rows))
-
-    def corrupt(self, X: Array, *, modality: str = "text", seed: int | None = None, row_offset: int = 0) -> Array:
-        """Align rows and add noise: what a decoder trains on (C3, eq. 5).
-
-        The noise is a function of seed, row and column: batch k of a shuffled epoch gets the same noise wherever
-        and in whatever order it is computed. With sigma 0 this is `transform` to the bit.
-
-        Parameters
-        ----------
-        X : (n_rows, n_dims) array or tensor
-        modality : str
-            As in `transform`.
-        seed : int in [0, 2**64), optional
-            Instead of the aligner's own; take another one every epoch.
-        row_offset : int in [0, 2**64)
-            Number of X's first row in the noise.
-
-        Returns
-        -------
-        (n_rows, n_dims), of X's library, dtype and device.
-        """
-        self._check_is_fitted(modality)
-        rows, restore = ingest(self, X, reset=False)
-        return restore(
-            ops.corrupt(
-                rows,
-                self._mean_for(rows, modality),
-                sigma=self.sigma_,
-                seed=self.seed if seed is None else seed,
-                row_offset=row_offset,
-                renormalize=self.renormalize,
-                zero_rows=self.zero_rows,
-            )
-        )
 
     def translate(self, X: Array, *, source: str, target: str) -> Array:
         """Rows of `source` as if they were rows of `target`: aligned, put around its mean, at its mean raw norm.
@@ -253,39 +220,6 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Learner):
 
         aligner = persistence.load(cls, folder_or_hub_id)
         return aligner if encoder is None else aligner.bind_encoder(encoder)
-
-    @property
-    def sigma_(self) -> float:
-        """Standard deviation of the noise per coordinate, from `sigma`, `noise_cosine`, the pairs, or the paper."""
-        self._check_is_fitted()
-        if self.sigma is not None:
-            return float(self.sigma)
-        if self.noise_cosine != "auto":
-            return noise.sigma_from_cosine(float(self.noise_cosine), self.n_features_in_, norm=self._rms_norm())
-        if self.pairs_:
-            weights = [pairs.n_rows for pairs in self.pairs_.values()]
-            squares = [pairs.sigma**2 for pairs in self.pairs_.values()]
-            return float(np.sqrt(np.average(squares, weights=weights)))
-        return noise.paper_sigma(self.n_features_in_)
-
-    def _rms_norm(self) -> float:
-        """Root mean square norm of the centred unit rows of all fitted modalities: ``sqrt(1 - ||mean||**2)``."""
-        fitted = [statistics for statistics in self.statistics_.values() if statistics.n_rows]
-        variances = [statistics.total_variance for statistics in fitted]
-        return float(np.sqrt(np.average(variances, weights=[statistics.n_rows for statistics in fitted])))
-
-    def _mean_for(self, rows: Rows, modality: str, caller: int = 3) -> Float64Array:
-        choice = mappings.choose_mean(modality, self.statistics_, ModalityStatistics(*ops.peek(rows)))
-        if choice.modality == mappings.BATCH:
-            mean = ModalityStatistics.from_rows(rows, zero_rows=self.zero_rows).mean
-        else:
-            mean = self._mean_of(choice.modality)
-        if choice.warning:
-            warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=caller)
-        return mean
-
-    def _mean_of(self, modality: str) -> Float64Array:
-        return self.statistics_[modality].mean
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

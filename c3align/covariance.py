@@ -8,18 +8,88 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
 from c3align import ops
 from c3align._typing import Array, Float64Array, ZeroRows
-from c3align.statistics import ModalityStatistics
+from c3align.ops._rows import as_rows
+from c3align.statistics import ModalityStatistics, PairStatistics, pair_differences
 
-__all__ = ["CovarianceStatistics"]
+__all__ = ["CovarianceStatistics", "PairCovariance", "symmetric_root"]
+
+_Sums = TypeVar("_Sums", bound="_Products")
 
 
 @dataclass(frozen=True, eq=False)
-class CovarianceStatistics:
+class _Products:
+    """Exact statistics of some rows, and the float64 sums of products of their columns."""
+
+    statistics: Any
+    products: Float64Array
+
+    def __post_init__(self) -> None:
+        self.products.flags.writeable = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was learned; what was only worked out from it is not copied along."""
+        return {"statistics": self.statistics, "products": self.products}
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.statistics.n_rows)
+
+    @cached_property
+    def covariance(self) -> Float64Array:
+        """``E[v v^T] - m m^T`` (n_dims, n_dims), divisor n_rows; the diagonal is the exact variance."""
+        mean = self.statistics.mean
+        found = self.products / self.n_rows - np.outer(mean, mean)
+        np.fill_diagonal(found, self.statistics.variance)
+        found.flags.writeable = False
+        return found
+
+    @cached_property
+    def eigenvalues(self) -> Float64Array:
+        """Eigenvalues (n_dims,) of the covariance, largest first, none below zero."""
+        return np.maximum(0.0, np.linalg.eigvalsh(self.covariance)[::-1])
+
+    def merge(self: _Sums, other: _Sums) -> _Sums:
+        """Statistics of both sets of rows together."""
+        return self._combined(other, 1)
+
+    def subtract(self: _Sums, other: _Sums) -> _Sums:
+        """Statistics without the rows of `other`; exact in `statistics`, to rounding in `products`."""
+        return self._combined(other, -1)
+
+    __add__ = merge
+    __sub__ = subtract
+
+    def _combined(self: _Sums, other: _Sums, sign: int) -> _Sums:
+        if type(self) is not type(other):
+            raise TypeError(f"cannot combine {type(self).__name__} with {type(other).__name__}")
+        both = self.statistics.merge if sign > 0 else self.statistics.subtract
+        return type(self)(both(other.statistics), self.products + sign * other.products)
+
+    def problem(self) -> str | None:
+        """Why these numbers contradict one another, or None: what loading checks."""
+        found: str | None = self.statistics.problem()
+        if found or not self.n_rows:
+            return found or ("no rows, yet products" if self.products.any() else None)
+        products, mean, bound = self.products / self.n_rows, self.statistics.mean, 1e-9
+        if not np.isfinite(products).all() or any(np.abs(p - q).max() > bound for p, q in zip(products, products.T)):
+            return "the products of columns are not finite or not symmetric"
+        if np.abs(np.diagonal(products) - self.statistics.variance - mean**2).max() > bound:
+            return "the products of columns contradict the sums of squares"
+        spread = np.sqrt(self.statistics.variance)
+        for p, m, s in zip(products, mean, spread):
+            if (np.abs(p - m * mean) > s * spread + 2 * bound).any():  # Cauchy-Schwarz
+                return "the products of columns contradict the variances"
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class CovarianceStatistics(_Products):
     """Exact statistics of a modality's unit rows, and the float64 sums of products of their columns.
 
     Attributes
@@ -40,10 +110,6 @@ class CovarianceStatistics:
     """
 
     statistics: ModalityStatistics
-    products: Float64Array
-
-    def __post_init__(self) -> None:
-        self.products.flags.writeable = False
 
     @classmethod
     def empty(cls, n_dims: int) -> CovarianceStatistics:
@@ -56,50 +122,80 @@ class CovarianceStatistics:
         statistics = ModalityStatistics.from_rows(X, zero_rows=zero_rows)
         return cls(statistics, ops.column_products(X, zero_rows=zero_rows))
 
-    @property
-    def n_rows(self) -> int:
-        return self.statistics.n_rows
 
-    @cached_property
-    def covariance(self) -> Float64Array:
-        """``E[u u^T] - m m^T`` (n_dims, n_dims), divisor n_rows; the diagonal is the exact variance."""
-        mean = self.statistics.mean
-        found = self.products / self.n_rows - np.outer(mean, mean)
-        np.fill_diagonal(found, self.statistics.variance)
-        found.flags.writeable = False
-        return found
+@dataclass(frozen=True, eq=False)
+class PairCovariance(_Products):
+    """Exact statistics of the differences ``u_x - u_y = c + eps`` of paired unit rows, and of products of columns.
 
-    @cached_property
-    def eigenvalues(self) -> Float64Array:
-        """Eigenvalues (n_dims,) of the covariance, largest first, none below zero."""
-        return np.maximum(0.0, np.linalg.eigvalsh(self.covariance)[::-1])
+    Its `covariance` is that of the residuals eps: the gap c is the mean, and drops out.
 
-    def merge(self, other: CovarianceStatistics) -> CovarianceStatistics:
-        """Statistics of both sets of rows together."""
-        return self._combined(other, 1)
+    Attributes
+    ----------
+    statistics : PairStatistics
+        Of the same pairs.
+    products : (n_dims, n_dims) float64
+        ``sum(D D^T)`` over the differences D, exactly symmetric, within ``4e-12 * n_rows`` an entry.
 
-    def subtract(self, other: CovarianceStatistics) -> CovarianceStatistics:
-        """Statistics without the rows of `other`; exact in `statistics`, to rounding in `products`."""
-        return self._combined(other, -1)
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> text = rng.normal(size=(1000, 4)) + 2
+    >>> image = text + rng.normal(size=(1000, 4)) * [0.5, 0.1, 0.1, 0.1]
+    >>> bool(PairCovariance.from_rows(text, image).covariance[0, 0] > 0.01)
+    True
+    """
 
-    __add__ = merge
-    __sub__ = subtract
+    statistics: PairStatistics
 
-    def _combined(self, other: CovarianceStatistics, sign: int) -> CovarianceStatistics:
-        if not isinstance(other, CovarianceStatistics):
-            raise TypeError(f"cannot combine CovarianceStatistics with {type(other).__name__}")
-        both = self.statistics.merge if sign > 0 else self.statistics.subtract
-        return CovarianceStatistics(both(other.statistics), self.products + sign * other.products)
+    @classmethod
+    def empty(cls, n_dims: int) -> PairCovariance:
+        """Statistics of no pairs: the identity of `merge`."""
+        return cls(PairStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
 
-    def problem(self) -> str | None:
-        """Why these numbers contradict one another, or None: what loading checks."""
-        found = self.statistics.problem()
-        if found or not self.n_rows:
-            return found or ("no rows, yet products" if self.products.any() else None)
-        products, bound = self.products, 1e-9 * self.n_rows
-        exact = self.statistics.variance + self.statistics.mean**2
-        if not np.isfinite(products).all() or np.abs(products - products.T).max() > bound:
-            return "the products of columns are not finite or not symmetric"
-        if np.abs(np.diagonal(products) - self.n_rows * exact).max() > bound:
-            return "the products of columns contradict the sums of squares"
-        return None
+    @classmethod
+    def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairCovariance:
+        """Statistics of the pairs (X[i], Y[i]), both (n_rows, n_dims) floating; refuses as `PairStatistics`."""
+        n_dims = as_rows(X).shape[1]
+        statistics, products = PairStatistics.empty(n_dims), np.zeros((n_dims, n_dims))
+        for differences, n_without in pair_differences(X, Y, zero_rows=zero_rows):
+            statistics = statistics + PairStatistics.of_differences(differences, n_without)
+            products += differences.T @ differences
+        return cls(statistics, _mirrored(products))
+
+    def negated(self) -> PairCovariance:
+        """The same pairs the other way round: differences ``u_y - u_x``."""
+        return PairCovariance(self.statistics.negated(), self.products)
+
+    def packed(self) -> Float64Array:
+        """The upper triangle of `products` row by row, diagonal included, (n_dims * (n_dims + 1) / 2,)."""
+        return self.products[_upper(len(self.products))]
+
+    @classmethod
+    def from_packed(cls, statistics: PairStatistics, packed: Float64Array) -> PairCovariance:
+        """The way back from `packed`."""
+        products = np.zeros((statistics.n_dims, statistics.n_dims))
+        upper = _upper(statistics.n_dims)
+        products[upper] = products.T[upper] = packed
+        return cls(statistics, products)
+
+
+def _upper(n_dims: int) -> Any:
+    return np.tri(n_dims, dtype=bool).T
+
+
+def _mirrored(products: Float64Array) -> Float64Array:
+    """The upper triangle on both sides of the diagonal."""
+    return np.where(_upper(len(products)), products, products.T)
+
+
+def symmetric_root(covariance: Float64Array) -> Float64Array:
+    """The symmetric square root (n_dims, n_dims) of a covariance: of its roots the one that has no signs to choose.
+
+    Eigenvalues below rounding (``n_dims * 2**-52`` of the largest) count as zero, so that a covariance of few rows
+    gives no noise where it has no variance.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
+    root: Float64Array = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return root

@@ -144,7 +144,8 @@ def _write_shards(
             counts.n_before += len(part)
             on_progress(len(part))
         else:
-            stream = batches(encoder, (item.source for item in part), on_error=run.on_error, **options)
+            sources = (item.source for item in part)
+            stream = batches(encoder, sources, on_error=run.on_error, first_item=first, **options)
             tree.write(shard, first, part, _told(stream, on_progress), encoder.n_dims, run.dtype)
         rows = tree.rows(shard)
         counts.n_rows += len(rows)

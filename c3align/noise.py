@@ -2,18 +2,30 @@
 
 Papers write the same angle as a variance, a weight or a mix, whose meaning changes with the dimension. For a clean
 row of norm r in d dimensions and Gaussian noise of `sigma` per coordinate, ``E cos = r / sqrt(r**2 + d sigma**2)``.
+
+The shape of the noise is apart from its strength. `C3Aligner` knows two: "isotropic" (C3, CapDec), covariance
+``sigma**2 I``; and "residual" (CLOSE's covariance noise), the covariance C of ``eps = u_x - u_y - c`` over paired unit
+rows, drawn as ``z @ C**(1/2)`` and scaled, where another strength is asked for, to the trace ``d sigma**2``. As the
+noise's expected square norm is that trace, sigma and cosine mean the same for both.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
+import numpy as np
+
+from c3align._typing import Float64Array
+from c3align.covariance import PairCovariance, symmetric_root
 from c3align.errors import C3AlignError
 
 __all__ = [
     "PAPER_SIGMA",
     "cosine_from_lafite_mix",
     "cosine_from_sigma",
+    "residual_root",
     "sigma_from_capdec_variance",
     "sigma_from_close_weight",
     "sigma_from_cosine",
@@ -73,3 +85,21 @@ def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> floa
 def paper_sigma(n_dims: int) -> float:
     """The paper's noise at another dimension: its norm ``sigma * sqrt(d)`` is what is kept."""
     return PAPER_SIGMA * math.sqrt(PAPER_DIMS / n_dims)
+
+
+def residual_root(covariances: Iterable[PairCovariance]) -> Float64Array:
+    """Symmetric square root (n_dims, n_dims) of the residuals' covariance, of all pairs together and gaps taken out.
+
+    Worked out once for the same objects, which never change, and forgotten with them.
+    """
+    first, *others = covariances
+    known = _roots.get(first)
+    if known is None or known[0] != others:
+        weights = [found.n_rows for found in (first, *others)]
+        pooled = np.average([found.covariance for found in (first, *others)], axis=0, weights=weights)
+        known = _roots[first] = (others, symmetric_root(pooled))
+        known[1].flags.writeable = False
+    return known[1]
+
+
+_roots: WeakKeyDictionary[PairCovariance, tuple[list[PairCovariance], Float64Array]] = WeakKeyDictionary()

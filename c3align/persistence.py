@@ -1,11 +1,13 @@
 """A fitted aligner on disk: `aligner.safetensors`, which is the whole of it, and a readable copy in `config.json`.
 
-Integers and JSON only: loading runs no code, allocates no more than the file's size, and believes nothing it can
-check (promise P6). The file is replaced in one step, so a crash leaves the old one or the new one.
+Numbers and JSON only: loading runs no code, allocates at most a few times the file's size, and believes nothing it
+can check (promise P6). The file is replaced in one step, so a crash leaves the old one or the new one.
 
 Layout of `aligner.safetensors`: metadata ``{"config": JSON}``; for modality i in alphabetical order
 ``modality.i.counts`` (2,) rows and zero rows, ``.sums`` and ``.squares`` (2, n_dims), ``.norms`` (256,); for pair i
-``pair.i.counts``, ``.sums``, ``.squares``. All int64.
+``pair.i.counts``, ``.sums``, ``.squares``. All int64. With ``noise="residual"`` each pair also has ``.products``, the
+upper triangle of the products of columns row by row, (n_dims * (n_dims + 1) / 2,) float64; the configuration says so
+under "pair_products", and the format's version is 2.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import safetensors
 import safetensors.numpy
 
 from c3align._settings import check_modality_name, check_settings
+from c3align.covariance import PairCovariance
 from c3align.errors import C3AlignError, FormatError, MissingExtraError
 from c3align.ops import NORM_BINS
 from c3align.statistics import ModalityStatistics, PairStatistics
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "load", "save"]
 
 ALIGNER_FILE, CONFIG_FILE = "aligner.safetensors", "config.json"
-FORMAT, FORMAT_VERSION = "c3align.C3Aligner", 1
+FORMAT = "c3align.C3Aligner"
+FORMAT_VERSION, WITH_PRODUCTS = 1, 2  # an aligner without products is written as ever
+PAIR_PRODUCTS = "upper triangle, float64"
 NUMERICS = 1  # raised with every change of any bit of a result; see "Numerics" in the changelog
 MAX_DIMS, MAX_MODALITIES = 1 << 16, 64
 MAX_HEADER_BYTES = 1 << 20
@@ -72,9 +77,10 @@ def save(aligner: C3Aligner, folder: str | os.PathLike[str]) -> None:
 def _config(aligner: C3Aligner) -> dict[str, Any]:
     names = getattr(aligner, "feature_names_in_", None)
     settings = {name: _plain(value) for name, value in aligner.get_params(deep=False).items()}
+    shape = {"pair_products": PAIR_PRODUCTS} if aligner.covariances_ else {}
     return {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": WITH_PRODUCTS if shape else FORMAT_VERSION,
         "numerics": NUMERICS,
         "settings": settings,
         "n_features_in": int(aligner.n_features_in_),
@@ -82,6 +88,7 @@ def _config(aligner: C3Aligner) -> dict[str, Any]:
         "modalities": list(aligner.statistics_),
         "pairs": [list(names) for names in aligner.pairs_],
         "encoder_fingerprint": aligner.encoder_fingerprint_,
+        **shape,
     }
 
 
@@ -90,7 +97,7 @@ def _plain(value: Any) -> Any:
 
 
 def _tensors(aligner: C3Aligner) -> dict[str, np.ndarray[Any, Any]]:
-    tensors = {}
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
     groups = [("modality", aligner.statistics_.values()), ("pair", aligner.pairs_.values())]
     for kind, found in groups:
         for i, statistics in enumerate(found):
@@ -99,6 +106,9 @@ def _tensors(aligner: C3Aligner) -> dict[str, np.ndarray[Any, Any]]:
             tensors[f"{kind}.{i}.squares"] = statistics.squares
             if isinstance(statistics, ModalityStatistics):
                 tensors[f"{kind}.{i}.norms"] = statistics.norms
+    for i, names in enumerate(aligner.pairs_):
+        if names in aligner.covariances_:
+            tensors[f"pair.{i}.products"] = aligner.covariances_[names].packed()
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
@@ -139,6 +149,10 @@ def load(cls: type[C3Aligner], folder_or_hub_id: str | os.PathLike[str]) -> C3Al
     aligner.pairs_ = {
         (a, b): _statistics(PairStatistics, tensors, f"pair.{i}") for i, (a, b) in enumerate(config["pairs"])
     }
+    aligner.covariances_ = {}
+    if "pair_products" in config:
+        for i, (names, found) in enumerate(aligner.pairs_.items()):
+            aligner.covariances_[names] = _covariance(found, tensors, f"pair.{i}")
     aligner.n_features_in_ = config["n_features_in"]
     if config["feature_names_in"] is not None:
         aligner.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
@@ -182,8 +196,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     for name in sorted(set(tensors) ^ set(expected)):
         raise _refusal(f"unknown tensor {name!r}" if name in tensors else f"tensor {name!r} is missing")
     for name, shape in expected.items():
-        if tensors[name].dtype != np.int64 or tensors[name].shape != shape:
-            raise _refusal(f"tensor {name!r} is {tensors[name].dtype} {tensors[name].shape} and not int64 {shape}")
+        dtype, found = np.dtype("float64" if name.endswith(".products") else "int64"), tensors[name]
+        if found.dtype != dtype or found.shape != shape:
+            raise _refusal(f"tensor {name!r} is {found.dtype} {found.shape} and not {dtype} {shape}")
     return config, tensors
 
 
@@ -217,11 +232,16 @@ def _parse(text: bytes, what: str) -> Any:
 
 
 def _checked_config(config: Any) -> dict[str, Any]:
-    if not isinstance(config, dict) or set(config) != _CONFIG_KEYS:
-        found = sorted(set(config) ^ _CONFIG_KEYS) if isinstance(config, dict) else type(config).__name__
-        raise _refusal(f"its configuration has unknown or missing keys ({found})")
-    if (config["format"], config["format_version"]) != (FORMAT, FORMAT_VERSION):
-        raise _refusal(f"format {config['format']!r} version {config['format_version']!r} is unknown")
+    if not isinstance(config, dict):
+        raise _refusal(f"its configuration is a {type(config).__name__}")
+    form, version = config.get("format"), config.get("format_version")
+    if form != FORMAT or type(version) is not int or version not in (FORMAT_VERSION, WITH_PRODUCTS):
+        raise _refusal(f"format {form!r} version {version!r} is unknown")
+    keys = _CONFIG_KEYS | {"pair_products"} if version == WITH_PRODUCTS else _CONFIG_KEYS
+    if set(config) != keys:
+        raise _refusal(f"its configuration has unknown or missing keys ({sorted(set(config) ^ keys)})")
+    if version == WITH_PRODUCTS and (config["pair_products"] != PAIR_PRODUCTS or not config["pairs"]):
+        raise _refusal(f"products of pairs as {config['pair_products']!r}, for pairs {config['pairs']!r}")
     if config["numerics"] != NUMERICS:
         raise FormatError(
             f"the aligner was fitted under numerics {config['numerics']!r} and this c3align computes under {NUMERICS}; "
@@ -264,6 +284,8 @@ def _expected_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     shapes = {"counts": (2,), "sums": (2, n_dims), "squares": (2, n_dims), "norms": (NORM_BINS,)}
     modalities = {f"modality.{i}.{p}": shapes[p] for i in range(len(config["modalities"])) for p in _MODALITY_PARTS}
     pairs = {f"pair.{i}.{part}": shapes[part] for i in range(len(config["pairs"])) for part in _PAIR_PARTS}
+    if "pair_products" in config:
+        pairs.update({f"pair.{i}.products": (n_dims * (n_dims + 1) // 2,) for i in range(len(config["pairs"]))})
     return {**modalities, **pairs}
 
 
@@ -271,6 +293,14 @@ def _statistics(kind: Any, tensors: dict[str, np.ndarray[Any, Any]], prefix: str
     parts = _MODALITY_PARTS if kind is ModalityStatistics else _PAIR_PARTS
     counts, *sums = (tensors[f"{prefix}.{part}"].copy() for part in parts)
     found = kind(int(counts[0]), int(counts[1]), *sums)
+    problem = found.problem()
+    if problem:
+        raise _refusal(f"in {prefix!r} {problem}")
+    return found
+
+
+def _covariance(pairs: PairStatistics, tensors: dict[str, np.ndarray[Any, Any]], prefix: str) -> PairCovariance:
+    found = PairCovariance.from_packed(pairs, tensors[f"{prefix}.products"])
     problem = found.problem()
     if problem:
         raise _refusal(f"in {prefix!r} {problem}")

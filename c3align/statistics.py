@@ -8,6 +8,7 @@ mean or a variance is read, each rounded once.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from c3align.errors import C3AlignError
 from c3align.ops import fixed
 from c3align.ops._rows import Rows, as_rows
 
-__all__ = ["ModalityStatistics", "PairStatistics"]
+__all__ = ["ModalityStatistics", "PairStatistics", "pair_differences"]
 
 MAX_ROWS = 1 << 39  # a norm bin holds the 24-bit mantissas of this many rows
 _ONE = 1 << fixed.FRACTION_BITS
@@ -232,26 +233,17 @@ class PairStatistics(_ExactSums):
         C3AlignError
             Shapes that differ, and rows that `ops.normalize` refuses.
         """
-        x, y = as_rows(X), as_rows(Y, "y")
-        if x.shape != y.shape:
-            raise C3AlignError(f"X has shape {x.shape} and y {y.shape}; pass row i of y as the partner of row i of X")
-        for rows in (x, y):
-            ops.moments(rows, zero_rows=zero_rows)  # refuses with the row's number in the whole
-        total = cls.empty(x.shape[1])
-        step = max(1, _PAIR_BLOCK_ELEMENTS // x.shape[1])
-        for start in range(0, x.shape[0], step):
-            units = [_unit_rows(rows, slice(start, start + step), zero_rows) for rows in (x, y)]
-            total = total + cls._of_units(*units)
+        total = cls.empty(as_rows(X).shape[1])
+        for differences, n_without in pair_differences(X, Y, zero_rows=zero_rows):
+            total = total + cls.of_differences(differences, n_without)
         return total
 
     @classmethod
-    def _of_units(cls, x: Float64Array, y: Float64Array) -> PairStatistics:
-        whole = np.asarray(x.any(axis=1) & y.any(axis=1))
-        difference = x[whole] - y[whole]
-        scaled = [np.rint(values * float(_ONE)).astype(np.int64) for values in (difference, difference**2)]
+    def of_differences(cls, differences: Float64Array, n_without: int = 0) -> PairStatistics:
+        """Statistics of a block that `pair_differences` gave."""
+        scaled = [np.rint(values * float(_ONE)).astype(np.int64) for values in (differences, differences**2)]
         sums, squares = (fixed.widen(values.sum(axis=0)) for values in scaled)
-        n_pairs = int(whole.sum())
-        return cls(n_pairs, len(whole) - n_pairs, sums, squares)
+        return cls(len(differences), n_without, sums, squares)
 
     def negated(self) -> PairStatistics:
         """The same pairs the other way round: differences ``u_y - u_x``."""
@@ -272,6 +264,24 @@ class PairStatistics(_ExactSums):
         """Mean cosine of a pair: ``1 - E||u_x - u_y||**2 / 2``."""
         self._need_rows()
         return 1 - sum(fixed.to_ints(self.squares)) / (2 * self.n_rows * _ONE)
+
+
+def pair_differences(X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> Iterator[tuple[Float64Array, int]]:
+    """Differences ``u_x - u_y`` (n, n_dims) float64 of paired unit rows, block by block.
+
+    With each block comes the number of its pairs that are left out because a row has no direction. Refusals are those
+    of `PairStatistics.from_rows`, before the first block.
+    """
+    x, y = as_rows(X), as_rows(Y, "y")
+    if x.shape != y.shape:
+        raise C3AlignError(f"X has shape {x.shape} and y {y.shape}; pass row i of y as the partner of row i of X")
+    for rows in (x, y):
+        ops.moments(rows, zero_rows=zero_rows)  # refuses with the row's number in the whole
+    step = max(1, _PAIR_BLOCK_ELEMENTS // x.shape[1])
+    for start in range(0, x.shape[0], step):
+        a, b = (_unit_rows(rows, slice(start, start + step), zero_rows) for rows in (x, y))
+        whole = np.asarray(a.any(axis=1) & b.any(axis=1))
+        yield a[whole] - b[whole], int((~whole).sum())
 
 
 def _unit_rows(rows: Rows, block: slice, zero_rows: ZeroRows) -> Any:

@@ -323,7 +323,7 @@ class TestP5BadInput:
         ("settings", "text"),
         [
             ({"mapping": "coral"}, "mapping='coral' is unknown; pass one of 'center'"),
-            ({"noise": "uniform"}, "noise='uniform'"),
+            ({"noise": "uniform"}, "noise='uniform' is unknown; pass one of 'isotropic', 'residual'"),
             ({"renormalize": "yes"}, "renormalize='yes'"),
             ({"zero_rows": "drop"}, "zero_rows='drop'"),
             ({"noise_cosine": 0.0}, "noise_cosine=0.0"),

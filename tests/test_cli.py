@@ -59,6 +59,15 @@ class TestFit:
         contents = {(folder / name / "aligner.safetensors").read_bytes() for name in "abc"}
         assert len(contents) == 1
 
+    def test_noise_of_the_residuals(self, folder, call, coco, monkeypatch):
+        monkeypatch.setattr(_files, "BLOCK_BYTES", 70 * 512 * 4)
+        arguments = ("fit", "text.npy", "--pair", "image.npy", "--noise", "residual", "--noise-cosine", "0.5")
+        assert call(*arguments, "-o", "aligner")[0] == 0
+        found = C3Aligner.from_pretrained("aligner")
+        expected = C3Aligner(noise="residual", noise_cosine=0.5).fit(coco[1], coco[0])
+        assert found.get_params() == expected.get_params()
+        assert np.abs(found.corrupt(coco[1]) - expected.corrupt(coco[1])).max() < 1e-6
+
     def test_binding(self, folder, call):
         call("fit", "text.npy", "-o", "aligner", "--encoder", "clip@1")
         code, out, err = call("transform", "text.npy", "-a", "aligner", "-o", "z.npy", "--encoder", "clip@2")
@@ -82,6 +91,11 @@ class TestFit:
             (("text.npy", "--pair", "image/0.npy"), "pass files of equal shape"),
             (("text.npy", "--noise-cosine", "2"), "noise_cosine=2.0 cannot be"),
             (("text.npy", "--zero-rows", "drop"), "zero_rows='drop' is unknown"),
+            (("text.npy", "--noise", "uniform"), "noise='uniform' is unknown"),
+            (
+                ("text.npy", "--noise", "residual"),
+                "'residual' is learned from pairs; pass their partners as --pair",
+            ),
             (("text.npy", "--modality", "auto"), "pass another name"),
             (("text.npy", "--sed", "1"), "--sed"),
             ((), "see c3align --help"),

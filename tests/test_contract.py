@@ -15,7 +15,11 @@ from c3align import C3Aligner
 
 
 @parametrize_with_checks(
-    [C3Aligner(zero_rows="keep"), C3Aligner(renormalize=False, zero_rows="keep", noise_cosine=0.5)]
+    [
+        C3Aligner(zero_rows="keep"),
+        C3Aligner(renormalize=False, zero_rows="keep", noise_cosine=0.5),
+        C3Aligner(noise="residual", zero_rows="keep"),
+    ]
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

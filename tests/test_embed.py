@@ -81,6 +81,11 @@ class TestTree:
         assert "glyph_003.png) cannot be used" in capsys.readouterr().err
         assert not list((tmp_path / "emb" / "metadata").iterdir())
 
+    def test_a_broken_item_counts_from_the_first_of_all(self, pictures, tmp_path, capsys):
+        options = ("--encoder", "glyphs", "--modality", "image", "--shard-items", 2)
+        assert run("embed", pictures, *options, "-o", tmp_path / "emb") == 2
+        assert "error: image 3 (" in capsys.readouterr().err
+
     def test_captions(self, characters, tmp_path, capsys):
         (tmp_path / "names.txt").write_text("\n".join(characters.names[:25]) + "\n")
         options = ("--encoder", "glyphs", "--modality", "text", "--json")

@@ -21,7 +21,8 @@ from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from tests import media, tiny_encoders
 
 tiny_encoders.import_torchvision()
-KINDS = [*tiny_encoders.TRANSFORMERS, "open_clip", "sentence-transformers"]
+SENTENCES = ("sentence-transformers", "sentence-transformers of sounds")
+KINDS = [*tiny_encoders.TRANSFORMERS, "open_clip", *SENTENCES]
 TEXTS = ["a cat", "two small birds singing", "the dog on the red mat", "rain", "engine music", "blue rain", "a dog"]
 
 
@@ -36,8 +37,8 @@ def loaded(folder):
     def load(kind):
         if kind == "open_clip":
             spec = tiny_encoders.write_open_clip(folder / kind)
-        elif kind == "sentence-transformers":
-            spec = tiny_encoders.write_sentence_transformers(folder / kind)
+        elif kind in SENTENCES:
+            spec = tiny_encoders.write_sentence_transformers(folder / kind, of_sounds=kind == SENTENCES[1])
         else:
             spec = tiny_encoders.write_transformers(kind, folder / kind)
         return encoders.load(spec)
@@ -181,8 +182,9 @@ def test_real_media_through_the_whole_path(loaded, tmp_path):
     assert not np.array_equal(four, eight)
 
 
-def test_long_sounds_are_heard_whole_and_alike_every_time(loaded):
-    encoder = loaded("clap")
+@pytest.mark.parametrize("kind", ["clap", SENTENCES[1]])
+def test_long_sounds_are_heard_whole_and_alike_every_time(loaded, kind):
+    encoder = loaded(kind)
     rate, rng = 48_000, np.random.default_rng(1)
     first, second = 0.3 * rng.standard_normal((2, 2 * rate)).astype("f4")
     parts = encoder.encode([(first, rate), (second, rate)], modality="audio").astype("f8")

@@ -41,6 +41,7 @@ class TestRoundTrip:
             "noise_cosine": data.draw(st.sampled_from(["auto", 0.3])),
             "sigma": data.draw(st.sampled_from([None, 0.0, 0.1])),
             "seed": data.draw(strategies.SEEDS),
+            "noise": data.draw(st.sampled_from(["isotropic", "residual"])),
         }
         aligner = C3Aligner(**settings).fit(X, -X, y_modality=data.draw(st.sampled_from(["image", "音", "a b"])))
         first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
@@ -51,6 +52,8 @@ class TestRoundTrip:
             assert (first / name).read_bytes() == (second / name).read_bytes()
         assert again.get_params() == aligner.get_params()
         assert (again.statistics_, again.pairs_) == (aligner.statistics_, aligner.pairs_)
+        assert products(again) == products(aligner)
+        assert len(products(again)) == (settings["noise"] == "residual")
         assert raw(again.corrupt(X, modality="text")) == raw(aligner.corrupt(X, modality="text"))
 
     def test_frames_keep_their_column_names(self, rows, tmp_path):
@@ -98,6 +101,10 @@ class TestCrash:
         assert (folder / persistence.ALIGNER_FILE).read_bytes() == before
         assert sorted(file.name for file in folder.iterdir()) == ["aligner.safetensors", "config.json"]
         C3Aligner.from_pretrained(folder)
+
+
+def products(aligner):
+    return {names: raw(found.products) for names, found in aligner.covariances_.items()}
 
 
 def contents(folder):
@@ -183,7 +190,10 @@ ATTACKS = {
     "settings as a list": (set_config(settings=[1]), "settings are not a table"),
     "NaN in JSON": (set_config(settings={"sigma": float("nan")}), "NaN is not allowed"),
     "another format": (set_config(format="sklearn"), "format 'sklearn'"),
-    "a newer format": (set_config(format_version=2), "version 2 is unknown"),
+    "a newer format": (set_config(format_version=3), "version 3 is unknown"),
+    "true as a version": (set_config(format_version=True), "version True is unknown"),
+    "a version without its products": (set_config(format_version=2), r"missing keys \(\['pair_products'\]\)"),
+    "products without their version": (set_config(pair_products="x"), r"unknown or missing keys \(\['pair_products'\]"),
     "other numerics": (set_config(numerics=99), "numerics 99"),
     "huge dimension": (set_config(n_features_in=2**62), "a dimension of"),
     "dimension as text": (set_config(n_features_in="12"), "a dimension of"),
@@ -202,9 +212,33 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_p6_attack_files(folder, name):
-    attack, reason = ATTACKS[name]
+def off_diagonal(array):
+    array[1] = 1e3
+    return array
+
+
+SHAPED = {
+    "products NaN": (set_tensor("pair.0.products", lambda a: np.where(a == a[1], np.nan, a)), "not finite"),
+    "products infinite": (set_tensor("pair.0.products", lambda a: np.where(a == a[1], np.inf, a)), "not finite"),
+    "products of other pairs": (set_tensor("pair.0.products", lambda a: a * 2), "contradict the sums of squares"),
+    "products beyond variances": (set_tensor("pair.0.products", off_diagonal), "contradict the variances"),
+    "products in full": (set_tensor("pair.0.products", lambda a: np.zeros((12, 12))), r"float64 \(12, 12\)"),
+    "products as integers": (set_tensor("pair.0.products", lambda a: a.astype(np.int64)), "int64 .* and not float64"),
+    "products missing": (edited(lambda t, _: t.pop("pair.0.products")), "'pair.0.products' is missing"),
+    "products without pairs": (set_config(pairs=[]), r"for pairs \[\]"),
+    "products in another layout": (set_config(pair_products="full"), "products of pairs as 'full'"),
+    "products in an old version": (set_config(format_version=1), r"unknown or missing keys \(\['pair_products'\]"),
+    "shaped, pair count": (set_tensor("pair.0.counts", lambda a: np.array([1, 0])), "contradict"),
+    "shaped, a gigabyte": (bytes_of(lambda content: content + bytes(2**22)), "larger than its 2 modalities need"),
+}
+
+
+@pytest.mark.parametrize("name", [*ATTACKS, *SHAPED])
+def test_p6_attack_files(folder, rows, name):
+    attack, reason = {**ATTACKS, **SHAPED}[name]
+    if name in SHAPED:
+        C3Aligner(noise="residual").fit(*rows).save_pretrained(folder)
+        C3Aligner.from_pretrained(folder)
     attack(folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
     tracemalloc.start()
@@ -213,6 +247,18 @@ def test_p6_attack_files(folder, name):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * size + 2**20
+
+
+def test_p6_memory_is_bounded_by_the_file(tmp_path):
+    wide = np.random.default_rng(0).normal(1, 1, (20, 300))
+    C3Aligner(noise="residual").fit(wide, -wide).save_pretrained(tmp_path)
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert size < 8 * 300 * 301 / 2 + 2**16
+    tracemalloc.start()
+    C3Aligner.from_pretrained(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * size
 
 
 def test_p6_a_duplicate_key(folder):
@@ -229,7 +275,7 @@ def test_p6_a_duplicate_key(folder):
 def test_p6_every_flipped_bit_is_refused_or_shows(rows, data, tmp_path_factory):
     """A flipped bit in the file is a FormatError, or changes the numbers it stands in and nothing else."""
     folder = tmp_path_factory.mktemp("flip")
-    aligner = C3Aligner().fit(*rows)
+    aligner = C3Aligner(noise=data.draw(st.sampled_from(["isotropic", "residual"]))).fit(*rows)
     aligner.save_pretrained(folder)
     path = folder / persistence.ALIGNER_FILE
     content = bytearray(path.read_bytes())
@@ -241,7 +287,7 @@ def test_p6_every_flipped_bit_is_refused_or_shows(rows, data, tmp_path_factory):
     except FormatError:
         return
     same = found.statistics_ == aligner.statistics_ and found.pairs_ == aligner.pairs_
-    assert not same
+    assert not (same and products(found) == products(aligner))
 
 
 @given(junk=st.binary(max_size=400))

@@ -111,6 +111,12 @@ def test_op_by_torchs_own_checks(noise):
             opcheck(torch.ops.c3align.corrupt, (X, *chosen, True, False, *arguments))
 
 
+def test_shaped_noise_by_torchs_own_checks():
+    root = doubles(N_DIMS, N_DIMS)
+    for place in ((-5, -100, None), (3, 0, torch.tensor(2**40))):
+        opcheck(torch.ops.c3align.shaped_noise, (root, 6, *place))
+
+
 class Seen(TorchDispatchMode):
     """Names of the ops that pass torch's dispatcher."""
 

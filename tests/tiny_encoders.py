@@ -200,11 +200,12 @@ def write_open_clip(folder: Path) -> str:
     return f"open_clip:local-dir:{folder}"
 
 
-def write_sentence_transformers(folder: Path) -> str:
-    """Write a tiny sentence-transformers model of pictures and texts; returns the spec."""
-    write_transformers("clip", folder / "clip")
+def write_sentence_transformers(folder: Path, of_sounds: bool = False) -> str:
+    """Write a tiny sentence-transformers model of texts and pictures, or sounds; returns the spec."""
+    write_transformers("clap" if of_sounds else "clip", folder / "towers")
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import CLIPModel
+    from sentence_transformers.sentence_transformer import modules
 
-    SentenceTransformer(modules=[CLIPModel(str(folder / "clip"))]).save(str(folder / "model"))
+    kind = modules.Transformer if of_sounds else modules.CLIPModel
+    SentenceTransformer(modules=[kind(str(folder / "towers"))]).save(str(folder / "model"))
     return f"sentence-transformers:{folder / 'model'}"

@@ -20,19 +20,22 @@ def fit(
     pair_modality: Annotated[str | None, typer.Option(help="What their partners are: 'image' unless ...")] = None,
     encoder: Fingerprint = None,
     noise_cosine: Annotated[float | None, typer.Option(help="Noise as a cosine; learned when absent.")] = None,
+    noise: Annotated[str, typer.Option(help="'isotropic', or 'residual': shaped as in the pairs.")] = "isotropic",
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     zero_rows: Annotated[str, typer.Option(help="'raise', or 'keep' rows without a direction as zeros.")] = "raise",
 ) -> None:
     """Learn the statistics of one modality, or of two from pairs, and save them as an aligner."""
     from c3align import C3Aligner
 
-    settings: dict[str, Any] = {"noise_cosine": "auto" if noise_cosine is None else noise_cosine}
+    settings: dict[str, Any] = {"noise": noise, "noise_cosine": "auto" if noise_cosine is None else noise_cosine}
     aligner = C3Aligner(seed=seed, zero_rows=zero_rows, **settings)  # type: ignore[arg-type]
     found = _files.sources(rows)[::-1]  # of a tree of two modalities text comes first
     if pair:
         found = [found[0], *_files.sources(pair)]
     if len(found) > 2:
         raise C3AlignError("the folder holds more than two modalities; pass one of its folders, and another as --pair")
+    if noise == "residual" and len(found) == 1:
+        raise C3AlignError("noise 'residual' is learned from pairs; pass their partners as --pair")
     fingerprint = _files.one_fingerprint(found, encoder)
     first, second = found[0].stack, found[1].stack if len(found) > 1 else None
     names = {"modality": modality or found[0].modality or "text"}

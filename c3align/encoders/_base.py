@@ -232,6 +232,14 @@ def _mean_direction(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray((wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean(axis=0), np.float32)
 
 
+def windows(waveform: npt.NDArray[np.float32], length: int | None) -> list[npt.NDArray[np.float32]]:
+    """Stretches of a sound, of the length that towers take; a last one of less than half is left out."""
+    if length is None:
+        return [waveform]
+    found = [waveform[i : i + length] for i in range(0, len(waveform), length)]
+    return found if len(found) == 1 or len(found[-1]) >= length // 2 else found[:-1]
+
+
 def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtype: str) -> None:
     """Refuse what no encoder could do."""
     if modality not in encoder.modalities:
@@ -245,11 +253,11 @@ def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtyp
         raise C3AlignError(f"dtype={dtype!r} is unknown; pass one of {', '.join(DTYPES)}")
 
 
-def refuse_broken(batch: list[Prepared | Broken], modality: str) -> list[Any]:
-    """The values of a batch; an error for the first broken item."""
+def refuse_broken(batch: list[Prepared | Broken], modality: str, first_item: int = 0) -> list[Any]:
+    """The values of a batch; an error for the first broken item, which counts from `first_item`."""
     for item in batch:
         if isinstance(item, Broken):
-            where = f"{modality} {item.place}" + (f" ({item.name})" if item.name else "")
+            where = f"{modality} {first_item + item.place}" + (f" ({item.name})" if item.name else "")
             raise C3AlignError(f"{where} cannot be used: {item.reason}; drop or mend it")
     return [item.value for item in batch if isinstance(item, Prepared)]
 

@@ -33,6 +33,7 @@ def batches(
     dtype: str = "float32",
     on_error: str = "raise",
     workers: int | None = None,
+    first_item: int = 0,
 ) -> Iterator[Batch]:
     """Embed items of any number; see `Encoder.encode`.
 
@@ -42,6 +43,8 @@ def batches(
         What becomes of items that cannot be read.
     workers : int, optional
         Threads that decode; by default the processors but one, 8 at most.
+    first_item : int
+        The first item's number in a larger whole, for errors.
     """
     if on_error not in ("raise", "skip"):
         raise C3AlignError(f"on_error={on_error!r} is unknown; pass 'raise' or 'skip'")
@@ -54,7 +57,7 @@ def batches(
     with counting(encoder):
         for batch in prepared_batches(items, prepare, batch_size, workers):
             if on_error == "raise":
-                refuse_broken(batch, modality)
+                refuse_broken(batch, modality, first_item)
             kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
             # what an encoder prepared it takes back as it is; others get their items
             good = [item if own else item.value for item in batch if isinstance(item, Prepared)]

@@ -1,9 +1,12 @@
-"""`sentence-transformers:`, its models of texts and pictures: "sentence-transformers:clip-ViT-B-32"."""
+"""`sentence-transformers:`, its models of texts, pictures and sounds: "sentence-transformers:clip-ViT-B-32"."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.encoders import _base
@@ -42,7 +45,11 @@ class SentenceTransformersEncoder(_base.TowerEncoder):
         super().__init__(model)
         known = tuple(getattr(model, "modalities", ("text",)))
         pictures = ("image", "video") if "image" in known else ()
-        self.modalities = (*pictures, "text")
+        sounds = ("audio",) if "audio" in known else ()
+        self.modalities = (*pictures, *sounds, "text")
+        self._extractor = getattr(getattr(model[0], "processor", None), "feature_extractor", None)
+        if sounds:
+            self.sample_rate = int(getattr(self._extractor, "sampling_rate", self.sample_rate))
         name = Path(spec).name if Path(spec).is_dir() else spec
         self.name = f"sentence-transformers:{name}"
         self.n_dims = int(self._rows([""], "text").shape[1])
@@ -52,11 +59,22 @@ class SentenceTransformersEncoder(_base.TowerEncoder):
     def _prepare_picture(self, picture: Any) -> Any:
         return picture
 
+    def _prepare_sound(self, waveform: npt.NDArray[np.float32]) -> Any:
+        """Windows of the length its extractor takes, which would draw one of a longer sound at random."""
+        windows = _base.windows(waveform, getattr(self._extractor, "nb_max_samples", None))
+        return [{"array": window, "sampling_rate": self.sample_rate} for window in windows]
+
     def _embed(self, batch: list[Any], modality: str) -> Any:
         if modality == "text":
             self._truncated += _base.count_truncated(map(self._n_tokens, batch), self._model.max_seq_length or 2**62)
+        # an extractor that fuses calls one sound of a batch longer than it is, at random: it is given them one by one
+        alone = modality == "audio" and getattr(self._extractor, "truncation", None) == "fusion"
         return self._model.encode(
-            batch, batch_size=len(batch), convert_to_tensor=True, normalize_embeddings=False, show_progress_bar=False
+            batch,
+            batch_size=1 if alone else len(batch),
+            convert_to_tensor=True,
+            normalize_embeddings=False,
+            show_progress_bar=False,
         )
 
     def _n_tokens(self, text: str) -> int:

@@ -113,12 +113,8 @@ class TransformersEncoder(_base.TowerEncoder):
     def _prepare_sound(self, waveform: npt.NDArray[np.float32]) -> Any:
         """Windows of the length the towers take: the extractor itself would draw one of a long sound at random."""
         extractor = self._processor.feature_extractor
-        length = extractor.nb_max_samples
-        windows = [waveform[i : i + length] for i in range(0, len(waveform), length)]
-        if len(windows) > 1 and len(windows[-1]) < length // 2:
-            windows.pop()
         prepared = []
-        for window in windows:
+        for window in _base.windows(waveform, extractor.nb_max_samples):
             features = extractor(window, sampling_rate=self.sample_rate, return_tensors="pt")
             # it would also call one sound of a batch longer than it is, at random
             features["is_longer"][:] = False

@@ -16,7 +16,7 @@ import numpy as np
 
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
-from c3align.ops import _checks, fixed
+from c3align.ops import _checks, _shaped, fixed
 from c3align.ops._backend import (
     backend,
     backend_reason,
@@ -149,8 +149,10 @@ def corrupt(
     Parameters
     ----------
     X, mean, scale, shift, renormalize, zero_rows, out : as in `align`
-    sigma : float >= 0, or (n_dims,)
-        Standard deviation of the noise per coordinate (C3, eq. 5), one for all columns or one for each.
+    sigma : float >= 0, (n_dims,), or (n_dims, n_dims)
+        Standard deviation of the noise per coordinate (C3, eq. 5), one for all columns or one for each; or a root A
+        of the covariance ``A^T A`` that it gets, ``z @ A`` in place of ``sigma * z`` (of z to 2**-20 and A to 2**-28 of
+        its largest column, so that batches, threads and BLAS leave no trace). Not with `direction` and what follows.
     seed, row_offset : int in [0, 2**64)
         The stream, and the number of X's first row in it. A `row_offset` that is an int64 tensor on X's device is
         read there when the kernel runs, so that a replayed CUDA graph can go on with new noise.
@@ -282,6 +284,8 @@ def _transform(
     renormalize: bool,
 ) -> Array:
     _checks.zero_rows(zero_rows)
+    if noise is not None and noise.is_shaped and not is_foreign(X):
+        return _shaped.transform(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
     if type(X) is not np.ndarray:
         elsewhere = _elsewhere(X, vectors)
         if elsewhere is not None:

@@ -25,6 +25,11 @@ class NoiseRequest(NamedTuple):
     seed: Any
     row_offset: Any
 
+    @property
+    def is_shaped(self) -> bool:
+        """Whether sigma is a matrix, which `c3align.ops._shaped` serves."""
+        return getattr(self.sigma, "ndim", 0) == 2
+
     def prepare(self, n_rows: int, n_dims: int, dtype: type[np.floating[Any]]) -> Noise:
         """Check everything; vectors come out in `dtype`, rounded once."""
         place = stream(self.seed, self.row_offset, n_rows)

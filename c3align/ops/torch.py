@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from c3align.errors import C3AlignError
+from c3align.ops import _shaped
 from c3align.ops._noise import NoiseRequest, stream
 from c3align.ops.reference import MAX_NORM, MIN_NORM
 
-__all__ = ["transform", "wanted"]
+__all__ = ["shaped", "transform", "wanted"]
 
 _library: Any = torch.library.Library("c3align", "DEF")  # type: ignore[no-untyped-call]
 _MAP = "Tensor X, Tensor? mean, Tensor? scale, Tensor? shift, bool renormalize, bool keep_zero_rows"
@@ -26,6 +27,10 @@ _NOISE = (
 )
 _library.define(f"align({_MAP}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
 _library.define(f"corrupt({_MAP}, {_NOISE}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
+_library.define(
+    "shaped_noise(Tensor root, SymInt n_rows, SymInt seed, SymInt row_offset, Tensor? first_row) -> Tensor",
+    tags=torch.Tag.pt2_compliant_tag,
+)
 _PLAIN = (torch.Tensor, torch.nn.Parameter)  # others, fake tensors among them, may have no memory to read
 _VECTORS = ("mean", "scale", "shift")
 _NUMBER_OF_INPUTS = {"align": 6, "corrupt": 14}
@@ -61,13 +66,48 @@ def transform(
 def _noise_inputs(noise: NoiseRequest, X: torch.Tensor) -> tuple[Any, ...]:
     is_vector = not isinstance(noise.sigma, (int, float)) and getattr(noise.sigma, "ndim", 1) > 0
     sigma, columns = (1.0, _as_tensor(noise.sigma, X)) if is_vector else (float(noise.sigma), None)
+    shape = (_as_tensor(noise.direction, X), noise.fixed_norm, noise.random_strength)
+    return (sigma, columns, *shape, *_place(noise))
+
+
+def _place(noise: NoiseRequest) -> tuple[Any, Any, torch.Tensor | None]:
     first_row = noise.row_offset if isinstance(noise.row_offset, torch.Tensor) else None
     row_offset = noise.row_offset if first_row is None else 0
     if not torch.compiler.is_compiling():
         stream(noise.seed, row_offset)  # refuse what the schema would wrap
-    place = (_signed(noise.seed), _signed(row_offset), first_row)
-    shape = (_as_tensor(noise.direction, X), noise.fixed_norm, noise.random_strength)
-    return (sigma, columns, *shape, *place)
+    return _signed(noise.seed), _signed(row_offset), first_row
+
+
+def shaped(
+    X: torch.Tensor, vectors: dict[str, Any], noise: NoiseRequest, *, zero_rows: Any, out: Any, renormalize: bool
+) -> torch.Tensor:
+    """See `c3align.ops._shaped`; only the noise is an op of its own, made on the host, and has no gradient."""
+    from c3align import ops
+
+    if out is not None:
+        raise C3AlignError("out= is not for a matrix sigma with gradients or on a device; leave it away")
+    wide = X if X.dtype == torch.float64 else X.float()
+    residual = ops.align(wide, **vectors, renormalize=False, zero_rows=zero_rows)
+    sigma = noise.sigma if isinstance(noise.sigma, torch.Tensor) else torch.tensor(noise.sigma)
+    root = sigma.to(X.device, torch.float64)
+    noisy = residual + torch.ops.c3align.shaped_noise(root, X.shape[0], *_place(noise)).to(residual.dtype)
+    if zero_rows == "keep":
+        usable = ops.normalize(wide.detach(), zero_rows="keep").any(dim=1, keepdim=True)
+        noisy = torch.where(usable, noisy, 0)
+    result = ops.normalize(noisy, zero_rows=zero_rows) if renormalize else noisy
+    return result.to(X.dtype)
+
+
+def _shape_of_noise(root: torch.Tensor, n_rows: int, *_: Any) -> torch.Tensor:
+    return root.new_empty((n_rows, root.shape[1]))
+
+
+def _run_shaped_noise(root: torch.Tensor, n_rows: int, seed: int, row_offset: int, first_row: Any) -> torch.Tensor:
+    if root.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise C3AlignError("noise of a full covariance is made on the host; call this outside of a CUDA graph")
+    row_offset = int(row_offset if first_row is None else first_row) % 2**64
+    noise = _shaped.normals(n_rows, root, seed=seed % 2**64, row_offset=row_offset)
+    return torch.from_numpy(noise).to(root.device)
 
 
 def _as_tensor(vector: Any, X: torch.Tensor) -> torch.Tensor | None:
@@ -169,6 +209,8 @@ def _through_normalization(g: torch.Tensor, unit: torch.Tensor, norms: torch.Ten
     return (g - (g * unit).sum(1, keepdim=True) * unit) / norms
 
 
+_library.impl("shaped_noise", _run_shaped_noise, "CompositeExplicitAutograd")
+torch.library.register_fake("c3align::shaped_noise", _shape_of_noise, lib=_library)
 for _name, _run in (("align", _run_align), ("corrupt", _run_corrupt)):
     _library.impl(_name, _run, "CompositeExplicitAutograd")
     torch.library.register_fake(f"c3align::{_name}", _shape_of_result, lib=_library)

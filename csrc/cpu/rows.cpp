@@ -335,17 +335,25 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
     const Reader<Stored, T> reader(in);
     const Writer<Stored, T> writer(out, map.stream);
     Mapper<T> mapper(map, in.n_dims, reader.padded);
-    for (int64_t i = first; i < last; ++i) {
-        const T* x = reader.row(i);
-        double norm;
-        const T factor = reciprocal_norm<T>(row_sum_of_squares<T>(reader.padded, x), &norm);
+    const T* x = nullptr;
+    double norm = 0;
+    T factor = T(0);
+    const auto measure = [&](int64_t i) {
+        x = reader.row(i);
+        factor = reciprocal_norm<T>(row_sum_of_squares<T>(reader.padded, x), &norm);
         status[i] = usable_norm(norm) ? kOk : kBadNorm;
+    };
+    if (first < last) measure(first);
+    for (int64_t i = first; i < last; ++i) {
+        double squares = 0;
+        if (status[i] == kOk) squares = mapper.apply(x, factor, i, reader.in_place() ? x + 2 * in.row_stride : x);
+        // the next row's norm fills the wait for the end of this one's tree, root and quotient
+        if (i + 1 < last) measure(i + 1);
         T rescale = T(1);
         if (status[i] == kOk) {
-            const T* ahead = reader.in_place() ? x + 2 * in.row_stride : x;
-            const double squares = mapper.apply(x, factor, i, ahead);
-            if (map.renormalize) rescale = reciprocal_norm<T>(squares, &norm);
-            if (!usable_norm(norm)) status[i] = kAtMean;
+            double mapped = 1;
+            if (map.renormalize) rescale = reciprocal_norm<T>(squares, &mapped);
+            if (!usable_norm(mapped)) status[i] = kAtMean;
         }
         if (status[i] == kOk)
             writer.write(mapper.row(), rescale, i);

@@ -62,6 +62,8 @@ def test_every_kind_of_noise(kind, dtype):
     X = rows_of(500, N_DIMS, dtype)
     call = {"seed": 5, "row_offset": 2**40, **KINDS[kind]}
     same_bits(ops.corrupt(X.cuda(), None, **call), ops.corrupt(X, None, **call))
+    shaped = {"sigma": np.random.default_rng(0).standard_normal((N_DIMS, N_DIMS)), "seed": 5, "row_offset": 2**40}
+    same_bits(ops.corrupt(X.cuda(), None, **shaped), ops.corrupt(X, None, **shaped))
     wide = {"sigma": 0.1, "fixed_norm": True, "direction": np.linspace(-1, 2, 3000), "seed": 1}
     X = rows_of(300, 3000, dtype)
     same_bits(ops.corrupt(X.cuda(), None, **wide), ops.corrupt(X, None, **wide))
