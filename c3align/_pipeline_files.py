@@ -21,6 +21,7 @@ __all__ = ["load", "save"]
 FORMAT, FORMAT_VERSION = "c3align.Pipeline", 1
 PIPELINE_FILE = "pipeline.json"
 MAX_BYTES = 1 << 20
+DECODERS = ("DiffusersGenerator", "EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner")
 _KEYS = {"format", "format_version", "written_by", "encoder", "decoder"}
 
 
@@ -32,7 +33,7 @@ def save(pipeline: Pipeline, folder: str | os.PathLike[str]) -> None:
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / PIPELINE_FILE).is_file())):
         raise C3AlignError(f"{target} is there and no pipeline; pass the name of a new folder")
     kind = type(pipeline.decoder).__name__
-    if getattr(decoders, kind, None) is not type(pipeline.decoder):
+    if kind not in DECODERS or getattr(decoders, kind) is not type(pipeline.decoder):
         raise C3AlignError(f"a {kind} cannot be saved with a pipeline; save its parts yourself")
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.c3align-"))
@@ -111,8 +112,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} has format version {config.get('format_version')!r} and this c3align {__version__} reads "
             f"{FORMAT_VERSION}; install the c3align that wrote it ({config.get('written_by')!r}) or a newer one"
         )
-    known, encoder = set(decoders.__all__), config.get("encoder")
-    if set(config) != _KEYS or config["decoder"] not in known:
+    encoder = config.get("encoder")
+    if set(config) != _KEYS or config["decoder"] not in DECODERS:
         raise _refusal(path, f"its keys or its decoder {config.get('decoder')!r} are unknown")
     if not isinstance(encoder, dict) or set(encoder) != {"spec", "fingerprint"}:
         raise _refusal(path, "its encoder is not described")
