@@ -26,7 +26,7 @@ _HOMES = {
     "PairStatistics": "c3align.statistics",
     "Pipeline": "c3align.pipeline",
 }
-_ROOMS = ("datasets", "encoders", "errors", "geometry", "mappings", "noise", "ops", "persistence", "report")
+_ROOMS = ("datasets", "encoders", "errors", "geometry", "mappings", "noise", "ops", "persistence", "report", "scores")
 
 
 def __getattr__(name: str) -> Any:

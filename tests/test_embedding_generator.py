@@ -183,12 +183,18 @@ class TestRuns:
         done = EmbeddingGenerator(width=8).fit(image, pictures, checkpoint=path, **asked)
         assert done.losses_ == straight.losses_
 
-    @pytest.mark.parametrize("change", ["seed", "lr", "pictures", "aligner", "epochs", "width"])
+    @pytest.mark.parametrize("change", ["seed", "lr", "pictures", "aligner", "epochs", "width", "critic"])
     def test_a_checkpoint_of_another_run_is_refused(self, glyphs, aligner, tmp_path, change):
         image, pictures = glyphs["train"]["image"][:64], glyphs["train"]["pictures"][:64]
         asked = {"aligner": aligner, "checkpoint": tmp_path / "c.safetensors", **SMALL}
         EmbeddingGenerator(width=8).fit(image, pictures, **asked)
-        others = {"seed": 1, "lr": 1e-4, "epochs": 3, "aligner": C3Aligner().fit(image, modality="image")}
+        others = {
+            "critic": encoders.load("glyphs").picture_tower,
+            "seed": 1,
+            "lr": 1e-4,
+            "epochs": 3,
+            "aligner": C3Aligner().fit(image, modality="image"),
+        }
         if change in others:
             asked[change] = others[change]
         with pytest.raises(C3AlignError, match="checkpoint of another run"):
@@ -211,6 +217,58 @@ class TestRuns:
         with pytest.raises(C3AlignError):
             made.fit(rows, pictures[:3], **SMALL)
         assert (made.generate(rows) == before).all()
+
+
+class TestCritic:
+    def test_drawn_pictures_look_like_their_embeddings(self, glyphs, aligner):
+        encoder, cosines = encoders.load("glyphs"), []
+        image, pictures = glyphs["train"]["image"][:400], glyphs["train"]["pictures"][:400]
+        for critic in (None, encoder.picture_tower):
+            made = EmbeddingGenerator(width=16).fit(
+                image, pictures, aligner=aligner, critic=critic, critic_weight=1.0, epochs=12, progress=False
+            )
+            drawn = made.generate(aligner.transform(image, modality="image"))
+            cosines.append(geometry.pair_cosine(encoder.encode(drawn, modality="image"), image))
+        assert cosines[1] > cosines[0] + 0.02
+
+    def test_the_loss_is_the_cosine_with_the_clean_row(self, glyphs):
+        """Worked in NumPy: a quarter of the batch is looked at, and the noise of the rows is not the critic's."""
+        from c3align.decoders._picture_training import Critic
+
+        rng = np.random.default_rng(0)
+        mix, logits, clean = (rng.standard_normal(shape) for shape in ((6, 5), (9, 1, 2, 3), (9, 5)))
+        encode = lambda pictures: pictures.flatten(1) @ torch.from_numpy(mix)  # noqa: E731
+        loss = Critic(encode, 0.7).loss(torch.from_numpy(logits).requires_grad_(), torch.from_numpy(clean))
+        seen = (1 / (1 + np.exp(-logits[:3].reshape(3, 6)))) @ mix
+        cosines = (ops.normalize(seen) * ops.normalize(clean[:3])).sum(axis=1)
+        assert float(loss.detach()) == pytest.approx(0.7 * (1 - cosines).mean(), rel=1e-9)
+
+    def test_the_tower_is_the_encoder(self, glyphs):
+        encoder, pictures = encoders.load("glyphs"), glyphs["train"]["pictures"][:50]
+        with torch.no_grad():
+            rows = encoder.picture_tower(torch.from_numpy(pictures)[:, None].float() / 255).numpy()
+        np.testing.assert_allclose(rows, glyphs["train"]["image"][:50], rtol=1e-4, atol=1e-4)
+
+    def test_it_learns_nothing_itself(self):
+        rows, pictures = small(np.random.default_rng(0))
+        critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(63, 6))
+        before = [parameter.clone() for parameter in critic.parameters()]
+        EmbeddingGenerator(width=8).fit(rows, pictures, critic=critic, **SMALL)
+        for parameter, old in zip(critic.parameters(), before):
+            assert parameter.grad is None
+            assert torch.equal(parameter, old)
+
+    @pytest.mark.parametrize(
+        "critic",
+        [
+            lambda pictures: pictures.flatten(1)[:, :5],
+            lambda pictures: pictures.flatten(1)[:, :6].detach(),
+        ],
+    )
+    def test_what_cannot_be_one(self, critic):
+        rows, pictures = small(np.random.default_rng(0))
+        with pytest.raises(C3AlignError, match="pass the image tower that made the embeddings"):
+            EmbeddingGenerator(width=8).fit(rows, pictures, critic=critic, **SMALL)
 
 
 @pytest.mark.parametrize(

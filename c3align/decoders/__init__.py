@@ -6,18 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from c3align.decoders._caption_training import Training
+    from c3align.decoders.diffusion import DiffusersGenerator
     from c3align.decoders.embedding import EmbeddingGenerator
     from c3align.decoders.memory import MemoryCaptioner
     from c3align.decoders.prefix import PrefixCaptioner
 
-__all__ = ["EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner", "Training"]
+__all__ = ["DiffusersGenerator", "EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner"]
 
 _HOMES = {
+    "DiffusersGenerator": "c3align.decoders.diffusion",
     "EmbeddingGenerator": "c3align.decoders.embedding",
     "MemoryCaptioner": "c3align.decoders.memory",
     "PrefixCaptioner": "c3align.decoders.prefix",
-    "Training": "c3align.decoders._caption_training",
 }
 
 

@@ -110,7 +110,7 @@ def _decode_block(
     processors = transformers.LogitsProcessorList(options.pop("logits_processor", []))
     beams = options.get("num_beams") or 1
     if options.get("do_sample") and beams == 1:
-        processors += _warpers(model.lm, options) + [DrawnNoise(seed, first_row, n_each)]
+        processors += [*_warpers(model.lm, options), DrawnNoise(seed, first_row, n_each)]
         options["do_sample"] = False
         if n_each > 1:  # a greedy search gives one sequence; here are so many rows
             del options["num_return_sequences"]
@@ -124,21 +124,24 @@ def _decode_block(
 
 
 def _prompted(model: Any, rows: Any, retrieval: Retrieval | None, prompt_tokens: int) -> tuple[Any, Any]:
-    """Prefixes with the words of their neighbours behind, (n, length, width), and what is to be read, (n, length)."""
+    """Prefixes with the words of their neighbours behind, (n, length, width), and what is to be read, (n, length).
+
+    There is always a place that is not read, on the left: transformers leaves away a mask that masks nothing, and a
+    block with one and a block without would not be rounded alike.
+    """
     device = next(model.parameters()).device
     near, prompts = (None, None) if retrieval is None else retrieval.of(rows)
     with torch.inference_mode():
         tensors = [None if values is None else torch.from_numpy(values).to(device) for values in (rows, near)]
         prefix = model.prefix(*tensors)
-        if prompts is None:
-            return prefix, torch.ones(prefix.shape[:2], dtype=torch.long, device=device)
-        # one place more than words, so that no block is without padding and takes another path through attention
-        width = prompt_tokens + 1 + prefix.shape[1]
+        width = 1 + prefix.shape[1] + (0 if prompts is None else prompt_tokens)
         embedded = prefix.new_zeros(len(rows), width, prefix.shape[2])
         mask = torch.zeros(len(rows), width, dtype=torch.long, device=device)
         for i in range(len(rows)):
-            words = torch.from_numpy(prompts.of_texts(np.array([i])).astype(np.int64)).to(device)
-            whole = torch.cat([prefix[i], model.lm.get_input_embeddings()(words)])
+            whole = prefix[i]
+            if prompts is not None:
+                words = torch.from_numpy(prompts.of_texts(np.array([i])).astype(np.int64)).to(device)
+                whole = torch.cat([whole, model.lm.get_input_embeddings()(words)])
             embedded[i, width - len(whole) :], mask[i, width - len(whole) :] = whole, 1
         return embedded, mask
 

@@ -81,8 +81,8 @@ def load_lm(folder: str | os.PathLike[str], **options: Any) -> tuple[Any, Any]:
         tokenizer = hf.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise C3AlignError(
-            f"the language model {str(folder)!r} cannot be loaded ({' '.join(str(error).split())[:300]}); pass a folder "
-            "with safetensors of a causal language model that transformers knows, or the name of one on the Hub"
+            f"the language model {str(folder)!r} cannot be loaded ({' '.join(str(error).split())[:300]}); pass a "
+            "folder with safetensors of a causal language model that transformers knows, or the name of one on the Hub"
         ) from error
     return lm, tokenizer
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,7 @@ class CaptionRows(TrainingRows):
     def windows(
         self, epoch: int, kept: npt.NDArray[np.bool_], lengths: Int64Array, batch_size: int
     ) -> Iterator[tuple[list[Int64Array], int, npt.NDArray[np.float32]]]:
-        """Some batches of row numbers, the number of the first row of the noisy block that they lie in, and the block."""
+        """Some batches of row numbers, the first row of the noisy block that they lie in, and the block."""
         rng = np.random.default_rng([self.seed, epoch])
         for start in rng.permutation(np.array(self._starts())).tolist():
             part = slice(start, self._stop(start))
@@ -124,6 +124,10 @@ class Feed:
     n_pieces: int = 1
     rank: int = 0
     n_processes: int = 1
+
+    def changed(self, **changes: Any) -> Feed:
+        """With some attributes changed."""
+        return replace(self, **changes)
 
     @property
     def n_batches(self) -> int:

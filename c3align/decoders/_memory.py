@@ -51,6 +51,7 @@ class Memory:
     ) -> Memory:
         """Align all rows, block by block, into RAM or into `folder`, and read them from there."""
         shape = source.rows.shape
+        rows: Any
         if folder is None:
             rows = np.empty(shape, np.float32)
         else:

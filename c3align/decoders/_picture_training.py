@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from c3align.decoders._picture_net import PictureNet
 from c3align.decoders._rows import TrainingRows
 from c3align.errors import C3AlignError
 
-__all__ = ["PictureTraining", "Schedule"]
+__all__ = ["Critic", "PictureTraining", "Schedule"]
 
 WEIGHT_DECAY = 0.01
+CRITIC_SHARE = 4  # one of so many drawn pictures is shown to the critic, which costs more than to draw it
 WARM_UP = 0.1  # share of the steps
 SAMPLED_ROWS = 256  # looked at to tell one run's data from another's
 
@@ -41,6 +43,30 @@ class Schedule:
         return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
+@dataclass(frozen=True)
+class Critic:
+    """What judges drawn pictures besides their pixels: a differentiable encoder, and how much it counts.
+
+    It adds ``weight * (1 - cos(encode(drawn), clean embedding))`` to the loss, as the contrastive terms of LAFITE and
+    of C3's text-to-image experiment do.
+    """
+
+    encode: Callable[[torch.Tensor], torch.Tensor]
+    weight: float
+
+    def loss(self, logits: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+        """Of a share of the batch: logits (n, channels, height, width), clean raw rows (n, n_dims)."""
+        n_seen = -(-len(logits) // CRITIC_SHARE)
+        seen = self.encode(logits[:n_seen].sigmoid())
+        if seen.shape != clean[:n_seen].shape or not seen.requires_grad:
+            raise C3AlignError(
+                f"the critic gave {tuple(seen.shape)} for embeddings {tuple(clean[:n_seen].shape)}, or nothing that "
+                "gradients go through; pass the image tower that made the embeddings, as a function of pictures "
+                "(n, channels, height, width) in [0, 1]"
+            )
+        return self.weight * (1 - F.cosine_similarity(seen, clean[:n_seen])).mean()
+
+
 @dataclass
 class PictureTraining:
     """A network, its optimizer and the epochs behind them.
@@ -51,6 +77,7 @@ class PictureTraining:
     rows : TrainingRows
     pictures : (n, height, width, channels) uint8
     schedule : Schedule
+    critic : Critic or None
     checkpoint : path or None
         Written after every epoch; one of the same run is gone on with.
     losses : list of float
@@ -61,6 +88,7 @@ class PictureTraining:
     rows: TrainingRows
     pictures: npt.NDArray[np.uint8]
     schedule: Schedule
+    critic: Critic | None
     checkpoint: Path | None
     losses: list[float] = field(default_factory=list)
 
@@ -88,16 +116,21 @@ class PictureTraining:
             done = (epoch + i / self.n_batches) / self.schedule.epochs
             for group in self.optimizer.param_groups:
                 group["lr"] = self.schedule.lr_at(done)
-            total += self._step(rows, self.pictures[numbers]) * len(rows)
+            total += self._step(numbers, rows) * len(rows)
             bar.update(len(rows))
         return total / len(self.rows)
 
-    def _step(self, rows: npt.NDArray[np.float32], pictures: npt.NDArray[np.uint8]) -> float:
-        target = torch.from_numpy(pictures).to(self.device).movedim(-1, 1).float() / 255
+    def _step(self, numbers: npt.NDArray[np.int64], rows: npt.NDArray[np.float32]) -> float:
+        target = torch.from_numpy(self.pictures[numbers]).to(self.device).movedim(-1, 1).float() / 255
         logits = self.net(torch.from_numpy(rows).to(self.device))
         loss = F.binary_cross_entropy_with_logits(logits, target)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        if self.critic is not None:
+            clean = self.rows.rows.take(numbers).widened().astype(np.float32, copy=False)
+            loss = loss + self.critic.loss(logits, torch.from_numpy(clean).to(self.device))
+        parameters = list(self.net.parameters())
+        # of these alone: a critic's own parameters get no gradient
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters)):
+            parameter.grad = gradient
         self.optimizer.step()
         return float(loss.detach())
 
@@ -117,6 +150,7 @@ class PictureTraining:
             "n_rows": len(self.rows),
             "net": [list(parameter.shape) for parameter in self.net.parameters()],
             "seed": self.rows.seed,
+            "critic_weight": 0.0 if self.critic is None else self.critic.weight,
             **vars(self.schedule),
         }
 

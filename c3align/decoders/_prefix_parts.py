@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
 from c3align._imports import need
-from c3align.decoders import _saved
-from c3align.decoders._caption_training import Training
 from c3align.decoders._memory import check_factory
+from c3align.decoders.training import Training
 from c3align.errors import C3AlignError
 
-__all__ = ["adapted", "check_seed", "check_settings", "end_of_text", "load_weights", "with_changes"]
+__all__ = ["adapted", "check_seed", "check_settings", "end_of_text"]
 
 MAPPERS, TUNES, SHOWN = ("mlp", "transformer", "linear"), ("full", "frozen", "lora"), ("captions", "embeddings")
 COUNTS = {"n_dims": (1, 1 << 16), "prefix_length": (1, 1 << 10), "n_neighbours": (0, 1 << 10)}
@@ -31,7 +29,7 @@ def check_settings(captioner: Any) -> None:
     if captioner.lora is not None and captioner.tune != "lora":
         raise C3AlignError(f"lora= is given and tune is {captioner.tune!r}; pass tune='lora'")
     if not isinstance(captioner.training, Training):
-        raise C3AlignError("training= is no Training; pass one of c3align.decoders.Training")
+        raise C3AlignError("training= is no Training; pass one of c3align.decoders.training.Training")
     check_factory(captioner.index)
 
 
@@ -39,15 +37,6 @@ def check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
         raise C3AlignError(f"seed={seed!r} does not fit; pass an integer in [0, 2**64)")
     return seed
-
-
-def with_changes(training: Training, changes: dict[str, Any]) -> Training:
-    """The settings with some of them changed."""
-    known = [found.name for found in fields(Training)]
-    unknown = next((name for name in changes if name not in known), None)
-    if unknown is not None:
-        raise C3AlignError(f"training knows no {unknown!r}; pass some of {', '.join(known)}")
-    return replace(training, **changes)
 
 
 def end_of_text(lm: Any, tokenizer: Any) -> int:
@@ -75,26 +64,6 @@ def adapted(lm: Any, tune: str, lora: dict[str, Any] | None) -> Any:
         return peft.get_peft_model(lm, config)
     except (TypeError, ValueError) as error:
         raise C3AlignError(
-            f"LoRA cannot be put into a {type(lm).__name__} ({error}); pass lora={{'target_modules': [...]}} with names "
-            "of its layers, and settings that peft.LoraConfig knows"
+            f"LoRA cannot be put into a {type(lm).__name__} ({error}); pass lora={{'target_modules': [...]}} with "
+            "names of its layers, and settings that peft.LoraConfig knows"
         ) from error
-
-
-def load_weights(captioner: Any, tensors: dict[str, Any], config: dict[str, Any]) -> None:
-    """Mapper, LoRA and what was learned, into a captioner with the saved language model."""
-    model = captioner._model
-    own = {name: value for name, value in model.state_dict().items() if not name.startswith("lm.") or ".lora_" in name}
-    _saved.same_tensors(tensors, own)
-    model.load_state_dict(tensors, strict=False)
-    counts = config["max_tokens"], config["prompt_tokens"]
-    if not all(type(value) is int and 0 <= value <= 1 << 16 for value in counts) or not config["max_tokens"]:
-        raise _saved.refusal(f"captions of {counts[0]!r} and prompts of {counts[1]!r} tokens")
-    for name in ("losses", "validation_losses"):
-        if not isinstance(config[name], list) or not all(isinstance(loss, float) for loss in config[name]):
-            raise _saved.refusal(f"its {name} are not numbers")
-    fingerprint = config["encoder_fingerprint"]
-    if fingerprint is not None and not (isinstance(fingerprint, str) and fingerprint):
-        raise _saved.refusal("its encoder fingerprint is not a text")
-    captioner.max_tokens_, captioner._prompt_tokens = counts
-    captioner.losses_, captioner.validation_losses_ = config["losses"], config["validation_losses"]
-    captioner.encoder_fingerprint_ = fingerprint

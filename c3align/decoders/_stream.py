@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
@@ -86,7 +86,7 @@ class Captioner:
         EncoderMismatchError
             A row of another encoder.
         """
-        n_rows = len(embeddings) if hasattr(embeddings, "__len__") else None
+        n_rows = len(embeddings) if isinstance(embeddings, Sized) else None
         found = self.stream(
             embeddings,
             batch_size=batch_size,
@@ -149,7 +149,7 @@ class Captioner:
                 reason = f"it comes from the encoder {mark} and not from {self.encoder_fingerprint_}"
                 if on_error == "raise":
                     raise EncoderMismatchError(f"embedding {number} cannot be used: {reason}; use that encoder")
-            if reason is None:
+            if reason is None and values is not None:
                 good.append(values)
                 numbers.append(number)
             elif on_error == "raise":
@@ -157,7 +157,7 @@ class Captioner:
                     f"embedding {number} cannot be used: {reason}; mend or drop it, or pass on_error='skip'"
                 )
             else:
-                bad.append(Skipped(number, reason))
+                bad.append(Skipped(number, str(reason)))
         rows = np.stack(good) if good else np.empty((0, self.n_dims), np.float32)
         return rows, np.array(numbers, np.int64), bad
 

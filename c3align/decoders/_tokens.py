@@ -55,7 +55,7 @@ class Tokens:
         return np.diff(self.starts)
 
     def joined(self, numbers: Int64Array, limit: int) -> Tokens:
-        """For each row of `numbers` (n, k) its texts, one after the other, cut to a limit; a negative one is no text."""
+        """The texts of each row of `numbers` (n, k) in a row, cut to a limit; a negative number is no text."""
         lengths = np.where(numbers < 0, 0, self.lengths[numbers])
         room = np.maximum(limit - (np.cumsum(lengths, axis=1) - lengths), 0)
         kept = np.minimum(lengths, room)

@@ -95,6 +95,7 @@ class MemoryCaptioner(Captioner):
         aligner: Any = None,
         modality: str = "text",
         folder: str | os.PathLike[str] | None = None,
+        progress: bool = True,
         **training: Any,
     ) -> Self:
         """Remember texts; forgets those of before.
@@ -111,6 +112,8 @@ class MemoryCaptioner(Captioner):
             What the rows are; rows of another modality are refused.
         folder : path, optional
             Where the rows are put and memory-mapped from, for memories larger than RAM.
+        progress : bool
+            Show the decoder's bar.
         **training
             For the decoder's `fit`, where there is one that has not learned yet.
 
@@ -126,8 +129,12 @@ class MemoryCaptioner(Captioner):
         source = CaptionRows(checked_rows(embeddings), aligner, modality, 0)
         texts = check_captions(captions, len(source))
         source.check()
+        if self.decoder is None and training:
+            raise C3AlignError(
+                f"without a decoder nothing is trained, and {next(iter(training))!r} means nothing; leave it away"
+            )
         if self.decoder is not None and (training or not self.decoder.is_fitted):
-            self.decoder.fit(embeddings, texts, aligner=aligner, modality=modality, **training)
+            self.decoder.fit(embeddings, texts, aligner=aligner, modality=modality, progress=progress, **training)
         self.memory_ = Memory.of(source, texts, folder, self.index)
         self.n_dims = self.memory_.n_dims
         self.encoder_fingerprint_ = getattr(aligner, "encoder_fingerprint_", None)

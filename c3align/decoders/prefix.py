@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +13,19 @@ import numpy.typing as npt
 from c3align._imports import need
 from c3align._typing import Array, Int64Array
 from c3align.decoders import _caption_files as files
-from c3align.decoders import _saved
 from c3align.decoders._caption_rows import CaptionRows, Feed, Retrieval, seed_of
-from c3align.decoders._caption_training import CaptionTraining, Training
+from c3align.decoders._caption_training import CaptionTraining
 from c3align.decoders._memory import Memory
 from c3align.decoders._prefix_parts import (
     adapted,
     check_seed,
     check_settings,
     end_of_text,
-    load_weights,
-    with_changes,
 )
 from c3align.decoders._rows import checked_rows
 from c3align.decoders._stream import Captioner
 from c3align.decoders._tokens import Tokens, check_captions
+from c3align.decoders.training import Training
 from c3align.errors import C3AlignError
 
 if TYPE_CHECKING:
@@ -40,8 +37,6 @@ __all__ = ["PrefixCaptioner"]
 
 BLOCK_SIZES = {"cpu": 16, "cuda": 64}
 HELD_OUT = 5  # purpose of a seed
-_SETTINGS = ("n_dims", "mapper", "prefix_length", "tune", "lora", "n_neighbours", "neighbours_as", "index")
-_LEARNED = ("max_tokens", "prompt_tokens", "losses", "validation_losses", "encoder_fingerprint", "training")
 
 
 class PrefixCaptioner(Captioner):
@@ -223,7 +218,7 @@ class PrefixCaptioner(Captioner):
             Rows of another modality, that are not finite, or that the captions do not fit; settings that cannot be;
             captions too long for the model; a checkpoint of another run. Nothing is learned then.
         """
-        settings = with_changes(self.training, training)
+        settings = self.training.changed(training)
         source = CaptionRows(checked_rows(embeddings, self.n_dims), aligner, modality, check_seed(seed))
         texts = check_captions(captions, len(source))
         tokens = Tokens.of(texts, self.tokenizer, self._eos)
@@ -231,7 +226,7 @@ class PrefixCaptioner(Captioner):
         retrieval = self._retrieval_of(memory.memory_ if memory else None, source, texts)
         feed = Feed(source, tokens, np.ones(len(source), bool), settings.batch_size, retrieval)
         if retrieval is not None:
-            feed = replace(feed, groups=retrieval.memory.groups(texts))
+            feed = feed.changed(groups=retrieval.memory.groups(texts))
         self._check_length(tokens, retrieval)
         run = self._run(feed, settings, seed, checkpoint, progress)
         run.run()
@@ -247,7 +242,7 @@ class PrefixCaptioner(Captioner):
         if n_held_out:
             order = np.random.default_rng(seed_of(seed, HELD_OUT)).permutation(len(feed.kept))
             feed.kept[order[:n_held_out]] = False
-            held_out = replace(feed, kept=~feed.kept)
+            held_out = feed.changed(kept=~feed.kept)
         path = None if checkpoint is None else Path(checkpoint)
         return CaptionTraining(self._model, feed, held_out, settings, seed, path, progress)
 
@@ -322,26 +317,10 @@ class PrefixCaptioner(Captioner):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write one folder, whole or not at all: `captioner.safetensors`, `config.json`, `lm/`, and `memory/`."""
+        from c3align.decoders import _prefix_files
+
         self._check_ready()
-        own = {name: value for name, value in self._model.state_dict().items() if not name.startswith("lm.")}
-        adapters = {name: value for name, value in self._model.state_dict().items() if ".lora_" in name}
-        config = {
-            "format": "c3align.PrefixCaptioner",
-            "format_version": 1,
-            **{name: getattr(self, name) for name in _SETTINGS},
-            "max_tokens": self.max_tokens_,
-            "prompt_tokens": self._prompt_tokens,
-            "losses": self.losses_,
-            "validation_losses": self.validation_losses_,
-            "encoder_fingerprint": self.encoder_fingerprint_,
-            "training": asdict(self.training),
-        }
-        with files.replaced_folder(folder) as scratch:
-            files.save_lm(self.lm, self.tokenizer, scratch / files.LM_FOLDER)
-            if self._retrieval is not None:
-                (scratch / files.MEMORY_FOLDER).mkdir()
-                self._retrieval.memory.save(scratch / files.MEMORY_FOLDER)
-            _saved.write(scratch, files.FILE, {**own, **adapters}, config)
+        _prefix_files.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> PrefixCaptioner:
@@ -352,16 +331,6 @@ class PrefixCaptioner(Captioner):
         FileNotFoundError, FormatError
             A folder that is absent, damaged, or no such captioner; no code in it can run.
         """
-        path = files.found(folder)
-        config, tensors = files.read(path, "PrefixCaptioner", {*_SETTINGS, *_LEARNED})
-        lm, tokenizer = files.load_lm(path / files.LM_FOLDER)
-        try:
-            training = Training(**config["training"])
-            captioner = cls(lm, tokenizer, training=training, **{name: config[name] for name in _SETTINGS})
-        except (TypeError, C3AlignError) as error:
-            raise _saved.refusal(f"its settings do not fit ({error})") from error
-        load_weights(captioner, tensors, config)
-        if captioner.n_neighbours:
-            memory = Memory.load(path / files.MEMORY_FOLDER, captioner.n_dims, captioner.index)
-            captioner._retrieval = captioner._retrieval_of(memory, None, [])
-        return captioner
+        from c3align.decoders import _prefix_files
+
+        return _prefix_files.load(cls, folder)

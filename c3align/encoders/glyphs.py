@@ -134,6 +134,19 @@ class GlyphEncoder:
                 parts.append(embed([self._value(item, start + i, modality) for i, item in enumerate(batch)]))
         return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty((0, self.n_dims), dtype)
 
+    def picture_tower(self, pictures: Any) -> Any:
+        """The image tower as a function that gradients go through: a critic for `EmbeddingGenerator.fit`.
+
+        Parameters
+        ----------
+        pictures : (n, 1, 32, 32) tensor in [0, 1]
+
+        Returns
+        -------
+        (n, 256) tensor
+        """
+        return self._image.to(pictures.device)(pictures[:, 0])
+
     def _value(self, item: Any, place: int, modality: str) -> Any:
         try:
             return (item if isinstance(item, Prepared) else self.prepare(item, modality)).value
@@ -156,4 +169,4 @@ def _loaded(tower: Any, state: dict[str, Any], prefix: str) -> Any:
     wrong = [name for name in missing if not name.endswith("num_batches_tracked")] + unexpected
     if wrong:
         raise C3AlignError(f"the weights do not fit the towers ({wrong[0]}); install c3align again")
-    return tower.eval()
+    return tower.eval().requires_grad_(False)

@@ -1,0 +1,184 @@
+"""Draw characters never seen from their names, by a network that learned from pictures alone.
+
+The paper's ablation on the embedded encoder: `EmbeddingGenerator` learns the training characters of DejaVuSans from
+their own embeddings, with and without collapse, corruption (over noise cosines) and a critic, and draws the names of
+the held-out ones. Judged by the encoder (the critic's own kind), by pixels (which the critic does not know), and
+against a training-free row: the training picture that lies nearest to the name.
+
+Examples
+--------
+    python benchmarks/drawing.py --json benchmarks/results/drawing.json      # an hour on 2 slow cores, resumable
+    python benchmarks/drawing.py --variants C1 C3 --noise-cosines 0.7 --seeds 0 1
+    python benchmarks/drawing.py --limit 300 --epochs 1                      # does it run?
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from c3align import C3Aligner, encoders, geometry, scores
+from c3align.datasets import glyphs as data
+from c3align.decoders import EmbeddingGenerator
+from c3align.errors import MissingExtraError
+
+VARIANTS = {"C1": (False, False), "C2_1": (True, False), "C2_2": (False, True), "C3": (True, True)}
+SHOWN = ("recall@1", "recall@5", "pixel_recall@1", "fid", "pixel_error", "image_recall@1", "image_fid")
+
+
+class Material:
+    """Pictures and raw rows of the training and of the held-out characters."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.encoder = encoders.load("glyphs")
+        self.pictures, self.rows = {}, {}
+        for split in ("train", "held_out"):
+            found = data.glyphs(split=split)
+            self.pictures[split] = found.pictures[:limit]
+            for modality, items in (("image", found.pictures), ("text", found.names)):
+                self.rows[split, modality] = self.encoder.encode(items[:limit], modality=modality)
+
+    def aligner(self, variant: str, noise: dict[str, Any]) -> C3Aligner:
+        """Without collapse every row is given with its opposite, so that the means are zero to the bit."""
+        collapse, corrupt = VARIANTS[variant]
+        text, image = (self.rows["train", modality] for modality in ("text", "image"))
+        if not collapse:
+            text, image = np.concatenate([text, -text]), np.concatenate([image, -image])
+        aligner = C3Aligner(**(noise if corrupt else {"sigma": 0.0}))
+        return aligner.fit(text, image)
+
+    def judged(self, drawn: np.ndarray, prefix: str = "") -> dict[str, float]:
+        """Scores of drawings of all held-out characters."""
+        real = self.pictures["held_out"]
+        found = scores.picture_scores(drawn, real, self.encoder, ["retrieval", "pixel_error"])
+        try:
+            found.update(scores.picture_scores(drawn, real, self.encoder, ["fid"]))
+        except MissingExtraError as error:  # torchmetrics, or a torchvision that does not fit torch
+            print(f"no fid: {error}", file=sys.stderr)
+        mean = self.pictures["train"].mean(axis=0)
+        flat = [(pictures - mean).reshape(len(pictures), -1) + 1e-9 for pictures in (drawn, real)]
+        found["pixel_recall@1"] = geometry.recall_at_k(*flat, ks=(1,))[1]
+        return {prefix + name: value for name, value in found.items()}
+
+
+def measure(material: Material, key: dict[str, Any], epochs: int) -> dict[str, Any]:
+    noise = {} if key["noise_cosine"] is None else {"noise_cosine": key["noise_cosine"]}
+    aligner = material.aligner(key["variant"], {**noise, "noise": key["noise"]})
+    critic = material.encoder.picture_tower if key["critic_weight"] else None
+    begin, generator = time.process_time(), EmbeddingGenerator()
+    generator.fit(
+        material.rows["train", "image"],
+        material.pictures["train"],
+        aligner=aligner,
+        epochs=epochs,
+        critic=critic,
+        critic_weight=key["critic_weight"],
+        seed=key["seed"],
+        progress=sys.stderr.isatty(),
+    )
+    seconds = time.process_time() - begin
+    drawn = [
+        generator.generate(aligner.transform(material.rows["held_out", modality], modality=modality))
+        for modality in ("text", "image")
+    ]
+    judged = {**material.judged(drawn[0]), **material.judged(drawn[1], "image_")}
+    return {**judged, "cpu_seconds": round(seconds, 1), "loss": generator.losses_[-1]}
+
+
+def nearest_picture(material: Material) -> dict[str, Any]:
+    """The training picture whose aligned embedding lies nearest to the aligned name's."""
+    aligner = material.aligner("C3", {})
+    memory = aligner.transform(material.rows["train", "image"], modality="image")
+    names = aligner.transform(material.rows["held_out", "text"], modality="text")
+    return material.judged(material.pictures["train"][(names @ memory.T).argmax(axis=1)])
+
+
+def keys(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """One for each run; noise is a choice only where there is any."""
+    found = []
+    for seed in arguments.seeds:
+        for weight in arguments.critic_weights:
+            for variant in arguments.variants:
+                for cosine in arguments.noise_cosines if VARIANTS[variant][1] else [1.0]:
+                    noise = arguments.noise if VARIANTS[variant][1] else "isotropic"
+                    found.append(
+                        {
+                            "variant": variant,
+                            "noise": noise,
+                            "noise_cosine": cosine,
+                            "critic_weight": weight,
+                            "seed": seed,
+                        }
+                    )
+    return found
+
+
+def show(records: list[dict[str, Any]]) -> None:
+    """Mean and standard deviation over the seeds."""
+    print("variant  noise      cosine critic  seeds  " + "  ".join(f"{name:>15}" for name in SHOWN))
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        group = tuple(record[name] for name in ("variant", "noise", "noise_cosine", "critic_weight"))
+        groups.setdefault(group, []).append(record)
+    for group, found in sorted(groups.items(), key=lambda item: tuple(map(str, item[0]))):
+        cells = []
+        for name in SHOWN:
+            values = [record[name] for record in found if name in record]
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            cells.append(f"{f'{statistics.fmean(values):.3f}{spread}' if values else '':>15}")
+        print("{:8} {:10} {!s:6} {:6} ".format(*group), f"{len(found):5}  " + "  ".join(cells))
+
+
+def write(path: Path | None, document: dict[str, Any]) -> None:
+    if path is not None:
+        scratch = path.with_suffix(".part")
+        scratch.write_text(json.dumps(document, indent=1) + "\n")
+        os.replace(scratch, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--noise", default="isotropic", help="of C3Aligner")
+    parser.add_argument("--noise-cosines", nargs="+", type=float, default=[0.85, 0.7, 0.5, 0.33])
+    parser.add_argument("--critic-weights", nargs="+", type=float, default=[0.0, 0.5])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--limit", type=int, help="characters of each split")
+    parser.add_argument("--json", type=Path, help="results; runs that are in it are not run again")
+    arguments = parser.parse_args()
+    settings = {"epochs": arguments.epochs, "limit": arguments.limit}
+    document = {
+        "command": "python " + " ".join(["benchmarks/drawing.py", *sys.argv[1:]]),
+        "settings": settings,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "records": [],
+    }
+    if arguments.json is not None and arguments.json.exists():
+        before = json.loads(arguments.json.read_text())
+        if before["settings"] != settings:
+            sys.exit(f"{arguments.json} holds results of other settings; pass another --json, or remove it")
+        document = {**document, **{name: before[name] for name in ("records", "nearest_picture")}}
+    material = Material(arguments.limit)
+    document.setdefault("nearest_picture", nearest_picture(material))
+    for key in keys(arguments):
+        if not any(all(record[name] == value for name, value in key.items()) for record in document["records"]):
+            document["records"].append({**key, **measure(material, key, arguments.epochs)})
+            write(arguments.json, document)
+    show(document["records"])
+    print("nearest training picture: " + ", ".join(f"{k} {v:.3f}" for k, v in document["nearest_picture"].items()))
+
+
+if __name__ == "__main__":
+    main()

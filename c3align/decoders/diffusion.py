@@ -1,0 +1,263 @@
+"""`DiffusersGenerator`: pictures from embeddings by diffusers pipelines that were made for image embeddings.
+
+Not `diffusers`: a module of that name would stand in the package's way. The heads know what each family of pipelines
+takes: which argument, which layout, which negative.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from c3align import ops
+from c3align._typing import Array
+from c3align.decoders import _heads
+from c3align.decoders._rows import checked_rows, clearly_nearest
+from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.statistics import ModalityStatistics
+
+__all__ = ["DiffusersGenerator"]
+
+OWN = ("image_embeds", "negative_image_embeds", "ip_adapter_image_embeds", "image", "generator", "latents")
+FIXED = {"num_images_per_prompt": 1, "output_type": "pil", "return_dict": True}
+BY_ROW = ("prompt", "negative_prompt")
+UNIT = 1e-3  # how near to 1 the mean norm of unit rows is, of half precision too
+MAX_RATIO = 2.0  # between the norms of rows and of what the pipeline knows: raw norms vary by a tenth or so
+
+
+class DiffusersGenerator:
+    """Draws embeddings with a pretrained pipeline of diffusers; nothing is trained.
+
+    ============================================= ============================== ==========================
+    pipeline                                      argument                       negative
+    ============================================= ============================== ==========================
+    Kandinsky 2.2 (`KandinskyV22Pipeline`, ...)   ``image_embeds`` (n, d)        zeros, or the zero image's
+    Stable unCLIP (`...Img2ImgPipeline`)          ``image_embeds`` (n, d)        the pipeline's own: zeros
+    Stable Diffusion (XL) with one IP-Adapter     ``ip_adapter_image_embeds``,   zeros
+                                                  [(2, 1, d)], a row at a time
+    ============================================= ============================== ==========================
+
+    All of them expect image embeddings of the encoder that they were trained with, at their raw norm, not aligned
+    rows: pass ``aligner.translate(text, source="text", target="image")``.
+
+    Parameters
+    ----------
+    pipeline : diffusers pipeline
+        As it is, on its device and in its dtype; it is called, and never changed.
+    aligner : C3Aligner, optional
+        What translated the rows. With it their norm is compared with the image rows' that it saw, and rows that lie
+        in another modality's place warn.
+    modality : str
+        Of the aligner, whose place and norm the pipeline expects.
+    norm : float, optional
+        Mean norm of raw image embeddings, where no aligner knows it.
+
+    Attributes
+    ----------
+    n_dims : int
+        Dimension that the pipeline takes.
+    expected_norm : float or None
+        From `norm`, the pipeline's own statistics (Stable unCLIP), or the aligner, in this order.
+
+    Raises
+    ------
+    C3AlignError
+        A pipeline that takes no image embeddings, or an IP-Adapter that was not loaded, or takes more than one vector.
+
+    Examples
+    --------
+    >>> pipeline = KandinskyV22DecoderPipeline.from_pretrained(...)  # doctest: +SKIP
+    >>> generator = DiffusersGenerator(pipeline, aligner=aligner)  # doctest: +SKIP
+    >>> rows = aligner.translate(text, source="text", target="image")  # doctest: +SKIP
+    >>> pictures = generator.generate(rows, seed=0, num_inference_steps=50)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, pipeline: Any, *, aligner: Any = None, modality: str = "image", norm: float | None = None
+    ) -> None:
+        if aligner is not None:
+            aligner._check_is_fitted(modality)
+        self.pipeline, self.aligner, self.modality = pipeline, aligner, modality
+        self._head = _heads.head_of(pipeline)
+        self.n_dims: int = self._head.n_dims
+        self.expected_norm = self._find_norm(norm)
+
+    def _find_norm(self, given: float | None) -> float | None:
+        if given is not None:
+            if not 0 < given < float("inf"):
+                raise C3AlignError(f"norm={given!r} is no norm; pass a positive number, or None")
+            return float(given)
+        if self._head.norm is not None or self.aligner is None:
+            return self._head.norm
+        return float(self.aligner.statistics_[self.modality].mean_norm)
+
+    def generate(
+        self,
+        embeddings: Array,
+        *,
+        negative: Any = None,
+        seed: int = 0,
+        row_offset: int = 0,
+        batch_size: int = 4,
+        progress: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Draw a picture of every row.
+
+        Parameters
+        ----------
+        embeddings : (n_rows, n_dims) array or tensor
+            Rows in the image modality's place, at its raw norm.
+        negative : (n_dims,) or (n_rows, n_dims) array or tensor, or a prior pipeline, optional
+            What guidance leads away from. For Kandinsky the embedding of a black picture, which a prior pipeline
+            computes (`get_zero_embed`); zeros by default, which guide less well there and are right elsewhere.
+        seed : int >= 0
+        row_offset : int >= 0
+            Number of the first row. Each row draws its noise from a generator of its own, of seed and row number, so
+            that it gives the same picture in any batch, up to rounding.
+        batch_size : int
+        progress : bool
+            Show a bar of pictures; the pipeline's own bars are kept quiet.
+        **kwargs
+            Of the pipeline: ``height``, ``width``, ``num_inference_steps``, ``guidance_scale``, ``noise_level``,
+            ``prompt`` (a string, or one for every row; empty by default) and others.
+
+        Returns
+        -------
+        list of n_rows PIL images
+
+        Raises
+        ------
+        C3AlignError
+            Rows of another width, not finite, or of a norm far from the expected one; arguments that this method
+            sets itself.
+
+        Warns
+        -----
+        ModalityMeanWarning
+            Rows that lie nearest to another modality's mean, as texts that were not translated; and unit rows where
+            no norm is known to compare with.
+        """
+        rows = checked_rows(embeddings)
+        if rows.shape[1] != self.n_dims:
+            raise C3AlignError(
+                f"the embeddings have {rows.shape[1]} dimensions and the pipeline takes {self.n_dims}; pass rows of "
+                "the encoder that it was trained with"
+            )
+        self._check_arguments(kwargs, rows.shape[0], batch_size)
+        wide = rows.widened().astype(np.float32, copy=False)
+        if len(wide):
+            self._check_scale(wide)
+            self._check_place(wide)
+        negatives = self._negatives(negative, len(wide))
+        batch_size = min(batch_size, self._head.max_rows or batch_size)
+        pictures: list[Any] = []
+        with _quiet(self.pipeline), tqdm(total=len(wide), disable=not progress, desc="draw", unit="picture") as bar:
+            for start in range(0, len(wide), batch_size):
+                part = slice(start, min(start + batch_size, len(wide)))
+                pictures += self._draw(wide[part], negatives, part, seed, row_offset, kwargs)
+                bar.update(part.stop - part.start)
+        return pictures
+
+    def _draw(
+        self,
+        rows: npt.NDArray[np.float32],
+        negatives: npt.NDArray[np.float32] | None,
+        part: slice,
+        seed: int,
+        row_offset: int,
+        kwargs: dict[str, Any],
+    ) -> list[Any]:
+        asked = dict(kwargs)
+        for name in BY_ROW:
+            if name in asked or (name == "prompt" and self._head.takes_prompts):
+                value = asked.get(name, "")
+                asked[name] = [value] * len(rows) if isinstance(value, str) else list(value)[part]
+        guided = _heads.is_guided(self.pipeline, asked)
+        own = self._head.arguments(self.pipeline, rows, None if negatives is None else negatives[part], guided)
+        generators = [row_generator(seed, row_offset + row) for row in range(part.start, part.stop)]
+        return list(self.pipeline(**own, **asked, generator=generators).images)
+
+    def _check_arguments(self, kwargs: dict[str, Any], n_rows: int, batch_size: int) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise C3AlignError(f"batch_size={batch_size!r} cannot be; pass an integer of 1 or more")
+        for name in kwargs:
+            if name in OWN or (name in FIXED and kwargs[name] != FIXED[name]):
+                raise C3AlignError(f"{name} is set by generate itself; leave it out (repeat rows for more pictures)")
+        for name in BY_ROW:
+            value = kwargs.get(name, "")
+            if not isinstance(value, str) and len(value) != n_rows:
+                raise C3AlignError(f"there are {n_rows} rows and {len(value)} of {name}; pass one string, or one a row")
+
+    def _check_scale(self, rows: npt.NDArray[np.float32]) -> None:
+        """Whether the rows have the norm of image embeddings."""
+        norm = float(np.linalg.norm(rows.astype(np.float64), axis=1).mean())
+        if self.expected_norm is None:
+            if abs(norm - 1) < UNIT:
+                self._warn(f"the rows have norm 1, and {self._head.name} expects raw embeddings, whose norm is another")
+        elif not 1 / MAX_RATIO < norm / self.expected_norm < MAX_RATIO:
+            raise C3AlignError(
+                f"the rows have a mean norm of {norm:.3g} and {self._head.name} expects one of about "
+                f"{self.expected_norm:.3g}; {self._mend()}"
+            )
+
+    def _check_place(self, rows: npt.NDArray[np.float32]) -> None:
+        """Whether the rows lie where image embeddings do."""
+        if self.aligner is None:
+            return
+        nearest = clearly_nearest(self.aligner.statistics_, ModalityStatistics(*ops.peek(rows)))
+        if nearest not in (None, self.modality):
+            self._warn(
+                f"the rows lie nearest to the mean of {nearest!r}, and {self._head.name} expects them in the place of "
+                f"{self.modality!r}"
+            )
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{what}; {self._mend()}", ModalityMeanWarning, stacklevel=4)
+
+    def _mend(self) -> str:
+        return f"pass aligner.translate(rows, source=..., target={self.modality!r}) of an aligner fitted on raw rows"
+
+    def _negatives(self, negative: Any, n_rows: int) -> npt.NDArray[np.float32] | None:
+        """(n_rows, n_dims), or None for the head's own."""
+        if negative is None:
+            return None
+        if not self._head.takes_negative:
+            raise C3AlignError(f"{self._head.name} sets its own negative embedding; leave negative out")
+        if hasattr(negative, "get_zero_embed"):
+            negative = negative.get_zero_embed().detach().float().cpu()
+        two = negative[None] if getattr(negative, "ndim", 2) == 1 else negative
+        values = checked_rows(two).widened().astype(np.float32, copy=False)
+        if values.shape[1] != self.n_dims or len(values) not in (1, n_rows):
+            raise C3AlignError(
+                f"the negative embeddings are {values.shape}; pass ({self.n_dims},) or ({n_rows}, {self.n_dims})"
+            )
+        return np.broadcast_to(values, (n_rows, self.n_dims))
+
+
+def row_generator(seed: int, row: int) -> Any:
+    """The random generator of a row: on the CPU, so that its noise is the same for every device."""
+    import torch
+
+    state = np.random.SeedSequence([seed, row]).generate_state(1, np.uint64)
+    return torch.Generator("cpu").manual_seed(int(state[0]))
+
+
+@contextmanager
+def _quiet(pipeline: Any) -> Iterator[None]:
+    """The pipeline's bar of steps is hidden, and its setting as it was afterwards."""
+    before = getattr(pipeline, "_progress_bar_config", None)
+    pipeline.set_progress_bar_config(**{**(before or {}), "disable": True})
+    try:
+        yield
+    finally:
+        if before is None:
+            del pipeline._progress_bar_config
+        else:
+            pipeline.set_progress_bar_config(**before)
