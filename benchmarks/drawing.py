@@ -159,7 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = {"epochs": arguments.epochs, "limit": arguments.limit}
     document = {
-        "command": "python " + " ".join(["benchmarks/drawing.py", *sys.argv[1:]]),
+        "commands": ["python " + " ".join(["benchmarks/drawing.py", *sys.argv[1:]])],
         "settings": settings,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -169,7 +169,8 @@ def main() -> None:
         before = json.loads(arguments.json.read_text())
         if before["settings"] != settings:
             sys.exit(f"{arguments.json} holds results of other settings; pass another --json, or remove it")
-        document = {**document, **{name: before[name] for name in ("records", "nearest_picture")}}
+        commands = list(dict.fromkeys([*before["commands"], *document["commands"]]))
+        document = {**document, **before, "commands": commands}
     material = Material(arguments.limit)
     document.setdefault("nearest_picture", nearest_picture(material))
     for key in keys(arguments):

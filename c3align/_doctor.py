@@ -15,6 +15,7 @@ _PACKAGES = ("numpy", "scikit-learn", "safetensors", "typer", "torch")
 _EXTRAS = {
     "encoders": "open_clip_torch",
     "captions": "transformers",
+    "scores": "pycocoevalcap",
     "diffusion": "diffusers",
     "ray": "ray",
     "search": "faiss-cpu",
@@ -33,6 +34,7 @@ def examine() -> dict[str, Any]:
         "backend_reason": ops.backend_reason(),
         "instruction_sets": _instruction_sets(),
         "cuda": _cuda(),
+        "java": shutil.which("java"),
         "extras": {name: _version(package) for name, package in _EXTRAS.items()},
     }
 
@@ -48,6 +50,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"backend: {found['backend']}: {found['backend_reason']}",
         f"instruction sets: {', '.join(found['instruction_sets']) or 'none compiled'}",
         f"CUDA: {found['cuda']['summary']}",
+        f"Java: {found['java'] or 'none; METEOR, SPICE and the PTB tokenizer need it: install a JRE'}",
         f"extras: {extras}",
     ]
     return [*text, *(f"  without {name}: pip install 'c3align[{name}]'" for name in missing)]

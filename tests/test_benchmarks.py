@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -61,6 +63,25 @@ def test_embed(tmp_path):
     assert 0 < figures["embed, share of time in towers"] <= 1
 
 
+@pytest.mark.slow
+def test_drawing(tmp_path):
+    """Interrupted or asked for more, it keeps what it measured."""
+    target = tmp_path / "drawing.json"
+    small = ["--limit", 40, "--epochs", 1, "--critic-weights", 0.5, "--noise-cosines", 0.7, "--json", target]
+    assert run("benchmarks/drawing.py", "--variants", "C3", "--seeds", 0, *small).returncode == 0
+    first = json.loads(target.read_text())
+    done = run("benchmarks/drawing.py", "--variants", "C1", "C3", "--seeds", 0, *small)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(target.read_text())
+    assert [record["variant"] for record in found["records"]] == ["C3", "C1"]
+    assert found["records"][0] == first["records"][0]
+    assert len(found["commands"]) == 2
+    for record in [*found["records"], found["nearest_picture"]]:
+        assert 0 <= record["recall@1"] <= record["recall@5"] <= 1
+        assert 0 < record["pixel_error"] < 0.5
+    assert run("benchmarks/drawing.py", *small, "--epochs", 2).returncode == 1
+
+
 def test_help_has_examples():
-    for script in ("throughput", "accuracy", "embed", "table", "train_glyphs"):
+    for script in ("throughput", "accuracy", "embed", "drawing", "table", "train_glyphs"):
         assert "Examples" in run(f"benchmarks/{script}.py", "--help").stdout

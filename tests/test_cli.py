@@ -207,6 +207,14 @@ class TestDoctor:
         assert "backend: reference: C3ALIGN_BACKEND=reference asks for it" in out
         assert "CUDA: " in out
 
+    def test_java(self, call, monkeypatch, tmp_path):
+        java = tmp_path / "java"
+        java.touch(mode=0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert f"Java: {java}\n" in call("doctor")[1]
+        java.unlink()
+        assert "Java: none; METEOR, SPICE and the PTB tokenizer need it: install a JRE\n" in call("doctor")[1]
+
     def test_json(self, call):
         found = json.loads(call("doctor", "--json")[1])
         assert found["backend"] == ops.backend()
@@ -238,7 +246,7 @@ class TestShell:
     def test_help_and_version(self, call):
         code, out, _ = call("--version")
         assert (code, out) == (0, f"c3align {c3align.__version__}\n")
-        for command in ("demo", "fit", "transform", "report", "doctor"):
+        for command in ("demo", "fit", "transform", "report", "score", "doctor"):
             code, out, _ = call(command, "--help")
             assert code == 0
             assert "Example" in out

@@ -300,6 +300,16 @@ class TestScaleAndPlace:
         DiffusersGenerator(wide, aligner=C3Aligner().fit(text, image)).generate(image[:2], **STEPS)
         assert not [warning for warning in recwarn if issubclass(warning.category, ModalityMeanWarning)]
 
+    def test_an_aligner_that_saw_unit_rows_is_found_out(self, wide, coco):
+        aligner = C3Aligner().fit(coco[1], coco[0])
+        rows = aligner.translate(coco[1][:2], source="text", target="image")
+        with pytest.warns(ModalityMeanWarning, match="have norm 1, and .* of an aligner fitted on raw rows"):
+            DiffusersGenerator(wide, aligner=aligner).generate(rows, **STEPS)
+
+    def test_unit_rows_that_are_right(self, wide, coco, recwarn):
+        DiffusersGenerator(wide, norm=1).generate(coco[0][:2], **STEPS)
+        assert not [warning for warning in recwarn if issubclass(warning.category, ModalityMeanWarning)]
+
     def test_unit_rows_warn_where_nothing_is_known(self, kandinsky, rows):
         with pytest.warns(ModalityMeanWarning, match="the rows have norm 1, and KandinskyV22Pipeline expects raw"):
             DiffusersGenerator(kandinsky).generate(rows / np.float32(NORM), **STEPS)
@@ -311,6 +321,8 @@ class TestScaleAndPlace:
         ({"rows": np.ones((2, 7), np.float32)}, "have 7 dimensions and the pipeline takes 24"),
         ({"rows": np.full((2, 24), np.nan, np.float32)}, "NaN or infinity in 2 of 2 rows, first in row 0"),
         ({"batch_size": 0}, "batch_size=0 cannot be"),
+        ({"seed": -1}, "seed=-1 cannot be; pass an integer of 0 or more"),
+        ({"row_offset": 1.5}, "row_offset=1.5 cannot be"),
         ({"generator": None}, "generator is set by generate itself"),
         ({"num_images_per_prompt": 2}, "repeat rows for more pictures"),
         ({"output_type": "np"}, "output_type is set by generate itself"),

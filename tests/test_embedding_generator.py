@@ -281,6 +281,9 @@ class TestCritic:
         ({"pictures": [np.zeros((9, 7), np.uint8)] * 19 + [np.zeros((9, 8), np.uint8)]}, "resize them to one size"),
         ({"epochs": 0}, "epochs=0 cannot be"),
         ({"batch_size": True}, "batch_size=True cannot be"),
+        ({"seed": -1}, "seed=-1 does not fit"),
+        ({"lr": float("nan")}, "lr=nan cannot be"),
+        ({"critic_weight": -0.5}, "critic_weight=-0.5 cannot be"),
     ],
 )
 def test_refusals_of_fit(change, text):

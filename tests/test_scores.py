@@ -203,6 +203,7 @@ class TestWords:
             ("A b.", ["x", "a, B"], 1, 1, 1),
             ("a b c d", ["a b", "c d"], 2 * 2 / 6, 0, 2 / 3),
             ("a", ["a b"], 2 / 3, 0, 0),
+            ("a b a b", ["a b", "a b"], 2 / 3, 0, 1 / 3),
             ("", ["a"], 0, 0, 0),
             ("...", [""], 1, 1, 0),
         ],
@@ -379,6 +380,18 @@ class TestPictures:
         assert found["fid"] >= distance > 0
         recalls = geometry.recall_at_k(grey, colours, (1, 5))
         assert (found["recall@1"], found["recall@5"]) == (recalls[1], recalls[5])
+
+    def test_a_network_of_features(self, sets):
+        import torch
+
+        class Means(torch.nn.Module):
+            def forward(self, picture):
+                return picture.double().mean(dim=3).flatten(1)
+
+        a, b, _ = sets
+        found = picture_scores(a, b, Means(), ["retrieval"])
+        rows = [np.tile(pictures.mean(axis=2), 3) for pictures in (a, b)]
+        assert found["recall@5"] == geometry.recall_at_k(*rows, ks=(5,))[5]
 
     @pytest.mark.parametrize(
         ("change", "text"),

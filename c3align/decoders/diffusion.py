@@ -24,7 +24,7 @@ from c3align.statistics import ModalityStatistics
 
 __all__ = ["DiffusersGenerator"]
 
-OWN = ("image_embeds", "negative_image_embeds", "ip_adapter_image_embeds", "image", "generator", "latents")
+OWN = ("image_embeds", "negative_image_embeds", "ip_adapter_image_embeds", "generator", "latents")
 FIXED = {"num_images_per_prompt": 1, "output_type": "pil", "return_dict": True}
 BY_ROW = ("prompt", "negative_prompt")
 UNIT = 1e-3  # how near to 1 the mean norm of unit rows is, of half precision too
@@ -72,7 +72,7 @@ class DiffusersGenerator:
 
     Examples
     --------
-    >>> pipeline = KandinskyV22DecoderPipeline.from_pretrained(...)  # doctest: +SKIP
+    >>> pipeline = KandinskyV22Pipeline.from_pretrained(...)  # doctest: +SKIP
     >>> generator = DiffusersGenerator(pipeline, aligner=aligner)  # doctest: +SKIP
     >>> rows = aligner.translate(text, source="text", target="image")  # doctest: +SKIP
     >>> pictures = generator.generate(rows, seed=0, num_inference_steps=50)  # doctest: +SKIP
@@ -87,6 +87,7 @@ class DiffusersGenerator:
         self._head = _heads.head_of(pipeline)
         self.n_dims: int = self._head.n_dims
         self.expected_norm = self._find_norm(norm)
+        self._knows_norm = norm is not None or self._head.norm is not None  # an aligner may have seen unit rows
 
     def _find_norm(self, given: float | None) -> float | None:
         if given is not None:
@@ -141,8 +142,8 @@ class DiffusersGenerator:
         Warns
         -----
         ModalityMeanWarning
-            Rows that lie nearest to another modality's mean, as texts that were not translated; and unit rows where
-            no norm is known to compare with.
+            Rows that lie nearest to another modality's mean, as texts that were not translated; and unit rows,
+            unless `norm` or the pipeline says that they are right: an aligner that saw unit rows makes unit rows.
         """
         rows = checked_rows(embeddings)
         if rows.shape[1] != self.n_dims:
@@ -150,7 +151,8 @@ class DiffusersGenerator:
                 f"the embeddings have {rows.shape[1]} dimensions and the pipeline takes {self.n_dims}; pass rows of "
                 "the encoder that it was trained with"
             )
-        self._check_arguments(kwargs, rows.shape[0], batch_size)
+        _check_integers(batch_size=(batch_size, 1), seed=(seed, 0), row_offset=(row_offset, 0))
+        self._check_arguments(kwargs, rows.shape[0])
         wide = rows.widened().astype(np.float32, copy=False)
         if len(wide):
             self._check_scale(wide)
@@ -184,9 +186,7 @@ class DiffusersGenerator:
         generators = [row_generator(seed, row_offset + row) for row in range(part.start, part.stop)]
         return list(self.pipeline(**own, **asked, generator=generators).images)
 
-    def _check_arguments(self, kwargs: dict[str, Any], n_rows: int, batch_size: int) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise C3AlignError(f"batch_size={batch_size!r} cannot be; pass an integer of 1 or more")
+    def _check_arguments(self, kwargs: dict[str, Any], n_rows: int) -> None:
         for name in kwargs:
             if name in OWN or (name in FIXED and kwargs[name] != FIXED[name]):
                 raise C3AlignError(f"{name} is set by generate itself; leave it out (repeat rows for more pictures)")
@@ -198,14 +198,14 @@ class DiffusersGenerator:
     def _check_scale(self, rows: npt.NDArray[np.float32]) -> None:
         """Whether the rows have the norm of image embeddings."""
         norm = float(np.linalg.norm(rows.astype(np.float64), axis=1).mean())
-        if self.expected_norm is None:
-            if abs(norm - 1) < UNIT:
-                self._warn(f"the rows have norm 1, and {self._head.name} expects raw embeddings, whose norm is another")
-        elif not 1 / MAX_RATIO < norm / self.expected_norm < MAX_RATIO:
+        expected, name = self.expected_norm, self._head.name
+        if expected is not None and not 1 / MAX_RATIO < norm / expected < MAX_RATIO:
             raise C3AlignError(
-                f"the rows have a mean norm of {norm:.3g} and {self._head.name} expects one of about "
-                f"{self.expected_norm:.3g}; {self._mend()}"
+                f"the rows have a mean norm of {norm:.3g} and {name} expects one of about {expected:.3g}; "
+                f"{self._mend()}"
             )
+        if not self._knows_norm and abs(norm - 1) < UNIT:
+            self._warn(f"the rows have norm 1, and {name} expects raw embeddings, whose norm is another")
 
     def _check_place(self, rows: npt.NDArray[np.float32]) -> None:
         """Whether the rows lie where image embeddings do."""
@@ -239,6 +239,12 @@ class DiffusersGenerator:
                 f"the negative embeddings are {values.shape}; pass ({self.n_dims},) or ({n_rows}, {self.n_dims})"
             )
         return np.broadcast_to(values, (n_rows, self.n_dims))
+
+
+def _check_integers(**values: tuple[Any, int]) -> None:
+    for name, (value, least) in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise C3AlignError(f"{name}={value!r} cannot be; pass an integer of {least} or more")
 
 
 def row_generator(seed: int, row: int) -> Any:

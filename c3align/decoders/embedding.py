@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -126,6 +127,7 @@ class EmbeddingGenerator:
         rows = TrainingRows(checked_rows(embeddings), aligner, modality, seed)
         stack = _pictures(pictures, len(rows))
         _check_counts(epochs=epochs, batch_size=batch_size, width=self.width)
+        _check_settings(seed, lr, critic_weight)
         rows.check()
         training = _imports.need("c3align.decoders._picture_training", "torch", "encoders")
         schedule = training.Schedule(epochs, batch_size, lr)
@@ -150,6 +152,7 @@ class EmbeddingGenerator:
         batch_size : int
             Rows at a time; a value changes with it by one grey level at most.
         device : torch device or str, optional
+            The network moves there and stays.
         progress : bool
             Show a bar.
 
@@ -166,7 +169,9 @@ class EmbeddingGenerator:
         """
         import torch
 
-        net = self._fitted().to(device or "cpu")
+        net = self._fitted()
+        device = next(net.parameters()).device if device is None else device
+        net.to(device)
         rows = checked_rows(embeddings, self.n_dims_)
         drawn = np.empty((rows.shape[0], *self.shape_), np.uint8)
         _check_counts(batch_size=batch_size)
@@ -174,7 +179,7 @@ class EmbeddingGenerator:
         with torch.inference_mode():
             for start in bar:
                 block = rows.take(slice(start, start + batch_size)).widened().astype(np.float32, copy=False)
-                pixels = net(torch.from_numpy(block).to(device or "cpu")).sigmoid().mul(255).round().byte()
+                pixels = net(torch.from_numpy(block).to(device)).sigmoid().mul(255).round().byte()
                 drawn[start : start + len(block)] = pixels.movedim(1, -1).cpu().numpy().reshape(-1, *self.shape_)
         return drawn
 
@@ -255,6 +260,15 @@ def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise C3AlignError(f"{name}={value!r} cannot be; pass an integer of 1 or more")
+
+
+def _check_settings(seed: int, lr: float, critic_weight: float) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise C3AlignError(f"seed={seed!r} does not fit; pass an integer in [0, 2**64)")
+    if not (lr > 0 and math.isfinite(lr)):
+        raise C3AlignError(f"lr={lr!r} cannot be; pass a positive number")
+    if not (critic_weight >= 0 and math.isfinite(critic_weight)):
+        raise C3AlignError(f"critic_weight={critic_weight!r} cannot be; pass a number of 0 or more")
 
 
 def _checked(config: dict[str, Any]) -> tuple[int, tuple[int, ...], int]:

@@ -21,7 +21,6 @@ PICTURE_METRICS = ("fid", "kid", "retrieval", "pixel_error")
 PAIRED = ("retrieval", "pixel_error")
 KS = (1, 5, 10)
 SUBSET_SIZE, SUBSETS = 1000, 100  # of KID, torchmetrics' own
-BATCH = 64
 
 
 def picture_scores(
@@ -41,8 +40,8 @@ def picture_scores(
     features : optional
         Where pictures are compared. None: Inception v3 with the weights of torch-fidelity, at 2048 features, as in
         published figures. Or an encoder (anything with ``encode(pictures, modality="image")``): its unit rows. Or a
-        function from a list of pictures to rows (n, d), taken as they are. Figures of other features than None
-        compare with their like alone.
+        function from a list of pictures to rows (n, d), taken as they are; or a torch module from one picture,
+        (1, 3, height, width) uint8, to its row. Figures of other features than None compare with their like alone.
     metrics : list of str
         "fid"; "kid", mean and standard deviation over subsets of up to 1,000 pictures; and for pairs, where picture i
         of both belongs together, "retrieval", the share of generated pictures whose own real one is among the 1, 5,
@@ -87,8 +86,8 @@ def picture_scores(
 
 
 def _embedder(features: Any) -> Callable[[Any, bool], Float64Array]:
-    if features is None:
-        return _inception()
+    if features is None or hasattr(features, "parameters"):
+        return _by_network(_inception_network() if features is None else features)
     if hasattr(features, "encode"):
         return lambda pictures, progress: geometry.unit_rows(
             features.encode(list(pictures), modality="image", progress=progress)
@@ -104,17 +103,16 @@ def _finite(rows: Float64Array) -> Float64Array:
     return rows
 
 
-def _inception() -> Callable[[Any, bool], Float64Array]:
+def _by_network(network: Any) -> Callable[[Any, bool], Float64Array]:
+    """One picture at a time, which may have any size: a network of features resizes it."""
     import torch
     from tqdm import tqdm
 
-    network = _inception_network()
-
     def embed(pictures: Any, progress: bool) -> Float64Array:
         parts = []
-        for start in tqdm(range(0, len(pictures), BATCH), disable=not progress, desc="inception", unit="batch"):
-            for picture in pictures[start : start + BATCH]:  # of any size: resized by the network
-                parts.append(network(torch.from_numpy(_rgb(picture)).movedim(-1, 0)[None]).double())
+        with torch.inference_mode():
+            for picture in tqdm(pictures, disable=not progress, desc="features", unit="picture"):
+                parts.append(network(torch.from_numpy(_rgb(picture)).movedim(-1, 0)[None]).double().cpu())
         return torch.cat(parts).numpy()
 
     return embed
