@@ -29,6 +29,7 @@ class Captioning:
     schedule: str = "linear"
     warmup: int | float = 5_000
     optimizer: str = "adamw"
+    max_grad_norm: float | None = None
     renormalize: bool = True
     noise: dict[str, Any] = field(default_factory=lambda: {"sigma": PAPER_SIGMA})
     generate: dict[str, Any] = field(default_factory=lambda: {"max_new_tokens": 67})
@@ -83,6 +84,7 @@ GLYPH_CAPTIONS = Captioning(
     batch_size=128,
     lr=2e-3,
     warmup=0.1,
+    max_grad_norm=1.0,
     noise={"noise_cosine": 0.5},
     generate={"max_new_tokens": 13},
     metrics=("word_f1", "exact", "bigram_precision"),
