@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from c3align import C3Aligner, Pipeline, encoders
 from c3align.datasets import glyphs as data
-from c3align.errors import C3AlignError, EncoderMismatchError
+from c3align.decoders import EmbeddingGenerator, MemoryCaptioner, PrefixCaptioner
+from c3align.decoders.small_lm import small_lm
+from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
+from tests import tiny_encoders
 from tests.test_ops import raw
 
 N = 300
@@ -228,3 +238,171 @@ class TestBinding:
     def test_no_decoder(self):
         with pytest.raises(C3AlignError, match="needs a decoder"):
             Pipeline("glyphs")
+
+
+@pytest.fixture(scope="module")
+def saved(glyphs, tmp_path_factory):
+    """Pipelines of each decoder of the package, trained a little, and the folders they were saved in."""
+    tiny_encoders.import_torchvision()
+    lm, tokenizer = small_lm(glyphs.names, width=32, n_layers=1, n_heads=2)
+    prefix = PrefixCaptioner(lm, tokenizer, n_dims=256, prefix_length=2)
+    made = {
+        "prefix": Pipeline("glyphs", decoder=prefix).fit_text(glyphs.names, epochs=1, progress=False),
+        "memory": Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(glyphs.names),
+        "generator": Pipeline("glyphs", decoder=EmbeddingGenerator(width=8)),
+    }
+    made["generator"].fit_images(glyphs.pictures, epochs=1, progress=False).collect(glyphs.names, modality="text")
+    folder = tmp_path_factory.mktemp("pipelines")
+    for name, pipeline in made.items():
+        if name != "generator":
+            pipeline.collect(glyphs.pictures)
+        pipeline.save_pretrained(folder / name)
+    return made, folder
+
+
+LOAD = """
+import json, sys
+sys.path.insert(0, {root!r})
+from tests.tiny_encoders import import_torchvision
+import_torchvision()
+from c3align import Pipeline
+from c3align.datasets.glyphs import glyphs
+pipeline = Pipeline.from_pretrained({folder!r})
+print(json.dumps(pipeline.caption(glyphs(split="held_out").pictures[:20])))
+"""
+
+
+class TestFolder:
+    def test_it_does_the_same_after_saving(self, saved, unseen, glyphs):
+        made, folder = saved
+        for name in ("prefix", "memory"):
+            loaded = Pipeline.from_pretrained(folder / name)
+            assert loaded.caption(unseen.pictures[:20]) == made[name].caption(unseen.pictures[:20])
+            assert type(loaded.decoder) is type(made[name].decoder)
+        drawn = Pipeline.from_pretrained(folder / "generator").draw(unseen.names[:5])
+        assert raw(np.stack(drawn)) == raw(np.stack(made["generator"].draw(unseen.names[:5])))
+
+    def test_on_another_machine(self, saved, unseen, tmp_path):
+        """The folder moved, another process: nothing of where it was made is needed."""
+        made, folder = saved
+        shutil.copytree(folder / "prefix", tmp_path / "moved")
+        program = LOAD.format(root=str(Path(__file__).parents[1]), folder=str(tmp_path / "moved"))
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == made["prefix"].caption(unseen.pictures[:20])
+        text = "".join(path.read_text("utf-8", "ignore") for path in (tmp_path / "moved").rglob("*") if path.is_file())
+        assert str(folder) not in text
+
+    def test_nothing_in_it_is_a_pickle(self, saved):
+        _, folder = saved
+        suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+        assert suffixes <= {".json", ".safetensors", ".npy", ".jsonl"}
+        for path in folder.rglob("*.npy"):
+            np.load(path, allow_pickle=False)
+
+    def test_another_encoder_is_refused(self, saved):
+        _, folder = saved
+        other = Spy()
+        other.fingerprint = "clip@2"
+        with pytest.raises(EncoderMismatchError, match="comes from the encoder c3align:glyphs.* and not from clip@2"):
+            Pipeline.from_pretrained(folder / "memory", encoder=other)
+
+    def test_an_encoder_given_as_an_object_must_be_given_again(self, glyphs, unseen, tmp_path):
+        pipeline = Pipeline(encoders.load("glyphs"), decoder=MemoryCaptioner()).fit_text(glyphs.names)
+        pipeline.collect(glyphs.pictures).save_pretrained(tmp_path / "p")
+        with pytest.raises(C3AlignError, match="pass encoder=, the one with the fingerprint c3align:glyphs"):
+            Pipeline.from_pretrained(tmp_path / "p")
+        loaded = Pipeline.from_pretrained(tmp_path / "p", encoder="glyphs")
+        assert loaded.caption(unseen.pictures[:5]) == pipeline.caption(unseen.pictures[:5])
+
+    @pytest.mark.parametrize(
+        ("change", "text"),
+        [
+            (lambda c: "{", "no JSON"),
+            (lambda c: "[" * 100_000, "no JSON"),
+            (lambda c: "[]", "format is not c3align.Pipeline"),
+            (lambda c: {**c, "format": "x"}, "format is not c3align.Pipeline"),
+            (lambda c: {**c, "format_version": 2}, "reads 1; install the c3align that wrote it"),
+            (lambda c: {**c, "decoder": "subprocess.Popen"}, "decoder 'subprocess.Popen' are unknown"),
+            (lambda c: {**c, "decoder": "Training"}, "decoder 'Training' are unknown"),
+            (lambda c: {**c, "decoder": []}, "unknown"),
+            (lambda c: {**c, "more": 1}, "its keys"),
+            (lambda c: {**c, "encoder": "glyphs"}, "its encoder is not described"),
+            (lambda c: {**c, "encoder": {"spec": 1, "fingerprint": "x"}}, "not described by texts"),
+            (lambda c: " " * (1 << 21), "larger than"),
+        ],
+    )
+    def test_damage_is_named(self, saved, tmp_path, change, text):
+        _, folder = saved
+        shutil.copytree(folder / "memory", tmp_path / "p")
+        path = tmp_path / "p" / "pipeline.json"
+        found = change(json.loads(path.read_text()))
+        path.write_text(found if isinstance(found, str) else json.dumps(found))
+        with pytest.raises(FormatError, match=re.escape(text)):
+            Pipeline.from_pretrained(tmp_path / "p")
+
+    def test_fingerprints_must_agree(self, saved, tmp_path):
+        """The aligner of another pipeline put into this one."""
+        _, folder = saved
+        shutil.copytree(folder / "memory", tmp_path / "p")
+        C3Aligner().fit(np.eye(256)).bind_encoder("clip@1").save_pretrained(tmp_path / "p" / "aligner")
+        with pytest.raises(EncoderMismatchError, match="clip@1"):
+            Pipeline.from_pretrained(tmp_path / "p")
+
+    def test_absent(self, tmp_path):
+        with pytest.raises(FormatError, match=r"no pipeline \(no pipeline.json in it\)"):
+            Pipeline.from_pretrained(tmp_path / "nowhere")
+
+    def test_what_cannot_be_saved(self, glyphs, tmp_path):
+        with pytest.raises(C3AlignError, match="has learned nothing yet"):
+            Pipeline("glyphs", decoder=MemoryCaptioner()).save_pretrained(tmp_path / "p")
+        with pytest.raises(C3AlignError, match="a Nearest cannot be saved"):
+            Pipeline("glyphs", decoder=Nearest()).fit_text(glyphs.names).save_pretrained(tmp_path / "p")
+        pipeline = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(glyphs.names)
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "thesis.tex").write_text("x")
+        with pytest.raises(C3AlignError, match="is there and no pipeline; pass the name of a new folder"):
+            pipeline.save_pretrained(tmp_path / "mine")
+        assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+    def test_a_crash_leaves_the_old_or_the_new(self, saved, glyphs, unseen, tmp_path, monkeypatch):
+        made, folder = saved
+        target = tmp_path / "p"
+        shutil.copytree(folder / "memory", target)
+        before = made["memory"].caption(unseen.pictures[:9])
+        new = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(glyphs.names[:40]).collect(glyphs.pictures)
+        after = new.caption(unseen.pictures[:9])
+        assert before != after
+
+        def crash(*arguments):
+            raise OSError("disk full")
+
+        for place in ("C3Aligner.save_pretrained", "decoders.MemoryCaptioner.save_pretrained", "os.rename"):
+            with monkeypatch.context() as patch:
+                patch.setattr(f"c3align._pipeline_files.{place}", crash)
+                with pytest.raises(OSError, match="disk full"):
+                    new.save_pretrained(target)
+            assert Pipeline.from_pretrained(target).caption(unseen.pictures[:9]) == before
+            assert [path.name for path in tmp_path.iterdir()] == ["p"]
+        renames = iter([os.rename, crash, os.rename])  # aside, into place, back again
+        with monkeypatch.context() as patch:
+            patch.setattr("c3align._pipeline_files.os.rename", lambda a, b: next(renames)(a, b))
+            with pytest.raises(OSError, match="disk full"):
+                new.save_pretrained(target)
+        assert Pipeline.from_pretrained(target).caption(unseen.pictures[:9]) == before
+        new.save_pretrained(target)
+        assert Pipeline.from_pretrained(target).caption(unseen.pictures[:9]) == after
+        assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+    def test_a_kill_between_the_renames(self, saved, unseen, tmp_path):
+        made, folder = saved
+        shutil.copytree(folder / "memory", tmp_path / ".p.c3align-before")
+        found = Pipeline.from_pretrained(tmp_path / "p").caption(unseen.pictures[:9])
+        assert found == made["memory"].caption(unseen.pictures[:9])
+
+    def test_sampled_captions_do_not_depend_on_the_batch(self, saved, unseen):
+        """What is drawn is a function of the row's number, which the pipeline hands on."""
+        made, _ = saved
+        options = {"do_sample": True, "temperature": 2.0, "seed": 3}
+        found = [made["prefix"].caption(unseen.pictures[:20], batch_size=size, **options) for size in (1, 64)]
+        assert found[0] == found[1]
+        assert found[0] != made["prefix"].caption(unseen.pictures[:20], **{**options, "seed": 4})
