@@ -180,7 +180,7 @@ class Pipeline:
         C3AlignError
             The modality's mean is not known; the first item that cannot be used.
         """
-        return self._all(items, modality, batch_size, on_error, options)
+        return self._all(items, modality, batch_size, on_error, options, wanted="caption")
 
     def draw(self, texts: Iterable[str], *, batch_size: int = 64, on_error: str = "raise", **options: Any) -> list[Any]:
         """Pictures of what texts say, by a generator that learned from pictures alone.
@@ -194,14 +194,27 @@ class Pipeline:
         -------
         list of (height, width[, channels]) uint8 arrays, or of what the generator makes; None for what was skipped.
         """
-        return self._all(texts, "text", batch_size, on_error, options)
+        return self._all(texts, "text", batch_size, on_error, options, wanted="picture")
 
     def _all(
-        self, items: Iterable[Any], modality: str, batch_size: int, on_error: str, options: dict[str, Any]
+        self,
+        items: Iterable[Any],
+        modality: str,
+        batch_size: int,
+        on_error: str,
+        options: dict[str, Any],
+        wanted: str,
     ) -> list[Any]:
         if isinstance(items, str | bytes):
             raise C3AlignError("items is one item; pass a list of them")
-        results = list(self.stream(items, modality=modality, batch_size=batch_size, on_error=on_error, **options))
+        results = []
+        for result in self.stream(items, modality=modality, batch_size=batch_size, on_error=on_error, **options):
+            if _is_picture(result.value) is (wanted == "caption") and result.reason is None:
+                other = "draw(texts)" if wanted == "caption" else "caption(items)"
+                raise C3AlignError(
+                    f"this pipeline's decoder, {type(self.decoder).__name__}, makes no {wanted}s; call {other}"
+                )
+            results.append(result)
         _warn_of([Broken(r.place, "", r.reason) for r in results if r.reason is not None], modality)
         return [result.value for result in results]
 
@@ -305,6 +318,11 @@ class Pipeline:
         from c3align import _pipeline_files
 
         return _pipeline_files.load(cls, folder, encoder)
+
+
+def _is_picture(value: Any) -> bool:
+    """A caption is a text, or a list of them where several were asked for."""
+    return not isinstance(value, str | list)
 
 
 def _reason(item: Broken) -> str:

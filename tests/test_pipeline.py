@@ -235,6 +235,14 @@ class TestBinding:
         with pytest.raises(EncoderMismatchError, match="clip@1 and not from c3align:glyphs"):
             Pipeline("glyphs", aligner, Nearest())
 
+    def test_what_a_decoder_does_not_make(self, glyphs):
+        pipeline = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(glyphs.names)
+        with pytest.raises(C3AlignError, match=r"MemoryCaptioner, makes no pictures; call caption\(items\)"):
+            pipeline.draw(glyphs.names[:3])
+        drawer = Pipeline("glyphs", decoder=Nearest()).fit_images(glyphs.pictures)
+        with pytest.raises(C3AlignError, match=r"Nearest, makes no captions; call draw\(texts\)"):
+            drawer.caption(glyphs.pictures[:3])
+
     def test_no_decoder(self):
         with pytest.raises(C3AlignError, match="needs a decoder"):
             Pipeline("glyphs")
@@ -303,7 +311,7 @@ class TestFolder:
         _, folder = saved
         other = Spy()
         other.fingerprint = "clip@2"
-        with pytest.raises(EncoderMismatchError, match="comes from the encoder c3align:glyphs.* and not from clip@2"):
+        with pytest.raises(EncoderMismatchError, match=r"the encoder c3align:glyphs.* and not from clip@2"):
             Pipeline.from_pretrained(folder / "memory", encoder=other)
 
     def test_an_encoder_given_as_an_object_must_be_given_again(self, glyphs, unseen, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,7 @@ def train_captioner(
     from c3align.decoders import PrefixCaptioner
     from c3align.encoders import _sources
 
+    _quiet()
     texts = [item.source for item in _sources.gather(captions, "text", column)]
     learner = C3Aligner(seed=seed) if aligner is None else C3Aligner.from_pretrained(aligner)
     if noise_cosine is not None:
@@ -86,6 +88,7 @@ def caption(
     from c3align import Pipeline
     from c3align.encoders import _sources
 
+    _quiet()
     items = [item for pattern in data for item in _sources.gather(pattern, modality)]
     loaded = Pipeline.from_pretrained(pipeline)
     options: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
@@ -100,6 +103,15 @@ def caption(
         for line in lines:
             if "caption" in line:
                 print(f"{line['path']}\t{line['caption']}", flush=True)
+
+
+def _quiet() -> None:
+    """No bar of transformers' own where no person watches; it would stand among what a program reads."""
+    if sys.stderr.isatty():
+        return
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    if "transformers" in sys.modules:
+        sys.modules["transformers"].utils.logging.disable_progress_bar()
 
 
 def _described(results: Iterator[Any], names: list[str]) -> Iterator[dict[str, str]]:
@@ -141,6 +153,7 @@ def draw(
     from c3align import Pipeline
     from c3align._imports import need
 
+    _quiet()
     image = need("PIL.Image", "pillow", "encoders")
     if output.suffix.lower() != ".png":
         raise C3AlignError(f"{output} is no name of a PNG; pass one that ends with .png")
