@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 from PIL import Image
 
 from c3align import geometry
-from tests import media
+from c3align.decoders.small_lm import small_lm
+from tests import media, tiny_encoders
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = ROOT / "benchmarks" / "paper"
@@ -169,3 +172,148 @@ class TestResults:
     def test_spread(self):
         assert _results.spread([1.0, 2.0, 3.0], digits=1) == "2.0 ± 1.0"
         assert _results.spread([0.5]) == "0.500"
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Specs of a tiny CLIP and a tiny CLAP, and the folder of a tiny language model."""
+    folder = tmp_path_factory.mktemp("models")
+    specs = {kind: tiny_encoders.write_transformers(kind, folder / kind) for kind in ("clip", "clap")}
+    lm, tokenizer = small_lm(CAPTIONS, width=16, n_layers=1, n_heads=2, max_tokens=96)
+    for part in (lm, tokenizer):
+        part.save_pretrained(folder / "lm")
+    return {**specs, "lm": str(folder / "lm")}
+
+
+@pytest.fixture
+def entry(monkeypatch, capsys):
+    """Run an entry as its command line does; returns what it prints."""
+
+    def run(name, *arguments):
+        tiny_encoders.import_torchvision()
+        monkeypatch.setattr(sys, "argv", [str(PAPER / f"{name}.py"), *map(str, arguments)])
+        importlib.import_module(name).main()
+        return capsys.readouterr().out
+
+    return run
+
+
+QUICK = ("--epochs", 1, "--batch-size", 16)
+PLAIN = ("--metrics", "bleu", "rouge_l")  # METEOR and SPICE want Java
+GLYPHS = ("--encoder", "glyphs", "--limit", 40, "--epochs", 1, "--seeds", 0)
+
+
+class TestEntriesOnTheRealLayouts:
+    def test_table_2(self, entry, coco_folder, models, tmp_path):
+        where = ("--data", coco_folder, "--encoder", models["clip"], "--lm", models["lm"], "--cache", tmp_path)
+        metrics = ("--metrics", "bleu", "rouge_l", "cider")
+        first = entry("table2_coco_captioning", *where, *QUICK, *metrics, "--json", tmp_path / "r.json")
+        lines = {line.split()[0]: line for line in first.splitlines()[2:]}
+        assert list(lines) == ["C1", "C2_1", "C2_2", "C3"]
+        assert "| 93.3" in lines["C3"]  # the paper's beside ours
+        records = json.loads((tmp_path / "r.json").read_text())["records"]
+        assert {record["sigma"] > 0 for record in records if record["variant"] in ("C1", "C2_1")} == {False}
+        assert all(0 <= record["rouge_l"] <= 1 for record in records)
+        assert len(list(tmp_path.glob("*.npy"))) == 4
+        before = (tmp_path / "r.json").read_bytes()
+        assert entry("table2_coco_captioning", *where, *QUICK, *metrics, "--json", tmp_path / "r.json") == first
+        assert (tmp_path / "r.json").read_bytes() == before
+
+    def test_table_3(self, entry, coco_folder, models):
+        where = ("--data", coco_folder, "--encoder", models["clip"], "--limit", 5)
+        out = entry("table3_text_to_image", *where, *QUICK, "--variants", "C1", "C3")
+        assert [line.split()[-1] for line in out.splitlines()[2:]] == ["29.8", "19.6"]
+
+    def test_table_4(self, entry, coco_folder, clotho_folder, msrvtt_folder, models):
+        """Pictures and videos through CLIP, sounds through CLAP: no ImageBind is here."""
+        options = (*QUICK, *PLAIN, "--lm", models["lm"], "--variants", "C3")
+        folders = ("--coco", coco_folder, "--msrvtt", msrvtt_folder)
+        out = entry("table4_other_modalities", *folders, "--encoder", models["clip"], *options)
+        assert [line for line in out.splitlines() if line in ("coco", "clotho", "msrvtt")] == ["coco", "msrvtt"]
+        assert "| 74.0" in out
+        assert "| 31.4" in out
+        out = entry("table4_other_modalities", "--clotho", clotho_folder, "--encoder", models["clap"], *options)
+        assert "| 29.5" in out
+        with pytest.raises(ValueError, match="no data set was named"):
+            entry("table4_other_modalities", "--encoder", models["clip"])
+
+    def test_figure_6(self, entry, coco_folder, models, tmp_path):
+        where = ("--data", coco_folder, "--encoder", models["clip"], "--lm", models["lm"], "--seeds", 0)
+        options = ("--shares", 0.25, 1, "--variants", "pairs only", "C3", "--json", tmp_path / "r.json")
+        out = entry("figure6_low_data", *where, *QUICK, *PLAIN, *options)
+        assert [line for line in out.splitlines() if "% of the pairs" in line] == [
+            "0 % of the pairs",
+            "25 % of the pairs",
+            "100 % of the pairs",
+        ]
+        assert "| 31.5" in out
+        records = json.loads((tmp_path / "r.json").read_text())["records"]
+        assert [(r["variant"], r["share"], r["n_trained_on"]) for r in records] == [
+            ("pairs only", 0.25, 2),
+            ("pairs only", 1.0, 7),
+            ("C3", 0.0, 0),
+            ("C3", 0.25, 2),
+            ("C3", 1.0, 7),
+        ]
+
+    def test_tables_6_and_7(self, entry, coco_folder, models):
+        where = ("--data", coco_folder, "--encoder", models["clip"], "--lm", models["lm"], *QUICK, *PLAIN)
+        out = entry("table6_shift", *where)
+        assert [line.split()[0] for line in out.splitlines()[3:]] == ["0.0", "0.1", "0.2", "0.4", "0.6", "0.8", "1.0"]
+        out = entry("table7_noise_directions", *where)
+        assert "noise without the gap's direction" in out
+        assert "| 19.52" in out
+
+
+class TestEntriesOnGlyphs:
+    @pytest.mark.parametrize(
+        "name", ["table2_coco_captioning", "table4_other_modalities", "table6_shift", "table7_noise_directions"]
+    )
+    def test_captioning(self, entry, name):
+        out = entry(name, *GLYPHS)
+        assert "word_f1" in out
+
+    def test_the_others(self, entry):
+        assert "recall@1" in entry("table3_text_to_image", *GLYPHS)
+        out = entry("figure6_low_data", *GLYPHS, "--shares", 0.25, "--variants", "pairs only", "C3")
+        assert "25 % of the pairs" in out
+
+    def test_glyphs(self, entry, tmp_path, monkeypatch):
+        """All jobs of the long experiment, on forty characters."""
+        module = importlib.import_module("glyphs")
+        small = _data.glyphs(validate=True).first(40)
+        monkeypatch.setattr(module._data, "glyphs", lambda validate: small)
+        monkeypatch.setattr(module._data, "other_names", lambda: ["black chess knight", "white star"] * 50)
+        monkeypatch.setattr(module, "CONFIG", replace(module.CONFIG, epochs=1))
+        monkeypatch.setattr(module, "COSINES", (0.5,))
+        options = ("--seeds", 0, "--json", tmp_path / "r.json", "--cache", tmp_path)
+        out = entry("glyphs", "ablation", "sweep", "residual", "more-text", "memory", *options)
+        for text in (
+            "row ablation, variant C1",
+            "row residual",
+            "row more text",
+            "row vote, n_nearest 5",
+            "row nearest",
+        ):
+            assert text in out
+        records = json.loads((tmp_path / "r.json").read_text())["records"]
+        assert len(
+            {
+                json.dumps(
+                    [r.get(k) for k in ("row", "variant", "noise", "beams", "read", "k", "temperature", "n_nearest")]
+                )
+                for r in records
+            }
+        ) == len(records)
+
+    def test_the_vote(self):
+        agreed = importlib.import_module("glyphs").agreed
+        assert agreed(["black star", "white star", "white chess star", "white small star"]) == "white star"
+
+    def test_help_has_examples(self, entry, capsys):
+        names = [path.stem for path in sorted(PAPER.glob("[a-z]*.py")) if path.stem != "theory"]
+        assert len(names) >= 7
+        for name in names:
+            with pytest.raises(SystemExit, match="0"):
+                entry(name, "--help")
+            assert "Examples" in capsys.readouterr().out

@@ -37,7 +37,7 @@ def learn(
     **more: Any,
 ) -> PrefixCaptioner:
     """Fit on raw rows of one modality."""
-    names = ("epochs", "batch_size", "lr", "schedule", "warmup", "optimizer", "max_grad_norm")
+    names = ("epochs", "batch_size", "lr", "schedule", "warmup", "optimizer", "max_grad_norm", "precision")
     options: dict[str, Any] = {name: getattr(config, name) for name in names}
     return decoder.fit(rows, texts, aligner=aligner, **{"modality": "text", "seed": seed, **options, **more})
 

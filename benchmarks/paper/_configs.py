@@ -30,6 +30,7 @@ class Captioning:
     warmup: int | float = 5_000
     optimizer: str = "adamw"
     max_grad_norm: float | None = None
+    precision: str = "float32"
     renormalize: bool = True
     noise: dict[str, Any] = field(default_factory=lambda: {"sigma": PAPER_SIGMA})
     generate: dict[str, Any] = field(default_factory=lambda: {"max_new_tokens": 67})
@@ -81,14 +82,15 @@ GLYPH_CAPTIONS = Captioning(
     lm=WORDS,
     prefix_length=4,
     epochs=20,
-    batch_size=128,
+    batch_size=32,
     lr=2e-3,
     warmup=0.1,
     max_grad_norm=1.0,
+    precision="bfloat16",
     noise={"noise_cosine": 0.5},
     generate={"max_new_tokens": 13},
     metrics=("word_f1", "exact", "bigram_precision"),
     seeds=SEEDS,
-    small_lm={"width": 192, "n_layers": 2, "n_heads": 4},
+    small_lm={"width": 192, "n_layers": 1, "n_heads": 4},
 )
 GLYPH_PICTURES = Drawing(encoder="glyphs", edge=32, width=32, epochs=40, noise={"noise_cosine": 0.6}, seeds=SEEDS)

@@ -72,7 +72,7 @@ class Runs:
             quiet = self._without_noise()
             _captioning.learn(config, decoder, rows, texts, quiet, self.seed, modality=self.data.modality)
         args = (self.config, decoder, self.aligner, self.rows.test, self.data.modality, self.data.test.captions)
-        return {"n_items": n_items, **_captioning.scored(*args)}
+        return {"n_trained_on": n_items, **_captioning.scored(*args)}
 
     def _without_noise(self) -> C3Aligner:
         return copy.deepcopy(self.aligner).set_params(sigma=0.0)

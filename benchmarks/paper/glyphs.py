@@ -35,7 +35,7 @@ from c3align import C3Aligner, encoders, scores
 from c3align.decoders import MemoryCaptioner, PrefixCaptioner
 
 METRICS = ("word_f1", "exact", "bigram_precision")
-COSINES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+COSINES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 CONFIG = GLYPH_CAPTIONS
 N_SAMPLES, N_NEAREST = 16, 5  # of the vote
 TEMPERATURES = (0.01, 0.03, 0.1)  # of the projection
