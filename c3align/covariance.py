@@ -81,7 +81,7 @@ class _Products:
             return "the products of columns are not finite or not symmetric"
         if np.abs(np.diagonal(products) - self.statistics.variance - mean**2).max() > bound:
             return "the products of columns contradict the sums of squares"
-        spread = np.sqrt(self.statistics.variance)
+        spread = np.sqrt(self.statistics.variance + 2.0**-38)  # what the rounding of the sums may hide
         for p, m, s in zip(products, mean, spread):
             if (np.abs(p - m * mean) > s * spread + 2 * bound).any():  # Cauchy-Schwarz
                 return "the products of columns contradict the variances"

@@ -97,3 +97,23 @@ def merged(draw, parts: list):
         i = draw(st.integers(0, len(parts) - 2))
         parts[i : i + 2] = [parts[i] + parts[i + 1]]
     return parts[0]
+
+
+@st.composite
+def paired_rows(draw, *, min_rows: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Two modalities of (n, d) float64 rows: a shared content, noise, and a gap, from none of each to much."""
+    n_rows, n_dims = draw(st.integers(min_rows, 30)), draw(st.integers(2, 20))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    noise, gap = draw(st.sampled_from([0.0, 0.1, 1.0])), draw(st.sampled_from([0.0, 1.0, 5.0]))
+    shared, own_a, own_b = rng.standard_normal((3, n_rows, n_dims))
+    offset = gap * rng.standard_normal(n_dims)
+    return shared + noise * own_a + offset, shared + noise * own_b - offset
+
+
+@st.composite
+def constant_dims(draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of which b is constant, to the bit, in some dimensions; and which (n_dims,) bool."""
+    a, b = draw(paired_rows())
+    constant = np.array(draw(st.lists(st.booleans(), min_size=a.shape[1], max_size=a.shape[1])))
+    b[:, constant] = b[0, constant]
+    return a, b, constant

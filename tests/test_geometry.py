@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from c3align import geometry, report
 from c3align.errors import C3AlignError
+from c3align.geometry import _retrieval
 
 
 def test_trained_clip(coco):
@@ -107,7 +108,7 @@ def test_recall_and_bias_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 50, 6))
     whole = geometry.recall_at_k(a, b), geometry.modality_bias(a, b, k=3)
-    monkeypatch.setattr(geometry, "_BLOCK_ELEMENTS", 300)
+    monkeypatch.setattr(_retrieval, "_BLOCK_ELEMENTS", 300)
     assert (geometry.recall_at_k(a, b), geometry.modality_bias(a, b, k=3)) == whole
 
 

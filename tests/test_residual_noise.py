@@ -433,6 +433,15 @@ class TestPairCovariance:
         with pytest.raises(TypeError, match="cannot combine PairCovariance with"):
             whole + whole.statistics
 
+    def test_a_variance_below_the_fixed_point_is_no_problem(self):
+        """Column 1 follows column 0 so faintly that its own variance rounds to zero, and their covariance does not."""
+        angle = np.random.default_rng(0).uniform(0.5, 1.5, 50)
+        text = np.stack([np.cos(angle), 3e-7 * np.cos(angle), np.sin(angle)], axis=1)
+        found = PairCovariance.from_rows(text, np.tile([0.0, 0.0, 1.0], (50, 1)))
+        assert found.statistics.variance[1] == 0
+        assert abs(found.covariance[0, 1]) > 1e-8
+        assert found.problem() is None
+
     def test_problems_are_seen(self):
         found = PairCovariance.from_rows(*pair(50, 4))
         for changes, text in [

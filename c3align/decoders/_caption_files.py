@@ -62,8 +62,22 @@ def found(folder: str | os.PathLike[str]) -> Path:
 def save_lm(lm: Any, tokenizer: Any, folder: Path) -> None:
     """By their own `save_pretrained`; of a model with LoRA the weights that it was made of."""
     base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
-    base.save_pretrained(folder, state_dict=base_weights(lm), safe_serialization=True)
+    with _without_bars():
+        base.save_pretrained(folder, state_dict=base_weights(lm), safe_serialization=True)
     tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """transformers shows a bar for every file; it goes back to doing so afterwards."""
+    logging = need("transformers.utils.logging", "transformers", "captions")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def base_weights(lm: Any) -> dict[str, Any]:
@@ -73,11 +87,12 @@ def base_weights(lm: Any) -> dict[str, Any]:
     return {name.replace(".base_layer.", "."): value for name, value in state.items()}
 
 
-def load_lm(folder: str | os.PathLike[str], **options: Any) -> tuple[Any, Any]:
+def load_lm(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
     """Language model and tokenizer of a folder, or by a name of the Hub: safetensors only, no remote code."""
     hf = need("transformers", "transformers", "captions")
     try:
-        lm = hf.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, **options)
+        with _without_bars():
+            lm = hf.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
         tokenizer = hf.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise C3AlignError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from c3align._typing import Array, Int64Array
 from c3align.decoders import _caption_files as files
 from c3align.decoders import _saved
 from c3align.decoders._caption_rows import CaptionRows
+from c3align.decoders._consensus import consensus
 from c3align.decoders._memory import PROJECTED_ROWS, Memory, check_factory
 from c3align.decoders._rows import checked_rows
 from c3align.decoders._stream import Captioner
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryCaptioner"]
 
 MODES = ("nearest", "project")
+TEMPERATURES = {"nearest": 0.1, "project": 0.01}
 MAX_K = 1 << 20
 
 
@@ -44,8 +45,9 @@ class MemoryCaptioner(Captioner):
         In mode "nearest" the texts that are looked at: of more than one that is taken which has most words in common
         with the others, weighted by their nearness (consensus of neighbours; Devlin et al., 2015). None is 1. In mode
         "project" the texts that are weighed; None is 256.
-    temperature : float > 0
-        Weights are the softmax of the cosines over it (DeCap's is 0.01).
+    temperature : float > 0 or None
+        Weights are the softmax of the cosines over it. None is 0.01, DeCap's, in mode "project", and 0.1 among
+        neighbours.
     mode : "nearest" or "project"
         "project" replaces a row by the weighted mean of the memory's rows, normalised (DeCap), and has `decoder`
         caption that: a row among texts, whatever the modality it came from.
@@ -71,7 +73,7 @@ class MemoryCaptioner(Captioner):
         self,
         *,
         k: int | None = None,
-        temperature: float = 0.01,
+        temperature: float | None = None,
         mode: str = "nearest",
         decoder: PrefixCaptioner | None = None,
         index: str | None = None,
@@ -80,12 +82,13 @@ class MemoryCaptioner(Captioner):
             raise C3AlignError(f"mode={mode!r} is unknown; pass one of {', '.join(map(repr, MODES))}")
         if k is not None and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K):
             raise C3AlignError(f"k={k!r} cannot be; pass None or an integer of 1 or more")
-        if not (isinstance(temperature, float | int) and math.isfinite(temperature) and temperature > 0):
-            raise C3AlignError(f"temperature={temperature!r} cannot be; pass a number above 0")
+        is_number = isinstance(temperature, float | int) and not isinstance(temperature, bool)
+        if temperature is not None and not (is_number and math.isfinite(temperature) and temperature > 0):
+            raise C3AlignError(f"temperature={temperature!r} cannot be; pass None or a number above 0")
         if (mode == "project") != (decoder is not None):
             raise C3AlignError("mode 'project' needs a decoder=, and mode 'nearest' has no use for one")
         check_factory(index)
-        self.k, self.temperature, self.mode, self.decoder, self.index = k, float(temperature), mode, decoder, index
+        self.k, self.temperature, self.mode, self.decoder, self.index = k, temperature, mode, decoder, index
 
     def fit(
         self,
@@ -154,7 +157,11 @@ class MemoryCaptioner(Captioner):
         """
         self._check_ready()
         rows = checked_rows(embeddings, self.n_dims).widened().astype(np.float32, copy=False)
-        return self.memory_.project(rows, self.temperature, self.k or PROJECTED_ROWS)
+        return self.memory_.project(rows, self._temperature, self.k or PROJECTED_ROWS)
+
+    @property
+    def _temperature(self) -> float:
+        return TEMPERATURES[self.mode] if self.temperature is None else float(self.temperature)
 
     def _captions(
         self, rows: npt.NDArray[np.float32], numbers: Int64Array, seed: int, options: dict[str, Any]
@@ -167,14 +174,8 @@ class MemoryCaptioner(Captioner):
         scores, places = self.memory_.nearest(rows, min(self.k or 1, len(self.memory_.texts)))
         for number, row_scores, row_places in zip(numbers.tolist(), scores, places):
             texts = [self.memory_.texts[place] for place in row_places if place >= 0]
-            yield number, texts[self._choose(texts, row_scores[: len(texts)])]
-
-    def _choose(self, texts: list[str], scores: npt.NDArray[np.float32]) -> int:
-        """The text that has most in common with all, weighted by their nearness; the nearer one of equals."""
-        weights = np.exp((scores - scores[0]).astype(np.float64) / self.temperature)
-        bags = [Counter(text.split()) for text in texts]
-        common = np.array([[_word_f1(a, b) for b in bags] for a in bags])
-        return int((common @ weights).argmax())
+            nearness = (row_scores[: len(texts)] - row_scores[0]).astype(np.float64)
+            yield number, texts[consensus(texts, np.exp(nearness / self._temperature))]
 
     def _check_ready(self) -> None:
         if not hasattr(self, "memory_"):
@@ -228,8 +229,3 @@ class MemoryCaptioner(Captioner):
         captioner.n_dims = captioner.memory_.n_dims
         captioner.encoder_fingerprint_ = config["encoder_fingerprint"]
         return captioner
-
-
-def _word_f1(a: Counter[str], b: Counter[str]) -> float:
-    total = a.total() + b.total()
-    return 2 * (a & b).total() / total if total else 1.0

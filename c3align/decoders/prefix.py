@@ -109,7 +109,7 @@ class PrefixCaptioner(Captioner):
     ) -> None:
         self.n_dims, self.mapper, self.prefix_length, self.tune, self.lora = n_dims, mapper, prefix_length, tune, lora
         self.n_neighbours, self.neighbours_as, self.index = n_neighbours, neighbours_as, index
-        self.training = training or Training()
+        self.training = Training() if training is None else training
         self.tokenizer = tokenizer
         self.losses_: list[float] = []
         self.validation_losses_: list[float] = []

@@ -1,0 +1,99 @@
+"""Measures of an embedding space: the gap between modalities, the noise around it, spectrum, training, retrieval.
+
+Every measure takes rows (n_rows, n_dims) of any norm, NumPy or torch, normalises them and computes in float64, in
+blocks: a memmap larger than memory is read and never copied whole. What says that it takes a *source* needs only
+moments, and also takes `ModalityStatistics` or `CovarianceStatistics` and any iterable of blocks, read once.
+"Pairs" are rows of equal number. Definitions follow C3 (ICLR 2024), section 3, and its released notebooks.
+
+======================================================== ===============================================================
+the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_gap`, `gap_consistency`,
+                                                         `gap_orthogonality`, `pair_cosine`
+the residual                                             `residual_sigma`, `residual_spectrum`, `residual_participation`
+the spectrum, dimensional collapse                       `covariance_spectrum`, `effective_dimension`,
+                                                         `dimensional_collapse`, `participation`, `principal_angles`,
+                                                         `predicted_initial_gap`
+training (C3, Lemmas 1 and 2)                            `contrastive_loss`, `contrastive_gradient`,
+                                                         `gradient_invariants`, `r_min`, `stable_region`
+the sphere (Wang and Isola)                              `alignment`, `uniformity`
+two distributions                                        `distribution_gap`, `linear_separability`
+neighbours                                               `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`
+======================================================== ===============================================================
+"""
+
+from __future__ import annotations
+
+from c3align.geometry._contrastive import (
+    GradientInvariants,
+    StableRegion,
+    contrastive_gradient,
+    contrastive_loss,
+    gradient_invariants,
+    r_min,
+    stable_region,
+)
+from c3align.geometry._distributions import DistributionGap, Separability, distribution_gap, linear_separability
+from c3align.geometry._gap import (
+    GroupedGap,
+    MeanStd,
+    ResidualParticipation,
+    gap_consistency,
+    gap_orthogonality,
+    gap_vector,
+    grouped_gap,
+    pair_cosine,
+    residual_participation,
+    residual_sigma,
+    residual_spectrum,
+)
+from c3align.geometry._retrieval import Hubness, hubness, k_occurrence, modality_bias, recall_at_k
+from c3align.geometry._rows import unit_rows
+from c3align.geometry._spectrum import (
+    DimensionalCollapse,
+    covariance_spectrum,
+    dimensional_collapse,
+    effective_dimension,
+    participation,
+    predicted_initial_gap,
+    principal_angles,
+)
+from c3align.geometry._sphere import alignment, uniformity
+
+__all__ = [
+    "DimensionalCollapse",
+    "DistributionGap",
+    "GradientInvariants",
+    "GroupedGap",
+    "Hubness",
+    "MeanStd",
+    "ResidualParticipation",
+    "Separability",
+    "StableRegion",
+    "alignment",
+    "contrastive_gradient",
+    "contrastive_loss",
+    "covariance_spectrum",
+    "dimensional_collapse",
+    "distribution_gap",
+    "effective_dimension",
+    "gap_consistency",
+    "gap_orthogonality",
+    "gap_vector",
+    "gradient_invariants",
+    "grouped_gap",
+    "hubness",
+    "k_occurrence",
+    "linear_separability",
+    "modality_bias",
+    "pair_cosine",
+    "participation",
+    "predicted_initial_gap",
+    "principal_angles",
+    "r_min",
+    "recall_at_k",
+    "residual_participation",
+    "residual_sigma",
+    "residual_spectrum",
+    "stable_region",
+    "uniformity",
+    "unit_rows",
+]

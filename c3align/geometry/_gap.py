@@ -1,0 +1,275 @@
+"""The gap between two modalities and the residual of pairs around it: ``u_a - u_b = c + eps`` (C3, Proposition 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from c3align._typing import Array, Float64Array, Int64Array
+from c3align.errors import C3AlignError
+from c3align.geometry._rows import Source, as_pairs, mean_of, moments_of_blocks, pair_blocks, unit_blocks
+from c3align.geometry._spectrum import participation_ratio, spectrum_of
+from c3align.ops._rows import as_rows
+
+__all__ = [
+    "GroupedGap",
+    "MeanStd",
+    "ResidualParticipation",
+    "gap_consistency",
+    "gap_orthogonality",
+    "gap_vector",
+    "grouped_gap",
+    "pair_cosine",
+    "residual_participation",
+    "residual_sigma",
+    "residual_spectrum",
+]
+
+
+class MeanStd(NamedTuple):
+    """Mean and standard deviation (divisor n) of a figure; NaN when there was nothing to measure."""
+
+    mean: float
+    std: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} +- {self.std:.2f}"
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedGap:
+    """Whether the gap is one constant, orthogonal to both modalities: a column of C3's Table 1.
+
+    Attributes
+    ----------
+    n_pairs, n_groups, group : int
+        Pairs given, groups of `group` of them, what is left over dropped.
+    length : MeanStd
+        Of the groups' gaps ``c_k``. Noise is in it: ``E||c_k||**2 = ||c||**2 + tr(Cov(eps)) / group``.
+    direction : MeanStd
+        Cosine of one group's gap with the next one's.
+    orthogonality : (MeanStd, MeanStd)
+        Cosine between the gap and differences of rows within a, and within b; see `gap_orthogonality`.
+    residual : MeanStd
+        Over the dimensions of `residual_mean`: zero by construction, up to rounding; printed by the paper.
+    residual_mean : (n_dims,) float64
+        Mean of ``eps_i = (u_a - u_b)_i - c`` in each dimension.
+    residual_direction : MeanStd
+        Cosine of one residual with the next one's. Isotropic noise has a standard deviation of ``1 / sqrt(n_dims)``.
+    """
+
+    n_pairs: int
+    n_groups: int
+    group: int
+    length: MeanStd
+    direction: MeanStd
+    orthogonality: tuple[MeanStd, MeanStd]
+    residual: MeanStd
+    residual_mean: Float64Array
+    residual_direction: MeanStd
+
+    def __str__(self) -> str:
+        a, b = self.orthogonality
+        return (
+            f"gap of {self.n_groups} groups of {self.group}: length {self.length}, direction {self.direction}, "
+            f"orthogonality {a} and {b}; residual: mean {self.residual}, direction {self.residual_direction}"
+        )
+
+
+class ResidualParticipation(NamedTuple):
+    """In how many dimensions the residual really lives; both are n_dims when it is isotropic.
+
+    from_cosines : ``1 / std(cos)**2`` over residuals of pairs drawn at random
+    from_spectrum : ``(sum l)**2 / sum l**2`` over the eigenvalues of their covariance
+    """
+
+    from_cosines: float
+    from_spectrum: float
+
+
+def gap_vector(a: Source, b: Source) -> Float64Array:
+    """The gap c = mean of a's unit rows less mean of b's, (n_dims,); n_rows may differ (C3, Proposition 1).
+
+    Parameters
+    ----------
+    a, b : sources of (n_a, n_dims), (n_b, n_dims)
+        Statistics, rows, or an iterable of blocks.
+    """
+    means = mean_of(a), mean_of(b)
+    if means[0].shape != means[1].shape:
+        raise C3AlignError(f"a has {len(means[0])} dimensions and b {len(means[1])}; pass rows of one encoder")
+    return means[0] - means[1]
+
+
+def grouped_gap(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> GroupedGap:
+    """All figures of C3's Table 1: gap length, direction and orthogonality, residual mean and direction.
+
+    Pairs are shuffled, cut into groups, and each group has its gap. Unlike the authors' notebook, orthogonality is
+    measured on both modalities, on shuffled rows without repeats.
+
+    Parameters
+    ----------
+    a, b : (n_rows, n_dims), pairs
+    group : int
+        Pairs in a group.
+    seed : int
+        Of the shuffles.
+    """
+    n_pairs = as_pairs(a, b)[0].shape[0]
+    gap = gap_vector(a, b)
+    gaps = _group_gaps(a, b, group, seed)
+    mean, cosines = _residuals(a, b, gap, seed)
+    return GroupedGap(
+        n_pairs=n_pairs,
+        n_groups=len(gaps),
+        group=group,
+        length=_mean_std([np.linalg.norm(gaps, axis=1)]),
+        direction=_mean_std([_cosines(gaps[1:], gaps[:-1])]),
+        orthogonality=(_mean_std(_step_cosines(a, gap, seed)), _mean_std(_step_cosines(b, gap, seed))),
+        residual=_mean_std([mean]),
+        residual_mean=mean,
+        residual_direction=cosines,
+    )
+
+
+def gap_consistency(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> tuple[float, float]:
+    """Whether the gap is one constant: its length and direction over random groups of pairs (C3, Table 1).
+
+    Parameters
+    ----------
+    a, b : (n_rows, n_dims), pairs
+    group : int
+        Pairs in a group; what is left over is dropped.
+    seed : int
+        Of the shuffle.
+
+    Returns
+    -------
+    length : float
+        Standard deviation of the groups' gap lengths.
+    direction : float
+        Mean cosine of one group's gap with the next one's; both are NaN with fewer than two groups.
+    """
+    gaps = _group_gaps(a, b, group, seed)
+    if len(gaps) < 2:
+        return float("nan"), float("nan")
+    return float(np.linalg.norm(gaps, axis=1).std()), _mean_std([_cosines(gaps[1:], gaps[:-1])]).mean
+
+
+def gap_orthogonality(a: Array, b: Array, *, seed: int = 0) -> MeanStd:
+    """Mean and standard deviation of the cosine between the gap and differences within a modality (C3, Table 1).
+
+    Rows are shuffled and repeated ones dropped first, or lists of five captions an image would count as orthogonal
+    to anything. Near 0 on average means that the gap is orthogonal to what a modality says.
+
+    Parameters
+    ----------
+    a, b : (n_a, n_dims), (n_b, n_dims)
+    seed : int
+        Of the shuffle.
+    """
+    gap = gap_vector(a, b)
+    return _mean_std([*_step_cosines(a, gap, seed), *_step_cosines(b, gap, seed)])
+
+
+def pair_cosine(a: Array, b: Array) -> float:
+    """Mean cosine of pairs."""
+    cosines = [np.einsum("ij,ij->i", x, y) for x, y in pair_blocks(a, b)]
+    return float(np.concatenate(cosines).mean())
+
+
+def residual_sigma(a: Array, b: Array) -> float:
+    """Standard deviation per coordinate of eps in ``u_a - u_b = c + eps`` over pairs: ``sqrt(E||eps||**2 / d)``."""
+    gap = gap_vector(a, b)
+    energies = np.concatenate([(((x - y) - gap) ** 2).sum(axis=1) for x, y in pair_blocks(a, b)])
+    return float(np.sqrt(energies.mean() / len(gap)))
+
+
+def residual_spectrum(a: Array, b: Array) -> Float64Array:
+    """Eigenvalues (n_dims,) of the residual's covariance over pairs, largest first: a flat one is isotropic noise."""
+    return spectrum_of(moments_of_blocks(x - y for x, y in pair_blocks(a, b)))
+
+
+def residual_participation(a: Array, b: Array, *, seed: int = 0) -> ResidualParticipation:
+    """How many dimensions the residual fills; the paper takes it for isotropic, and CLIP's fills 100 of 512.
+
+    Parameters
+    ----------
+    a, b : (n_rows, n_dims), pairs
+    seed : int
+        Of the shuffle that decides whose residual is compared with whose.
+    """
+    spread = _residuals(a, b, gap_vector(a, b), seed)[1].std
+    from_cosines = 1 / spread**2 if spread else float("nan")
+    return ResidualParticipation(from_cosines, participation_ratio(residual_spectrum(a, b)))
+
+
+def _group_gaps(a: Array, b: Array, group: int, seed: int) -> Float64Array:
+    """Gap (n_groups, n_dims) of each group of pairs."""
+    if group < 1:
+        raise C3AlignError(f"a group of {group} pairs cannot be; pass 1 or more")
+    n_rows, n_dims = as_pairs(a, b)[0].shape
+    order = np.random.default_rng(seed).permutation(n_rows)[: n_rows // group * group]
+    means = [(x - y).reshape(-1, group, n_dims).mean(axis=1) for x, y in pair_blocks(a, b, order, multiple=group)]
+    return np.concatenate([np.empty((0, n_dims)), *means])
+
+
+def _residuals(a: Array, b: Array, gap: Float64Array, seed: int) -> tuple[Float64Array, MeanStd]:
+    """Mean (n_dims,) of the shuffled residuals, and their cosines with the next one."""
+    n_rows = as_pairs(a, b)[0].shape[0]
+    order = np.random.default_rng([seed, 1]).permutation(n_rows)  # not the groups' order
+    total = np.zeros_like(gap)
+
+    def summed() -> Iterator[Float64Array]:
+        for x, y in pair_blocks(a, b, order):
+            residual = (x - y) - gap
+            np.add(total, residual.sum(axis=0), out=total)
+            yield residual
+
+    cosines = _mean_std(_cosines(after, before) for before, after in _consecutive(summed()))
+    return total / n_rows, cosines
+
+
+def _step_cosines(X: Array, gap: Float64Array, seed: int) -> Iterator[Float64Array]:
+    """Cosines between the gap and steps from one of the shuffled distinct rows to the next."""
+    rows = as_rows(X)
+    distinct = _distinct(rows)
+    order = distinct[np.random.default_rng(seed).permutation(len(distinct))]
+    for before, after in _consecutive(unit_blocks(rows, order)):
+        yield _cosines(after - before, np.broadcast_to(gap, after.shape))
+
+
+def _distinct(rows: Any) -> Int64Array:
+    """Row numbers of the first of each set of equal unit rows, in digests so that no sorted copy is needed."""
+    narrow = (unit.astype(np.float32) for unit in unit_blocks(rows))  # a factor shows in the last bits of float64
+    digests = (blake2b(row, digest_size=16).digest() for block in narrow for row in block)
+    first: dict[bytes, int] = {}
+    for number, digest in enumerate(digests):
+        first.setdefault(digest, number)
+    return np.fromiter(first.values(), np.int64, len(first))
+
+
+def _consecutive(blocks: Iterable[Float64Array]) -> Iterator[tuple[Float64Array, Float64Array]]:
+    """Each row and the next, across blocks."""
+    last = None
+    for block in blocks:
+        joined = block if last is None else np.concatenate([last, block])
+        if len(joined) > 1:
+            yield joined[:-1], joined[1:]
+        last = joined[-1:]
+
+
+def _cosines(x: Float64Array, y: Float64Array) -> Float64Array:
+    """Cosines of rows, without those of which one has no direction."""
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    defined = norms > 0
+    return np.einsum("ij,ij->i", x, y)[defined] / norms[defined]
+
+
+def _mean_std(parts: Iterable[Float64Array]) -> MeanStd:
+    values = np.concatenate([np.empty(0), *parts])
+    return MeanStd(float(values.mean()), float(values.std())) if len(values) else MeanStd(float("nan"), float("nan"))

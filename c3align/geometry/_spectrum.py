@@ -1,0 +1,147 @@
+"""The spectrum of a modality: effective dimension, dimensional collapse, and the gap that it brings (C3, section 3)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from c3align._typing import Float64Array
+from c3align.errors import C3AlignError
+from c3align.geometry._rows import Moments, Source, moments_of
+
+__all__ = [
+    "DimensionalCollapse",
+    "covariance_spectrum",
+    "dimensional_collapse",
+    "effective_dimension",
+    "participation",
+    "predicted_initial_gap",
+    "principal_angles",
+]
+
+
+class DimensionalCollapse(NamedTuple):
+    """How many dimensions hold nearly all of a modality's variance; fewer than n_dims is dimensional collapse.
+
+    effective_dimension : smallest k whose k largest eigenvalues hold more than `energy` of the sum
+    n_dims : of the space
+    partial_sum, total : the sum of those k, and of all
+    """
+
+    effective_dimension: int
+    n_dims: int
+    partial_sum: float
+    total: float
+
+    def __str__(self) -> str:
+        return f"{self.effective_dimension} of {self.n_dims} ({self.partial_sum:.4f} of {self.total:.4f})"
+
+
+def covariance_spectrum(X: Source) -> Float64Array:
+    """Eigenvalues (n_dims,) of the unit rows' covariance (divisor n_rows - 1), largest first.
+
+    Parameters
+    ----------
+    X : source of (n_rows, n_dims)
+        `CovarianceStatistics`, rows, or an iterable of blocks.
+    """
+    return spectrum_of(moments_of(X))
+
+
+def spectrum_of(moments: Moments) -> Float64Array:
+    """Eigenvalues of a covariance, largest first, none below zero."""
+    return np.maximum(linalg.eigvalsh(moments.covariance)[::-1], 0)
+
+
+def effective_dimension(X: Source, energy: float = 0.99) -> int:
+    """Smallest k whose k largest covariance eigenvalues hold more than `energy` of their sum (C3, section 3).
+
+    Parameters
+    ----------
+    X : source of (n_rows, n_dims)
+    energy : float in (0, 1)
+
+    Returns
+    -------
+    int
+        At most n_dims; fewer means dimensional collapse. 0 when all rows are one.
+    """
+    return dimensional_collapse(X, energy).effective_dimension
+
+
+def dimensional_collapse(X: Source, energy: float = 0.99) -> DimensionalCollapse:
+    """The effective dimension with the partial sums that the authors' notebook prints (C3, Figure 3).
+
+    Parameters
+    ----------
+    X : source of (n_rows, n_dims)
+    energy : float in (0, 1)
+    """
+    if not 0 < energy < 1:
+        raise C3AlignError(f"energy={energy} is no share; pass a number in (0, 1)")
+    sums = np.cumsum(covariance_spectrum(X))
+    total = float(sums[-1])
+    if not total:  # all rows are one
+        return DimensionalCollapse(0, len(sums), 0.0, 0.0)
+    k = min(int((sums <= energy * total).sum()) + 1, len(sums))
+    return DimensionalCollapse(k, len(sums), float(sums[k - 1]), total)
+
+
+def participation(X: Source) -> float:
+    """Participation ratio of the spectrum, ``(sum l)**2 / sum l**2``: n_dims when isotropic, 1 on a line."""
+    return participation_ratio(covariance_spectrum(X))
+
+
+def participation_ratio(values: Float64Array) -> float:
+    energy = float((values**2).sum())
+    return float(values.sum() ** 2 / energy) if energy else 0.0
+
+
+def principal_angles(a: Source, b: Source, k: int | tuple[int, int]) -> Float64Array:
+    """Angles between the subspaces of the k largest principal components of two modalities, smallest first.
+
+    Parameters
+    ----------
+    a, b : sources of (n_a, n_dims), (n_b, n_dims)
+    k : int or (int, int)
+        Components of each, or of a and of b: their effective dimensions, for instance.
+
+    Returns
+    -------
+    (min(k),) float64
+        In radians, 0 to pi / 2: all 0 when one subspace lies in the other.
+    """
+    both = moments_of(a), moments_of(b)
+    sizes = (k, k) if isinstance(k, int) else k
+    n_dims = len(both[0].mean)
+    if len(both[1].mean) != n_dims:
+        raise C3AlignError(f"a has {n_dims} dimensions and b {len(both[1].mean)}; pass rows of one encoder")
+    if not all(1 <= size <= n_dims for size in sizes):
+        raise C3AlignError(f"k={k} components of {n_dims} dimensions cannot be; pass 1 to {n_dims}")
+    bases = [
+        linalg.eigh(moments.covariance, subset_by_index=(n_dims - size, n_dims - 1))[1]
+        for moments, size in zip(both, sizes)
+    ]
+    return linalg.subspace_angles(*bases)[::-1]
+
+
+def predicted_initial_gap(n_dims: int, n_ineffective: int, n_effective: tuple[int, int] = (0, 0)) -> float:
+    """Length of the gap that two encoders have by their random constants alone (C3, section 3).
+
+    ``sqrt(2 d_ie / d)`` in the `n_ineffective` dimensions that neither uses; with those that only a, or only b, uses
+    ``sqrt((d_e1 + d_e2 + 2 d_ie) / d)``. Every coordinate is taken for a standard normal, constant over the rows where
+    its modality does not use it; dimensions that both use add nothing.
+
+    Parameters
+    ----------
+    n_dims, n_ineffective : int
+    n_effective : (int, int)
+        Dimensions that a alone uses, and that b alone uses.
+    """
+    counts = (n_ineffective, *n_effective)
+    if n_dims < 1 or min(counts) < 0 or sum(counts) > n_dims:
+        raise C3AlignError(f"{counts} dimensions are not part of {n_dims}; pass counts that fit into n_dims")
+    return math.sqrt((sum(n_effective) + 2 * n_ineffective) / n_dims)

@@ -1,0 +1,266 @@
+"""`MemoryCaptioner`: nearest captions, consensus and projection, against float64; and the memory on disk."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from c3align import C3Aligner, encoders
+from c3align.datasets import glyphs
+from c3align.decoders import MemoryCaptioner, PrefixCaptioner
+from c3align.decoders._memory import Memory
+from c3align.errors import C3AlignError, FormatError
+from tests import tiny_encoders, tiny_lms
+from tests.conftest import DATA
+
+QUICK = {"epochs": 1, "batch_size": 64, "lr": 3e-3, "progress": False}
+
+
+@pytest.fixture(scope="session")
+def captions(coco):
+    found = json.loads((DATA / "coco-clip-vitb16" / "coco_captions_aligned.json").read_text())
+    return [item["caption"].lower() for item in found]
+
+
+@pytest.fixture(scope="session")
+def aligner(coco):
+    return C3Aligner().fit(*coco[::-1])
+
+
+@pytest.fixture(scope="session")
+def rows(coco, aligner):
+    """Aligned images and texts."""
+    return aligner.transform(coco[0], modality="image"), aligner.transform(coco[1], modality="text")
+
+
+@pytest.fixture(scope="module")
+def decoder(captions):
+    tiny_encoders.import_torchvision()
+    return lambda: PrefixCaptioner(*tiny_lms.build("gpt2", captions), n_dims=512, prefix_length=2)
+
+
+def word_f1(a, b):
+    a, b = Counter(a.split()), Counter(b.split())
+    common = sum((a & b).values())
+    return 2 * common / (sum(a.values()) + sum(b.values()))
+
+
+class TestNearest:
+    def test_the_caption_of_the_largest_cosine(self, coco, captions, aligner, rows):
+        said = MemoryCaptioner().fit(coco[1], captions, aligner=aligner).generate(rows[0])
+        cosines = rows[0].astype(np.float64) @ rows[1].astype(np.float64).T
+        assert said == [captions[i] for i in cosines.argmax(axis=1)]
+
+    def test_consensus(self, coco, captions, aligner, rows):
+        """Of ten neighbours the one with most words in common with all, weighted by their nearness."""
+        said = MemoryCaptioner(k=10, temperature=0.05).fit(coco[1], captions, aligner=aligner).generate(rows[0])
+        cosines = rows[0].astype(np.float64) @ rows[1].astype(np.float64).T
+        for i in range(0, 500, 11):
+            near = np.argsort(-cosines[i], kind="stable")[:10]
+            weights = np.exp(cosines[i, near] / 0.05)
+            votes = [sum(w * word_f1(captions[a], captions[b]) for b, w in zip(near, weights)) for a in near]
+            assert said[i] == captions[near[int(np.argmax(votes))]]
+
+    def test_unseen_characters(self):
+        """On glyphs, never seen: consensus names more of the words than the nearest name alone."""
+        encoder, train, unseen = encoders.load("glyphs"), glyphs.glyphs(split="train"), glyphs.glyphs(split="held_out")
+        names, pictures = (encoder.encode(x, modality=m) for x, m in ((train.names, "text"), (train.pictures, "image")))
+        fitted = C3Aligner().fit(names, pictures)
+        aligned = fitted.transform(encoder.encode(unseen.pictures, modality="image"), modality="image")
+        scores = []
+        for k in (1, 5):
+            said = MemoryCaptioner(k=k).fit(names, train.names, aligner=fitted).generate(aligned)
+            scores.append(np.mean([word_f1(a, b) for a, b in zip(said, unseen.names)]))
+        assert 0.49 < scores[0] < scores[1] - 0.01
+
+    def test_batches_and_streams(self, coco, captions, aligner, rows):
+        for settings_ in ({}, {"k": 7}):
+            made = MemoryCaptioner(**settings_).fit(coco[1], captions, aligner=aligner)
+            whole = made.generate(rows[0])
+            assert made.generate(rows[0], batch_size=1) == whole
+            assert list(made.stream(iter(rows[0]), batch_size=7)) == whole
+
+    def test_bad_rows(self, coco, captions, aligner, rows):
+        made = MemoryCaptioner().fit(coco[1], captions, aligner=aligner)
+        bad = rows[0].copy()
+        bad[[4, 9], 3] = np.nan
+        with pytest.raises(C3AlignError, match="embedding 4 cannot be used: it holds NaN"):
+            made.generate(bad)
+        with pytest.warns(UserWarning, match="2 embeddings could not be used"):
+            said = made.generate(bad, on_error="skip")
+        assert [i for i, text in enumerate(said) if text is None] == [4, 9]
+        assert [text for text in said if text] == [c for i, c in enumerate(made.generate(rows[0])) if i not in (4, 9)]
+
+
+class TestProjection:
+    def test_against_float64(self, coco, captions, aligner, rows):
+        made = MemoryCaptioner(k=500, mode="project", decoder=Silent(), temperature=0.02)
+        made.fit(coco[1], captions, aligner=aligner)
+        memory = rows[1].astype(np.float64)
+        weights = np.exp(rows[0].astype(np.float64) @ memory.T / 0.02)
+        means = (weights / weights.sum(axis=1, keepdims=True)) @ memory
+        wanted = means / np.linalg.norm(means, axis=1, keepdims=True)
+        assert np.abs(made.project(rows[0]) - wanted).max() < 1e-6
+
+    def test_the_nearest_256_weigh_all(self, coco, captions, aligner, rows):
+        """At DeCap's temperature the rest weighs nothing."""
+        few, all_ = (MemoryCaptioner(k=k, mode="project", decoder=Silent()) for k in (None, 500))
+        projected = [made.fit(coco[1], captions, aligner=aligner).project(rows[0]) for made in (few, all_)]
+        assert np.abs(projected[0] - projected[1]).max() < 1e-5
+        assert not np.array_equal(*projected)
+
+    @settings(max_examples=10)
+    @given(st.integers(0, 499), st.integers(1, 40), st.integers(1, 60))
+    def test_row_by_row(self, coco, captions, rows, first, n, k):
+        made = MemoryCaptioner(k=k, mode="project", decoder=Silent()).fit(rows[1], captions)
+        part = rows[0][first : first + n]
+        assert np.array_equal(made.project(part), made.project(rows[0])[first : first + n])
+
+    def test_brings_images_to_texts(self, coco, captions, aligner, rows):
+        """A projected image lies nearer to its own text than the image did, and in the texts' span."""
+        made = MemoryCaptioner(mode="project", decoder=Silent(), temperature=0.05)
+        projected = made.fit(coco[1], captions, aligner=aligner).project(rows[0])
+        before, after = ((x.astype(np.float64) * rows[1]).sum(axis=1).mean() for x in (rows[0], projected))
+        assert after > before + 0.1
+
+    def test_then_the_decoder(self, coco, captions, aligner, rows, decoder):
+        made = MemoryCaptioner(mode="project", decoder=decoder()).fit(coco[1], captions, aligner=aligner, **QUICK)
+        assert made.decoder.is_fitted
+        assert made.decoder.losses_
+        options = {"num_beams": 2, "max_new_tokens": 5}
+        whole = made.generate(rows[0][:40], **options)
+        assert whole == made.decoder.generate(made.project(rows[0][:40]), **options)
+        assert made.generate(rows[0][:40], batch_size=1, **options) == whole
+        losses = made.decoder.losses_
+        made.fit(coco[1][:90], captions[:90], aligner=aligner)
+        assert made.decoder.losses_ is losses  # the domain changed, the decoder did not
+
+
+class Silent:
+    """A decoder that is not asked."""
+
+    is_fitted = True
+
+
+class TestMemory:
+    def test_on_disk_and_mapped(self, coco, captions, aligner, rows, tmp_path, monkeypatch):
+        monkeypatch.setattr("c3align.decoders._rows.BLOCK_ROWS", 100)
+        kept = MemoryCaptioner(k=5).fit(coco[1], captions, aligner=aligner)
+        mapped = MemoryCaptioner(k=5).fit(coco[1], captions, aligner=aligner, folder=tmp_path / "m")
+        assert isinstance(mapped.memory_.rows, np.memmap)
+        assert np.array_equal(mapped.memory_.rows, kept.memory_.rows)
+        assert np.array_equal(kept.memory_.rows, rows[1])
+        assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["captions.jsonl", "memory.npy"]
+        assert mapped.generate(rows[0]) == kept.generate(rows[0])
+        mapped.save_pretrained(tmp_path / "m")  # over the memory that it reads
+        assert MemoryCaptioner.from_pretrained(tmp_path / "m").generate(rows[0]) == kept.generate(rows[0])
+
+    def test_a_faiss_index(self, coco, captions, aligner, rows):
+        pytest.importorskip("faiss")
+        exact = MemoryCaptioner(k=5).fit(coco[1], captions, aligner=aligner).generate(rows[0])
+        flat = MemoryCaptioner(k=5, index="Flat").fit(coco[1], captions, aligner=aligner).generate(rows[0])
+        assert flat == exact
+        near = MemoryCaptioner(index="HNSW16").fit(coco[1], captions, aligner=aligner).generate(rows[0])
+        first = MemoryCaptioner().fit(coco[1], captions, aligner=aligner).generate(rows[0])
+        assert np.mean([a == b for a, b in zip(near, first)]) > 0.9
+
+    def test_groups_are_equal_texts(self, rows):
+        memory = Memory(rows[1][:5], ["a", "b", "a", "c", "b"])
+        assert memory.groups(["c", "a", "b", "z"]).tolist() == [2, 0, 1, -1]
+
+    def test_fewer_texts_than_asked_for(self, rows):
+        memory = Memory(rows[1][:2], ["a", "b"])
+        scores, places = memory.nearest(rows[1][:1], 4)
+        assert places.tolist() == [[0, 1, -1, -1]]
+        assert np.isneginf(scores[0, 2:]).all()
+        assert MemoryCaptioner(k=9).fit(rows[1][:2], ["a b", "c"]).generate(rows[1][:1]) == ["a b"]
+
+
+class TestFiles:
+    @pytest.mark.parametrize("settings_", [{}, {"k": 4, "temperature": 0.3, "index": "Flat"}])
+    def test_round_trip(self, coco, captions, aligner, rows, tmp_path, settings_):
+        bound = C3Aligner().fit(*coco[::-1]).bind_encoder("clip:1")
+        made = MemoryCaptioner(**settings_).fit(coco[1], captions, aligner=bound)
+        made.save_pretrained(tmp_path / "c")
+        loaded = MemoryCaptioner.from_pretrained(tmp_path / "c")
+        assert loaded.encoder_fingerprint_ == "clip:1"
+        assert loaded.generate(rows[0]) == made.generate(rows[0])
+        assert vars(loaded).keys() >= {"k", "temperature", "mode", "index"}
+        assert (loaded.k, loaded.temperature, loaded.index) == (made.k, made.temperature, made.index)
+        loaded.save_pretrained(tmp_path / "c")  # over itself, memory-mapped as it is
+        assert MemoryCaptioner.from_pretrained(tmp_path / "c").generate(rows[0]) == made.generate(rows[0])
+
+    def test_with_a_decoder(self, coco, captions, aligner, rows, decoder, tmp_path):
+        made = MemoryCaptioner(mode="project", decoder=decoder()).fit(coco[1], captions, aligner=aligner, **QUICK)
+        made.save_pretrained(tmp_path / "c")
+        loaded = MemoryCaptioner.from_pretrained(tmp_path / "c")
+        assert loaded.generate(rows[0][:20]) == made.generate(rows[0][:20])
+
+    def test_attacks(self, captions, rows, tmp_path):
+        made = MemoryCaptioner().fit(rows[1][:9], captions[:9])
+        folder, at = tmp_path / "c", tmp_path / "c" / "memory"
+        lines = "".join(json.dumps(text) + "\n" for text in captions[:9])
+        other = np.zeros((9, 512), np.float32)
+        for damage, message in [
+            (lambda: np.save(at / "memory.npy", other[:8]), r"its memory is float32 \(8, 512\) for 9 texts"),
+            (lambda: np.save(at / "memory.npy", other[:, :9]), "its memory is float32"),
+            (lambda: np.save(at / "memory.npy", other.astype(np.float64)), "its memory is float64"),
+            (lambda: np.save(at / "memory.npy", other.astype(object)), "its memory cannot be read"),
+            (lambda: (at / "memory.npy").write_bytes(b"x"), "its memory cannot be read"),
+            (lambda: (at / "captions.jsonl").write_text(lines[:-9]), "its memory cannot be read"),
+            (lambda: (at / "captions.jsonl").write_text("3\n" * 9), "its captions are not texts"),
+            (lambda: (at / "captions.jsonl").write_text(""), "for 0 texts"),
+            (lambda: (folder / "captioner.safetensors").write_bytes(b"x"), "cannot be read"),
+        ]:
+            made.save_pretrained(folder)
+            damage()
+            with pytest.raises(FormatError, match=message):
+                MemoryCaptioner.from_pretrained(folder)
+            (folder / "captioner.safetensors").touch()
+        made.save_pretrained(folder)
+        (folder / "memory" / "memory.npy").unlink()
+        with pytest.raises(FileNotFoundError, match=r"memory\.npy is absent; pass a folder that save_pretrained wrote"):
+            MemoryCaptioner.from_pretrained(folder)
+        made.save_pretrained(folder)
+        with pytest.raises(FormatError, match="is unknown"):
+            PrefixCaptioner.from_pretrained(folder)
+
+
+def test_no_image_reaches_the_memory(coco, captions, aligner):
+    for rows, fitted in ((coco[0], aligner), (coco[0], C3Aligner().fit(coco[1]))):
+        with pytest.raises(C3AlignError, match="learns from one modality alone"):
+            MemoryCaptioner().fit(rows, captions, aligner=fitted)
+    mixed = coco[1].copy()
+    mixed[7] = coco[0][7]
+    with pytest.raises(C3AlignError, match="first row 7"):
+        MemoryCaptioner().fit(mixed, captions, aligner=aligner)
+
+
+def test_refusals(coco, captions, rows):
+    from sklearn.exceptions import NotFittedError
+
+    for options, message in [
+        ({"mode": "x"}, "mode='x' is unknown; pass one of 'nearest', 'project'"),
+        ({"k": 0}, "k=0 cannot be"),
+        ({"k": True}, "k=True cannot be"),
+        ({"temperature": 0}, "temperature=0 cannot be; pass None or a number above 0"),
+        ({"mode": "project"}, "mode 'project' needs a decoder="),
+        ({"decoder": Silent()}, "mode 'nearest' has no use for one"),
+        ({"index": ""}, "index='' is no index"),
+    ]:
+        with pytest.raises(C3AlignError, match=message):
+            MemoryCaptioner(**options)
+    with pytest.raises(NotFittedError, match="remembers nothing yet; call fit"):
+        MemoryCaptioner().generate(rows[0])
+    made = MemoryCaptioner().fit(rows[1], captions)
+    with pytest.raises(C3AlignError, match="decodes nothing and knows no 'num_beams'"):
+        made.generate(rows[0], num_beams=3)
+    with pytest.raises(C3AlignError, match="without a decoder nothing is trained, and 'epochs' means nothing"):
+        made.fit(rows[1], captions, epochs=3)
+    with pytest.raises(C3AlignError, match="there are 500 embeddings and 3 captions"):
+        made.fit(rows[1], captions[:3])

@@ -1,0 +1,916 @@
+"""`PrefixCaptioner`: what it learns from, that it learns, that it goes on, and that captions depend on their row."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from c3align import C3Aligner
+from c3align.decoders import MemoryCaptioner, PrefixCaptioner
+from c3align.decoders._caption_rows import IGNORED, CaptionRows, Feed, Retrieval
+from c3align.decoders._caption_training import CaptionTraining
+from c3align.decoders._memory import Memory
+from c3align.decoders._rows import checked_rows, noise_seed
+from c3align.decoders._tokens import Tokens
+from c3align.decoders.training import Training
+from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
+from tests import tiny_encoders, tiny_lms
+from tests.conftest import DATA, ROOT
+
+pytest.importorskip("transformers")
+QUICK = {"epochs": 2, "batch_size": 16, "lr": 3e-3, "progress": False}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _transformers():
+    tiny_encoders.import_torchvision()
+
+
+@pytest.fixture(scope="session")
+def captions(coco):
+    found = json.loads((DATA / "coco-clip-vitb16" / "coco_captions_aligned.json").read_text())
+    return [" ".join(item["caption"].lower().strip(" .").split()[:8]) for item in found]
+
+
+@pytest.fixture(scope="session")
+def aligner(coco):
+    image, text = coco
+    return C3Aligner(noise_cosine=0.6).fit(text, image)
+
+
+def captioner(captions, kind="gpt2", seed=0, **options):
+    changes = options.pop("lm", {})
+    lm, words = tiny_lms.build(kind, captions, seed, **changes)
+    return PrefixCaptioner(lm, words, **{"n_dims": 512, "prefix_length": 3, **options})
+
+
+@pytest.fixture(scope="module")
+def trained(coco, captions, aligner):
+    """One that has learned a little: its captions differ from row to row."""
+    options = {"epochs": 25, "batch_size": 20, "lr": 5e-3, "progress": False}
+    return captioner(captions).fit(coco[1], captions, aligner=aligner, **options)
+
+
+@pytest.fixture(scope="module")
+def aligned(coco, aligner):
+    return aligner.transform(coco[0], modality="image")
+
+
+def weights(made):
+    return {name: value.detach().clone() for name, value in made._model.state_dict().items()}
+
+
+def equal(a, b):
+    return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class TestTokens:
+    @given(st.lists(st.lists(st.integers(3, 30), max_size=6), min_size=1, max_size=12), st.data())
+    def test_as_lists(self, texts, data):
+        flat = [token for text in texts for token in [*text, 1]]
+        tokens = Tokens(np.array(flat, np.int32), np.cumsum([0, *(len(text) + 1 for text in texts)]))
+        numbers = data.draw(st.lists(st.integers(-1, len(texts) - 1), min_size=3, max_size=3))
+        limit = data.draw(st.integers(1, 12))
+        joined = tokens.joined(np.array([numbers]), limit)
+        wanted = [token for i in numbers if i >= 0 for token in [*texts[i], 1]][:limit]
+        assert joined.of_texts(np.array([0])).tolist() == wanted
+
+    def test_cut_and_ended(self, captions):
+        words = tiny_lms.tokenizer(captions)
+        tokens = Tokens.of(captions, words, 1, max_tokens=5)
+        for i in (0, 17, 499):
+            assert tokens.of_texts(np.array([i])).tolist() == [*words(captions[i])["input_ids"][:5], 1]
+
+    def test_the_papers_longest(self):
+        texts = ["a b"] * 999 + ["a " * 500]
+        tokens = Tokens.of(texts, tiny_lms.tokenizer(texts), 1)
+        lengths = np.array([2] * 999 + [500])
+        assert tokens.lengths.max() == int(lengths.mean() + 10 * lengths.std()) + 1 < 501
+
+
+def feed_of(rows, aligner, captions, *, n_neighbours=0, as_captions=False, seed=3, **options):
+    source = CaptionRows(checked_rows(rows), aligner, "text", seed)
+    tokens = Tokens.of(captions, tiny_lms.tokenizer(captions), 1)
+    feed = Feed(source, tokens, np.ones(len(rows), bool), 16)
+    if n_neighbours:
+        memory = Memory.of(source, captions, None, None)
+        retrieval = Retrieval(memory, n_neighbours, as_captions, tokens, 100)
+        feed = feed.changed(retrieval=retrieval, groups=memory.groups(captions))
+    return feed.changed(**options)
+
+
+def pieces_of(feed, epoch, **options):
+    return [piece for _, pieces in feed.epoch(epoch, **options) for piece in pieces]
+
+
+class TestNoise:
+    @settings(max_examples=10)
+    @given(batch_size=st.integers(1, 90), n_processes=st.integers(1, 4), n_pieces=st.integers(1, 3))
+    def test_a_function_of_seed_epoch_and_row(self, coco, captions, aligner, batch_size, n_processes, n_pieces):
+        """For any batch size, number of processes and pieces: `corrupt` of the whole, row by row, once an epoch."""
+        text = coco[1][:100]
+        wanted = aligner.corrupt(text, modality="text", seed=noise_seed(3, 5))
+        options = {"batch_size": batch_size, "n_processes": n_processes, "n_pieces": n_pieces}
+        seen = np.zeros(100, int)
+        for rank in range(n_processes):
+            feed = feed_of(text, aligner, captions[:100], rank=rank, **options)
+            for _, pieces in feed.epoch(5):
+                for piece in pieces:
+                    assert (piece.rows == wanted[piece.numbers]).all()
+                    seen[piece.numbers[(piece.targets != IGNORED).any(axis=1)]] += 1
+        assert (seen == 1).all()
+
+    def test_fresh_every_epoch_and_seed(self, coco, captions, aligner):
+        found = []
+        for seed, epoch in [(3, 0), (3, 1), (4, 0)]:
+            pieces = pieces_of(feed_of(coco[1], aligner, captions, seed=seed), epoch)
+            order = np.argsort(np.concatenate([piece.numbers for piece in pieces]))
+            found.append(np.concatenate([piece.rows for piece in pieces])[order])
+        clean = aligner.transform(coco[1], modality="text")
+        for rows in found:
+            assert 0.55 < (rows * clean).sum(axis=1).mean() < 0.65  # the aligner's noise cosine
+        for a, b in [(0, 1), (0, 2), (1, 2)]:
+            assert (found[a] * found[b]).sum(axis=1).mean() < 0.45  # 0.6 squared: independent
+
+    def test_blocks_of_a_memmap(self, coco, captions, aligner, tmp_path, monkeypatch):
+        np.save(tmp_path / "text.npy", coco[1])
+        mapped = np.load(tmp_path / "text.npy", mmap_mode="r", allow_pickle=False)
+        wanted = aligner.corrupt(coco[1], modality="text", seed=noise_seed(3, 0))
+        monkeypatch.setattr("c3align.decoders._rows.BLOCK_ROWS", 90)
+        feed = feed_of(mapped, aligner, captions)
+        pieces = pieces_of(feed, 0)
+        assert sorted(np.concatenate([piece.numbers for piece in pieces])) == list(range(500))
+        assert all((piece.rows == wanted[piece.numbers]).all() for piece in pieces)
+        assert len(pieces) == feed.n_batches
+
+    def test_a_process_without_a_row_learns_nothing_from_the_one_it_reads(self, coco, captions, aligner):
+        feed = feed_of(coco[1][:33], aligner, captions[:33], n_processes=2, rank=1)
+        piece = pieces_of(feed, 0)[[len(p.numbers) for p in pieces_of(feed, 0)].index(1)]
+        assert (piece.targets == IGNORED).all()
+
+    def test_skipped_steps(self, coco, captions, aligner):
+        feed = feed_of(coco[1][:90], aligner, captions[:90], n_neighbours=2)
+        whole = pieces_of(feed, 1)
+        for skip in (0, 1, 4, 5, 6):
+            rest = pieces_of(feed, 1, skip=skip)
+            assert len(rest) == len(whole) - skip
+            assert all((a.rows == b.rows).all() and (a.tokens == b.tokens).all() for a, b in zip(rest, whole[skip:]))
+
+
+class TestNeighbours:
+    def test_those_of_the_noisy_row_without_its_own_caption(self, coco, captions, aligner):
+        texts = [captions[i % 450] for i in range(500)]  # fifty captions belong to two rows
+        clean = aligner.transform(coco[1], modality="text")
+        numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        group = np.array([numbers[text] for text in texts])
+        for piece in pieces_of(feed_of(coco[1], aligner, texts, n_neighbours=4), 0):
+            scores = piece.rows.astype(np.float64) @ clean.astype(np.float64).T
+            scores[group[piece.numbers][:, None] == group] = -np.inf
+            nearest = np.argsort(-scores, axis=1, kind="stable")[:, :4]
+            assert (piece.neighbours == clean[nearest]).all()
+
+    def test_their_words_before_the_caption(self, coco, captions, aligner):
+        words = tiny_lms.tokenizer(captions)
+        rows = pieces_of(feed_of(coco[1], aligner, captions, n_neighbours=2), 0)
+        shown = pieces_of(feed_of(coco[1], aligner, captions, n_neighbours=2, as_captions=True), 0)
+        clean = aligner.transform(coco[1], modality="text")
+        for near, piece in zip(rows, shown):
+            assert piece.neighbours is None
+            for i, number in enumerate(piece.numbers):
+                places = [int(np.flatnonzero((clean == row).all(axis=1))[0]) for row in near.neighbours[i]]
+                before = [token for place in places for token in [*words(captions[place])["input_ids"], 1]]
+                own = [*words(captions[number])["input_ids"], 1]
+                n = len(before) + len(own)
+                assert piece.tokens[i, :n].tolist() == before + own
+                assert piece.targets[i, :n].tolist() == [IGNORED] * len(before) + own
+                assert (piece.targets[i, n:] == IGNORED).all()
+
+    def test_a_memory_with_nothing_else_in_it(self, coco, captions, aligner):
+        texts = [captions[0]] * 3 + captions[:2]
+        pieces = pieces_of(feed_of(coco[1][:5], aligner, texts, n_neighbours=3), 0)
+        first = next(p.neighbours[list(p.numbers).index(0)] for p in pieces if 0 in p.numbers)
+        assert (first[1:] == 0).all()
+        assert first[0].any()
+
+
+class TestLoss:
+    @pytest.mark.parametrize("kind", tiny_lms.KINDS)
+    @pytest.mark.parametrize("mapper", ["mlp", "linear", "transformer"])
+    def test_against_the_models_own_in_float64(self, coco, captions, aligner, kind, mapper):
+        """Row by row, without padding, by transformers' own loss."""
+        made = captioner(captions, kind, mapper=mapper, n_neighbours=2, neighbours_as="embeddings")
+        piece = pieces_of(feed_of(coco[1][:40], aligner, captions[:40], n_neighbours=2), 0)[0]
+        tensors = [torch.from_numpy(value) for value in (piece.rows, piece.neighbours, piece.tokens, piece.targets)]
+        found = made._model(*tensors)
+        model = made._model.double()
+        total = 0.0
+        for i in range(len(piece.numbers)):
+            row, near = tensors[0][i : i + 1].double(), tensors[1][i : i + 1].double()
+            near = near @ model.neighbour_mapper.weight.T + model.neighbour_mapper.bias + model.places
+            prefix = torch.cat([near, model.mapper(row)], dim=1)
+            tokens = tensors[2][i][tensors[3][i] != IGNORED]
+            embedded = torch.cat([prefix[0], model.lm.get_input_embeddings()(tokens)])[None]
+            labels = torch.cat([torch.full((prefix.shape[1],), -100), tokens])[None]
+            total += float(model.lm(inputs_embeds=embedded, labels=labels).loss.detach()) * len(tokens)
+        assert abs(float(found) - total) < 1e-4 * total
+
+    def test_mappers_are_what_the_paper_says(self, captions):
+        shapes = {}
+        for kind in ("mlp", "linear", "transformer"):
+            mapper = captioner(captions, mapper=kind, prefix_length=10)._model.mapper
+            shapes[kind] = [tuple(p.shape) for name, p in mapper.named_parameters() if name.endswith("weight")]
+        assert shapes["mlp"] == [(160, 512), (320, 160)]  # d -> k h / 2 -> k h, with h = 32
+        assert shapes["linear"] == [(320, 512)]
+        rows = torch.randn(2, 512)
+        mlp = captioner(captions, prefix_length=10)._model.mapper
+        first, second = mlp.net[0], mlp.net[2]
+        wanted = torch.tanh(rows @ first.weight.T + first.bias) @ second.weight.T + second.bias
+        assert torch.allclose(mlp(rows), wanted.view(2, 10, 32), atol=1e-6)
+        layers = captioner(captions, mapper="transformer")._model.mapper.layers.layers
+        assert (len(layers), layers[0].self_attn.num_heads) == (8, 8)
+
+
+class TestLearning:
+    @pytest.mark.parametrize("kind", tiny_lms.KINDS)
+    def test_says_what_it_learned_and_stops(self, coco, captions, kind):
+        """Forty captions by heart: words, order, and the end, which is trained."""
+        made = captioner(captions[:40], kind, lm={"dropout": 0.0} if kind == "opt" else {})
+        options = {"epochs": 120, "batch_size": 20, "lr": 1e-2, "warmup": 5}
+        made.fit(coco[1][:40], captions[:40], progress=False, **options)
+        assert made.losses_[-1] < 0.3 < 2 < made.losses_[0]
+        said = made.generate(coco[1][:40], max_new_tokens=30)
+        assert np.mean([a == b for a, b in zip(said, captions)]) > 0.9
+
+    def test_pictures_after_texts_alone(self, trained, aligned, captions):
+        """Images of held-in captions: better than those of other images."""
+        said = [set(text.split()) for text in trained.generate(aligned)]
+        own = np.mean([len(a & set(b.split())) for a, b in zip(said, captions)])
+        other = np.mean([len(a & set(b.split())) for a, b in zip(said, captions[7:] + captions[:7])])
+        assert own > 1.25 * other
+
+    def test_the_same_seed_gives_the_same_weights(self, coco, captions, aligner):
+        runs = []
+        for seed in (0, 0, 1):
+            torch.manual_seed(len(runs))
+            state = torch.random.get_rng_state()
+            made = captioner(captions).fit(coco[1], captions, aligner=aligner, seed=seed, **QUICK)
+            assert torch.equal(torch.random.get_rng_state(), state)
+            runs.append(weights(made))
+        assert equal(runs[0], runs[1])
+        assert not equal(runs[0], runs[2])
+
+    def test_pieces_of_a_batch_are_the_batch(self, coco, captions, aligner):
+        runs = []
+        for accumulate in (1, 3):
+            made = captioner(captions, lm={"resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0})
+            options = {**QUICK, "lr": 1e-3, "epochs": 1, "accumulate": accumulate, "optimizer": "adam"}
+            runs.append(weights(made.fit(coco[1], captions, aligner=aligner, **options)))
+        for name in runs[0]:
+            if name.endswith("net.0.weight"):
+                difference = (runs[0][name] - runs[1][name]).norm()
+                moved = (runs[0][name] - weights(captioner(captions))[name]).norm()
+                assert difference < 0.02 * moved
+
+    @pytest.mark.parametrize("tune", ["full", "frozen", "lora"])
+    def test_what_learns(self, coco, captions, aligner, tune):
+        made = captioner(captions, tune=tune, lora={"r": 4} if tune == "lora" else None)
+        before = weights(made)
+        made.fit(coco[1], captions, aligner=aligner, **QUICK)
+        moved = {name for name, value in weights(made).items() if not torch.equal(value, before[name])}
+        assert {name for name in moved if not name.startswith("lm.")} == {
+            name for name in before if not name.startswith("lm.")
+        }
+        of_lm = {name for name in moved if name.startswith("lm.")}
+        if tune == "full":
+            assert len(of_lm) > 20
+        else:
+            assert {name.split(".")[-3] for name in of_lm} == ({"lora_A", "lora_B"} if tune == "lora" else set())
+
+    def test_bfloat16_and_clipping(self, coco, captions, aligner):
+        half = captioner(captions).fit(coco[1], captions, aligner=aligner, precision="bfloat16", **QUICK)
+        full = captioner(captions).fit(coco[1], captions, aligner=aligner, **QUICK)
+        assert 0 < abs(half.losses_[-1] - full.losses_[-1]) < 0.05
+        assert next(half._model.parameters()).dtype == torch.float32
+        options = {**QUICK, "optimizer": "adam", "epochs": 1, "batch_size": 500, "schedule": "constant", "warmup": 0}
+        norms = []
+        original = torch.nn.utils.clip_grad_norm_
+        try:
+            torch.nn.utils.clip_grad_norm_ = lambda p, n: norms.append((float(original(list(p), n)), n))
+            captioner(captions).fit(coco[1], captions, aligner=aligner, max_grad_norm=0.01, **options)
+        finally:
+            torch.nn.utils.clip_grad_norm_ = original
+        assert len(norms) == 1
+        assert norms[0][0] > norms[0][1] == 0.01
+
+    def test_the_best_epoch_on_texts_held_out(self, coco, captions, aligner):
+        options = {**QUICK, "epochs": 12, "lr": 2e-2}
+        made = captioner(captions).fit(coco[1], captions, aligner=aligner, validation=0.2, **options)
+        best = int(np.argmin(made.validation_losses_))
+        assert 0 < best < 11 < len(made.validation_losses_)
+        shorter = captioner(captions)
+        feed = CaptionTraining._epoch
+        try:  # the same run, ended where the best epoch was
+            CaptionTraining._epoch = lambda self, epoch, bar: feed(self, epoch, bar) if epoch <= best else None
+            shorter.fit(coco[1], captions, aligner=aligner, validation=0.2, **options)
+        finally:
+            CaptionTraining._epoch = feed
+        assert equal(weights(made), weights(shorter))
+
+    def test_goes_on_from_its_weights(self, coco, captions, aligner, trained, tmp_path):
+        """Fine-tuning on pairs after texts (the paper's semi-supervised setting)."""
+        trained.save_pretrained(tmp_path / "c")
+        made = PrefixCaptioner.from_pretrained(tmp_path / "c")
+        made.fit(coco[0], captions, aligner=aligner, modality="image", **QUICK)
+        assert made.losses_[0] < trained.losses_[0] - 0.5
+
+    def test_presets(self, captions):
+        lm, words = tiny_lms.build("gpt2", captions)
+        made = PrefixCaptioner.paper(lm, words, n_dims=512)
+        assert (made.mapper, made.prefix_length, made.tune) == ("mlp", 10, "full")
+        wanted = Training(10, 40, 2e-5, "linear", 5000, "adamw", 0.01)
+        assert made.training == wanted
+        # torch's own schedule, warm-up and linear fall, is what the paper's code uses
+        rates = [wanted.lr_at(step, 20_000) for step in (0, 2499, 4999, 5000, 12_500, 19_999)]
+        assert rates == pytest.approx([2e-5 / 5001, 2e-5 / 2, 2e-5, 2e-5, 1e-5, 2e-5 / 15_000], rel=1e-3)
+        branch = PrefixCaptioner.imagebind_branch(lm, words, n_dims=1024)
+        assert (branch.mapper, branch.prefix_length) == ("linear", 1)
+        assert {branch.training.lr_at(step, 100) for step in range(100)} == {1e-3}
+        assert (branch.training.optimizer, branch.training.batch_size, branch.training.epochs) == ("adam", 64, 20)
+
+    def test_progress_shows_loss_and_tokens(self, coco, captions, aligner, capsys):
+        captioner(captions).fit(coco[1], captions, aligner=aligner, **{**QUICK, "progress": True})
+        told = capsys.readouterr().err
+        assert "epoch 2 of 2" in told
+        assert "loss=" in told
+        assert "/s" in told.split("tokens=")[1]
+
+
+class TestOneModalityAlone:
+    def test_no_image_reaches_a_captioner_that_learns_from_texts(self, coco, captions, aligner):
+        image, text = coco
+        made = captioner(captions)
+        before = weights(made)
+        for fitted in (aligner, C3Aligner().fit(text)):
+            with pytest.raises(C3AlignError, match="learns from one modality alone"):
+                made.fit(image, captions, aligner=fitted, **QUICK)
+        assert equal(weights(made), before)
+        assert not made.is_fitted
+
+    @pytest.mark.parametrize("row", [0, 250, 499])
+    def test_not_even_one(self, coco, captions, aligner, row):
+        mixed = coco[1].copy()
+        mixed[row] = coco[0][row]
+        with pytest.raises(C3AlignError, match=f"1 of 500 embeddings .* side of 'image', first row {row}"):
+            captioner(captions).fit(mixed, captions, aligner=aligner, **QUICK)
+
+    @pytest.mark.parametrize("data", ["coco", "coco_random", "convirt"])
+    def test_every_row_is_told_apart(self, request, data):
+        from c3align.decoders._rows import refuse_strays
+
+        image, text = request.getfixturevalue(data)
+        fitted = C3Aligner().fit(text, image)
+        refuse_strays(text, fitted, "text")
+        refuse_strays(image, fitted, "image")
+        for rows, name in ((image, "text"), (text, "image")):
+            with pytest.raises(C3AlignError, match=f"500 of 500 embeddings given as modality='{name}'"):
+                refuse_strays(rows, fitted, name)
+
+    def test_where_there_is_no_gap_nothing_is_refused(self, coco, captions):
+        """C2_2: corrupt without collapse has means of zero, and no side to lie on."""
+        image, text = coco
+        both = (
+            C3Aligner()
+            .fit(np.concatenate([text, -text]))
+            .partial_fit(np.concatenate([image, -image]), modality="image")
+        )
+        captioner(captions).fit(text, captions, aligner=both, **QUICK)
+
+
+class TestResume:
+    def interrupted(self, captions, coco, aligner, path, stop, **options):
+        """A run that ends before step `stop`, and one that goes on."""
+        step = CaptionTraining._step
+        try:
+            CaptionTraining._step = lambda self, *a: step(self, *a) if self.step < stop else self.stop
+            with pytest.raises(AttributeError):
+                captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **options)
+        finally:
+            CaptionTraining._step = step
+        made = captioner(captions)
+        return made.fit(coco[1], captions, aligner=aligner, checkpoint=path, **options)
+
+    @pytest.mark.parametrize("kind", ["plain", "neighbours", "lora", "validation"])
+    def test_stopped_at_any_step(self, coco, captions, aligner, tmp_path, kind, monkeypatch):
+        options = {**QUICK, "batch_size": 128, "checkpoint_every": 2, "epochs": 3}
+        settings = {"neighbours": {"n_neighbours": 2}, "lora": {"tune": "lora"}}.get(kind, {})
+        monkeypatch.setitem(globals(), "captioner", lambda captions: plain(captions, **settings))
+        if kind == "validation":
+            options["validation"] = 0.1
+        whole = captioner(captions).fit(coco[1], captions, aligner=aligner, **options)
+        for stop in (1, 2, 3, 4, 7, 11):
+            path = tmp_path / f"{stop}.safetensors"
+            made = self.interrupted(captions, coco, aligner, path, stop, **options)
+            assert equal(weights(made), weights(whole))
+            assert made.losses_ == pytest.approx(whole.losses_, rel=1e-12)
+            assert made.validation_losses_ == whole.validation_losses_
+
+    def test_a_finished_run_is_there_at_once(self, coco, captions, aligner, tmp_path, monkeypatch):
+        path = tmp_path / "run.safetensors"
+        first = captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **QUICK)
+        monkeypatch.setattr(CaptionTraining, "_step", None)
+        again = captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **QUICK)
+        assert equal(weights(first), weights(again))
+        assert again.generate(coco[1][:3]) == first.generate(coco[1][:3])
+
+    def test_another_run_is_refused(self, coco, captions, aligner, tmp_path):
+        path = tmp_path / "run.safetensors"
+        captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **QUICK)
+        changed = [captions[1], captions[0], *captions[2:]]
+        for options, what in [
+            ({"seed": 1}, "rows and captions, seed"),
+            ({"lr": 1e-3}, "lr"),
+            ({"captions": changed}, "rows and captions"),
+            ({"aligner": C3Aligner(noise_cosine=0.5).fit(*coco[::-1])}, "rows and captions"),
+            ({"made": captioner(captions, seed=1)}, "weights"),
+        ]:
+            made = options.pop("made", None) or captioner(captions)
+            texts = options.pop("captions", captions)
+            with pytest.raises(C3AlignError, match=f"checkpoint of another run \\({what} differ\\); delete it"):
+                made.fit(coco[1], texts, **{"aligner": aligner, "checkpoint": path, **QUICK, **options})
+        path.write_bytes(path.read_bytes()[:-9])
+        with pytest.raises(FormatError, match=r"run\.safetensors cannot be read"):
+            captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **QUICK)
+
+    def test_a_failed_write_leaves_the_checkpoint_before(self, coco, captions, aligner, tmp_path, monkeypatch):
+        path = tmp_path / "run.safetensors"
+        options = {**QUICK, "checkpoint": path, "checkpoint_every": 8}
+        whole = captioner(captions).fit(coco[1], captions, aligner=aligner, **QUICK)
+        replace, count = os.replace, []
+
+        def failing(*paths):
+            count.append(paths)
+            if len(count) == 3:
+                raise OSError("disk full")
+            replace(*paths)
+
+        monkeypatch.setattr(os, "replace", failing)
+        with pytest.raises(OSError, match="disk full"):
+            captioner(captions).fit(coco[1], captions, aligner=aligner, **options)
+        made = captioner(captions).fit(coco[1], captions, aligner=aligner, **options)
+        assert equal(weights(made), weights(whole))
+        assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
+
+    @pytest.mark.slow
+    def test_killed(self, coco, captions, aligner, tmp_path):
+        """The process is killed, at steps that are not those of a checkpoint, and started again with the same words."""
+        program = f"""
+import os, signal, sys
+import numpy as np
+import torch
+torch.set_num_threads(1)
+from c3align import C3Aligner
+from c3align.decoders import _caption_training as training
+from tests import test_prefix_captioner as t
+image, text = np.load({str(DATA / "coco-clip-vitb16" / "features_clip.npy")!r})
+captions = open({str(tmp_path / "captions.txt")!r}).read().split("\\n")
+aligner = C3Aligner(noise_cosine=0.6).fit(text, image)
+step, stop = training.CaptionTraining._step, int(sys.argv[1])
+def dying(self, *rest):
+    if self.step == stop:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *rest)
+training.CaptionTraining._step = dying
+options = {{**t.QUICK, "checkpoint": {str(tmp_path / "run.safetensors")!r}, "checkpoint_every": 3}}
+made = t.captioner(captions).fit(text, captions, aligner=aligner, **options)
+made.save_pretrained(sys.argv[2])
+"""
+        (tmp_path / "captions.txt").write_text("\n".join(captions))
+        results = []
+        for stops, folder in [((-1,), "whole"), ((7, -1), "killed")]:
+            (tmp_path / "run.safetensors").unlink(missing_ok=True)
+            for stop in stops:
+                command = [sys.executable, "-c", program, str(stop), str(tmp_path / folder)]
+                done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+                assert done.returncode == (0 if stop < 0 else -signal.SIGKILL), done.stderr
+            files = [*(tmp_path / folder).rglob("*.safetensors")]
+            assert len(files) == 2
+            results.append({path.name: path.read_bytes() for path in files})
+        assert results[0] == results[1]
+
+    @pytest.mark.slow
+    def test_two_processes_learn_what_one_does(self, coco, captions, tmp_path):
+        """By accelerate's own launcher variables, over gloo; gradients summed in another order, nothing else."""
+        program = f"""
+import sys
+import numpy as np
+import torch
+torch.set_num_threads(1)
+from c3align import C3Aligner
+from tests import test_prefix_captioner as t
+image, text = np.load({str(DATA / "coco-clip-vitb16" / "features_clip.npy")!r})
+captions = open({str(tmp_path / "captions.txt")!r}).read().split("\\n")
+quiet = {{"resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}}
+options = {{**t.QUICK, "lr": 1e-3, "batch_size": 13, "validation": 0.1, "checkpoint": sys.argv[2]}}
+made = t.captioner(captions, lm=quiet, n_neighbours=2)
+made.fit(text, captions, aligner=C3Aligner(noise_cosine=0.6).fit(text, image), **options)
+if made._accelerator_rank() == 0:
+    made.save_pretrained(sys.argv[1])
+""".replace("made._accelerator_rank()", "int(__import__('os').environ.get('RANK', 0))")
+        (tmp_path / "captions.txt").write_text("\n".join(captions))
+        (tmp_path / "program.py").write_text(program)
+        made = []
+        for n in (1, 2):
+            folder, path = tmp_path / f"{n}", tmp_path / f"{n}.safetensors"
+            launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={n}", "--master-port=0", "--standalone"]
+            command = [sys.executable, *launcher, str(tmp_path / "program.py"), str(folder), str(path)]
+            environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr[-3000:]
+            made.append(PrefixCaptioner.from_pretrained(folder))
+        one, two = made
+        assert two.losses_ == pytest.approx(one.losses_, rel=1e-4)
+        assert two.validation_losses_ == pytest.approx(one.validation_losses_, rel=1e-4)
+
+
+plain = captioner
+
+DECODING = [
+    {},
+    {"num_beams": 3},
+    {"do_sample": True, "top_p": 0.9, "temperature": 0.8, "top_k": 0},
+    {"do_sample": True, "num_beams": 2},
+    {"num_beams": 3, "length_penalty": 0.5, "repetition_penalty": 1.2},
+]
+
+
+class TestGenerate:
+    @pytest.mark.parametrize("options", DECODING, ids=lambda options: "-".join(options) or "greedy")
+    def test_captions_do_not_depend_on_the_batch(self, trained, aligned, options):
+        """Five hundred rows; batch 1, 7 and 64, and again: equal to the letter."""
+        whole = trained.generate(aligned, seed=5, **options)
+        assert len(set(whole)) > 100
+        assert trained.generate(aligned, seed=5, **options) == whole
+        for batch_size, n_rows in ((1, 24), (7, 100), (500, 500)):
+            assert trained.generate(aligned[:n_rows], seed=5, batch_size=batch_size, **options) == whole[:n_rows]
+
+    def test_nor_on_the_place(self, trained, aligned):
+        """A row that is captioned alone, or among others in another order."""
+        whole = trained.generate(aligned)
+        order = np.random.default_rng(0).permutation(500)
+        assert trained.generate(aligned[order]) == [whole[i] for i in order]
+        assert [trained.generate(aligned[i : i + 1])[0] for i in range(0, 500, 9)] == whole[::9]
+
+    @pytest.mark.parametrize("batch_size", [1, 5, 100])
+    def test_the_model_always_sees_blocks_of_one_size(self, trained, aligned, batch_size, monkeypatch):
+        """What makes the above hold: a product of another shape is rounded in another way."""
+        shapes = set()
+        watch = trained.lm.transformer.register_forward_hook(
+            lambda module, args, options, out: shapes.add(out[0].shape[:2]), with_kwargs=True
+        )
+        trained.generate(aligned[:100], batch_size=batch_size, max_new_tokens=2, min_new_tokens=2)
+        watch.remove()
+        assert shapes == {(16, 4), (16, 1)}
+        layer = torch.nn.Linear(512, 512)
+        rows = torch.from_numpy(aligned)
+        assert any(not torch.equal(layer(rows[:n]), layer(rows)[:n]) for n in range(1, 40))
+
+    def test_with_neighbours(self, coco, captions, aligner, aligned):
+        for shown in ("captions", "embeddings"):
+            made = captioner(captions, n_neighbours=3, neighbours_as=shown)
+            made.fit(coco[1], captions, aligner=aligner, **QUICK)
+            whole = made.generate(aligned, num_beams=2)
+            assert made.generate(aligned[:24], num_beams=2, batch_size=1) == whole[:24]
+            assert made.generate(aligned[7:90], num_beams=2) == whole[7:90]
+
+    @pytest.mark.parametrize("kind", ["llama", "qwen2", "opt"])
+    def test_by_other_models_as_without_blocks(self, coco, captions, aligner, aligned, kind):
+        """Greedy by hand: one row, no padding, the likeliest word each time."""
+        made = captioner(captions, kind, n_neighbours=2).fit(coco[1], captions, aligner=aligner, **QUICK)
+        said = made.generate(aligned[:24])
+        embed = made.lm.get_input_embeddings()
+        for i in range(24):
+            words = torch.from_numpy(made._retrieval.of(aligned[i : i + 1])[1].flat.astype(np.int64))
+            with torch.inference_mode():
+                prefix = made._model.prefix(torch.from_numpy(aligned[i : i + 1]))
+                embedded, tokens = torch.cat([prefix, embed(words)[None]], dim=1), []
+                while len(tokens) < made.max_tokens_:
+                    token = made.lm(inputs_embeds=embedded).logits[0, -1].argmax()
+                    if token == 1:
+                        break
+                    tokens.append(int(token))
+                    embedded = torch.cat([embedded, embed(token)[None, None]], dim=1)
+            assert said[i] == made.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+    def test_sampling(self, trained, aligned):
+        a, b = (trained.generate(aligned[:50], do_sample=True, seed=seed) for seed in (0, 1))
+        assert sum(x != y for x, y in zip(a, b)) > 25
+        moved = trained.generate(aligned[10:50], do_sample=True, row_offset=10)
+        assert moved == a[10:]
+        same = trained.generate(np.repeat(aligned[:1], 64, axis=0), do_sample=True)
+        assert len(set(same)) > 32  # another draw for each row number
+        several = trained.generate(aligned[:50], do_sample=True, num_return_sequences=3)
+        assert [texts[0] for texts in several] == a
+        assert np.mean([len(set(texts)) for texts in several]) > 2
+
+    def test_draws_follow_the_softmax(self):
+        from c3align.decoders._caption_decoding import DrawnNoise
+
+        logits = torch.tensor([2.0, 1.0, 0.0, -1.0, -3.0, -float("inf")])
+        noise = DrawnNoise(seed=1, first_row=0, n_each=2)
+        n = 40_000
+        counts = np.zeros(6)
+        for step in range(4):
+            ids = torch.zeros(n // 4, step, dtype=torch.long)
+            counts += np.bincount(noise(ids, logits.expand(n // 4, -1)).argmax(dim=1), minlength=6)
+        expected = n * logits.softmax(0).numpy()
+        chi = ((counts - expected)[:5] ** 2 / expected[:5]).sum()
+        assert chi < 18.5  # 0.999 of chi-squared with 4 degrees of freedom
+        assert counts[5] == 0
+
+    def test_no_global_generator_is_touched(self, trained, aligned):
+        for options in DECODING:
+            state = torch.random.get_rng_state()
+            trained.generate(aligned[:5], **options)
+            assert torch.equal(torch.random.get_rng_state(), state)
+
+    def test_options_go_to_transformers(self, trained, aligned):
+        short = trained.generate(aligned[:20], max_new_tokens=2)
+        assert all(len(text.split()) <= 2 for text in short)
+        banned = trained.tokenizer("a")["input_ids"]
+        assert not any("a" in text.split() for text in trained.generate(aligned[:20], bad_words_ids=[banned]))
+        with pytest.raises(ValueError, match="nonsense"):
+            trained.generate(aligned[:2], nonsense=3)
+
+    def test_float64_float16_tensors_and_lists(self, trained, aligned):
+        whole = trained.generate(aligned[:8])
+        for rows in (aligned[:8].astype(np.float64), torch.from_numpy(aligned[:8]), aligned[:8].tolist()):
+            assert trained.generate(rows) == whole
+        assert len(trained.generate(aligned[:8].astype(np.float16))) == 8
+
+
+class TestBadRows:
+    @pytest.fixture
+    def rows(self, aligned):
+        rows = list(aligned[:40])
+        rows[3], rows[20], rows[21] = rows[3] * np.nan, rows[20][:100], rows[21] * np.inf
+        return rows
+
+    def test_named(self, trained, aligned, rows):
+        bad = aligned[:40].copy()
+        bad[17, 5] = np.nan
+        with pytest.raises(C3AlignError, match="embedding 17 cannot be used: it holds NaN or infinity; mend or drop"):
+            trained.generate(bad)
+        with pytest.raises(C3AlignError, match=r"embedding 20 cannot be used: it has shape \(100,\) and not \(512,\)"):
+            trained.generate(rows[20:], row_offset=20)
+        with pytest.raises(C3AlignError, match=r"embedding 0 .* shape \(9,\) and not"):
+            trained.generate(aligned[:, :9])
+
+    def test_the_rest_is_unharmed(self, trained, aligned, rows):
+        whole = trained.generate(aligned[:40], do_sample=True)
+        with pytest.warns(
+            UserWarning, match=r"3 embeddings could not be used and have no caption, first number 3 \(it"
+        ):
+            said = trained.generate(rows, on_error="skip", do_sample=True, batch_size=6)
+        assert [i for i, text in enumerate(said) if text is None] == [3, 20, 21] == [row for row, _ in trained.skipped]
+        assert all(a == b for a, b in zip(said, whole) if a is not None)
+
+    def test_rows_of_another_encoder(self, coco, captions, aligned):
+        bound = C3Aligner(noise_cosine=0.6).fit(*coco[::-1]).bind_encoder("clip:1")
+        made = captioner(captions).fit(coco[1], captions, aligner=bound, **QUICK)
+        whole = made.generate(aligned[:4], fingerprint="clip:1")
+        assert made.generate(aligned[:4]) == whole
+        with pytest.raises(EncoderMismatchError, match="embedding 0 cannot be used: it comes from the encoder other"):
+            made.generate(aligned[:4], fingerprint="other")
+        marks = ["clip:1", "other", "clip:1", "clip:1"]
+        with pytest.warns(UserWarning, match="it comes from the encoder other and not from clip:1"):
+            said = made.generate(aligned[:4], fingerprint=marks, on_error="skip")
+        assert said == [whole[0], None, *whole[2:]]
+
+    def test_a_stream_is_read_as_captions_are_asked_for(self, trained, aligned):
+        read = 0
+
+        def endless():
+            nonlocal read
+            while True:
+                yield aligned[read % 500]
+                read += 1
+
+        captions = trained.stream(endless(), batch_size=16)
+        first = [next(captions) for _ in range(40)]
+        assert first == trained.generate(aligned[:40])
+        assert read <= 48
+
+    def test_ten_thousand_in_bounded_memory(self, captions):
+        import tracemalloc
+
+        made = captioner(captions, n_dims=1000, prefix_length=1, lm={"n_embd": 8, "n_layer": 1})
+        rows = np.random.default_rng(0).standard_normal((100, 1000)).astype(np.float32)
+        made.fit(rows, captions[:100], **QUICK)
+        blocks = (rows + i for i in range(100))
+        tracemalloc.start()
+        n_captions = sum(1 for _ in made.stream(blocks, batch_size=250, max_new_tokens=2, block_size=250))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert n_captions == 10_000
+        assert peak < 10_000 * 1000 * 4 / 4  # a quarter of what the rows take
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        "settings",
+        [{}, {"tune": "frozen"}, {"tune": "lora", "lora": {"r": 2}}, {"n_neighbours": 3}, {"mapper": "transformer"}],
+        ids=str,
+    )
+    def test_round_trip(self, coco, captions, aligner, aligned, tmp_path, settings):
+        made = captioner(captions, **settings).fit(coco[1], captions, aligner=aligner, **QUICK)
+        made.save_pretrained(tmp_path / "c")
+        loaded = PrefixCaptioner.from_pretrained(tmp_path / "c")
+        assert equal(weights(loaded), weights(made))
+        assert loaded.generate(aligned[:40]) == made.generate(aligned[:40])
+        assert (loaded.losses_, loaded.training) == (made.losses_, made.training)
+        loaded.save_pretrained(tmp_path / "d")
+        first, second = (
+            {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+            for folder in (tmp_path / "c", tmp_path / "d")
+        )
+        # a tokenizer that was loaded writes how
+        for files in (first, second):
+            del files["lm/tokenizer_config.json"]
+        assert first == second
+        assert not [name for name in first if not name.endswith((".safetensors", ".json", ".jsonl", ".npy"))]
+        more = [c.fit(coco[1], captions, aligner=aligner, **QUICK) for c in (made, loaded)]
+        assert equal(*map(weights, more))
+
+    def test_a_language_model_by_folder(self, captions, tmp_path):
+        lm, words = tiny_lms.build("gpt2", captions)
+        lm.save_pretrained(tmp_path / "lm")
+        words.save_pretrained(tmp_path / "lm")
+        made = PrefixCaptioner.from_pretrained_lm(tmp_path / "lm", n_dims=512, prefix_length=2)
+        assert torch.equal(made.lm.transformer.wte.weight, lm.transformer.wte.weight)
+        (tmp_path / "lm" / "model.safetensors").unlink()
+        torch.save(lm.state_dict(), tmp_path / "lm" / "pytorch_model.bin")
+        with pytest.raises(C3AlignError, match=r"cannot be loaded .*; pass a folder with safetensors"):
+            PrefixCaptioner.from_pretrained_lm(tmp_path / "lm", n_dims=512)
+
+    def test_no_code_runs(self, trained, tmp_path):
+        trained.save_pretrained(tmp_path / "c")
+        folder, ran = tmp_path / "c" / "lm", tmp_path / "ran"
+        (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: pass\n")
+        (folder / "custom_generate").mkdir()
+        (folder / "custom_generate" / "generate.py").write_text(f"open({str(ran)!r}, 'w')\ndef generate(**k): pass\n")
+        for name in ("config.json", "tokenizer_config.json"):
+            config = json.loads((folder / name).read_text())
+            config["auto_map"] = {
+                "AutoConfig": "evil.Evil",
+                "AutoModelForCausalLM": "evil.Evil",
+                "AutoTokenizer": ["evil.Evil", "evil.Evil"],
+            }
+            (folder / name).write_text(json.dumps(config))
+        with contextlib.suppress(C3AlignError):
+            PrefixCaptioner.from_pretrained(tmp_path / "c")
+        assert not ran.exists()
+
+    def test_attacks(self, trained, tmp_path):
+        import safetensors.torch
+
+        trained.save_pretrained(tmp_path / "c")
+        path = tmp_path / "c" / "captioner.safetensors"
+        whole = path.read_bytes()
+        with safetensors.safe_open(str(path), "pt") as file:
+            config = json.loads(file.metadata()["config"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+        (tmp_path / "c" / "config.json").unlink()
+        for change, message in [
+            ({"mapper": "evil"}, "its settings do not fit"),
+            ({"n_dims": 10**9}, "its settings do not fit"),
+            ({"prefix_length": "3"}, "its settings do not fit"),
+            ({"prefix_length": 4}, "tensor 'mapper.net.0.weight' is"),
+            ({"training": {"epochs": 0}}, "its settings do not fit"),
+            ({"training": {"nonsense": 0}}, "its settings do not fit"),
+            ({"max_tokens": 10**9}, "captions of 1000000000"),
+            ({"losses": ["a"]}, "its losses are not numbers"),
+            ({"encoder_fingerprint": 3}, "fingerprint is not a text"),
+            ({"more": 1}, "unknown or missing keys"),
+            ({"format_version": 9}, "version 9 is unknown"),
+        ]:
+            path.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps({**config, **change})}))
+            with pytest.raises(FormatError, match=message):
+                PrefixCaptioner.from_pretrained(tmp_path / "c")
+        for content in (whole[:-5], b"", whole[: len(whole) // 2], tensors_with(tensors, config, float("nan"))):
+            path.write_bytes(content)
+            with pytest.raises(FormatError):
+                PrefixCaptioner.from_pretrained(tmp_path / "c")
+        path.unlink()
+        with pytest.raises(FileNotFoundError, match="pass a folder that PrefixCaptioner"):
+            PrefixCaptioner.from_pretrained(tmp_path / "c")
+
+    def test_all_or_nothing(self, trained, aligned, tmp_path, monkeypatch):
+        trained.save_pretrained(tmp_path / "c")
+        said = trained.generate(aligned[:5])
+        rename, count = os.rename, []
+        for failing in range(1, 3):
+
+            def broken(*paths, failing=failing):
+                count.append(paths)
+                if len(count) == failing:
+                    raise OSError("no")
+                rename(*paths)
+
+            count.clear()
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "rename", broken)
+                with pytest.raises(OSError, match="no"):
+                    trained.save_pretrained(tmp_path / "c")
+            assert PrefixCaptioner.from_pretrained(tmp_path / "c").generate(aligned[:5]) == said
+            assert [p.name for p in tmp_path.iterdir()] == ["c"]
+        # killed between the two: what was there before stands aside, whole
+        rename(tmp_path / "c", tmp_path / ".c.c3align-before")
+        assert PrefixCaptioner.from_pretrained(tmp_path / "c").generate(aligned[:5]) == said
+        trained.save_pretrained(tmp_path / "c")
+        assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+    def test_a_folder_of_something_else_stays(self, trained, tmp_path):
+        (tmp_path / "thesis.tex").write_text("x")
+        with pytest.raises(C3AlignError, match="is there and no captioner; pass the name of a new folder"):
+            trained.save_pretrained(tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def tensors_with(tensors, config, value):
+    import safetensors.torch
+
+    changed = {**tensors, "mapper.net.0.bias": torch.full_like(tensors["mapper.net.0.bias"], value)}
+    return safetensors.torch.save(changed, {"config": json.dumps(config)})
+
+
+def test_another_memory(coco, captions, aligner, aligned):
+    made = captioner(captions, n_neighbours=3).fit(coco[1], captions, aligner=aligner, **QUICK)
+    other = MemoryCaptioner().fit(coco[1][:50], captions[:50], aligner=aligner)
+    before = made.generate(aligned[:30])
+    limit = made._prompt_tokens
+    assert made.use_memory(other).generate(aligned[:30]) != before
+    assert made._prompt_tokens == limit == made._retrieval.limit
+    given = captioner(captions, n_neighbours=3).fit(coco[1], captions, aligner=aligner, memory=other, **QUICK)
+    assert given._retrieval.memory is other.memory_
+    with pytest.raises(C3AlignError, match="looks at no memory; make it with n_neighbours"):
+        captioner(captions).fit(coco[1], captions, aligner=aligner, memory=other, **QUICK)
+
+
+def test_refusals(coco, captions, aligner, trained):
+    lm, words = tiny_lms.build("gpt2", captions)
+    for settings_, message in [
+        ({"mapper": "rnn"}, "mapper='rnn' is unknown; pass one of 'mlp', 'transformer', 'linear'"),
+        ({"tune": "half"}, "tune='half' is unknown"),
+        ({"n_dims": 0}, r"n_dims=0 cannot be; pass an integer in \[1, 65536\]"),
+        ({"prefix_length": 0}, "prefix_length=0 cannot be"),
+        ({"n_neighbours": -1}, "n_neighbours=-1 cannot be"),
+        ({"neighbours_as": "x"}, "neighbours_as='x' is unknown"),
+        ({"lora": {"r": 2}}, "lora= is given and tune is 'full'"),
+        ({"tune": "lora", "lora": {"target_modules": ["nothing"]}}, "LoRA cannot be put into a GPT2LMHeadModel"),
+        ({"training": {}}, "training= is no Training"),
+        ({"index": 3}, "index=3 is no index"),
+    ]:
+        with pytest.raises(C3AlignError, match=message):
+            PrefixCaptioner(lm, words, **{"n_dims": 512, **settings_})
+    with pytest.raises(C3AlignError, match="a Linear is no causal language model"):
+        PrefixCaptioner(torch.nn.Linear(2, 2), words, n_dims=512)
+    made = captioner(captions)
+    before = weights(made)
+    bad = coco[1].copy()
+    bad[4] = np.nan
+    for rows, texts, options, message in [
+        (bad, captions, {}, "NaN or infinity in 1 of 500 rows, first in row 4"),
+        (coco[1][:, :9], captions, {}, "have 9 dimensions and the decoder learned from 512"),
+        (coco[1], captions[:-1], {}, "there are 500 embeddings and 499 captions"),
+        (coco[1], [*captions[:-1], 3], {}, "caption 499 is a int; pass texts"),
+        (coco[1], "a cat", {}, "captions is one text"),
+        (coco[1], captions, {"epoch": 3}, "training knows no 'epoch'; pass some of epochs, batch_size"),
+        (coco[1], captions, {"epochs": 0}, "epochs=0 cannot be"),
+        (coco[1], captions, {"lr": -1}, "lr=-1 cannot be"),
+        (coco[1], captions, {"schedule": "cosine"}, "schedule='cosine' is unknown"),
+        (coco[1], captions, {"validation": 1.0}, "validation=1.0 leaves nothing"),
+        (coco[1], captions, {"seed": -1}, r"seed=-1 does not fit; pass an integer in \[0, 2\*\*64\)"),
+    ]:
+        with pytest.raises(C3AlignError, match=message):
+            made.fit(rows, texts, **{"aligner": aligner, **QUICK, **options})
+    assert equal(weights(made), before)
+    long = captioner(captions, prefix_length=125)
+    with pytest.raises(C3AlignError, match=r"need 1\d\d places and the language model has 128; shorten"):
+        long.fit(coco[1], captions, aligner=aligner, **QUICK)
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError, match="has learned nothing yet"):
+        made.generate(coco[1])
+    for options, message in [({"batch_size": 0}, "batch_size=0 cannot be"), ({"on_error": "x"}, "on_error='x' is")]:
+        with pytest.raises(C3AlignError, match=message):
+            trained.generate(coco[1], **options)
