@@ -21,7 +21,7 @@ __all__ = ["load", "save"]
 FORMAT, FORMAT_VERSION = "c3align.Pipeline", 1
 PIPELINE_FILE = "pipeline.json"
 MAX_BYTES = 1 << 20
-DECODERS = ("DiffusersGenerator", "EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner")
+DECODERS = ("EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner")
 _KEYS = {"format", "format_version", "written_by", "encoder", "decoder"}
 
 
