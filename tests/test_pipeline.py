@@ -16,7 +16,7 @@ import pytest
 
 from c3align import C3Aligner, Pipeline, encoders
 from c3align.datasets import glyphs as data
-from c3align.decoders import EmbeddingGenerator, MemoryCaptioner, PrefixCaptioner
+from c3align.decoders import DiffusersGenerator, EmbeddingGenerator, MemoryCaptioner, PrefixCaptioner
 from c3align.decoders.small_lm import small_lm
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
 from tests import tiny_encoders
@@ -227,6 +227,26 @@ class TestDraw:
         assert np.linalg.norm(decoder.rows, axis=1).mean() == pytest.approx(
             np.linalg.norm(image, axis=1).mean(), rel=0.01
         )
+
+
+    def test_a_pipeline_of_diffusers(self, glyphs, tmp_path):
+        """The real class with random weights: translated texts reach it, in any batch the same."""
+        tiny_encoders.import_torchvision()
+        from tests import tiny_pipelines
+
+        encoder = encoders.load("glyphs")
+        rows = [encoder.encode(x, modality=m) for x, m in ((glyphs.names, "text"), (glyphs.pictures, "image"))]
+        aligner = C3Aligner().fit(rows[0]).partial_fit(rows[1], modality="image")
+        decoder = DiffusersGenerator(tiny_pipelines.kandinsky(256), aligner=aligner)
+        options = {"num_inference_steps": 1, "height": 32, "width": 32, "seed": 5}
+        pipeline = Pipeline("glyphs", aligner, decoder)
+        drawn = pipeline.draw(glyphs.names[:3], batch_size=2, **options)
+        translated = aligner.translate(rows[0][:3], source="text", target="image")
+        expected = decoder.generate(translated, **options)
+        for found, wanted in zip(drawn, expected):
+            assert np.abs(np.asarray(found, int) - np.asarray(wanted, int)).max() <= 1
+        with pytest.raises(C3AlignError, match="a DiffusersGenerator cannot be saved with a pipeline"):
+            pipeline.save_pretrained(tmp_path / "p")
 
 
 class TestBinding:
