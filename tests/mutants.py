@@ -131,7 +131,7 @@ MUTANTS = [
     Mutant("nn", "c3align/neighbours.py", "usable &= self._groups[proposed] != own[:, None]", "pass", "flat_one"),
     Mutant("cap", "c3align/decoders/_rows.py", '"seed": noise_seed(self.seed, epoch)', '"seed": noise_seed(self.seed, 0)', "fresh_every_epoch"),
     Mutant("cap", "c3align/decoders/_rows.py", '"row_offset": part.start or 0', '"row_offset": 0', "blocks_of_a_memmap"),
-    Mutant("cap", "c3align/decoders/_rows.py", "if len(stray):", "if False:", "not_even_one"),
+    Mutant("cap", "c3align/decoders/_rows.py", "stray = _beyond_the_middle(rows, own.mean, gap)", "stray = np.empty(0)", "not_even_one"),
     Mutant("cap", "c3align/decoders/_caption_rows.py", "own = None if self.groups is None else", "own = None if True else", "without_its_own_caption"),
     Mutant("cap", "c3align/decoders/_caption_rows.py", "if learns else np.full_like(targets, IGNORED)", "if True else targets", "learns_nothing"),
     Mutant("cap", "c3align/decoders/_tokens.py", "(piece[:max_tokens], end)]", "(piece[:max_tokens], end * 0)]", "cut_and_ended"),

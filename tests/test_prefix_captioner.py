@@ -622,6 +622,37 @@ class TestGenerate:
         assert [texts[0] for texts in several] == a
         assert np.mean([len(set(texts)) for texts in several]) > 2
 
+    @pytest.mark.parametrize("n_neighbours", [0, 4])
+    def test_consensus_of_draws_and_neighbours(self, coco, captions, aligner, aligned, n_neighbours):
+        """The one with the largest expected word F1, counted here by sets of numbered words."""
+        made = captioner(captions, n_neighbours=n_neighbours, neighbours_as="embeddings")
+        made.fit(coco[1], captions, aligner=aligner, **QUICK)
+        draws = made.generate(aligned[:20], do_sample=True, top_k=0, num_return_sequences=6, seed=2)
+        said = made.generate(aligned[:20], consensus=6, seed=2)
+        clean = aligner.transform(coco[1], modality="text").astype(np.float64)
+
+        def numbered(text):
+            words = text.split()
+            return {(word, words[:i].count(word)) for i, word in enumerate(words)}
+
+        for row, found, text in zip(aligned, draws, said):
+            cosines = clean @ row.astype(np.float64)
+            near = np.argsort(-cosines, kind="stable")[:n_neighbours]
+            voters = [(candidate, 1 / 6) for candidate in found]
+            shares = np.exp(cosines[near] / 0.1) / np.exp(cosines[near] / 0.1).sum()
+            voters += [(captions[i], share) for i, share in zip(near, shares)]
+            scores = []
+            for a, _ in voters:
+                pairs = [(numbered(a), numbered(b), weight) for b, weight in voters]
+                scores.append(sum(w * 2 * len(x & y) / max(1, len(x) + len(y)) for x, y, w in pairs))
+            best = [candidate for (candidate, _), score in zip(voters, scores) if score > max(scores) - 1e-9]
+            assert text in best
+        assert made.generate(aligned[:20], consensus=6, seed=2, batch_size=1) == said
+        with pytest.raises(C3AlignError, match="consensus=0 cannot be; pass how many"):
+            made.generate(aligned[:2], consensus=0)
+        with pytest.raises(C3AlignError, match="consensus= draws captions, which num_beams= would change"):
+            made.generate(aligned[:2], consensus=3, num_beams=2)
+
     def test_draws_follow_the_softmax(self):
         from c3align.decoders._caption_decoding import DrawnNoise
 

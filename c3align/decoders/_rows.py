@@ -18,6 +18,7 @@ from c3align.statistics import ModalityStatistics
 
 __all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "clearly_nearest", "refuse_other_modality", "refuse_strays"]
 
+_STRAY_ROWS = 1 << 13
 BLOCK_ROWS = 1 << 16  # rows that are corrupted and shuffled together
 
 
@@ -98,13 +99,23 @@ def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> No
         spread = float(np.sqrt((gap**2) @ own.variance)) / length if length else np.inf
         if name == modality or not other.n_rows or 4 * spread > length / 2:
             continue
-        unit = np.asarray(ops.normalize(as_rows(X).widened(), zero_rows="keep"), np.float64)
-        stray = np.flatnonzero(unit.any(axis=1) & ((unit - own.mean) @ gap > length**2 / 2))
+        rows = as_rows(X)
+        stray = _beyond_the_middle(rows, own.mean, gap)
         if len(stray):
             raise C3AlignError(
-                f"{len(stray)} of {len(unit)} embeddings given as modality={modality!r} lie on the side of {name!r}, "
-                f"first row {first_row + stray[0]}; a decoder learns from one modality alone: drop those rows"
+                f"{len(stray)} of {rows.shape[0]} embeddings given as modality={modality!r} lie on the side of "
+                f"{name!r}, first row {first_row + stray[0]}; a decoder learns from one modality alone: drop those rows"
             )
+
+
+def _beyond_the_middle(rows: Rows, mean: npt.NDArray[Any], gap: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Numbers of the rows that lie more than half of `gap` from `mean` along it."""
+    found = []
+    for start in range(0, rows.shape[0], _STRAY_ROWS):
+        unit = ops.normalize(rows.take(slice(start, start + _STRAY_ROWS)).widened(), zero_rows="keep")
+        beyond = unit.astype(np.float64) @ gap > mean @ gap + gap @ gap / 2
+        found.append(start + np.flatnonzero(beyond & unit.any(axis=1)))
+    return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)

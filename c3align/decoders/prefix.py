@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from c3align._imports import need
-from c3align._typing import Array, Int64Array
+from c3align._typing import Array
 from c3align.decoders import _caption_files as files
 from c3align.decoders._caption_rows import CaptionRows, Feed, Retrieval, seed_of
 from c3align.decoders._caption_training import CaptionTraining
 from c3align.decoders._memory import Memory
+from c3align.decoders._prefix_decoder import PrefixDecoder
 from c3align.decoders._prefix_parts import (
     adapted,
     check_seed,
@@ -23,7 +24,6 @@ from c3align.decoders._prefix_parts import (
     end_of_text,
 )
 from c3align.decoders._rows import checked_rows
-from c3align.decoders._stream import Captioner
 from c3align.decoders._tokens import Tokens, check_captions
 from c3align.decoders.training import Training
 from c3align.errors import C3AlignError
@@ -35,11 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PrefixCaptioner"]
 
-BLOCK_SIZES = {"cpu": 16, "cuda": 64}
 HELD_OUT = 5  # purpose of a seed
 
 
-class PrefixCaptioner(Captioner):
+class PrefixCaptioner(PrefixDecoder):
     """A language model that reads embeddings: a mapper turns a row into the tokens before the caption (ClipCap, C3).
 
     Parameters
@@ -69,6 +68,16 @@ class PrefixCaptioner(Captioner):
         What `fit` does unless told otherwise.
     seed : int
         Of the mapper's weights.
+
+    Notes
+    -----
+    ``generate`` and ``stream`` take what ``GenerationMixin.generate`` of transformers takes (``num_beams``,
+    ``do_sample``, ``max_new_tokens``, ...), and
+
+    * ``consensus=16``: so many captions are drawn, and that one is taken which has most words in common with all of
+      them and with the row's neighbours, where it has some;
+    * ``block_size=16``: the rows that the language model sees at once, always as many, so that rounding is the same
+      for any batch; 64 by default on a GPU. Captions may change with it where two words are about equally likely.
 
     Attributes
     ----------
@@ -119,7 +128,7 @@ class PrefixCaptioner(Captioner):
         self._eos = end_of_text(lm, tokenizer)
         torch, module = need("torch", "torch", "captions"), need("c3align.decoders._prefix_model", "torch", "captions")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(check_seed(seed))  # that of the CPU, where the mapper is made
             ready = adapted(lm, tune, lora)
             shown = n_neighbours if neighbours_as == "embeddings" else 0
             self._model = module.PrefixModel(ready, mapper, n_dims, prefix_length, shown).eval()
@@ -237,7 +246,7 @@ class PrefixCaptioner(Captioner):
         return self
 
     def _run(self, feed: Feed, settings: Training, seed: int, checkpoint: Any, progress: bool) -> CaptionTraining:
-        n_held_out = int(settings.validation * len(feed.kept))
+        n_held_out = math.ceil(settings.validation * len(feed.kept))
         held_out = None
         if n_held_out:
             order = np.random.default_rng(seed_of(seed, HELD_OUT)).permutation(len(feed.kept))
@@ -279,35 +288,6 @@ class PrefixCaptioner(Captioner):
                 f"prefix, neighbours and captions need {needed} places and the language model has {limit}; shorten the "
                 "captions, lower prefix_length or n_neighbours, or take another model"
             )
-
-    def _captions(
-        self, rows: npt.NDArray[np.float32], numbers: Int64Array, seed: int, options: dict[str, Any]
-    ) -> Iterator[tuple[int, Any]]:
-        decoding = need("c3align.decoders._caption_decoding", "transformers", "captions")
-        options = dict(options)
-        block_size = options.pop("block_size", None) or BLOCK_SIZES.get(self.lm.device.type, 64)
-        several = (options.get("num_return_sequences") or 1) > 1
-        found = decoding.decode_rows(
-            self._model,
-            rows,
-            numbers,
-            self._retrieval,
-            prompt_tokens=self._prompt_tokens,
-            block_size=block_size,
-            seed=check_seed(seed),
-            options=self._options(options),
-        )
-        for number, tokens in found:
-            texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-            yield number, [text.strip() for text in texts] if several else texts[0].strip()
-
-    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
-        pad = self.tokenizer.pad_token_id
-        options = {"do_sample": False, "num_beams": 1, "pad_token_id": self._eos if pad is None else pad}
-        options["eos_token_id"] = self._eos
-        if not {"max_new_tokens", "max_length", "generation_config"} & set(given):
-            options["max_new_tokens"] = self.max_tokens_
-        return {**options, **given}
 
     def _check_ready(self) -> None:
         if not self.is_fitted:
