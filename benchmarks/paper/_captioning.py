@@ -19,9 +19,9 @@ from c3align.decoders.small_lm import small_lm
 PERCENT = {"cider": 100.0, "bleu_1": 100.0, "bleu_4": 100.0, "meteor": 100.0, "rouge_l": 100.0, "spice": 100.0}
 
 
-def captioner(config: Captioning, texts: Sequence[str], n_dims: int, seed: int) -> PrefixCaptioner:
+def captioner(config: Captioning, texts: Sequence[str], n_dims: int, seed: int, **more: Any) -> PrefixCaptioner:
     """The decoder before it has learned anything."""
-    settings: dict[str, Any] = {"mapper": config.mapper, "prefix_length": config.prefix_length, "tune": config.tune}
+    settings: dict[str, Any] = {name: getattr(config, name) for name in ("mapper", "prefix_length", "tune")} | more
     if config.lm == WORDS:
         return PrefixCaptioner(*small_lm(texts, seed=seed, **config.small_lm), n_dims=n_dims, seed=seed, **settings)
     return PrefixCaptioner.from_pretrained_lm(config.lm, n_dims=n_dims, seed=seed, **settings)

@@ -22,8 +22,12 @@ from c3align.errors import C3AlignError
 __all__ = ["SETTINGS", "Learned", "draw", "name"]
 
 SETTINGS: dict[str, Any] = {
-    "captioner": {"epochs": 10, "batch_size": 128, "lr": 2e-3, "prefix_length": 4, "noise_cosine": 0.5},
-    "generator": {"epochs": 15, "noise_cosine": 0.6},
+    "captioner": {"epochs": 6, "batch_size": 32, "lr": 2e-3, "warmup": 0.1, "max_grad_norm": 1.0},
+    "prefix_length": 4,
+    "lm": {"width": 192, "n_layers": 1},
+    "captioner_noise_cosine": 0.6,
+    "generator": {"epochs": 12},
+    "generator_noise_cosine": 0.7,
     "seed": 0,
 }
 CAPTION_METRICS = ("word_f1", "exact", "bigram_precision")
@@ -80,20 +84,19 @@ def _pipeline(material: Material, folder: Path, learn: Callable[[], Pipeline]) -
 
 
 def _learn_names(material: Material, variant: str) -> Pipeline:
-    options = dict(SETTINGS["captioner"])
-    aligner = _aligner(material, variant, options.pop("noise_cosine"))
-    names, prefix_length = material.train.names, options.pop("prefix_length")
-    lm, tokenizer = small_lm(names, seed=SETTINGS["seed"])
-    decoder = PrefixCaptioner(lm, tokenizer, n_dims=material.encoder.n_dims, prefix_length=prefix_length)
-    pipeline = Pipeline(material.encoder, aligner, decoder)
-    return pipeline.fit_text(names, seed=SETTINGS["seed"], progress=sys.stderr.isatty(), **options)
+    names, seed = material.train.names, SETTINGS["seed"]
+    aligner = _aligner(material, variant, SETTINGS["captioner_noise_cosine"])
+    lm, tokenizer = small_lm(names, seed=seed, **SETTINGS["lm"])
+    settings = {"n_dims": material.encoder.n_dims, "prefix_length": SETTINGS["prefix_length"], "seed": seed}
+    pipeline = Pipeline("glyphs", aligner, PrefixCaptioner(lm, tokenizer, **settings))
+    return pipeline.fit_text(names, seed=seed, progress=sys.stderr.isatty(), **SETTINGS["captioner"])
 
 
 def _learn_pictures(material: Material, variant: str) -> Pipeline:
-    options = dict(SETTINGS["generator"])
-    aligner = _aligner(material, variant, options.pop("noise_cosine"))
-    pipeline = Pipeline(material.encoder, aligner, EmbeddingGenerator())
-    return pipeline.fit_images(material.train.pictures, seed=SETTINGS["seed"], progress=sys.stderr.isatty(), **options)
+    aligner = _aligner(material, variant, SETTINGS["generator_noise_cosine"])
+    pipeline = Pipeline("glyphs", aligner, EmbeddingGenerator())
+    options = {"seed": SETTINGS["seed"], "progress": sys.stderr.isatty(), **SETTINGS["generator"]}
+    return pipeline.fit_images(material.train.pictures, **options)
 
 
 def _aligner(material: Material, variant: str, noise_cosine: float) -> Any:
