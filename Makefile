@@ -16,7 +16,7 @@ venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 SANITIZED := bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast check mutate sanitize clean
+.PHONY: help demo test test-fast check browser gallery mutate sanitize clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -25,7 +25,7 @@ help:  ## these lines
 demo: $(DEMO)/.built  ## see the gap of a real encoder closed, and used (five minutes, once)
 	@$(DEMO)/bin/python -m c3align demo
 
-test: $(BIN)/.built $(OLD)/.installed check  ## all tests, on the newest scikit-learn and on 1.6
+test: $(BIN)/.built $(OLD)/.installed browser check  ## all tests, on the newest scikit-learn and on 1.6
 	@$(OLD)/bin/python -m pytest -q tests/test_contract.py
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests
 
@@ -37,6 +37,18 @@ check: $(BIN)/.built  ## lint, format, types, import layers
 	@$(BIN)/python -m ruff format --quiet --check .
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m pytest -q tests/test_layers.py
+
+browser:  ## chromium for the test of the report's page, where this machine lets us install it
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$name >/dev/null 2>&1 && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "installing chromium for the browser test ..."; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium fonts-dejavu-core; } \
+			>/dev/null 2>&1 || echo "chromium could not be installed; the browser test skips"; \
+	else echo "no chromium here, and no root with apt-get to install it; the browser test skips"; fi
+
+gallery: $(BIN)/.built browser  ## the README's pictures, drawn anew by tests/examples/
+	@$(BIN)/python tests/examples/gallery.py
 
 mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (ten minutes)
 	@$(BIN)/python tests/mutants.py

@@ -1,4 +1,4 @@
-"""Draw the README's tables of speeds and of errors from `benchmarks/results/`; no figure in them is typed.
+"""Draw the README's tables of speeds, of errors and of drawings from `benchmarks/results/`; no figure in them is typed.
 
 Examples
 --------
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,43 @@ def accuracy() -> list[str]:
     return [*lines, ""]
 
 
+DRAWN = ("recall@1", "recall@5", "pixel_recall@1", "fid", "pixel_error", "memory_recall@1", "memory_fid")
+
+
+def drawing() -> list[str]:
+    """Characters never seen, drawn from their names: what was run with several seeds, and the training-free row."""
+    found = json.loads((RESULTS / "drawing.json").read_text())
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for record in found["records"]:
+        groups.setdefault(tuple(record[name] for name in ("critic_weight", "variant", "noise")), []).append(record)
+    lines = [
+        "| learned from pictures, drawn from names | R@1 | R@5 | R@1 by pixels | FID | pixel error | R@1, with memory "
+        "| FID, with memory |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for (weight, variant, noise), records in sorted(groups.items(), key=lambda item: (-item[0][0], *item[0][1:])):
+        seeds = {record["seed"] for record in records}
+        cosines = {record["noise_cosine"] for record in records if record["seed"] == max(seeds)}
+        if max(seeds) > 0:
+            (cosine,) = cosines
+            chosen = [record for record in records if record["noise_cosine"] == cosine]
+            name = f"{variant}{{}}, {'with' if weight else 'without'} critic, {len(chosen)} seeds"
+            kind = "" if cosine == 1 else f", {noise} noise, cosine {cosine}"
+            lines.append(f"| {name.format(kind)} | " + " | ".join(spread(chosen, column) for column in DRAWN) + " |")
+    nearest = found["nearest_picture"]
+    cells = [f"{nearest[column]:.3f}" if column in nearest else "" for column in DRAWN]
+    return [*lines, "| no drawing: the nearest training picture | " + " | ".join(cells) + " |", ""]
+
+
+def spread(records: list[dict[str, Any]], name: str) -> str:
+    """Mean and standard deviation over seeds."""
+    values = [record[name] for record in records]
+    return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
 def drawn(readme: str) -> str:
     """The README with its tables anew, each between two comments of its name."""
-    for table in (throughput, accuracy):
+    for table in (throughput, accuracy, drawing):
         begin, end = f"<!-- {table.__name__} -->", f"<!-- /{table.__name__} -->"
         if begin not in readme or end not in readme:
             sys.exit(f"the README has no {begin} and {end}; put them where the table belongs")

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from c3align import ops
+from c3align._imports import need
 from c3align._typing import Float64Array
 from c3align.encoders.precomputed import fingerprint_of, modality_of
 from c3align.errors import C3AlignError, EncoderMismatchError, ModalityMeanWarning
@@ -195,17 +196,16 @@ def replaced(path: Path) -> Iterator[str]:
         Path(scratch).unlink(missing_ok=True)
 
 
-def save_cones(path: Path, *pair: npt.NDArray[Any], names: tuple[str, str], after: Any = None) -> None:
-    """Draw two modalities before and after into a PNG, at most some thousand rows of each."""
-    from c3align import report
-    from c3align.errors import MissingExtraError
-
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise MissingExtraError("pictures need matplotlib; pip install 'c3align[plots]'") from error
-    mpl.use("Agg")
-    sampled = [np.asarray(rows[:: max(1, len(rows) // 5000)]) for rows in pair]
-    axes = report.plot_cones(*sampled, names=names, after=after)
+def save_picture(path: Path, draw: Callable[[], Any]) -> None:
+    """Write what `draw` returns, matplotlib's figure or axes, into a PNG."""
+    need("matplotlib", "matplotlib", "plots").use("Agg")
+    drawn = draw()
+    figure = drawn if hasattr(drawn, "savefig") else np.ravel(drawn)[0].figure
     with replaced(path) as scratch:
-        axes[0].figure.savefig(scratch, dpi=150, format="png")
+        figure.savefig(scratch, dpi=120, format="png")
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write a text file that appears when it is whole."""
+    with replaced(path) as scratch:
+        Path(scratch).write_text(text, encoding="utf-8")

@@ -95,7 +95,7 @@ class Pipeline:
         """
         return self._fit(list(captions), "text", encode_batch_size, options)
 
-    def fit_images(self, pictures: Sequence[Any], *, encode_batch_size: int = 256, **options: Any) -> Self:
+    def fit_images(self, pictures: Any, *, encode_batch_size: int = 256, **options: Any) -> Self:
         """Train a generator on pictures alone: it learns to draw a picture from its own noisy embedding.
 
         Parameters

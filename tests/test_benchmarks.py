@@ -82,6 +82,22 @@ def test_drawing(tmp_path):
     assert run("benchmarks/drawing.py", *small, "--epochs", 2).returncode == 1
 
 
+def test_report(tmp_path):
+    """Small here; the committed figures are of a million rows, within the limits of memory."""
+    target = tmp_path / "report.json"
+    done = run("benchmarks/report.py", "--rows", 300, "--dims", 32, "--json", target)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(target.read_text())["figures"]
+    assert (figures["rows"], figures["dims"]) == (300, 32)
+    assert figures["said"].startswith("image and text sit 0.8")
+    assert figures["page_kb"] > 100
+    committed = json.loads((ROOT / "benchmarks" / "results" / "report.json").read_text())
+    assert (committed["figures"]["rows"], committed["figures"]["dims"]) == (1_000_000, 768)
+    assert committed["figures"]["peak_gb"] < committed["limits"]["peak_gb"] == 2
+    told = "{cpu_s:.0f} s of processor time and {peak_gb:.2f} GB".format(**committed["figures"])
+    assert told in (ROOT / "README.md").read_text().replace("\n", " ")
+
+
 def test_help_has_examples():
-    for script in ("throughput", "accuracy", "embed", "drawing", "table", "train_glyphs"):
+    for script in ("throughput", "accuracy", "embed", "report", "drawing", "table", "train_glyphs"):
         assert "Examples" in run(f"benchmarks/{script}.py", "--help").stdout

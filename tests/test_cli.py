@@ -186,16 +186,84 @@ class TestReport:
             assert text in out
 
     def test_json(self, folder, call):
-        _, out, _ = call("report", "image.npy", "text.npy", "--json", "--names", "photo", "caption")
+        _, out, _ = call("report", "image.npy", "text.npy", "--json", "--names", "photo, caption")
         found = json.loads(out)
-        assert found["names"] == ["photo", "caption"]
-        assert found["before"]["gap_norm"] == pytest.approx(0.851, abs=5e-4)
+        assert [part["name"] for part in found["modalities"]] == ["photo", "caption"]
+        assert found["pairs"][0]["before"]["gap_norm"] == pytest.approx(0.851, abs=5e-4)
+        assert found["provenance"]["Command"] == "c3align report image.npy text.npy --json --names 'photo, caption'"
+        assert "image.npy; 500 x 512" in found["provenance"]["Files"]
 
     def test_unpaired_and_picture(self, folder, call):
-        code, out, _ = call("report", "image.npy", "text.npy", "--unpaired", "--plot", "cones.png")
+        code, out, _ = call("report", "image.npy", "text.npy", "--unpaired", "--png", "report.png")
         assert code == 0
         assert "R@1" not in out
-        assert (folder / "cones.png").read_bytes().startswith(b"\x89PNG")
+        assert out.endswith("report.png: written\n")
+        assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_page(self, folder, call):
+        """The same bytes each time, a date where one is asked for, and nothing half-written."""
+        assert call("report", "image.npy", "text.npy", "-o", "report.html")[0] == 0
+        first = (folder / "report.html").read_bytes()
+        call("report", "image.npy", "text.npy", "-o", "report.html")
+        assert (folder / "report.html").read_bytes() == first
+        assert b"c3align report image.npy text.npy -o report.html" in first
+        assert b"<dt>Date</dt>" not in first
+        call("report", "image.npy", "text.npy", "-o", "report.html", "--date", "24 Nov")
+        assert b"<dt>Date</dt><dd>24 Nov</dd>" in (folder / "report.html").read_bytes()
+        assert call("report", "image.npy", "text.npy", "-o", "no/such/report.html")[0] == 2
+        assert not [name for name in os.listdir() if name.startswith(".report")]
+
+    def test_more_than_two_and_shards(self, folder, call, coco):
+        np.save("echo.npy", coco[1])
+        found = json.loads(call("report", "image/*.npy", "text.npy", "echo.npy", "--json")[1])
+        assert [part["name"] for part in found["modalities"]] == ["image", "text", "echo"]
+        gaps = {tuple(pair["names"]): pair["before"]["gap_norm"] for pair in found["pairs"]}
+        assert gaps["text", "echo"] == pytest.approx(0, abs=1e-9)
+        assert gaps["image", "echo"] == pytest.approx(0.851, abs=5e-4)
+
+    def test_a_folder_of_embed(self, folder, call, coco):
+        """Modalities and encoder are read from the tree; another encoder's rows are refused."""
+        for tree, encoder in (("emb", "clip@1"), ("other", "clip@2")):
+            for name, rows in (("img_emb", coco[0]), ("text_emb", coco[1])):
+                os.makedirs(f"{tree}/{name}")
+                np.save(f"{tree}/{name}/0.npy", rows)
+            (folder / tree / "embed_image.json").write_text(json.dumps({"fingerprint": encoder}))
+        code, out, _ = call("report", "emb", "-o", "report.html", "--json")
+        assert code == 0
+        assert [part["name"] for part in json.loads(out)["modalities"]] == ["image", "text"]
+        assert "<dt>Encoder</dt><dd>clip@1</dd>" in (folder / "report.html").read_text()
+        code, _, err = call("report", "emb", "other", "--names", "a,b,c,d")
+        assert code == 2
+        assert "these rows come from different encoders (clip@1, clip@2)" in err
+
+    def test_an_aligner(self, folder, call, coco):
+        call("fit", "text/0.npy", "--pair", "image/0.npy", "-o", "aligner")
+        code, out, _ = call("report", "image.npy", "text.npy", "--aligner", "aligner", "--json")
+        found = json.loads(out)
+        aligner = C3Aligner.from_pretrained("aligner")
+        rows = [aligner.transform(part, modality=name).mean(axis=0) for name, part in zip(("image", "text"), coco)]
+        assert found["pairs"][0]["after"]["gap_norm"] == pytest.approx(np.linalg.norm(rows[0] - rows[1]), abs=1e-5)
+        code, _, err = call("report", "image.npy", "text.npy", "--aligner", "aligner", "--names", "image,audio")
+        assert code == 2
+        assert "aligner was fitted on image, text, not on audio; pass --names" in err
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (("image.npy",), "pass the rows of two or more"),
+            (("image.npy", "absent.npy"), "no file absent.npy; check the name"),
+            (("image.npy", "text.npy", "--names", "a"), "are 1 names for 2 modalities; pass one for each"),
+            (("image.npy", "image/0.npy", "image/*.npy"), "more than one input is called image; pass --names"),
+            (("image.npy", "text.npy", "--sample", "1"), "max_rows=1 is too few"),
+            (("image.npy", "text/0.npy", "--aligner", "nowhere"), "nowhere"),
+        ],
+    )
+    def test_errors_are_one_line(self, folder, call, arguments, text):
+        code, out, err = call("report", *arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert text in err
 
 
 class TestDoctor:
@@ -226,7 +294,7 @@ class TestDemo:
         code, out, err = call("demo", "--quick", "--plot", tmp_path / "demo.png")
         assert (code, err) == (0, "")
         assert "never seen the 566 characters" in out
-        assert "of its own modality; after centring" in out
+        assert "nearest neighbours of a text row are text rows; after alignment" in out
         assert "reads " in out
         assert out.isascii() is False
         assert (tmp_path / "demo.png").stat().st_size > 10_000

@@ -11,7 +11,7 @@ import torch
 
 from c3align import C3Aligner, encoders, geometry, ops
 from c3align.datasets import glyphs as data
-from c3align.decoders import EmbeddingGenerator, _rows, _saved
+from c3align.decoders import EmbeddingGenerator, _projection, _rows, _saved
 from c3align.errors import C3AlignError, FormatError
 
 SMALL = {"epochs": 2, "progress": False}
@@ -152,7 +152,8 @@ class TestRuns:
         torch.manual_seed(7)
         before = torch.get_rng_state()
         first, again, other = (
-            EmbeddingGenerator().fit(image, pictures, aligner=aligner, seed=seed, **SMALL) for seed in (5, 5, 6)
+            EmbeddingGenerator().fit(image, pictures, aligner=aligner, seed=seed, **SMALL)
+            for seed in (5, np.int64(5), 6)
         )
         rows = aligner.transform(image[:50], modality="image")
         assert (first.generate(rows) == again.generate(rows)).all()
@@ -217,6 +218,52 @@ class TestRuns:
         with pytest.raises(C3AlignError):
             made.fit(rows, pictures[:3], **SMALL)
         assert (made.generate(rows) == before).all()
+
+
+class TestMemory:
+    def test_texts_gain_by_it(self, glyphs, aligner, trained):
+        held_out, memory = glyphs["held_out"], aligner.transform(glyphs["train"]["image"], modality="image")
+        rows, recalls, errors = aligner.transform(held_out["text"], modality="text"), [], []
+        for near in (None, memory):
+            drawn = trained.generate(rows, memory=near)
+            seen = encoders.load("glyphs").encode(drawn, modality="image")
+            recalls.append(geometry.recall_at_k(seen, held_out["image"], (5,))[5])
+            errors.append(((drawn / 255 - held_out["pictures"] / 255) ** 2).mean())
+        assert recalls[1] > recalls[0]
+        assert errors[1] < errors[0]
+
+    def test_half_way_to_the_projection(self):
+        """Worked in float64, over several blocks."""
+        rng = np.random.default_rng(0)
+        rows, memory = (ops.normalize(rng.standard_normal((n, 5))).astype(np.float32) for n in (7, 11))
+        weights = np.exp(rows.astype(float) @ memory.T.astype(float) / 0.1)
+        means = ops.normalize((weights / weights.sum(axis=1, keepdims=True)) @ memory.astype(float))
+        expected = ops.normalize(rows + means)
+        np.testing.assert_allclose(_projection.halfway(rows, memory, 0.1), expected, atol=1e-6)
+        np.testing.assert_allclose(_projection.halfway(3 * rows, memory, 0.1), expected, atol=1e-6)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_projection, "_BLOCK_ELEMENTS", 25)
+            np.testing.assert_allclose(_projection.halfway(rows, memory, 0.1), expected, atol=1e-6)
+
+    def test_batches_differ_by_one_grey_level_at_most(self, glyphs, aligner, trained):
+        rows = aligner.transform(glyphs["held_out"]["text"][:64], modality="text")
+        memory = aligner.transform(glyphs["train"]["image"], modality="image")
+        whole = trained.generate(rows, memory=memory)
+        assert np.abs(trained.generate(rows, memory=memory, batch_size=1).astype(int) - whole).max() <= 1
+
+    @pytest.mark.parametrize(
+        ("asked", "text"),
+        [
+            ({"memory": np.ones((3, 255))}, "255 dimensions"),
+            ({"memory": np.full((3, 256), np.nan)}, "in 3 of 3 rows, first in row 0"),
+            ({"memory": np.empty((0, 256))}, "the memory holds no rows"),
+            ({"memory": np.ones((3, 256)), "temperature": 0}, "temperature=0 cannot be"),
+        ],
+    )
+    def test_refusals(self, trained, asked, text):
+        with pytest.raises(C3AlignError) as caught:
+            trained.generate(np.ones((2, 256)), **asked)
+        assert text in str(caught.value)
 
 
 class TestCritic:

@@ -19,7 +19,7 @@ def test_trained_clip(coco):
     assert geometry.pair_cosine(image, text) == pytest.approx(0.310, abs=5e-4)
     assert geometry.recall_at_k(image, text)[1] == 0.552
     assert geometry.recall_at_k(text, image)[1] == 0.506
-    found = report.report(image, text)
+    found = report.report(image, text).pairs[0]
     assert (found.after.recall_a_to_b[1], found.after.recall_b_to_a[1]) == (0.542, 0.500)
     assert found.before.mean_norms == pytest.approx((0.730, 0.718), abs=5e-4)
     assert found.after.gap_norm < 0.05
@@ -43,7 +43,7 @@ def test_convirt(convirt):
     image, text = convirt
     assert np.linalg.norm(geometry.gap_vector(image, text)) == pytest.approx(0.823, abs=5e-4)
     assert geometry.pair_cosine(image, text) == pytest.approx(0.255, abs=5e-4)
-    found = report.report(image, text)
+    found = report.report(image, text).pairs[0]
     assert (found.before.recall_a_to_b[1], found.before.recall_b_to_a[1]) == (0.006, 0.022)
     assert (found.after.recall_a_to_b[1], found.after.recall_b_to_a[1]) == (0.026, 0.028)
 
@@ -127,53 +127,3 @@ def test_tensors_and_refusals():
         geometry.pair_cosine(rows, rows[:5])
     with pytest.raises(C3AlignError, match="two rows"):
         geometry.covariance_spectrum(rows[:1])
-
-
-class TestReport:
-    def test_text(self, coco):
-        text = str(report.report(*coco))
-        assert text.startswith("image and text sit 0.85 apart, and 100 % of a row's nearest neighbours are of its own")
-        assert ".552" in text
-        assert ".542" in text
-        assert "effective dimension" in text
-
-    def test_unpaired(self, coco):
-        found = report.report(coco[0], coco[1][:300], names=("photo", "caption"))
-        assert not found.paired
-        assert found.before.recall_a_to_b is None
-        assert "R@1" not in str(found)
-        assert "500 photo and 300 caption rows, not paired" in str(found)
-
-    def test_sampling_is_stated_and_even(self, coco):
-        found = report.report(*coco, max_rows=100)
-        assert found.n_measured == 100
-        assert "100 of them sampled evenly" in str(found)
-
-    def test_plain_numbers(self, coco):
-        import json
-
-        found = json.loads(json.dumps(report.report(*coco).to_dict()))
-        assert found["before"]["gap_norm"] == pytest.approx(0.851, abs=5e-4)
-        assert found["before"]["recall_a_to_b"]["1"] == 0.552
-
-    def test_refusals(self, coco):
-        with pytest.raises(C3AlignError, match="use one encoder"):
-            report.report(coco[0], coco[1][:, :100])
-        with pytest.raises(C3AlignError, match="two rows"):
-            report.report(coco[0][:1], coco[1][:1])
-        holed = coco[1].copy()
-        holed[4, 4] = np.nan
-        with pytest.raises(C3AlignError, match="text holds NaN or infinity in 1 of 500 rows, first in row 4"):
-            report.report(coco[0], holed)
-
-    def test_cones(self, coco):
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        axes = report.plot_cones(*coco)
-        assert [axis.get_title() for axis in axes] == ["before: gap 0.85", "after: gap 0.03"]
-        image, text = (points.get_offsets() for points in axes[0].collections[::2])
-        # the gap's own axis parts the cones before, and nothing after
-        assert image[:, 0].min() > text[:, 0].max()
-        image, text = (points.get_offsets() for points in axes[1].collections[::2])
-        assert abs(image.mean(axis=0) - text.mean(axis=0)).max() < 0.05

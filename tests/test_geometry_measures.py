@@ -117,6 +117,8 @@ class TestResidual:
         assert found.from_cosines == pytest.approx(dims, rel=0.08)
         assert found.from_spectrum == pytest.approx(dims / (1 + dims / 4000), rel=0.02)  # finite rows
         assert geometry.participation(a) == pytest.approx(found.from_spectrum, rel=0.01)
+        assert geometry.participation_ratio(geometry.residual_spectrum(a, b)) == found.from_spectrum
+        assert geometry.participation_ratio(np.zeros(4)) == 0
 
     def test_clips_is_not_isotropic(self, coco):
         """The paper's std of 0.10 over 512 dimensions means that about 100 take part."""

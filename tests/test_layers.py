@@ -18,7 +18,7 @@ LAYERS = [
     ("statistics", "covariance", "noise", "mappings", "geometry", "gap", "neighbours"),
     ("_settings", "_ingest", "_learner", "_corrupter", "_module", "aligner", "persistence"),
     ("shards", "search", "report", "datasets", "encoders", "decoders", "scores"),
-    ("embed", "pipeline", "distributed"),
+    ("embed", "pipeline", "_pipeline_files", "_pipeline_files", "distributed"),
     ("cli", "_demo", "_files", "_doctor", "__main__"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

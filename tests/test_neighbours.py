@@ -55,15 +55,18 @@ class TestExactness:
         assert (indices == found[1]).all()
         assert np.abs(scores - found[0]).max() < 1e-7
 
-    def test_near_ties_are_not_decided_by_rounding(self, coco):
-        """Rows that differ by less than a float32 product of them is off."""
+    @pytest.mark.parametrize("block", [7, 8192])
+    def test_near_ties_are_not_decided_by_rounding(self, coco, block, monkeypatch):
+        """Rows that differ by less than a float32 product of them is off, in one block and over many."""
+        monkeypatch.setattr(neighbours, "MEMORY_BLOCK", block)
         text = coco[1].astype(np.float64)
         rng = np.random.default_rng(0)
         memory = np.repeat(text[:100], 6, axis=0) * (1 + 1e-9 * rng.standard_normal((600, 1)))
         wanted = expected(text[:100], memory, 6)
         gaps = np.diff(wanted[0], axis=1)
         assert np.abs(gaps).max() < 1e-7  # closer than float32 tells
-        assert (nearest(text[:100], memory, 6)[1] == wanted[1]).all()
+        for k in (3, 6):
+            assert (nearest(text[:100], memory, k)[1] == wanted[1][:, :k]).all()
         narrow = text[:100].astype(np.float32) @ memory.astype(np.float32).T
         assert (np.argsort(-narrow, axis=1, kind="stable")[:, :6] != wanted[1]).any()
 

@@ -30,6 +30,8 @@ from c3align import C3Aligner, ops
 rows = np.random.default_rng(0).normal(1, 1, (9, 5))
 print(C3Aligner().fit(rows).transform(rows, modality="text").shape, ops.backend())
 ops.normalize(rows)
+from c3align.report import report
+print(report(rows, rows[::-1] + 1).to_html().count("<svg viewBox"))
 """
 
 
@@ -69,7 +71,9 @@ def sources(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("module", ["c3align", "c3align.aligner", "c3align.persistence", "c3align.geometry"])
+@pytest.mark.parametrize(
+    "module", ["c3align", "c3align.aligner", "c3align.persistence", "c3align.geometry", "c3align.report"]
+)
 def test_import_leaves_heavy_packages_alone(module):
     assert python(f"import {module}; {FIND_LOADED.format(heavy=HEAVY)}").stdout.strip() == "[]"
 
@@ -103,10 +107,11 @@ class TestWithoutCompiler:
         with zipfile.ZipFile(wheel) as files:
             names = files.namelist()
             files.extractall(tmp_path / "site")
-        assert {"c3align/py.typed", "c3align/encoders/glyphs.safetensors"} <= set(names)
+        carried = {"py.typed", "encoders/glyphs.safetensors", "report/page.css", "report/page.js"}
+        assert {f"c3align/{name}" for name in carried} <= set(names)
         assert not [name for name in names if name.endswith((".so", ".pyd")) or name.startswith("tests/")]
         done = python(USE_IT, tmp_path / "site", C3ALIGN_BACKEND="")
-        assert done.stdout.split("\n")[0] == "(9, 5) reference"
+        assert done.stdout.split("\n")[:2] == ["(9, 5) reference", "11"]
         assert done.stderr.count("WARNING using the slower reference path") == 1
 
     def test_native_on_is_an_error(self, sources, tmp_path):

@@ -228,7 +228,6 @@ class TestDraw:
             np.linalg.norm(image, axis=1).mean(), rel=0.01
         )
 
-
     def test_a_pipeline_of_diffusers(self, glyphs, tmp_path):
         """The real class with random weights: translated texts reach it, in any batch the same."""
         tiny_encoders.import_torchvision()

@@ -335,6 +335,11 @@ class TestPictures:
         worn = picture_scores(glyphs // 4, glyphs, encoder, ["fid"])
         assert worn["fid"] > 0.05
 
+        def unit_rows(pictures):
+            return geometry.unit_rows(encoder.encode(pictures, modality="image"))
+
+        assert worn["fid"] == pytest.approx(picture_scores(glyphs // 4, glyphs, unit_rows, ["fid"])["fid"], rel=1e-3)
+
     def test_files_arrays_and_images_are_alike(self, tmp_path):
         from PIL import Image
 

@@ -50,7 +50,7 @@ def embed() -> Material:
     for split, modality in tqdm(
         jobs, desc="embedding", unit="set", delay=1, disable=None, leave=False, file=sys.stderr
     ):
-        items = splits[split].names if modality == "text" else splits[split].pictures
+        items: Any = splits[split].names if modality == "text" else splits[split].pictures
         rows[split][modality] = encoder.encode(items, modality=modality)
     return Material(encoder, splits["train"], splits["held_out"], rows["train"], rows["held_out"])
 
@@ -61,8 +61,7 @@ def tell(material: Material, stream: TextIO, plot: Path | None) -> dict[str, Any
     print(OPENING.format(n=len(held_out)), end="\n\n", file=stream)
     aligner = C3Aligner().fit(material.train_rows["text"]).partial_fit(material.train_rows["image"], modality="image")
     aligned = {name: aligner.transform(rows, modality=name) for name, rows in raw.items()}
-    means = (aligner.statistics_["image"].mean, aligner.statistics_["text"].mean)
-    found = report.report(raw["image"], raw["text"], means=means)
+    found = report.report(raw["image"], raw["text"], aligner=aligner)
     print(found, end="\n\n", file=stream)
     names = material.train.names + held_out.names
     memory = np.concatenate([aligner.transform(material.train_rows["text"], modality="text"), aligned["text"]])
@@ -70,11 +69,10 @@ def tell(material: Material, stream: TextIO, plot: Path | None) -> dict[str, Any
     _show(examples, stream)
     print(CLOSING, file=stream)
     if plot:
-        after = (aligned["image"], aligned["text"])
-        _files.save_cones(plot, raw["image"], raw["text"], names=("pictures", "names"), after=after)
+        _files.save_picture(plot, lambda: report.plot_cones(found))
         print(f"{plot}: both modalities before and after, seen along two axes", file=stream)
     shown = [{name: value for name, value in example.items() if name != "picture"} for example in examples]
-    return {"report": found.to_dict(), "encoder": material.encoder.fingerprint, "examples": shown}
+    return {"report": found.to_dict()["pairs"][0], "encoder": material.encoder.fingerprint, "examples": shown}
 
 
 def _examples(

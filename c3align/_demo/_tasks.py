@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -46,7 +47,7 @@ def name(material: Material, folder: Path) -> dict[str, Learned]:
     found = {}
     references = [[name] for name in material.held_out.names]
     for variant in VARIANTS:
-        pipeline = _pipeline(material, folder / f"names-{variant}", lambda v=variant: _learn_names(material, v))
+        pipeline = _pipeline(material, folder / f"names-{variant}", partial(_learn_names, material, variant))
         captions = pipeline.caption(material.held_out.pictures)
         figures = scores.caption_scores([text or "" for text in captions], references, CAPTION_METRICS)
         found[variant] = Learned(captions, {metric: figures[metric] for metric in CAPTION_METRICS})
@@ -57,7 +58,7 @@ def draw(material: Material, folder: Path) -> dict[str, Learned]:
     """Train on pictures alone in every variant, and draw held-out characters from their names."""
     found = {}
     for variant in VARIANTS:
-        pipeline = _pipeline(material, folder / f"pictures-{variant}", lambda v=variant: _learn_pictures(material, v))
+        pipeline = _pipeline(material, folder / f"pictures-{variant}", partial(_learn_pictures, material, variant))
         drawn = np.stack(pipeline.draw(material.held_out.names))
         found[variant] = Learned(drawn, _recall(material, drawn))
     return found

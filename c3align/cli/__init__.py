@@ -24,7 +24,8 @@ def run(arguments: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {_one_line(message)}", file=sys.stderr)
         try:
-            code = app(arguments, prog_name="c3align", standalone_mode=False)
+            given = sys.argv[1:] if arguments is None else arguments
+            code = app(given, prog_name="c3align", standalone_mode=False, obj=given)
             sys.stdout.flush()
             return code if isinstance(code, int) else 0
         except BrokenPipeError:  # `c3align report ... | head`

@@ -1,34 +1,114 @@
-"""`c3align report`: the gap, measured."""
+"""`c3align report`: the gap, measured; a table, a page, a picture, or JSON."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from c3align import _files
-from c3align.cli._app import AsJson, Plot, app, print_json
+from c3align.cli._app import AsJson, app, print_json
+from c3align.errors import C3AlignError
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(help="Embeddings (n, d) of one modality each: .npy, quoted patterns, or a folder of c3align embed."),
+]
 
 
-@app.command(epilog="Examples:  c3align report image.npy text.npy   |   c3align report a.npy b.npy --names audio text")
+@app.command(
+    epilog="Examples:  c3align report image.npy text.npy -o report.html   |   c3align report emb --names photo,caption"
+)
 def report(
-    a: Annotated[Path, typer.Argument(help="Embeddings (n, d) of one modality, .npy.")],
-    b: Annotated[Path, typer.Argument(help="Embeddings of the other; row i belongs to row i of the first.")],
-    names: Annotated[tuple[str, str] | None, typer.Option(help="What they are; by default the files' names.")] = None,
-    unpaired: Annotated[bool, typer.Option("--unpaired", help="Row i does not belong to row i.")] = False,
-    plot: Plot = None,
+    context: typer.Context,
+    inputs: Inputs,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page that stands on its own.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write all pictures of the widest gap into this PNG.")] = None,
     as_json: AsJson = False,
+    names: Annotated[
+        str | None, typer.Option(help="What they are, with commas between; else the folders or files say.")
+    ] = None,
+    unpaired: Annotated[bool, typer.Option("--unpaired", help="Row i does not belong to row i.")] = False,
+    aligner: Annotated[
+        Path | None,
+        typer.Option("--aligner", "-a", help="After is what this aligner makes of them, not their own means."),
+    ] = None,
+    sample: Annotated[int, typer.Option(help="Rows of each, evenly spread, for all but means, gap and sigma.")] = 5000,
+    date: Annotated[str | None, typer.Option(help="To be said on the page, which is the same bytes without.")] = None,
 ) -> None:
-    """Measure the gap between two modalities, before and after each is centred by its own mean."""
+    """Measure the gap between two or more modalities, before and after each is centred by its own mean."""
     from c3align import report as room
 
-    names = names or (a.stem, b.stem)
-    pair = [_files.open_rows(path) for path in (a, b)]
-    found = room.report(*pair, names=names, paired=False if unpaired else None)
+    found = [source for given in inputs for source in _files.sources([given])]
+    called = _names(found, inputs, names)
+    fingerprint = _files.one_fingerprint(found, None)
+    figures = room.report(
+        *(source.stack.parts for source in found),
+        names=called,
+        paired=False if unpaired else None,
+        aligner=_fitted(aligner, called, fingerprint),
+        max_rows=sample,
+        progress=True,
+    )
+    provenance = {
+        "Command": shlex.join(["c3align", *context.obj]),
+        "Files": _files_told(found, called),
+        "Encoder": fingerprint or "not written down beside these files",
+        "Aligner": str(aligner or ""),
+        "Date": date or "",
+    }
+    if output:
+        _files.save_text(output, figures.to_html(provenance=provenance))
+    if png:
+        _files.save_picture(png, lambda: room.plot_overview(figures))
     if as_json:
-        print_json(found.to_dict())
+        print_json({**figures.to_dict(), "provenance": provenance})
     else:
-        print(found)
-    if plot:
-        _files.save_cones(plot, *pair, names=names)
+        print("\n".join([str(figures), *(f"{path}: written" for path in (output, png) if path)]))
+
+
+def _names(found: list[_files.Source], inputs: list[str], names: str | None) -> list[str]:
+    """As asked for, else as folders of `c3align embed` and files are called."""
+    if names is not None:
+        called = [name.strip() for name in names.split(",")]
+        if len(called) != len(found):
+            raise C3AlignError(
+                f"--names {names!r} are {len(called)} names for {len(found)} modalities; pass one for each, with "
+                "commas between"
+            )
+        return called
+    called = [source.modality or _stem(source.stack.paths) for source in found]
+    twice = sorted({name for name in called if called.count(name) > 1})
+    if twice:
+        raise C3AlignError(f"more than one input is called {twice[0]}; pass --names with one for each, commas between")
+    return called
+
+
+def _stem(paths: list[str]) -> str:
+    first = Path(paths[0])
+    return first.stem if len(paths) == 1 else first.resolve().parent.name.removesuffix("_emb")
+
+
+def _fitted(folder: Path | None, called: list[str], fingerprint: str | None) -> Any:
+    if folder is None:
+        return None
+    from c3align import C3Aligner
+
+    fitted = C3Aligner.from_pretrained(folder, encoder=fingerprint)
+    for name in called:
+        if name not in fitted.statistics_:
+            known = ", ".join(fitted.statistics_)
+            raise C3AlignError(f"{folder} was fitted on {known}, not on {name}; pass --names with those, in order")
+    return fitted
+
+
+def _files_told(found: list[_files.Source], called: list[str]) -> str:
+    """A line for each modality: its files and their size."""
+    lines = []
+    for name, source in zip(called, found):
+        paths = source.stack.paths
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        lines.append(f"{name}: {', '.join(paths[:3])}{more}; {source.stack.n_rows:,} x {source.stack.n_dims}")
+    return "\n".join(lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -248,7 +249,7 @@ class DiffusersGenerator:
 
 def _check_integers(**values: tuple[Any, int]) -> None:
     for name, (value, least) in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise C3AlignError(f"{name}={value!r} cannot be; pass an integer of {least} or more")
 
 
@@ -256,7 +257,7 @@ def row_generator(seed: int, row: int) -> Any:
     """The random generator of a row: on the CPU, so that its noise is the same for every device."""
     import torch
 
-    state = np.random.SeedSequence([seed, row]).generate_state(1, np.uint64)
+    state = np.random.SeedSequence([int(seed), int(row)]).generate_state(1, np.uint64)
     return torch.Generator("cpu").manual_seed(int(state[0]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from c3align import _imports
 from c3align._typing import Array
 from c3align.decoders import _saved
+from c3align.decoders._projection import halfway
 from c3align.decoders._rows import TrainingRows, checked_rows
 from c3align.errors import C3AlignError
 
@@ -124,16 +126,16 @@ class EmbeddingGenerator:
             Rows of another modality, rows that are not finite, pictures that do not fit them, settings that cannot
             be, and a checkpoint of another run. What was learned before stays.
         """
-        rows = TrainingRows(checked_rows(embeddings), aligner, modality, seed)
-        stack = _pictures(pictures, len(rows))
         _check_counts(epochs=epochs, batch_size=batch_size, width=self.width)
         _check_settings(seed, lr, critic_weight)
+        rows = TrainingRows(checked_rows(embeddings), aligner, modality, int(seed))
+        stack = _pictures(pictures, len(rows))
         rows.check()
         training = _imports.need("c3align.decoders._picture_training", "torch", "encoders")
-        schedule = training.Schedule(epochs, batch_size, lr)
+        schedule = training.Schedule(int(epochs), int(batch_size), float(lr))
         whole = stack if stack.ndim == 4 else stack[..., None]
-        net = _built(rows.rows.shape[1], whole.shape[1:], self.width, seed).to(device or "cpu")
-        judge = None if critic is None else training.Critic(critic, critic_weight)
+        net = _built(rows.rows.shape[1], whole.shape[1:], self.width, int(seed)).to(device or "cpu")
+        judge = None if critic is None else training.Critic(critic, float(critic_weight))
         run = training.PictureTraining(net, rows, whole, schedule, judge, Path(checkpoint) if checkpoint else None)
         run.run(progress)
         self._net, self.n_dims_, self.shape_ = net.eval(), rows.rows.shape[1], tuple(stack.shape[1:])
@@ -141,7 +143,14 @@ class EmbeddingGenerator:
         return self
 
     def generate(
-        self, embeddings: Array, *, batch_size: int = 64, device: Any = None, progress: bool = False
+        self,
+        embeddings: Array,
+        *,
+        memory: Array | None = None,
+        temperature: float = 0.02,
+        batch_size: int = 64,
+        device: Any = None,
+        progress: bool = False,
     ) -> npt.NDArray[np.uint8]:
         """Draw.
 
@@ -149,6 +158,11 @@ class EmbeddingGenerator:
         ----------
         embeddings : (n_rows, n_dims) array or tensor
             Aligned rows: what `C3Aligner.transform` returns, of any modality.
+        memory : (m, n_dims) array or tensor, optional
+            Aligned rows of pictures, such as those that `fit` saw. Each row is then drawn half way to the mean of
+            those that lie near it (DeCap's projection, recipe R13): texts gain much, pictures nothing.
+        temperature : float
+            Of the mean's weights, ``exp(cosine / temperature)``.
         batch_size : int
             Rows at a time; a value changes with it by one grey level at most.
         device : torch device or str, optional
@@ -173,12 +187,14 @@ class EmbeddingGenerator:
         device = next(net.parameters()).device if device is None else device
         net.to(device)
         rows = checked_rows(embeddings, self.n_dims_)
-        drawn = np.empty((rows.shape[0], *self.shape_), np.uint8)
         _check_counts(batch_size=batch_size)
+        near = None if memory is None else checked_rows(memory, self.n_dims_).widened().astype(np.float32, copy=False)
+        drawn = np.empty((rows.shape[0], *self.shape_), np.uint8)
         bar = tqdm(range(0, len(drawn), batch_size), disable=not progress, unit="batch", desc="draw")
         with torch.inference_mode():
             for start in bar:
                 block = rows.take(slice(start, start + batch_size)).widened().astype(np.float32, copy=False)
+                block = block if near is None else halfway(block, near, temperature)
                 pixels = net(torch.from_numpy(block).to(device)).sigmoid().mul(255).round().byte()
                 drawn[start : start + len(block)] = pixels.movedim(1, -1).cpu().numpy().reshape(-1, *self.shape_)
         return drawn
@@ -191,7 +207,7 @@ class EmbeddingGenerator:
             "losses": self.losses_,
             "n_dims": self.n_dims_,
             "shape": list(self.shape_),
-            "width": self.width,
+            "width": int(self.width),
         }
         _saved.write(folder, FILE, self._fitted().state_dict(), config)
 
@@ -258,12 +274,12 @@ def _pictures(pictures: Any, n_rows: int) -> npt.NDArray[np.uint8]:
 
 def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise C3AlignError(f"{name}={value!r} cannot be; pass an integer of 1 or more")
 
 
 def _check_settings(seed: int, lr: float, critic_weight: float) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
         raise C3AlignError(f"seed={seed!r} does not fit; pass an integer in [0, 2**64)")
     if not (lr > 0 and math.isfinite(lr)):
         raise C3AlignError(f"lr={lr!r} cannot be; pass a positive number")

@@ -1,8 +1,10 @@
 """Measures of an embedding space: the gap between modalities, the noise around it, spectrum, training, retrieval.
 
-Every measure takes rows (n_rows, n_dims) of any norm, NumPy or torch, normalises them and computes in float64, in
-blocks: a memmap larger than memory is read and never copied whole. What says that it takes a *source* needs only
-moments, and also takes `ModalityStatistics` or `CovarianceStatistics` and any iterable of blocks, read once.
+Every measure takes rows (n_rows, n_dims) of any norm, NumPy or torch, normalises them and computes in float64. Those of
+the gap, the residual, the spectrum and the distributions go in blocks, so that a memmap larger than memory is never
+copied whole. Where a *source* is asked for, moments are enough, and `ModalityStatistics` or `CovarianceStatistics` or
+any iterable of blocks, read once, do as well. What compares rows with rows (training, neighbours, uniformity, linear
+separability) holds them in float64, and is for a sample of a large set.
 "Pairs" are rows of equal number. Definitions follow C3 (ICLR 2024), section 3, and its released notebooks.
 
 ======================================================== ===============================================================
@@ -10,8 +12,8 @@ the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_
                                                          `gap_orthogonality`, `pair_cosine`
 the residual                                             `residual_sigma`, `residual_spectrum`, `residual_participation`
 the spectrum, dimensional collapse                       `covariance_spectrum`, `effective_dimension`,
-                                                         `dimensional_collapse`, `participation`, `principal_angles`,
-                                                         `predicted_initial_gap`
+                                                         `dimensional_collapse`, `participation`, `participation_ratio`,
+                                                         `principal_angles`, `predicted_initial_gap`
 training (C3, Lemmas 1 and 2)                            `contrastive_loss`, `contrastive_gradient`,
                                                          `gradient_invariants`, `r_min`, `stable_region`
 the sphere (Wang and Isola)                              `alignment`, `uniformity`
@@ -53,6 +55,7 @@ from c3align.geometry._spectrum import (
     dimensional_collapse,
     effective_dimension,
     participation,
+    participation_ratio,
     predicted_initial_gap,
     principal_angles,
 )
@@ -86,6 +89,7 @@ __all__ = [
     "modality_bias",
     "pair_cosine",
     "participation",
+    "participation_ratio",
     "predicted_initial_gap",
     "principal_angles",
     "r_min",

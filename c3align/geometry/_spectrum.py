@@ -18,6 +18,7 @@ __all__ = [
     "dimensional_collapse",
     "effective_dimension",
     "participation",
+    "participation_ratio",
     "predicted_initial_gap",
     "principal_angles",
 ]
@@ -96,6 +97,7 @@ def participation(X: Source) -> float:
 
 
 def participation_ratio(values: Float64Array) -> float:
+    """``(sum l)**2 / sum l**2`` of eigenvalues that are known already, such as `residual_spectrum`; 0 of zeros."""
     energy = float((values**2).sum())
     return float(values.sum() ** 2 / energy) if energy else 0.0
 
@@ -115,7 +117,7 @@ def principal_angles(a: Source, b: Source, k: int | tuple[int, int]) -> Float64A
         In radians, 0 to pi / 2: all 0 when one subspace lies in the other.
     """
     both = moments_of(a), moments_of(b)
-    sizes = (k, k) if isinstance(k, int) else k
+    sizes = k if isinstance(k, tuple) else (k, k)
     n_dims = len(both[0].mean)
     if len(both[1].mean) != n_dims:
         raise C3AlignError(f"a has {n_dims} dimensions and b {len(both[1].mean)}; pass rows of one encoder")

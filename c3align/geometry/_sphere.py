@@ -13,7 +13,10 @@ __all__ = ["alignment", "uniformity"]
 
 
 def alignment(a: Array, b: Array, *, alpha: float = 2) -> float:
-    """Mean of ``||u_a - u_b||**alpha`` over pairs; smaller is better aligned. Centring lowers it by the gap alone."""
+    """Mean of ``||u_a - u_b||**alpha`` over pairs; smaller is better aligned.
+
+    With alpha 2 it is ``||c||**2``, of the gap, and the residual's total variance: a gap alone makes it large.
+    """
     powers = [np.linalg.norm(x - y, axis=1) ** alpha for x, y in pair_blocks(a, b)]
     return float(np.concatenate(powers).mean())
 

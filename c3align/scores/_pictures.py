@@ -77,24 +77,31 @@ def picture_scores(
     if set(metrics) != {"pixel_error"}:
         embed = _embedder(features)
         rows = [_finite(embed(pictures, progress)) for pictures in (generated, real)]
+        known = {**_OF_ROWS, "fid": _fid_of_unit_rows} if _is_encoder(features) else _OF_ROWS
         for name in metrics:
-            if name in _OF_ROWS:
-                result.update(_OF_ROWS[name](rows[0], rows[1], seed))
+            if name in known:
+                result.update(known[name](rows[0], rows[1], seed))
     if "pixel_error" in metrics:
         result["pixel_error"] = _pixel_error(generated, real)
     return result
 
 
 def _embedder(features: Any) -> Callable[[Any, bool], Float64Array]:
-    if features is None or hasattr(features, "parameters"):
-        return _by_network(_inception_network() if features is None else features)
-    if hasattr(features, "encode"):
+    if features is None:
+        return _by_network(_inception_network())
+    if _is_encoder(features):
         return lambda pictures, progress: geometry.unit_rows(
             features.encode(list(pictures), modality="image", progress=progress)
         )
+    if hasattr(features, "parameters"):
+        return _by_network(features)
     if callable(features):
         return lambda pictures, progress: np.asarray(features(list(pictures)), np.float64)
     raise C3AlignError(f"features are a {type(features).__name__}; pass None, an encoder, or a function to rows")
+
+
+def _is_encoder(features: Any) -> bool:
+    return hasattr(features, "encode")
 
 
 def _finite(rows: Float64Array) -> Float64Array:
@@ -162,6 +169,10 @@ def _fid(generated: Float64Array, real: Float64Array, seed: int) -> dict[str, fl
     metric.update(torch.from_numpy(real), real=True)
     metric.update(torch.from_numpy(generated), real=False)
     return {"fid": float(metric.compute())}
+
+
+def _fid_of_unit_rows(generated: Float64Array, real: Float64Array, seed: int) -> dict[str, float]:
+    return {"fid": geometry.distribution_gap(generated, real).total}
 
 
 def _kid(generated: Float64Array, real: Float64Array, seed: int) -> dict[str, float]:

@@ -1,0 +1,186 @@
+"""A picture as plain data: what is drawn, apart from how. `_svg` puts it on the page, `_plots` on matplotlib's axes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from c3align._typing import Float64Array
+
+__all__ = [
+    "DARK",
+    "INK",
+    "LIGHT",
+    "SHAPES",
+    "Chart",
+    "Figure",
+    "Series",
+    "fixed",
+    "listed",
+    "log_ticks",
+    "role",
+    "ticks",
+]
+
+Kind = Literal["area", "line", "marks", "points", "rule"]
+INK = "ink"
+
+# by role: modality 0, 1, ... and the rest; on the page they are CSS variables. Told apart by colour-blind readers, at
+# least 4.5 to 1 on the page and 3 to 1 on each other's neighbours; the tests compute it
+LIGHT = {
+    "m0": "#0B62A4",
+    "m1": "#B54708",
+    "m2": "#0F7A5A",
+    "m3": "#8E3A9D",
+    "m4": "#7A6200",
+    "m5": "#B4235A",
+    "ink": "#1B1F24",
+    "muted": "#5A6572",
+    "grid": "#E3E7EB",
+    "page": "#FBFBFA",
+    "card": "#FFFFFF",
+}
+DARK = {
+    "m0": "#6CB6F5",
+    "m1": "#F5A25D",
+    "m2": "#5CCFA6",
+    "m3": "#D59BE3",
+    "m4": "#D9BF4B",
+    "m5": "#F58FB0",
+    "ink": "#E8EBEE",
+    "muted": "#A2ADB9",
+    "grid": "#2C343D",
+    "page": "#0F1317",
+    "card": "#171C22",
+}
+N_COLOURS = 6
+SHAPES = ("circle", "square", "triangle", "diamond", "wedge")  # a shape beside each colour, for who sees none
+
+
+def role(modality: int) -> str:
+    """The colour of the i-th modality."""
+    return f"m{modality % N_COLOURS}"
+
+
+def fixed(value: float, digits: int = 2) -> str:
+    """A number with so many digits after the point; what rounds to zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def listed(words: list[str] | tuple[str, ...]) -> str:
+    """Words with commas and an and."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One thing in a chart.
+
+    Attributes
+    ----------
+    kind : "line"; "points" (many, small) and "marks" (few, large); "area", a histogram of edges x and heights y (one
+        fewer); "rule", an upright line at x[0]
+    x, y : (n,) float64
+    label : str
+        In the legend, when not empty.
+    colour : str
+        A role: "m0", "m1", ... for modalities, "ink", "muted".
+    shape : int
+        Of points and marks, see `SHAPES`.
+    dashed : bool
+    tips : tuple of str
+        What each of the points (or, of an area, each bar) says when pointed at.
+    """
+
+    kind: Kind
+    x: Float64Array
+    y: Float64Array
+    label: str = ""
+    colour: str = INK
+    shape: int = 0
+    dashed: bool = False
+    tips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """One pair of axes. Ranges are found when absent; `equal` gives both axes one scale."""
+
+    series: tuple[Series, ...]
+    x_label: str
+    y_label: str
+    title: str = ""
+    x_log: bool = False
+    y_log: bool = False
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    equal: bool = False
+    bare: bool = False  # no numbers at the axes: only what is near what matters
+
+    def ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Of x and of y, those given or those of the series with some room."""
+        shown = [series for series in self.series if series.kind != "rule"]
+        x = self.x_range or _range([series.x for series in shown], self.x_log, 0.0 if self._is_line() else 0.04)
+        y = self.y_range or _range([series.y for series in shown], self.y_log, 0.05)
+        if self.y_range is None and any(series.kind == "area" for series in shown):
+            y = (0.0, y[1])
+        return x, y
+
+    def _is_line(self) -> bool:
+        return all(series.kind in ("line", "area", "rule") for series in self.series)
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """One picture of the report: a chart, or two of which the second shows the state after alignment.
+
+    Attributes
+    ----------
+    name : str
+        Short, for ids and file names.
+    title : str
+    finding : str
+        What is to be seen, in words with figures: caption and alternative text.
+    charts : one or two Chart
+    """
+
+    name: str
+    title: str
+    finding: str
+    charts: tuple[Chart, ...]
+
+
+def _range(values: list[Float64Array], log: bool, room: float) -> tuple[float, float]:
+    joined = np.concatenate([np.ravel(part) for part in values])
+    joined = joined[np.isfinite(joined) & (joined > 0)] if log else joined[np.isfinite(joined)]
+    if not joined.size:
+        return (0.1, 1.0) if log else (0.0, 1.0)
+    low, high = float(joined.min()), float(joined.max())
+    if log:
+        low, high = math.log10(low), math.log10(high)
+    margin = room * (high - low) or (0.5 if high == low else 0.0)
+    low, high = low - margin, high + margin
+    return (10**low, 10**high) if log else (low, high)
+
+
+def ticks(low: float, high: float, at_most: int = 6) -> list[float]:
+    """Round numbers in [low, high], 1, 2 or 5 times a power of ten apart."""
+    raw = (high - low) / at_most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [k * step if abs(k * step) > 1e-12 * step else 0.0 for k in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float, at_most: int = 6) -> list[float]:
+    """Powers of ten in [low, high], every n-th when there are many; 1, 2 and 5 times them when there are few."""
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    decades = list(range(first, last + 1))
+    if len(decades) < 3:
+        fine = [f * 10.0**k for k in range(first - 1, last + 1) for f in (1, 2, 5)]
+        return [tick for tick in fine if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+    every = -(-len(decades) // at_most)
+    return [10.0**k for k in decades if (k - first) % every == 0]

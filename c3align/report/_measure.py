@@ -1,0 +1,297 @@
+"""Measuring: means over every row in blocks, the rest on all rows or an even sample."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import combinations
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from c3align import geometry, noise, ops
+from c3align._typing import Array, Float64Array
+from c3align.errors import C3AlignError
+from c3align.ops._rows import as_rows
+from c3align.report._figures import ModalityReport, PairReport, Report, State, finite
+from c3align.report._samples import N_NEIGHBOURS, Samples, When, even
+from c3align.report._source import Source
+from c3align.statistics import ModalityStatistics, PairStatistics
+
+if TYPE_CHECKING:
+    from c3align.aligner import C3Aligner
+
+__all__ = ["report", "samples_of"]
+
+MAX_ROWS = 5000  # retrieval takes n**2 products; larger sets are sampled evenly, and the report says so
+OWN_MEANS = "each modality centred by its own mean and renormalised"
+BY_ALIGNER = "each modality as the given aligner transforms it"
+_SEPARATED = 1000  # rows of each that a classifier is tried on, five times
+_FOLDS = 5
+_Align = Callable[[int, Any], Any]
+
+
+def report(
+    *arrays: Array,
+    names: tuple[str, ...] | list[str] | None = None,
+    paired: bool | None = None,
+    aligner: C3Aligner | None = None,
+    max_rows: int = MAX_ROWS,
+    progress: bool = False,
+) -> Report:
+    """Measure two or more modalities as they are, and again after each is centred by its mean and renormalised.
+
+    Means, gap and residual sigma come from all rows, read in blocks: a memmap larger than memory is read and never
+    held. The rest is measured on all rows, or on an even sample of `max_rows` of each.
+
+    Parameters
+    ----------
+    *arrays : (n_rows, n_dims) arrays or tensors, of any norm
+        One modality each; a list of arrays stands for their rows one after the other (shards).
+    names : sequence of str, optional
+        By default "image" and "text", or "a", "b", "c", ... of more than two.
+    paired : bool, optional
+        Whether row i of each belongs to row i of the others; by default when there are equally many.
+    aligner : C3Aligner, optional
+        Fitted on modalities of these names; "after" is what its `transform` makes of the rows. By default each is
+        centred by its own mean.
+    max_rows : int
+        Larger sets are sampled evenly for all but means, gap and sigma.
+    progress : bool
+        A bar on stderr when it takes over a second and a person watches.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    C3AlignError
+        Fewer than two modalities, different widths, fewer than two rows, or rows that `ops.normalize` refuses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from c3align.report import report
+    >>> rng = np.random.default_rng(0)
+    >>> shared = rng.normal(size=(200, 32))
+    >>> found = report(shared + 3 * np.eye(32)[0], shared - 3 * np.eye(32)[0])
+    >>> round(found.pairs[0].before.gap_norm, 1)
+    0.9
+    """
+    sources = _sources(arrays, names)
+    paired = _paired(sources, paired)
+    with _bar(sources, paired, progress) as bar:
+        before = [_total(source, bar) for source in sources]
+        align = _alignment(sources, before, aligner)
+        sigmas = _sigmas(sources, bar) if paired else {}
+        after = [_total(source, bar, partial(align, i)) for i, source in enumerate(sources)]
+        samples = _sampled(sources, paired, align, max_rows)
+        bar.set_description("measure")
+        modalities = tuple(_modality(i, sources[i], before[i], samples) for i in _stepped(range(len(sources)), bar))
+        pairs = tuple(
+            _pair((i, j), samples, (before, after), sigmas.get((i, j)), aligner is None)
+            for i, j in _stepped(combinations(range(len(sources)), 2), bar)
+        )
+    return Report(modalities, pairs, OWN_MEANS if aligner is None else BY_ALIGNER, samples)
+
+
+def samples_of(
+    arrays: tuple[Array, ...],
+    names: tuple[str, ...] | list[str] | None = None,
+    paired: bool | None = None,
+    aligner: C3Aligner | None = None,
+    max_rows: int = MAX_ROWS,
+) -> Samples:
+    """What pictures are drawn of, without a report's other figures."""
+    sources = _sources(arrays, names)
+    with _bar(sources, False, False) as bar:
+        align = _alignment(sources, [_total(source, bar) for source in sources], aligner)
+    return _sampled(sources, _paired(sources, paired), align, max_rows)
+
+
+def _sources(arrays: tuple[Array, ...], names: Any) -> list[Source]:
+    if len(arrays) < 2:
+        raise C3AlignError("a report compares modalities; pass the rows of two or more")
+    if names is None:
+        names = ["image", "text"] if len(arrays) == 2 else list(ascii_lowercase[: len(arrays)])
+    names = [str(name) for name in names]
+    if len(names) != len(arrays) or len(set(names)) < len(names):
+        raise C3AlignError(
+            f"{len(arrays)} modalities and the names {', '.join(names)}; pass one different name for each"
+        )
+    sources = [Source.of(rows, name) for rows, name in zip(arrays, names)]
+    for source in sources:
+        if source.n_dims != sources[0].n_dims:
+            first = sources[0]
+            raise C3AlignError(
+                f"{first.name} has {first.n_dims} dimensions and {source.name} {source.n_dims}; use one encoder"
+            )
+        if source.n_rows < 2:
+            raise C3AlignError("a report needs two rows of each; pass more")
+    return sources
+
+
+def _paired(sources: list[Source], paired: bool | None) -> bool:
+    equal = len({source.n_rows for source in sources}) == 1
+    if paired and not equal:
+        counts = ", ".join(f"{source.n_rows} {source.name}" for source in sources)
+        raise C3AlignError(f"{counts} rows are no pairs; pass equally many, or paired=False")
+    return equal if paired is None else paired
+
+
+@contextmanager
+def _bar(sources: list[Source], paired: bool, progress: bool) -> Iterator[Any]:
+    """One bar of rows read over all passes; the measures at the end count as some rows too."""
+    n_rows, n = sum(source.n_rows for source in sources), len(sources)
+    total = n_rows * (2 + (n - 1) * paired) + n * (n + 1) // 2
+    settings: dict[str, Any] = {"disable": None if progress else True, "file": sys.stderr, "leave": False}
+    with tqdm(total=total, desc="means", unit="row", unit_scale=True, delay=1, **settings) as bar:
+        yield bar
+
+
+def _stepped(items: Any, bar: Any) -> Iterator[Any]:
+    for item in items:
+        yield item
+        bar.update(1)
+
+
+@contextmanager
+def _located(name: str, start: int) -> Iterator[None]:
+    """Errors about a block say where the block begins."""
+    try:
+        yield
+    except C3AlignError as error:
+        if not start:
+            raise
+        raise C3AlignError(f"counted from row {start} of {name}: {error}") from error
+
+
+def _total(source: Source, bar: Any, align: Callable[[Any], Any] | None = None) -> ModalityStatistics:
+    """Exact statistics of every row of a modality, or of every aligned row."""
+    total = ModalityStatistics.empty(source.n_dims)
+    for start, block in source.blocks():
+        with _located(source.name, start):
+            rows = as_rows(block, source.name) if align is None else align(block)
+            total = total + ModalityStatistics.from_rows(rows)
+        bar.update(len(block))
+    return total
+
+
+def _sigmas(sources: list[Source], bar: Any) -> dict[tuple[int, int], float]:
+    """Residual sigma of each two modalities, from every pair."""
+    found = {}
+    for i, j in combinations(range(len(sources)), 2):
+        total = PairStatistics.empty(sources[i].n_dims)
+        for (_, a), (_, b) in zip(sources[i].blocks(), sources[j].blocks()):
+            total = total + PairStatistics.from_rows(a, b)
+            bar.update(2 * len(a))
+        found[i, j] = total.sigma
+    return found
+
+
+def _alignment(sources: list[Source], before: list[ModalityStatistics], aligner: C3Aligner | None) -> _Align:
+    """What makes "after" of some rows of the i-th modality."""
+    if aligner is not None:
+        return lambda i, rows: aligner.transform(rows, modality=sources[i].name)
+    return lambda i, rows: ops.align(as_rows(rows).widened(), before[i].mean)
+
+
+def _sampled(sources: list[Source], paired: bool, align: _Align, max_rows: int) -> Samples:
+    if max_rows < 2:
+        raise C3AlignError(f"max_rows={max_rows} is too few to measure anything on; pass 2 or more")
+    taken = [source.take(even(source.n_rows, max_rows)) for source in sources]
+    return Samples(
+        names=tuple(source.name for source in sources),
+        n_rows=tuple(source.n_rows for source in sources),
+        paired=paired,
+        before=[geometry.unit_rows(rows) for rows in taken],
+        after=[geometry.unit_rows(align(i, rows)) for i, rows in enumerate(taken)],
+    )
+
+
+def _modality(i: int, source: Source, statistics: ModalityStatistics, samples: Samples) -> ModalityReport:
+    return ModalityReport(
+        name=source.name,
+        n_rows=source.n_rows,
+        n_measured=samples.n_measured[i],
+        dtype=source.dtype,
+        raw_norm=statistics.mean_norm,
+        mean_norm=float(np.linalg.norm(statistics.mean)),
+        spread=float(np.sqrt(statistics.total_variance)),
+        effective_dimension=samples.effective_dimension(i),
+        participation=geometry.participation(samples.before[i]),
+        uniformity=(geometry.uniformity(samples.before[i]), geometry.uniformity(samples.after[i])),
+    )
+
+
+def _pair(
+    which: tuple[int, int],
+    samples: Samples,
+    statistics: tuple[list[ModalityStatistics], list[ModalityStatistics]],
+    sigma: float | None,
+    own_means: bool,
+) -> PairReport:
+    i, j = which
+    a, b = samples.before[i], samples.before[j]
+    of_a, of_b = statistics[0][i], statistics[0][j]
+    r = float(np.sqrt((of_a.total_variance + of_b.total_variance) / 2))
+    orthogonality = geometry.gap_orthogonality(a, b)
+    grouped = geometry.gap_consistency(a, b) if samples.paired else (None, None)
+    return PairReport(
+        names=(samples.names[i], samples.names[j]),
+        n_rows=(samples.n_rows[i], samples.n_rows[j]),
+        n_measured=max(len(a), len(b)),
+        n_dims=samples.n_dims,
+        paired=samples.paired,
+        before=_state("before", which, samples, statistics[0], own_means),
+        after=_state("after", which, samples, statistics[1], own_means),
+        gap_error=float(np.hypot(of_a.standard_error, of_b.standard_error)),
+        gap_length_spread=finite(grouped[0]),
+        gap_direction=finite(grouped[1]),
+        orthogonality=(orthogonality.mean, orthogonality.std),
+        residual_sigma=sigma,
+        residual_cosine=noise.cosine_from_sigma(sigma, samples.n_dims, norm=r) if sigma is not None and r else None,
+        residual_participation=samples.residual_participation(i, j) if samples.paired else None,
+    )
+
+
+def _state(
+    when: When, which: tuple[int, int], samples: Samples, statistics: list[ModalityStatistics], own_means: bool
+) -> State:
+    i, j = which
+    a, b, paired = samples.rows(when)[i], samples.rows(when)[j], samples.paired
+    means = statistics[i].mean, statistics[j].mean
+    return State(
+        gap_norm=float(np.linalg.norm(means[0] - means[1])),
+        mean_norms=(float(np.linalg.norm(means[0])), float(np.linalg.norm(means[1]))),
+        modality_bias=geometry.modality_bias(a, b, N_NEIGHBOURS),
+        covariance_distance=_covariance_distance(a, b),
+        separability=_separability(when, which, samples, own_means),
+        hubness=(geometry.hubness(a, b).skewness, geometry.hubness(b, a).skewness),
+        unmatched_cosine=float(samples.cosines(when, i, j)["unmatched"].mean()),
+        pair_cosine=geometry.pair_cosine(a, b) if paired else None,
+        alignment=geometry.alignment(a, b) if paired else None,
+        recall_a_to_b=samples.recall(when, i, j) if paired else None,
+        recall_b_to_a=samples.recall(when, j, i) if paired else None,
+    )
+
+
+def _separability(when: When, which: tuple[int, int], samples: Samples, own_means: bool) -> float | None:
+    """On rows that were centred by their own mean, the folds must be centred again; see `linear_separability`."""
+    centred = when == "after" and own_means
+    rows = samples.before if centred else samples.rows(when)
+    a, b = (rows[k][even(len(rows[k]), _SEPARATED)] for k in which)
+    if min(len(a), len(b)) < 2 * _FOLDS:
+        return None
+    return geometry.linear_separability(a, b, n_folds=_FOLDS, centred=centred).accuracy
+
+
+def _covariance_distance(a: Float64Array, b: Float64Array) -> float:
+    """Bures' squared distance over the sum of both variances: 0 is alike, 1 nothing in common."""
+    both = float(a.var(axis=0, ddof=1).sum() + b.var(axis=0, ddof=1).sum())
+    return geometry.distribution_gap(a, b).covariance / both if both else 0.0
