@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c3align import __version__, decoders
+from c3align import decoders
+from c3align._version import __version__
 from c3align.aligner import C3Aligner
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
 
