@@ -6,6 +6,7 @@ import csv
 import importlib
 import json
 import sys
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +126,10 @@ class TestReaders:
         free = _data.other_names()
         assert not (held_out | shown) & set(free)
         assert len(free) > 20_000
+        points = [p for p in range(0x1F300, 0x1F600) if _data.characters.is_held_out(p)]
+        names = {unicodedata.name(chr(p), "").lower().replace("-", " ") for p in points}
+        assert len(names) > 50
+        assert not names & set(free)
 
 
 class TestVariants:

@@ -415,6 +415,7 @@ class TestFolder:
             patch.setattr("c3align._pipeline_files.os.rename", lambda a, b: next(renames)(a, b))
             with pytest.raises(OSError, match="disk full"):
                 new.save_pretrained(target)
+        assert [path.name for path in tmp_path.iterdir()] == ["p"]
         assert Pipeline.from_pretrained(target).caption(unseen.pictures[:9]) == before
         new.save_pretrained(target)
         assert Pipeline.from_pretrained(target).caption(unseen.pictures[:9]) == after
