@@ -62,7 +62,16 @@ def accuracy() -> list[str]:
     return [*lines, ""]
 
 
-DRAWN = ("recall@1", "recall@5", "pixel_recall@1", "fid", "pixel_error", "memory_recall@1", "memory_fid")
+MIN_SEEDS = 3  # of a row of the table of drawings
+DRAWN = {
+    "recall@1": "R@1",
+    "pixel_recall@1": "by pixels",
+    "fid": "FID",
+    "pixel_error": "pixel error",
+    "memory_recall@1": "with memory: R@1",
+    "memory_pixel_recall@1": "by pixels",
+    "memory_fid": "FID",
+}
 
 
 def drawing() -> list[str]:
@@ -70,21 +79,17 @@ def drawing() -> list[str]:
     found = json.loads((RESULTS / "drawing.json").read_text())
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in found["records"]:
-        groups.setdefault(tuple(record[name] for name in ("critic_weight", "variant", "noise")), []).append(record)
+        group = tuple(record[name] for name in ("critic_weight", "variant", "noise", "noise_cosine"))
+        groups.setdefault(group, []).append(record)
     lines = [
-        "| learned from pictures, drawn from names | R@1 | R@5 | R@1 by pixels | FID | pixel error | R@1, with memory "
-        "| FID, with memory |",
-        "|---|---|---|---|---|---|---|---|",
+        "| learned from pictures, drawn from names | " + " | ".join(DRAWN.values()) + " |",
+        "|---|" + "---|" * len(DRAWN),
     ]
-    for (weight, variant, noise), records in sorted(groups.items(), key=lambda item: (-item[0][0], *item[0][1:])):
-        seeds = {record["seed"] for record in records}
-        cosines = {record["noise_cosine"] for record in records if record["seed"] == max(seeds)}
-        if max(seeds) > 0:
-            (cosine,) = cosines
-            chosen = [record for record in records if record["noise_cosine"] == cosine]
-            name = f"{variant}{{}}, {'with' if weight else 'without'} critic, {len(chosen)} seeds"
+    for (weight, variant, noise, cosine), records in sorted(groups.items(), key=str):
+        if len(records) >= MIN_SEEDS:
             kind = "" if cosine == 1 else f", {noise} noise, cosine {cosine}"
-            lines.append(f"| {name.format(kind)} | " + " | ".join(spread(chosen, column) for column in DRAWN) + " |")
+            name = f"{variant}{kind}, {'with' if weight else 'no'} critic, {len(records)} seeds"
+            lines.append(f"| {name} | " + " | ".join(spread(records, column) for column in DRAWN) + " |")
     nearest = found["nearest_picture"]
     cells = [f"{nearest[column]:.3f}" if column in nearest else "" for column in DRAWN]
     return [*lines, "| no drawing: the nearest training picture | " + " | ".join(cells) + " |", ""]

@@ -24,6 +24,7 @@ __all__ = ["Search", "faiss_index", "nearest"]
 
 QUERY_BLOCK, MEMORY_BLOCK = 256, 1 << 13
 SPARE_CANDIDATES = 16  # asked of an index beyond k, for ties and rounding
+LISTS_FOR_ONE = 16  # of an index of inverted lists, of which one is looked at
 TRAINING_ROWS = 1 << 18  # of an index that has to be trained
 _RESCORED_ELEMENTS = 1 << 21
 _FLOAT32_STEP = 2.0**-24
@@ -80,7 +81,7 @@ def faiss_index(memory: Array | Sequence[Array], factory: str = "Flat", *, seed:
     memory : as for `nearest`
     factory : str
         What ``faiss.index_factory`` takes, such as "IVF1024,Flat" or "HNSW32". "Flat" is exact, and on a CPU no
-        faster than the search without an index.
+        faster than the search without an index. Of inverted lists a sixteenth is looked at (``nprobe``).
     seed : int
         Of the even sample's place that an index is trained on.
 
@@ -99,6 +100,9 @@ def faiss_index(memory: Array | Sequence[Array], factory: str = "Flat", *, seed:
         step = max(1, sum(shard.shape[0] for shard in shards) // TRAINING_ROWS)
         sample = [shard.take(slice(seed % step, None, step)).widened() for shard in shards]
         index.train(np.concatenate(sample).astype(np.float32, copy=False))
+    lists = faiss.try_extract_index_ivf(index)
+    if lists is not None:
+        lists.nprobe = max(1, lists.nlist // LISTS_FOR_ONE)
     for _, block in _blocks(shards):
         index.add(block.astype(np.float32, copy=False))
     return index

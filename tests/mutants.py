@@ -201,7 +201,7 @@ MUTANTS = [
     Mutant("report", "c3align/report/_noise_charts.py", "sigma = float(np.sqrt((eps**2).mean())) or 1.0", "sigma = 0.03", "TestPlots"),
     Mutant("report", "c3align/report/_charts.py", "samples.recall(when, a, b)\n            way", "samples.recall(when, b, a)\n            way", "TestPlots"),
     Mutant("report", "c3align/report/_svg.py", "place_y = _placed(y_range, chart.y_log, box[3], box[1])", "place_y = _placed(y_range, False, box[3], box[1])", "TestSvg"),
-    Mutant("report", "c3align/report/_page.py", '.replace("<", "\\u003c")', "", "names_cannot_act"),
+    Mutant("report", "c3align/report/_page.py", '.replace("<", "\\\\u003c")', "", "names_cannot_act"),
     Mutant("report", "c3align/report/_page.py", "{escape(name)}</span>'", "{name}</span>'", "names_cannot_act"),
     Mutant("report", "c3align/report/_page.py", "is_sampled else \" (sample)\"", "is_sampled else \"\"", "sampling_is_stated"),
     Mutant("report", "c3align/report/page.css", ".scroll { overflow-x: auto; }", "", "TestBrowser"),

@@ -89,7 +89,7 @@ def test_report(tmp_path):
     assert done.returncode == 0, done.stderr
     figures = json.loads(target.read_text())["figures"]
     assert (figures["rows"], figures["dims"]) == (300, 32)
-    assert figures["said"].startswith("image and text sit 0.8")
+    assert figures["said"].startswith("image and text sit 1.02 apart, and 100 %")
     assert figures["page_kb"] > 100
     committed = json.loads((ROOT / "benchmarks" / "results" / "report.json").read_text())
     assert (committed["figures"]["rows"], committed["figures"]["dims"]) == (1_000_000, 768)

@@ -124,6 +124,7 @@ class TestIndex:
 
     def test_one_that_is_trained_finds_most(self, coco):
         image, text = coco
+        assert faiss_index(text, "IVF32,Flat").nprobe == 2
         index = faiss_index(text, "IVF8,Flat")
         index.nprobe = 4
         exact, found = nearest(image, text, 5)[1], nearest(image, text, 5, index=index)[1]

@@ -907,6 +907,10 @@ def test_another_memory(coco, captions, aligner, aligned):
     assert made._prompt_tokens == limit == made._retrieval.limit
     given = captioner(captions, n_neighbours=3).fit(coco[1], captions, aligner=aligner, memory=other, **QUICK)
     assert given._retrieval.memory is other.memory_
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError, match="remembers nothing yet"):
+        made.fit(coco[1], captions, aligner=aligner, memory=MemoryCaptioner(), **QUICK)
     with pytest.raises(C3AlignError, match="looks at no memory; make it with n_neighbours"):
         captioner(captions).fit(coco[1], captions, aligner=aligner, memory=other, **QUICK)
 

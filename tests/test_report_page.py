@@ -211,6 +211,8 @@ class TestSvg:
                 assert left == ticks["0"][0]
         left, right = at[0][0], at[2][0]
         assert at[1][0] == pytest.approx(left + 0.3 * (right - left), abs=0.1)
+        low, high = at[0][1], at[2][1]
+        assert at[1][1] == pytest.approx(low + 2 / 3 * (high - low), abs=0.1)  # 100 of 1 to 1,000, by powers
 
     def test_histograms_stand_on_the_axis(self):
         edges, heights = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 4.0, 2.0])

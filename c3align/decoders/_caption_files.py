@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from c3align._imports import need
+from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.decoders import _saved
 from c3align.errors import C3AlignError
 
@@ -30,6 +30,7 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield scratch
         scratch.chmod(0o755)
+        _force_to_disk(scratch)
         aside = _aside(target)
         if target.exists():
             shutil.rmtree(aside, ignore_errors=True)
@@ -42,6 +43,13 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _force_to_disk(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def _is_captioner(folder: Path) -> bool:
@@ -94,7 +102,9 @@ def load_lm(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
         with _without_bars():
             lm = hf.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
         tokenizer = hf.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if is_torchvision_mismatch(error):
+            raise torchvision_mismatch(error) from error
         raise C3AlignError(
             f"the language model {str(folder)!r} cannot be loaded ({' '.join(str(error).split())[:300]}); pass a "
             "folder with safetensors of a causal language model that transformers knows, or the name of one on the Hub"

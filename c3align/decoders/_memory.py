@@ -91,6 +91,10 @@ class Memory:
             self._search = neighbours.Search(self.rows, groups=self.groups(self.texts), index=index)
         kept = min(k, len(self.texts))
         scores, places = self._search.nearest(rows, kept, groups=own, progress=progress)
+        if own is None and (places[:, :1] < 0).any():
+            raise C3AlignError(
+                f"the index {self.factory!r} finds no text at all for a row; take another, or index=None"
+            )
         empty = ((0, 0), (0, k - kept))
         return np.pad(scores, empty, constant_values=-np.inf), np.pad(places, empty, constant_values=-1)
 
@@ -109,14 +113,12 @@ class Memory:
         return out
 
     def save(self, folder: Path) -> None:
-        """Write it into a folder that exists; rows that lie there already stay."""
-        path = folder / ROWS_FILE
+        """Write it into an empty folder."""
         source = getattr(self.rows, "filename", None)
         if source is not None and Path(source).is_file():
-            if not path.exists() or not path.samefile(source):
-                shutil.copyfile(source, path)
+            shutil.copyfile(source, folder / ROWS_FILE)
         else:
-            np.save(path, self.rows, allow_pickle=False)
+            np.save(folder / ROWS_FILE, self.rows, allow_pickle=False)
         _write_texts(folder, self.texts)
 
     @classmethod

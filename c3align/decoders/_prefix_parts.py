@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 from c3align._imports import need
@@ -34,9 +35,9 @@ def check_settings(captioner: Any) -> None:
 
 
 def check_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**64:
         raise C3AlignError(f"seed={seed!r} does not fit; pass an integer in [0, 2**64)")
-    return seed
+    return int(seed)
 
 
 def end_of_text(lm: Any, tokenizer: Any) -> int:

@@ -17,12 +17,7 @@ from c3align.decoders._caption_rows import CaptionRows, Feed, Retrieval, seed_of
 from c3align.decoders._caption_training import CaptionTraining
 from c3align.decoders._memory import Memory
 from c3align.decoders._prefix_decoder import PrefixDecoder
-from c3align.decoders._prefix_parts import (
-    adapted,
-    check_seed,
-    check_settings,
-    end_of_text,
-)
+from c3align.decoders._prefix_parts import adapted, check_seed, check_settings, end_of_text
 from c3align.decoders._rows import checked_rows
 from c3align.decoders._tokens import Tokens, check_captions
 from c3align.decoders.training import Training
@@ -228,11 +223,14 @@ class PrefixCaptioner(PrefixDecoder):
             captions too long for the model; a checkpoint of another run. Nothing is learned then.
         """
         settings = self.training.changed(training)
-        source = CaptionRows(checked_rows(embeddings, self.n_dims), aligner, modality, check_seed(seed))
+        seed = check_seed(seed)
+        source = CaptionRows(checked_rows(embeddings, self.n_dims), aligner, modality, seed)
         texts = check_captions(captions, len(source))
         tokens = Tokens.of(texts, self.tokenizer, self._eos)
         source.check()
-        retrieval = self._retrieval_of(memory.memory_ if memory else None, source, texts)
+        if memory is not None:
+            memory._check_ready()
+        retrieval = self._retrieval_of(memory.memory_ if memory is not None else None, source, texts)
         feed = Feed(source, tokens, np.ones(len(source), bool), settings.batch_size, retrieval)
         if retrieval is not None:
             feed = feed.changed(groups=retrieval.memory.groups(texts))
