@@ -49,12 +49,13 @@ EXTRA_EPOCHS = 6  # of texts that are six times as many
 class Bench:
     """Rows of one split, the decoders that have learned from it, and where their scores go."""
 
-    def __init__(self, results: Results, validate: bool, cache: Path, variants: Sequence[str]) -> None:
-        self.results, self.validate, self.cache, self.variants = results, validate, cache, variants
+    def __init__(self, results: Results, options: argparse.Namespace) -> None:
+        self.results, self.validate, self.cache = results, options.validate, options.cache
+        self.variants, self.cosines = options.variants, options.noise_cosines
         self.encoder = encoders.load("glyphs")
-        self.data = _data.glyphs(validate=validate)
+        self.data = _data.glyphs(validate=self.validate)
         self.texts = self.data.train.texts()
-        self.rows = embed(self.encoder, self.data, cache)
+        self.rows = embed(self.encoder, self.data, self.cache)
 
     def aligner(self, variant: str, noise: dict[str, Any]) -> C3Aligner:
         paired = noise.get("noise") == "residual"
@@ -111,7 +112,7 @@ def ablation(bench: Bench, seeds: Sequence[int]) -> None:
 def sweep(bench: Bench, seeds: Sequence[int]) -> None:
     """C2_2 and C3 over the strength of the noise."""
     for seed in seeds:
-        for cosine in COSINES:
+        for cosine in bench.cosines or COSINES:
             for variant in bench.variants:
                 if VARIANTS[variant][1]:
                     bench.score_all("sweep", variant, {"noise_cosine": cosine}, seed)
@@ -120,7 +121,7 @@ def sweep(bench: Bench, seeds: Sequence[int]) -> None:
 def residual(bench: Bench, seeds: Sequence[int]) -> None:
     """C3 with the covariance of the residuals of training pairs (CLOSE), at several strengths; pairs, for once."""
     for seed in seeds:
-        for cosine in RESIDUAL_COSINES:
+        for cosine in bench.cosines or RESIDUAL_COSINES:
             bench.score_all("residual", "C3", {"noise": "residual", "noise_cosine": cosine}, seed)
 
 
@@ -203,6 +204,7 @@ def main() -> None:
     parser.add_argument("jobs", nargs="+", choices=[*JOBS, "show"])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--noise-cosines", type=float, nargs="+", help="of sweep and residual, instead of ours")
     parser.add_argument("--validate", action="store_true", help="test on training characters that are left out")
     parser.add_argument("--json", type=Path, help="results, a record for each run; started again, it goes on")
     parser.add_argument("--cache", type=Path, default=Path("paper-cache"), help="embeddings and trained captioners")
@@ -212,7 +214,7 @@ def main() -> None:
     shared = {name: value for name, value in asdict(CONFIG).items() if name not in ("noise", "generate", "seeds")}
     results = Results(options.json, {"config": shared, "epochs of more text": EXTRA_EPOCHS})
     if options.jobs != ["show"]:
-        bench = Bench(results, options.validate, options.cache, options.variants)
+        bench = Bench(results, options)
         for job in options.jobs:
             if job != "show":
                 JOBS[job](bench, options.seeds)
