@@ -1,10 +1,12 @@
-# `make demo` and `make test` do all their own set-up, in .venv, from the package index alone.
+# `make demo` and `make test` do all their own set-up, in .venv-demo and .venv, from the package index alone.
 # the first that is new enough; another one: make test PYTHON=...
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 OLD := .venv-sklearn-1.6
+# small, and without torchvision, whose build for another machine than torch's would break transformers
+DEMO := .venv-demo
 PIP := -m pip install --quiet --disable-pip-version-check
 # a folder without a working pip is the rest of an attempt that failed
 venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
@@ -20,8 +22,8 @@ CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(BIN)/.built  ## see the gap of a real encoder closed
-	@$(BIN)/python -m c3align demo
+demo: $(DEMO)/.built  ## see the gap of a real encoder closed, and used (five minutes, once)
+	@$(DEMO)/bin/python -m c3align demo
 
 test: $(BIN)/.built $(OLD)/.installed browser check  ## all tests, on the newest scikit-learn and on 1.6
 	@$(OLD)/bin/python -m pytest -q tests/test_contract.py
@@ -63,7 +65,7 @@ sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour
 		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_ops.py -k "$(SANITIZED)" || exit 1; done
 
 clean:  ## remove what these targets made
-	rm -rf $(VENV) $(OLD) build dist *.egg-info c3align/ops/_C.*.so
+	rm -rf $(VENV) $(OLD) $(DEMO) build dist *.egg-info c3align/ops/_C.*.so
 
 # The compiler is asked last and apart, so that a changed kernel does not reinstall anything.
 $(BIN)/.built: $(BIN)/.installed setup.py $(CSRC)
@@ -76,6 +78,18 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@$(call venv,$(VENV))
 	@$(BIN)/python $(PIP) -c constraints.txt torch==2.13.0 setuptools pybind11 ninja
 	@C3ALIGN_NATIVE=off $(BIN)/python $(PIP) -c constraints.txt --no-build-isolation -e '.[test]'
+	@touch $@
+
+$(DEMO)/.built: $(DEMO)/.installed setup.py $(CSRC)
+	@echo "compiling csrc/ ..."
+	@$(DEMO)/bin/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+$(DEMO)/.installed: pyproject.toml constraints.txt
+	@echo "setting up $(DEMO) (a minute or two, once) ..."
+	@$(call venv,$(DEMO))
+	@$(DEMO)/bin/python $(PIP) -c constraints.txt torch==2.13.0 setuptools pybind11 ninja
+	@C3ALIGN_NATIVE=off $(DEMO)/bin/python $(PIP) -c constraints.txt --no-build-isolation -e '.[demo]'
 	@touch $@
 
 $(OLD)/.installed: pyproject.toml tests/constraints-sklearn-1.6.txt | $(BIN)/.built

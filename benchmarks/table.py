@@ -95,15 +95,62 @@ def drawing() -> list[str]:
     return [*lines, "| no drawing: the nearest training picture | " + " | ".join(cells) + " |", ""]
 
 
+CAPTIONED = ("word_f1", "exact", "bigram_precision")
+
+
+def naming() -> list[str]:
+    """Pictures of characters never seen, named after learning from names: a line for each row that was run."""
+    found = json.loads((RESULTS / "paper-glyphs.json").read_text())
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for record in found["records"]:
+        if not record["validate"] and is_shown(record):
+            groups.setdefault(caption_row(record), []).append(record)
+    lines = ["| learned from names, reads pictures | seeds | word F1 | exact | bigrams |", "|---|---|---|---|---|"]
+    for label, records in groups.items():
+        cells = [spread(records, name) for name in CAPTIONED]
+        lines.append(f"| {label} | {len(records) if 'seed' in records[0] else ''} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def is_shown(record: dict[str, Any]) -> bool:
+    """Greedy captions of pictures, C3's by consensus too; of a memory, one that nobody had to choose."""
+    if record["row"] == "nearest":
+        return (record["k"], record["temperature"]) in ((1, 0.01), (5, 0.1))
+    if record["row"] == "vote":
+        return record["weight"] == 0.5
+    plain = not record.get("decoding") or ("consensus" in record["decoding"] and record["variant"] == "C3")
+    return record["row"] not in ("sweep", "projection") and "reads" not in record and plain
+
+
+def caption_row(record: dict[str, Any]) -> str:
+    """What was run, in words."""
+    if record["row"] == "nearest":
+        several = f", consensus of {record['k']} at temperature {record['temperature']}"
+        return "no training: the nearest training name" + (several if record["k"] > 1 else "")
+    noise = record["noise"]
+    parts = [record["variant"], *([f"noise cosine {noise['noise_cosine']}"] if noise else [])]
+    parts += ["of the residuals' covariance"] if "noise" in noise else []
+    parts += {
+        "projection": [f"rows projected on names at {record.get('temperature')} (DeCap)"],
+        "vote": [f"vote of draws and nearest names, these weigh {record.get('weight')}"],
+        "neighbours": ["reads the 5 nearest names' rows too"],
+        "more text": ["24,000 other names learned too"],
+    }.get(record["row"], [])
+    decoding = record.get("decoding", {})
+    parts += [f"{name.replace('num_', '')} {value}" for name, value in decoding.items()]
+    return ", ".join(parts)
+
+
 def spread(records: list[dict[str, Any]], name: str) -> str:
     """Mean and standard deviation over seeds."""
     values = [record[name] for record in records]
-    return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
+    text = f"{statistics.fmean(values):.3f}"
+    return f"{text} ± {statistics.stdev(values):.3f}" if len(values) > 1 else text
 
 
 def drawn(readme: str) -> str:
     """The README with its tables anew, each between two comments of its name."""
-    for table in (throughput, accuracy, drawing):
+    for table in (throughput, accuracy, naming, drawing):
         begin, end = f"<!-- {table.__name__} -->", f"<!-- /{table.__name__} -->"
         if begin not in readme or end not in readme:
             sys.exit(f"the README has no {begin} and {end}; put them where the table belongs")

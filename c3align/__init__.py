@@ -14,15 +14,17 @@ from c3align._version import __version__
 if TYPE_CHECKING:
     from c3align.aligner import C3Aligner
     from c3align.gap import GapReport
+    from c3align.pipeline import Pipeline
     from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["C3Aligner", "GapReport", "ModalityStatistics", "PairStatistics", "__version__"]
+__all__ = ["C3Aligner", "GapReport", "ModalityStatistics", "PairStatistics", "Pipeline", "__version__"]
 
 _HOMES = {
     "C3Aligner": "c3align.aligner",
     "GapReport": "c3align.gap",
     "ModalityStatistics": "c3align.statistics",
     "PairStatistics": "c3align.statistics",
+    "Pipeline": "c3align.pipeline",
 }
 _ROOMS = ("datasets", "encoders", "errors", "geometry", "mappings", "noise", "ops", "persistence", "report", "scores")
 

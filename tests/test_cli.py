@@ -291,7 +291,7 @@ class TestDoctor:
 
 class TestDemo:
     def test_it_tells_its_story(self, call, tmp_path):
-        code, out, err = call("demo", "--plot", tmp_path / "demo.png")
+        code, out, err = call("demo", "--quick", "--plot", tmp_path / "demo.png")
         assert (code, err) == (0, "")
         assert "never seen the 566 characters" in out
         assert "nearest neighbours of a text row are text rows; after alignment" in out
@@ -300,7 +300,7 @@ class TestDemo:
         assert (tmp_path / "demo.png").stat().st_size > 10_000
 
     def test_json(self, call):
-        code, out, err = call("demo", "--json")
+        code, out, err = call("demo", "--quick", "--json")
         found = json.loads(out)
         assert code == 0
         assert found["report"]["before"]["gap_norm"] > 0.4

@@ -18,7 +18,7 @@ LAYERS = [
     ("statistics", "covariance", "noise", "mappings", "geometry", "gap", "neighbours"),
     ("_settings", "_ingest", "_learner", "_corrupter", "_module", "aligner", "persistence"),
     ("shards", "search", "report", "datasets", "encoders", "decoders", "scores"),
-    ("embed", "pipeline", "distributed"),
+    ("embed", "pipeline", "_pipeline_files", "distributed"),
     ("cli", "_demo", "_files", "_doctor", "__main__"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -47,7 +47,7 @@ def offences(path, source):
         return []
     found = []
     for other in imported_rooms(tree):
-        if LEVEL[room] == 6 and other in ("__version__", "C3Aligner"):
+        if LEVEL[room] == 6 and other in ("__version__", "C3Aligner", "Pipeline"):
             continue
         # persistence and the aligner know each other for type checking alone
         if other == room or LEVEL[other] < LEVEL[room] or (LEVEL[other] == LEVEL[room] != 4):

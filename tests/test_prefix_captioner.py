@@ -21,7 +21,7 @@ from c3align.decoders._caption_rows import IGNORED, CaptionRows, Feed, Retrieval
 from c3align.decoders._caption_training import CaptionTraining
 from c3align.decoders._memory import Memory
 from c3align.decoders._rows import checked_rows, noise_seed
-from c3align.decoders._tokens import Tokens, batches_by_length
+from c3align.decoders._tokens import Tokens
 from c3align.decoders.training import Training
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
 from tests import tiny_encoders, tiny_lms
@@ -100,20 +100,6 @@ class TestTokens:
         tokens = Tokens.of(texts, tiny_lms.tokenizer(texts), 1)
         lengths = np.array([2] * 999 + [500])
         assert tokens.lengths.max() == int(lengths.mean() + 10 * lengths.std()) + 1 < 501
-
-    @given(st.integers(1, 200), st.integers(1, 20), st.integers(0, 9))
-    def test_batches_hold_every_row_once(self, n_rows, batch_size, seed):
-        rng = np.random.default_rng(seed)
-        lengths, numbers = rng.integers(1, 30, n_rows), rng.permutation(n_rows)
-        batches = batches_by_length(numbers, lengths, batch_size, rng, window=3)
-        assert sorted(np.concatenate(batches)) == list(range(n_rows))
-        assert len(batches) == -(-n_rows // batch_size)
-
-    def test_a_batch_is_of_like_lengths(self):
-        rng = np.random.default_rng(0)
-        lengths = rng.integers(1, 30, 3200)
-        spread = [np.ptp(lengths[batch]) for batch in batches_by_length(rng.permutation(3200), lengths, 10, rng)]
-        assert np.mean(spread) < 2 < np.mean([np.ptp(lengths[i : i + 10]) for i in range(0, 3200, 10)])
 
 
 def feed_of(rows, aligner, captions, *, n_neighbours=0, as_captions=False, seed=3, **options):

@@ -1,4 +1,4 @@
-"""The command line: `c3align demo`, `embed`, `fit`, `transform`, `report`, `score`, `doctor`.
+"""The command line: `c3align demo`, `embed`, `fit`, `transform`, `report`, `train-captioner`, `caption`, `draw`, ...
 
 Results go to stdout, all else to stderr. Errors are one line that ends with the mend. Exit codes: 0 done, 1 an error
 of ours, 2 wrong input or usage, 130 interrupted.
@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 # a module of commands adds them to the application; --help lists them in this order
-from c3align.cli import _demo, _embed, _fit, _report, _score  # noqa: F401
+from c3align.cli import _decode, _demo, _embed, _fit, _report, _score  # noqa: F401
 from c3align.cli._app import app
 
 

@@ -10,14 +10,16 @@ if TYPE_CHECKING:
     from c3align.decoders.embedding import EmbeddingGenerator
     from c3align.decoders.memory import MemoryCaptioner
     from c3align.decoders.prefix import PrefixCaptioner
+    from c3align.decoders.small_lm import small_lm
 
-__all__ = ["DiffusersGenerator", "EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner"]
+__all__ = ["DiffusersGenerator", "EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner", "small_lm"]
 
 _HOMES = {
     "DiffusersGenerator": "c3align.decoders.diffusion",
     "EmbeddingGenerator": "c3align.decoders.embedding",
     "MemoryCaptioner": "c3align.decoders.memory",
     "PrefixCaptioner": "c3align.decoders.prefix",
+    "small_lm": "c3align.decoders.small_lm",
 }
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
 
-__all__ = ["Tokens", "batches_by_length"]
+__all__ = ["Tokens"]
 
 _TEXTS_AT_ONCE = 1 << 14
 
@@ -76,22 +76,6 @@ def _ranges(starts: Int64Array, lengths: Int64Array) -> Int64Array:
     """starts[0], starts[0] + 1, ... for each length, one after the other."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
-
-
-def batches_by_length(
-    numbers: Int64Array, lengths: Int64Array, batch_size: int, rng: np.random.Generator, window: int = 32
-) -> list[Int64Array]:
-    """Batches of shuffled `numbers` whose texts are about equally long, which spares padding.
-
-    Only within a window of some batches are texts sorted; then the batches are shuffled.
-    """
-    batches = []
-    for start in range(0, len(numbers), window * batch_size):
-        part = numbers[start : start + window * batch_size]
-        part = part[np.argsort(lengths[part], kind="stable")]
-        cut = [part[first : first + batch_size] for first in range(0, len(part), batch_size)]
-        batches += [cut[i] for i in rng.permutation(len(cut))]
-    return batches
 
 
 def check_captions(captions: Any, n_rows: int) -> list[str]:

@@ -90,6 +90,11 @@ class DiffusersGenerator:
         self.expected_norm = self._find_norm(norm)
         self._knows_norm = norm is not None or self._head.norm is not None  # an aligner may have seen unit rows
 
+    @property
+    def translates_to(self) -> str:
+        """The modality in whose place rows are expected, at its raw norm; other decoders take aligned rows."""
+        return self.modality
+
     def _find_norm(self, given: float | None) -> float | None:
         if given is not None:
             if not 0 < given < float("inf"):

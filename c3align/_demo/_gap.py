@@ -1,8 +1,9 @@
-"""`c3align demo`: the gap of a real encoder, in plain words, open and closed."""
+"""The first part of the demo: the gap of a real encoder, in plain words, open and closed."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,38 +30,49 @@ No picture was ever paired with a name for this: one mean of names and one of pi
 With your own embeddings: C3Aligner().fit(text_embeddings).transform(image_embeddings)"""
 
 
-def run(stream: TextIO, plot: Path | None) -> dict[str, Any]:
-    """Run the demo, telling it on `stream`; returns its figures."""
-    held_out = data.glyphs(split="held_out")
+@dataclass(frozen=True)
+class Material:
+    """Characters of both splits and their raw rows, by modality."""
+
+    encoder: Any
+    train: data.Glyphs
+    held_out: data.Glyphs
+    train_rows: dict[str, npt.NDArray[np.float32]]
+    held_out_rows: dict[str, npt.NDArray[np.float32]]
+
+
+def embed() -> Material:
+    """Pictures and names of all characters through the embedded encoder."""
+    encoder = encoders.load("glyphs")
+    splits = {split: data.glyphs(split=split) for split in ("train", "held_out")}
+    rows: dict[str, dict[str, Any]] = {split: {} for split in splits}
+    jobs = [(split, modality) for split in splits for modality in ("text", "image")]
+    for split, modality in tqdm(
+        jobs, desc="embedding", unit="set", delay=1, disable=None, leave=False, file=sys.stderr
+    ):
+        items: Any = splits[split].names if modality == "text" else splits[split].pictures
+        rows[split][modality] = encoder.encode(items, modality=modality)
+    return Material(encoder, splits["train"], splits["held_out"], rows["train"], rows["held_out"])
+
+
+def tell(material: Material, stream: TextIO, plot: Path | None) -> dict[str, Any]:
+    """Show the gap open and closed on `stream`; returns its figures."""
+    held_out, raw = material.held_out, material.held_out_rows
     print(OPENING.format(n=len(held_out)), end="\n\n", file=stream)
-    raw, names, aligner = _embed(held_out)
+    aligner = C3Aligner().fit(material.train_rows["text"]).partial_fit(material.train_rows["image"], modality="image")
     aligned = {name: aligner.transform(rows, modality=name) for name, rows in raw.items()}
     found = report.report(raw["image"], raw["text"], aligner=aligner)
     print(found, end="\n\n", file=stream)
-    examples = _examples(held_out, aligned["image"], names)
+    names = material.train.names + held_out.names
+    memory = np.concatenate([aligner.transform(material.train_rows["text"], modality="text"), aligned["text"]])
+    examples = _examples(held_out, aligned["image"], (names, memory))
     _show(examples, stream)
     print(CLOSING, file=stream)
     if plot:
         _files.save_picture(plot, lambda: report.plot_cones(found))
         print(f"{plot}: both modalities before and after, seen along two axes", file=stream)
     shown = [{name: value for name, value in example.items() if name != "picture"} for example in examples]
-    return {"report": found.to_dict()["pairs"][0], "encoder": aligner.encoder_fingerprint_, "examples": shown}
-
-
-def _embed(held_out: data.Glyphs) -> tuple[dict[str, Any], tuple[list[str], Any], C3Aligner]:
-    """Raw held-out rows of both modalities; all names with their aligned rows; an aligner that never saw a pair."""
-    encoder = encoders.load("glyphs")
-    train = data.glyphs(split="train")
-    jobs = [(train.names, "text"), (train.pictures, "image"), (held_out.names, "text"), (held_out.pictures, "image")]
-    rows = []
-    for items, modality in tqdm(
-        jobs, desc="embedding", unit="set", delay=1, disable=None, leave=False, file=sys.stderr
-    ):
-        rows.append(encoder.encode(items, modality=modality))
-    aligner = C3Aligner().fit(rows[0]).partial_fit(rows[1], modality="image").bind_encoder(encoder.fingerprint)
-    names = train.names + held_out.names
-    memory = aligner.transform(np.concatenate([rows[0], rows[2]]), modality="text")
-    return {"image": rows[3], "text": rows[2]}, (names, memory), aligner
+    return {"report": found.to_dict()["pairs"][0], "encoder": material.encoder.fingerprint, "examples": shown}
 
 
 def _examples(

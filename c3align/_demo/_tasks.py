@@ -1,0 +1,105 @@
+"""The second part of the demo: decoders that learn from one modality alone, in the four variants of the paper."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align import Pipeline, geometry, scores
+from c3align._demo._gap import Material
+from c3align._demo._variants import VARIANTS, fit_aligner
+from c3align.decoders import EmbeddingGenerator, PrefixCaptioner
+from c3align.decoders.small_lm import small_lm
+from c3align.errors import C3AlignError
+
+__all__ = ["SETTINGS", "Learned", "draw", "name"]
+
+SETTINGS: dict[str, Any] = {
+    "captioner": {"epochs": 6, "batch_size": 32, "lr": 2e-3, "warmup": 0.1, "max_grad_norm": 1.0},
+    "prefix_length": 4,
+    "lm": {"width": 192, "n_layers": 1},
+    "captioner_noise_cosine": 0.6,
+    "generator": {"epochs": 12},
+    "generator_noise_cosine": 0.7,
+    "seed": 0,
+}
+CAPTION_METRICS = ("word_f1", "exact", "bigram_precision")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one variant made of the held-out characters: names or pictures, and its scores."""
+
+    made: Any
+    scores: dict[str, float]
+
+
+def name(material: Material, folder: Path) -> dict[str, Learned]:
+    """Train on names alone in every variant, and name the pictures of held-out characters."""
+    found = {}
+    references = [[name] for name in material.held_out.names]
+    for variant in VARIANTS:
+        pipeline = _pipeline(material, folder / f"names-{variant}", partial(_learn_names, material, variant))
+        captions = pipeline.caption(material.held_out.pictures)
+        figures = scores.caption_scores([text or "" for text in captions], references, CAPTION_METRICS)
+        found[variant] = Learned(captions, {metric: figures[metric] for metric in CAPTION_METRICS})
+    return found
+
+
+def draw(material: Material, folder: Path) -> dict[str, Learned]:
+    """Train on pictures alone in every variant, and draw held-out characters from their names."""
+    found = {}
+    for variant in VARIANTS:
+        pipeline = _pipeline(material, folder / f"pictures-{variant}", partial(_learn_pictures, material, variant))
+        drawn = np.stack(pipeline.draw(material.held_out.names))
+        found[variant] = Learned(drawn, _recall(material, drawn))
+    return found
+
+
+def _recall(material: Material, drawn: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """How often the encoder, shown the drawing, finds the character among all held-out ones."""
+    rows = material.encoder.encode(drawn, modality="image")
+    recall = geometry.recall_at_k(rows, material.held_out_rows["image"], (1, 5))
+    return {f"recall@{k}": value for k, value in recall.items()}
+
+
+def _pipeline(material: Material, folder: Path, learn: Callable[[], Pipeline]) -> Pipeline:
+    """The one that an earlier run saved, or a new one, saved."""
+    if folder.exists():
+        try:
+            return Pipeline.from_pretrained(folder, encoder=material.encoder)
+        except (C3AlignError, OSError):  # half-deleted, or of an older version: learned anew
+            rmtree(folder)
+    print(f"learning {folder.name} ...", file=sys.stderr)
+    pipeline = learn()
+    pipeline.save_pretrained(folder)
+    return pipeline
+
+
+def _learn_names(material: Material, variant: str) -> Pipeline:
+    names, seed = material.train.names, SETTINGS["seed"]
+    aligner = _aligner(material, variant, SETTINGS["captioner_noise_cosine"])
+    lm, tokenizer = small_lm(names, seed=seed, **SETTINGS["lm"])
+    settings = {"n_dims": material.encoder.n_dims, "prefix_length": SETTINGS["prefix_length"], "seed": seed}
+    pipeline = Pipeline("glyphs", aligner, PrefixCaptioner(lm, tokenizer, **settings))
+    return pipeline.fit_text(names, seed=seed, progress=sys.stderr.isatty(), **SETTINGS["captioner"])
+
+
+def _learn_pictures(material: Material, variant: str) -> Pipeline:
+    aligner = _aligner(material, variant, SETTINGS["generator_noise_cosine"])
+    pipeline = Pipeline("glyphs", aligner, EmbeddingGenerator())
+    options = {"seed": SETTINGS["seed"], "progress": sys.stderr.isatty(), **SETTINGS["generator"]}
+    return pipeline.fit_images(material.train.pictures, **options)
+
+
+def _aligner(material: Material, variant: str, noise_cosine: float) -> Any:
+    rows = material.train_rows
+    return fit_aligner(variant, rows["text"], rows["image"], noise_cosine=noise_cosine)

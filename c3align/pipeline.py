@@ -1,0 +1,338 @@
+"""`Pipeline`: encoder, aligner, decoder in a row; learned from one modality alone, run on another."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from inspect import signature
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align import encoders
+from c3align.aligner import C3Aligner
+from c3align.encoders._base import Broken
+from c3align.encoders._stream import Batch, batches
+from c3align.errors import C3AlignError, EncoderMismatchError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Pipeline", "Result"]
+
+
+class Result(NamedTuple):
+    """What became of one item: its caption or picture, or the reason why there is none."""
+
+    place: int
+    value: Any
+    reason: str | None = None
+
+
+class Pipeline:
+    """Caption what was never captioned, draw what was never described: an encoder, an aligner and a decoder.
+
+    The decoder learns from one modality only: `fit_text` shows it no picture, `fit_images` no text. What the other
+    modality needs is its mean, from an aligner that has it or from unpaired items (`collect`).
+
+    Parameters
+    ----------
+    encoder : Encoder or str
+        An encoder, or its spec for `c3align.encoders.load`. A saved pipeline finds its encoder by the spec; one given
+        as an object must be given again.
+    aligner : C3Aligner, optional
+        Fitted or not; by default a new one. It learns what it lacks, and is bound to the encoder.
+    decoder : object
+        With ``fit(embeddings, targets, aligner=, modality=)`` and ``generate(embeddings, batch_size=)``, such as
+        `PrefixCaptioner`, `MemoryCaptioner`, `EmbeddingGenerator`, `DiffusersGenerator` of `c3align.decoders`.
+
+    Raises
+    ------
+    EncoderMismatchError
+        The aligner's statistics come from another encoder.
+
+    Examples
+    --------
+    >>> from c3align import Pipeline
+    >>> from c3align.decoders import MemoryCaptioner
+    >>> from c3align.datasets.glyphs import glyphs
+    >>> train, unseen = glyphs(split="train"), glyphs(split="held_out")
+    >>> pipeline = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(train.names)
+    >>> pipeline.collect(train.pictures, modality="image").caption(unseen.pictures[:1])
+    ['dollar sign']
+    """
+
+    def __init__(self, encoder: Any, aligner: C3Aligner | None = None, decoder: Any = None) -> None:
+        if decoder is None:
+            raise C3AlignError("a pipeline needs a decoder; pass decoder=, such as c3align.decoders.MemoryCaptioner()")
+        self.spec = encoder if isinstance(encoder, str) else None
+        self.encoder = encoders.load(encoder) if isinstance(encoder, str) else encoder
+        self.aligner = C3Aligner() if aligner is None else aligner
+        self.decoder = decoder
+        bound = getattr(self.aligner, "encoder_fingerprint_", None)
+        if bound not in (None, self.encoder.fingerprint):
+            raise EncoderMismatchError(
+                f"the aligner comes from the encoder {bound} and not from {self.encoder.fingerprint}; pass that "
+                "encoder, or an aligner without statistics"
+            )
+
+    def fit_text(self, captions: Sequence[str], *, encode_batch_size: int = 256, **options: Any) -> Self:
+        """Train the decoder on texts alone (C3, algorithm 1): it learns a caption from its own noisy embedding.
+
+        Parameters
+        ----------
+        captions : sequence of str
+        encode_batch_size : int
+            Texts at a time in the encoder.
+        **options
+            For the decoder's `fit`, such as ``epochs``, ``seed``, ``progress``.
+
+        Returns
+        -------
+        self, unchanged when anything fails; the aligner has the texts' mean, where it had none.
+        """
+        return self._fit(list(captions), "text", encode_batch_size, options)
+
+    def fit_images(self, pictures: Any, *, encode_batch_size: int = 256, **options: Any) -> Self:
+        """Train a generator on pictures alone: it learns to draw a picture from its own noisy embedding.
+
+        Parameters
+        ----------
+        pictures : sequence, or array (n, height, width[, channels]) uint8
+            What both the encoder and the generator take.
+        encode_batch_size, **options : as for `fit_text`
+        """
+        return self._fit(pictures, "image", encode_batch_size, options)
+
+    def _fit(self, items: Any, modality: str, batch_size: int, options: dict[str, Any]) -> Self:
+        if not len(items):
+            raise C3AlignError(f"there is no {modality} to learn from; pass some")
+        progress = bool(options.get("progress", False))
+        rows = self.encoder.encode(items, modality=modality, batch_size=batch_size, progress=progress)
+        with self.aligner._unchanged_on_error():
+            if modality not in self._fitted():
+                self.aligner.partial_fit(rows, modality=modality)
+            self.aligner.bind_encoder(self.encoder.fingerprint)
+            self.decoder.fit(rows, items, aligner=self.aligner, modality=modality, **options)
+        return self
+
+    def collect(
+        self, items: Iterable[Any], *, modality: str = "image", batch_size: int = 64, on_error: str = "raise"
+    ) -> Self:
+        """Learn the mean of a modality from items that belong to no caption; no embedding is kept.
+
+        Adds to what the aligner knows of the modality. A few hundred items do: the error of the mean falls with
+        their root.
+
+        Parameters
+        ----------
+        items : iterable
+            What the encoder takes.
+        modality : str
+        on_error : "raise" or "skip"
+            What becomes of items that cannot be read; skipped ones are counted in a warning.
+
+        Returns
+        -------
+        self, unchanged when anything fails.
+        """
+        broken: list[Broken] = []
+        with self.aligner._unchanged_on_error():
+            for batch in self._batches(items, modality, batch_size, on_error):
+                broken += batch.broken
+                if len(batch.rows):
+                    self.aligner.partial_fit(batch.rows, modality=modality)
+            if modality not in self._fitted():
+                raise C3AlignError(f"there is no {modality} to learn the mean from; pass some that can be read")
+            self.aligner.bind_encoder(self.encoder.fingerprint)
+        _warn_of(broken, modality)
+        return self
+
+    def caption(
+        self,
+        items: Iterable[Any],
+        *,
+        modality: str = "image",
+        batch_size: int = 64,
+        on_error: str = "raise",
+        **options: Any,
+    ) -> list[str | None]:
+        """Captions of pictures, sounds or videos.
+
+        Parameters
+        ----------
+        items : iterable
+            What the encoder takes: paths, URLs, PIL images, arrays, (waveform, rate).
+        modality : str
+            What they are. Its mean must be known to the aligner.
+        batch_size : int
+            Items at a time; captions do not depend on it beyond float32 rounding.
+        on_error : "raise" or "skip"
+            Items that cannot be read, or whose embedding is NaN or zero, are refused with their place, or get None
+            and are counted in a warning.
+        **options
+            For the decoder's `generate`, such as ``num_beams``.
+
+        Raises
+        ------
+        C3AlignError
+            The modality's mean is not known; the first item that cannot be used.
+        """
+        return self._all(items, modality, batch_size, on_error, options, wanted="caption")
+
+    def draw(self, texts: Iterable[str], *, batch_size: int = 64, on_error: str = "raise", **options: Any) -> list[Any]:
+        """Pictures of what texts say, by a generator that learned from pictures alone.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        batch_size, on_error, **options : as for `caption`
+
+        Returns
+        -------
+        list of (height, width[, channels]) uint8 arrays, or of what the generator makes; None for what was skipped.
+        """
+        return self._all(texts, "text", batch_size, on_error, options, wanted="picture")
+
+    def _all(
+        self,
+        items: Iterable[Any],
+        modality: str,
+        batch_size: int,
+        on_error: str,
+        options: dict[str, Any],
+        wanted: str,
+    ) -> list[Any]:
+        if isinstance(items, str | bytes):
+            raise C3AlignError("items is one item; pass a list of them")
+        results = []
+        for result in self.stream(items, modality=modality, batch_size=batch_size, on_error=on_error, **options):
+            if _is_picture(result.value) is (wanted == "caption") and result.reason is None:
+                other = "draw(texts)" if wanted == "caption" else "caption(items)"
+                raise C3AlignError(
+                    f"this pipeline's decoder, {type(self.decoder).__name__}, makes no {wanted}s; call {other}"
+                )
+            results.append(result)
+        _warn_of([Broken(r.place, "", r.reason) for r in results if r.reason is not None], modality)
+        return [result.value for result in results]
+
+    def stream(
+        self, items: Iterable[Any], *, modality: str, batch_size: int = 64, on_error: str = "raise", **options: Any
+    ) -> Iterator[Result]:
+        """Captions or pictures one after the other, in order; a few batches are in memory, for any number of items.
+
+        Parameters
+        ----------
+        items, modality, batch_size, on_error, **options : as for `caption`
+
+        Yields
+        ------
+        Result
+        """
+        if modality not in self._fitted():
+            raise C3AlignError(
+                f"the mean of modality {modality!r} is not known to this pipeline; "
+                f"call collect(items, modality={modality!r}) with some hundred items first"
+            )
+        return self._stream(items, modality, batch_size, on_error, options)
+
+    def _stream(
+        self, items: Iterable[Any], modality: str, batch_size: int, on_error: str, options: dict[str, Any]
+    ) -> Iterator[Result]:
+        for batch in self._batches(items, modality, batch_size, on_error):
+            made = self._decode(batch, modality, {"batch_size": batch_size, **options})
+            found = [Result(place, value) for place, value in zip(batch.kept, made)]
+            found += [Result(item.place, None, _reason(item)) for item in batch.broken]
+            yield from sorted(found, key=lambda result: result.place)
+
+    def _decode(self, batch: Batch, modality: str, options: dict[str, Any]) -> Iterator[Any]:
+        """What the decoder makes of a batch. One that draws by row number is told it, over gaps too."""
+        if not len(batch.rows):
+            return
+        rows = self._rows_for_decoder(batch.rows, modality)
+        if "row_offset" not in signature(self.decoder.generate).parameters:
+            yield from self.decoder.generate(rows, **options)
+            return
+        starts = [i for i, place in enumerate(batch.kept) if i == 0 or place != batch.kept[i - 1] + 1]
+        for start, stop in zip(starts, [*starts[1:], len(rows)]):
+            yield from self.decoder.generate(rows[start:stop], row_offset=batch.kept[start], **options)
+
+    def _rows_for_decoder(self, rows: npt.NDArray[Any], modality: str) -> npt.NDArray[Any]:
+        """Aligned rows; a decoder of raw embeddings gets rows in the place, and of the norm, of those it knows."""
+        target = getattr(self.decoder, "translates_to", None)
+        if target is not None:
+            return np.asarray(self.aligner.translate(rows, source=modality, target=target))
+        return np.asarray(self.aligner.transform(rows, modality=modality))
+
+    def _batches(self, items: Iterable[Any], modality: str, batch_size: int, on_error: str) -> Iterator[Batch]:
+        """Embedded batches; rows that are not finite or have no direction count as broken."""
+        for batch in batches(self.encoder, items, modality=modality, batch_size=batch_size, on_error=on_error):
+            usable = np.isfinite(batch.rows).all(axis=1) & batch.rows.any(axis=1)
+            if usable.all():
+                yield batch
+                continue
+            unusable = [
+                Broken(place, "", "its embedding is not finite or zero")
+                for place, ok in zip(batch.kept, usable)
+                if not ok
+            ]
+            if on_error == "raise":
+                raise C3AlignError(
+                    f"{modality} {unusable[0].place} cannot be used: {unusable[0].reason}; drop it, or pass "
+                    "on_error='skip'"
+                )
+            kept = [place for place, ok in zip(batch.kept, usable) if ok]
+            yield Batch(batch.rows[usable], kept, batch.broken + unusable, batch.n_items)
+
+    def _fitted(self) -> dict[str, Any]:
+        return getattr(self.aligner, "statistics_", {})
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the pipeline as one folder: `pipeline.json`, `aligner/`, `decoder/`; all of it or nothing.
+
+        The encoder itself is not in it, only its spec and fingerprint.
+        """
+        from c3align import _pipeline_files
+
+        _pipeline_files.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], *, encoder: Any = None) -> Pipeline:
+        """Read a pipeline that `save_pretrained` wrote; no code in it can run.
+
+        Parameters
+        ----------
+        folder : path
+        encoder : Encoder or str, optional
+            Instead of the one that the folder names; it must have the same fingerprint.
+
+        Raises
+        ------
+        FormatError
+            No such folder, or one that is damaged or was not written by c3align.
+        EncoderMismatchError
+            The encoder, given or loaded, is not the one that the pipeline was made with.
+        """
+        from c3align import _pipeline_files
+
+        return _pipeline_files.load(cls, folder, encoder)
+
+
+def _is_picture(value: Any) -> bool:
+    """A caption is a text, or a list of them where several were asked for."""
+    return not isinstance(value, str | list)
+
+
+def _reason(item: Broken) -> str:
+    return f"{item.name}: {item.reason}" if item.name else item.reason
+
+
+def _warn_of(broken: list[Broken], modality: str) -> None:
+    if broken:
+        warnings.warn(
+            f"{len(broken)} of the {modality} items could not be used and were skipped, first number "
+            f"{broken[0].place} ({_reason(broken[0])}); drop or mend them",
+            stacklevel=3,
+        )
