@@ -134,7 +134,9 @@ class TestOneModalityAlone:
         monkeypatch.setattr(_rows, "BLOCK_ROWS", 400)
         train = glyphs["train"]
         mixed = np.concatenate([train["image"], train["text"][:400]])
-        assert "nearest to the mean of 'text'" in self.refused(mixed, aligner)
+        assert "on the side of 'text', first row 1002" in self.refused(mixed, aligner)  # a block of both
+        apart = np.concatenate([train["image"][:800], train["text"][:400]])
+        assert "nearest to the mean of 'text'" in self.refused(apart, aligner)
 
     def test_pictures_pass(self, coco):
         image, text = coco
