@@ -115,7 +115,7 @@ def test_figure_4_survives_a_kill(training, tmp_path, monkeypatch):
 class TestCommitted:
     """The figures of the paper, as the committed run found them."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def found(self):
         return {name: part["found"] for name, part in json.loads(COMMITTED.read_text())["parts"].items()}
 
