@@ -297,23 +297,17 @@ class TestEntriesOnGlyphs:
             "row ablation, variant C1",
             "row residual",
             "row more text",
-            "row vote, n_nearest 5",
+            "row vote, weight 0.5",
             "row nearest",
         ):
             assert text in out
         records = json.loads((tmp_path / "r.json").read_text())["records"]
-        assert len(
-            {
-                json.dumps(
-                    [r.get(k) for k in ("row", "variant", "noise", "beams", "read", "k", "temperature", "n_nearest")]
-                )
-                for r in records
-            }
-        ) == len(records)
-
-    def test_the_vote(self):
-        agreed = importlib.import_module("glyphs").agreed
-        assert agreed(["black star", "white star", "white chess star", "white small star"]) == "white star"
+        figures = ("n_items", "cpu_seconds", *module.METRICS)
+        settings = {json.dumps([(k, v) for k, v in record.items() if k not in figures]) for record in records}
+        assert len(settings) == len(records)  # each once
+        done = (tmp_path / "r.json").read_bytes()
+        entry("glyphs", "ablation", "sweep", "residual", "more-text", "memory", *options)
+        assert json.loads(done)["records"] == json.loads((tmp_path / "r.json").read_text())["records"]
 
     def test_help_has_examples(self, entry, capsys):
         names = [path.stem for path in sorted(PAPER.glob("[a-z]*.py")) if path.stem != "theory"]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c3align import C3Aligner
-from c3align.decoders import MemoryCaptioner, PrefixCaptioner
+from c3align.decoders import MemoryCaptioner, PrefixCaptioner, _caption_decoding
 from c3align.decoders._caption_rows import IGNORED, CaptionRows, Feed, Retrieval
 from c3align.decoders._caption_training import CaptionTraining
 from c3align.decoders._memory import Memory
@@ -898,12 +898,17 @@ def tensors_with(tensors, config, value):
     return safetensors.torch.save(changed, {"config": json.dumps(config)})
 
 
+def _what_it_reads(made, rows):
+    """What the language model is given: the prefixes of rows and the words of their neighbours."""
+    return _caption_decoding._prompted(made._model, rows, made._retrieval, made._prompt_tokens)[0]
+
+
 def test_another_memory(coco, captions, aligner, aligned):
     made = captioner(captions, n_neighbours=3).fit(coco[1], captions, aligner=aligner, **QUICK)
     other = MemoryCaptioner().fit(coco[1][:50], captions[:50], aligner=aligner)
-    before = made.generate(aligned[:30])
-    limit = made._prompt_tokens
-    assert made.use_memory(other).generate(aligned[:30]) != before
+    limit, before = made._prompt_tokens, _what_it_reads(made, aligned[:30])
+    assert torch.equal(before, _what_it_reads(made, aligned[:30]))
+    assert not torch.equal(before, _what_it_reads(made.use_memory(other), aligned[:30]))
     assert made._prompt_tokens == limit == made._retrieval.limit
     given = captioner(captions, n_neighbours=3).fit(coco[1], captions, aligner=aligner, memory=other, **QUICK)
     assert given._retrieval.memory is other.memory_

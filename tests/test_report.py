@@ -463,5 +463,8 @@ class TestTicks:
         assert 1 <= len(found) <= 8
         assert all(low * (1 - 1e-6) <= tick <= low * 10**decades * (1 + 1e-6) for tick in found)
 
+    def test_a_range_between_two_powers_has_ticks(self):
+        assert _chart.log_ticks(201, 476) == [250, 300, 350, 400, 450]
+
     def test_no_minus_zero(self):
         assert (_chart.fixed(-0.001), _chart.fixed(-0.006), _chart.fixed(1.005, 1)) == ("0.00", "-0.01", "1.0")

@@ -176,11 +176,14 @@ def ticks(low: float, high: float, at_most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float, at_most: int = 6) -> list[float]:
-    """Powers of ten in [low, high], every n-th when there are many; 1, 2 and 5 times them when there are few."""
+    """Powers of ten in [low, high], every n-th when there are many; 1, 2 and 5 times them when there are few.
+
+    A range between two of those has the round numbers of `ticks`.
+    """
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     decades = list(range(first, last + 1))
     if len(decades) < 3:
         fine = [f * 10.0**k for k in range(first - 1, last + 1) for f in (1, 2, 5)]
-        return [tick for tick in fine if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+        return [tick for tick in fine if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)] or ticks(low, high, at_most)
     every = -(-len(decades) // at_most)
     return [10.0**k for k in decades if (k - first) % every == 0]
