@@ -1,4 +1,4 @@
-"""Draw the README's tables of speeds, of errors and of drawings from `benchmarks/results/`; no figure in them is typed.
+"""Draw the README's tables of speeds, errors, captions, drawings and costs from `benchmarks/results/`; no figure in them is typed.
 
 Examples
 --------
@@ -95,6 +95,15 @@ def drawing() -> list[str]:
     return [*lines, "| no drawing: the nearest training picture | " + " | ".join(cells) + " |", ""]
 
 
+def report_cost() -> list[str]:
+    """What a report over two long files took."""
+    found = json.loads((RESULTS / "report.json").read_text())
+    figures = found["figures"]
+    size = f"two files of {figures['rows']:,} x {figures['dims']} {figures['dtype']}, {figures['input_gb']:.1f} GB"
+    cost = f"{figures['wall_s']:.0f} s, {figures['cpu_s']:.0f} s of processor time, {figures['peak_gb']:.2f} GB of memory"
+    return [f"> {size}: {cost} ({found['cpu']}, {found['processors']} processors, commit {found['commit']})", ""]
+
+
 CAPTIONED = ("word_f1", "exact", "bigram_precision")
 
 
@@ -150,7 +159,7 @@ def spread(records: list[dict[str, Any]], name: str) -> str:
 
 def drawn(readme: str) -> str:
     """The README with its tables anew, each between two comments of its name."""
-    for table in (throughput, accuracy, naming, drawing):
+    for table in (throughput, accuracy, naming, drawing, report_cost):
         begin, end = f"<!-- {table.__name__} -->", f"<!-- /{table.__name__} -->"
         if begin not in readme or end not in readme:
             sys.exit(f"the README has no {begin} and {end}; put them where the table belongs")
