@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tqdm.auto import tqdm
 
 from c3align import C3Aligner
 from c3align.decoders import MemoryCaptioner, PrefixCaptioner, _caption_decoding
@@ -360,6 +361,22 @@ class TestLearning:
         assert "epoch 2 of 2" in told
         assert "loss=" in told
         assert "/s" in told.split("tokens=")[1]
+
+    def test_tokens_per_second_go_on_over_epochs(self, coco, captions, aligner, monkeypatch):
+        """By a clock that takes a second for each step, they are the mean tokens of a step at any time."""
+        shown = []
+
+        class Bar(tqdm):
+            format_dict = property(lambda self: {**super().format_dict, "elapsed": self.n + 1})
+
+            def set_postfix(self, *, tokens, **_):
+                shown.append(int(tokens.removesuffix("/s")))
+
+        monkeypatch.setattr("c3align.decoders._caption_training.tqdm", Bar)
+        made = captioner(captions)
+        made.fit(coco[1], captions, aligner=aligner, **{**QUICK, "progress": True})
+        assert len(shown) > 2
+        assert max(shown) < 1.3 * min(shown)
 
 
 class TestOneModalityAlone:

@@ -58,6 +58,7 @@ class CaptionTraining:
         self.feed = self._of_this_process(self.feed)
         self.validation = None if self.validation is None else self._of_this_process(self.validation)
         self.step, self.sums = 0, [0.0, 0.0]  # steps done; loss and tokens of the epoch so far
+        self.n_tokens = 0  # of this process's life, for the bar
         self.best: dict[str, Any] = {}
         self.identity = checkpoints.describe(self) if self.checkpoint is not None else {}
         self._network = self._accelerator.prepare(self.model)
@@ -108,13 +109,13 @@ class CaptionTraining:
         self.model.eval()
 
     def _epoch(self, epoch: int, bar: Any) -> None:
-        every, n_batches, seen = self.settings.checkpoint_every, self.feed.n_batches, 0
+        every, n_batches = self.settings.checkpoint_every, self.feed.n_batches
         for n_tokens, pieces in self.feed.epoch(epoch, skip=self.step - epoch * n_batches):
             self.sums[0] += self._step(pieces, n_tokens)
             self.sums[1] += n_tokens
             self.step += 1
-            seen += n_tokens
-            self._tell(bar, seen)
+            self.n_tokens += n_tokens
+            self._tell(bar)
             is_last = self.step == (epoch + 1) * n_batches
             if is_last:
                 self._finish_epoch()
@@ -148,17 +149,14 @@ class CaptionTraining:
         with self._torch.autocast(self.device.type, self._torch.bfloat16, enabled=True) if is_half else nullcontext():
             return network(*tensors)
 
-    def _tell(self, bar: Any, seen: int) -> None:
-        """Loss and tokens per second of the epoch so far."""
+    def _tell(self, bar: Any) -> None:
+        """Loss of the epoch so far; tokens per second since this process began."""
         if bar.disable:
             return
-        if seen == self.sums[1]:
-            bar.set_description(f"fit, epoch {len(self.losses) + 1} of {self.settings.epochs}", refresh=False)
-        if not hasattr(bar, "began") or seen < bar.began[1]:
-            bar.began = bar.format_dict["elapsed"], seen
-        elapsed, tokens = bar.format_dict["elapsed"] - bar.began[0], seen - bar.began[1]
+        bar.set_description(f"fit, epoch {len(self.losses) + 1} of {self.settings.epochs}", refresh=False)
         loss = self.sums[0] * self._accelerator.num_processes / self.sums[1]
-        bar.set_postfix(loss=f"{loss:.3f}", tokens=f"{tokens / elapsed if elapsed else 0:.0f}/s", refresh=False)
+        rate = self.n_tokens / max(bar.format_dict["elapsed"], 1e-9)
+        bar.set_postfix(loss=f"{loss:.3f}", tokens=f"{rate:.0f}/s", refresh=False)
         bar.update()
 
     def _finish_epoch(self) -> None:
