@@ -1,4 +1,4 @@
-"""Draw the README's tables of speeds, errors, captions, drawings and costs from `benchmarks/results/`; no figure in them is typed.
+"""Draw the README's tables of speeds, errors, captions, drawings and costs; no figure in them is typed.
 
 Examples
 --------
@@ -100,7 +100,7 @@ def report_cost() -> list[str]:
     found = json.loads((RESULTS / "report.json").read_text())
     figures = found["figures"]
     size = f"two files of {figures['rows']:,} x {figures['dims']} {figures['dtype']}, {figures['input_gb']:.1f} GB"
-    cost = f"{figures['wall_s']:.0f} s, {figures['cpu_s']:.0f} s of processor time, {figures['peak_gb']:.2f} GB of memory"
+    cost = "{wall_s:.0f} s, {cpu_s:.0f} s of processor time, {peak_gb:.2f} GB of memory".format(**figures)
     return [f"> {size}: {cost} ({found['cpu']}, {found['processors']} processors, commit {found['commit']})", ""]
 
 
