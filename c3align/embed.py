@@ -44,7 +44,7 @@ class Run:
     n_items: int
     items_digest: str
     shard_items: int
-    on_error: str
+    on_error: str  # may change, as long as nothing was skipped
     frames: str | None = None  # how a video is looked at
 
     @property
@@ -165,6 +165,7 @@ class Tree:
     def __init__(self, folder: Path, modality: str) -> None:
         self.folder, self.modality = folder, modality
         self._short = FOLDERS.get(modality, modality)
+        self.run_path = folder / f"embed_{modality}.json"
 
     def shard_path(self, shard: int) -> Path:
         return self.folder / f"{self._short}_emb" / f"{self._short}_emb_{shard:03d}.npy"
@@ -177,11 +178,12 @@ class Tree:
 
     def begin(self, run: Run) -> None:
         """Write down what is asked for, or see that it is what was asked for before."""
-        path = self.folder / f"embed_{self.modality}.json"
-        if path.exists():
-            before = json.loads(path.read_text())
+        if self.run_path.exists():
+            before = json.loads(self.run_path.read_text())
             changed = [name for name, value in asdict(run).items() if before.get(name) != value]
-            if changed:
+            if changed == ["on_error"] and not any(self.folder.glob(f"broken_{self.modality}*")):
+                self._write_down(run)  # nothing was skipped so far
+            elif changed:
                 what = ", ".join(f"{name} was {before.get(name)!r}, now {asdict(run)[name]!r}" for name in changed)
                 raise C3AlignError(f"{self.folder} holds another run ({what}); go on as before, or pass another folder")
             for left in self.folder.rglob(f".*{SCRATCH}*"):  # of a run that was killed
@@ -192,7 +194,10 @@ class Tree:
             raise C3AlignError(f"{self.folder} holds {others[0].stem[6:]} embeddings; pass another folder")
         for made in (self.shard_path(0), self.metadata_path(0)):
             made.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(path) as scratch:
+        self._write_down(run)
+
+    def _write_down(self, run: Run) -> None:
+        with replaced(self.run_path) as scratch:
             scratch.write_text(json.dumps(asdict(run), indent=1) + "\n")
 
     def is_whole(self, shard: int) -> bool:

@@ -81,6 +81,18 @@ class TestTree:
         assert "glyph_003.png) cannot be used" in capsys.readouterr().err
         assert not list((tmp_path / "emb" / "metadata").iterdir())
 
+    def test_after_a_broken_item_one_may_go_on_and_skip(self, pictures, tmp_path, capsys):
+        """To the tree that a run which skips leaves; what a run has skipped, no other run passes over in silence."""
+        asked = [*OPTIONS, "--shard-items", 2]
+        assert run("embed", pictures, *asked, "-o", tmp_path / "emb") == 2
+        assert "or pass --on-error skip" in capsys.readouterr().err
+        assert len(list((tmp_path / "emb" / "metadata").iterdir())) == 1
+        for folder in ("emb", "fresh"):
+            assert run("embed", pictures, *asked, "-o", tmp_path / folder, "--on-error", "skip") == 0
+        assert files_of(tmp_path / "emb") == files_of(tmp_path / "fresh")
+        assert run("embed", pictures, *asked, "-o", tmp_path / "emb") == 2
+        assert "on_error was 'skip', now 'raise'" in capsys.readouterr().err
+
     def test_a_broken_item_counts_from_the_first_of_all(self, pictures, tmp_path, capsys):
         options = ("--encoder", "glyphs", "--modality", "image", "--shard-items", 2)
         assert run("embed", pictures, *options, "-o", tmp_path / "emb") == 2

@@ -253,12 +253,14 @@ def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtyp
         raise C3AlignError(f"dtype={dtype!r} is unknown; pass one of {', '.join(DTYPES)}")
 
 
-def refuse_broken(batch: list[Prepared | Broken], modality: str, first_item: int = 0) -> list[Any]:
+def refuse_broken(
+    batch: list[Prepared | Broken], modality: str, first_item: int = 0, mend: str = "drop or mend it"
+) -> list[Any]:
     """The values of a batch; an error for the first broken item, which counts from `first_item`."""
     for item in batch:
         if isinstance(item, Broken):
             where = f"{modality} {first_item + item.place}" + (f" ({item.name})" if item.name else "")
-            raise C3AlignError(f"{where} cannot be used: {item.reason}; drop or mend it")
+            raise C3AlignError(f"{where} cannot be used: {item.reason}; {mend}")
     return [item.value for item in batch if isinstance(item, Prepared)]
 
 

@@ -13,6 +13,8 @@ from c3align.errors import C3AlignError
 
 __all__ = ["Batch", "batches"]
 
+MEND = "drop or mend it, or pass --on-error skip (on_error='skip')"
+
 
 class Batch(NamedTuple):
     """Embeddings of some items: `kept` are their numbers, `broken` what could not be embedded."""
@@ -57,7 +59,7 @@ def batches(
     with counting(encoder):
         for batch in prepared_batches(items, prepare, batch_size, workers):
             if on_error == "raise":
-                refuse_broken(batch, modality, first_item)
+                refuse_broken(batch, modality, first_item, MEND)
             kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
             # what an encoder prepared it takes back as it is; others get their items
             good = [item if own else item.value for item in batch if isinstance(item, Prepared)]
