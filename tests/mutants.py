@@ -33,6 +33,7 @@ MUTANTS = [
     Mutant("P3", "setup.py", '"-O3"', '"-O3", "-ffast-math"', "bits"),
     Mutant("P3", "csrc/core/row.h", "(s[0] + s[1]) + (s[2] + s[3])", "((s[0] + s[1]) + s[2]) + s[3]", "bits"),
     Mutant("P3", "csrc/core/row.h", "kSegment = 8 * kSlots", "kSegment = 16 * kSlots", "bits"),
+    Mutant("P3", "csrc/core/fixed_sum.h", "kWrap = 0x1.8p12", "kWrap = 0x1.8p11", "bits"),
     Mutant("P3", "csrc/cpu/rows.cpp", "if (map.renormalize) rescale", "if (false) rescale", "bits"),
     Mutant("P3", "csrc/cpu/simd.h", "_mm512_shuffle_f64x2(t, u, 0xDD)", "_mm512_shuffle_f64x2(t, u, 0x77)", "bits"),
     Mutant("P2", "csrc/cpu/rows.cpp", "mapper.apply(x, factor, i, reader", "mapper.apply(x, factor, i - first, reader", "no_trace or slice"),

@@ -37,6 +37,15 @@ class Buffer {
     static constexpr std::align_val_t kAlignment{64};
 };
 
+// What lies there is wanted soon; any address will do.
+inline void prefetch(const void* address) {
+#if defined(__GNUC__)
+    __builtin_prefetch(address);
+#else
+    (void)address;
+#endif
+}
+
 // Sums along the tree of `core/row.h`. The slots that fit in registers go down a segment together, then the next
 // ones; the row lies in L1 after the first time. `factors(j, a, b)` sets what is multiplied for columns j, j + 1, ...
 template <typename T, typename Factors>
@@ -66,10 +75,11 @@ C3_HD double tree_sum_of_products(int64_t padded, Factors factors) {
     return reduce_registers(slots);
 }
 
-// The squares of a row in memory.
+// The squares of a row in memory. Meanwhile every other register of a row `ahead`, if there is one, is asked for.
 template <typename T>
-C3_HD double row_sum_of_squares(int64_t padded, const T* row) {
+C3_HD double row_sum_of_squares(int64_t padded, const T* row, const T* ahead = nullptr) {
     return tree_sum_of_products<T>(padded, [=](int64_t j, Doubles* a, Doubles* b) {
+        if (ahead && !(j & Register<T>::lanes)) prefetch(ahead + j);
         Register<T>::load_wide(row + j, a);
         for (int h = 0; h < Register<T>::halves; ++h) b[h] = a[h];
     });
@@ -189,14 +199,6 @@ void row_normals(float* out, int64_t padded, uint64_t seed, uint64_t row) {
 }
 
 #endif
-
-inline void prefetch(const void* address) {
-#if defined(__GNUC__)
-    __builtin_prefetch(address);
-#else
-    (void)address;
-#endif
-}
 
 // A vector of the map as the columns need it: padded with zeros, and negated for the mean.
 template <typename T>
@@ -362,24 +364,20 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
     }
 }
 
-// Fixed-point values of unit entries, and of their squares, in the low bits of doubles that `to_fixed` would unwrap
-// one by one; here the wrapping is taken off the sum, modulo 2^64.
-constexpr double kWrap = 0x1.8p52;
-
+// Unit entries and their squares in fixed point. `to_fixed` would take the wrapping off one by one; here it is taken
+// off the sum, modulo 2^64. The square of a float is exact in doubles, so it too is rounded once, to 2^-40.
 C3_HD void add_fixed(Vector::F unit, Longs* sums, Longs* squares) {
     Doubles wide[kHalves];
-    widen_register(unit * 0x1p40f, wide);
+    widen_register(unit, wide);
     for (int h = 0; h < kHalves; ++h) {
-        const Doubles root = wide[h] * 0x1p-20;  // its square is unit^2 * 2^40, exactly
-        const Doubles sum = wide[h] + kWrap, square = fma_doubles(root, root, Doubles{} + kWrap);
-        sums[h] += bit_cast<Longs>(sum);
-        squares[h] += bit_cast<Longs>(square);
+        sums[h] += bit_cast<Longs>(wide[h] + kWrap);
+        squares[h] += bit_cast<Longs>(fma_doubles(wide[h], wide[h], Doubles{} + kWrap));
     }
 }
 
 C3_HD void add_fixed(Doubles unit, Longs* sums, Longs* squares) {
-    *sums += bit_cast<Longs>(unit * kFixedScale + kWrap);
-    *squares += bit_cast<Longs>(unit * unit * kFixedScale + kWrap);
+    *sums += bit_cast<Longs>(unit + kWrap);
+    *squares += bit_cast<Longs>(unit * unit + kWrap);
 }
 
 // Some rows at a time, so that sums stay in registers while the rows' columns pass by.
@@ -390,32 +388,34 @@ void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* no
     constexpr int kRows = 8;  // fewer than the ways of L1: rows of 1024 floats all map to one set
     const Reader<Stored, T> reader(in);
     const int64_t padded = reader.padded;
-    const Buffer<T> block(reader.in_place() ? 0 : kRows * padded);
+    const bool in_place = reader.in_place();
+    const Buffer<T> block(in_place ? 0 : kRows * padded);
     const T* kept[kRows];
     Buffer<int64_t> totals(2 * padded);
     T factors[kRows];
+    // the next rows come from memory evenly, half of each while these are measured and half while they are summed
+    const int64_t ahead = kRows * in.row_stride;
     for (int64_t start = first; start < last; start += kRows) {
         int n_kept = 0;
         const int64_t stop = start + kRows < last ? start + kRows : last;
         for (int64_t i = start; i < stop; ++i) {
             const T* x = reader.row(i);
-            const T factor = reciprocal_norm<T>(row_sum_of_squares<T>(padded, x), &norms[i]);
+            const double sum_of_squares = row_sum_of_squares<T>(padded, x, in_place ? x + ahead : nullptr);
+            const T factor = reciprocal_norm<T>(sum_of_squares, &norms[i]);
             status[i] = usable_norm(norms[i]) ? kOk : kBadNorm;
             if (status[i] != kOk) continue;
             kept[n_kept] = x;
-            if (!reader.in_place()) {  // the reader's one buffer takes the next row
+            if (!in_place) {  // the reader's one buffer takes the next row
                 kept[n_kept] = block.data + n_kept * padded;
                 memcpy(block.data + n_kept * padded, x, size_t(padded) * sizeof(T));
             }
             factors[n_kept++] = factor;
         }
         const int64_t wrapped = int64_t(n_kept) * bit_cast<int64_t>(kWrap);
-        // the next rows come from memory while these are summed
-        const T* next = reader.in_place() && stop + kRows <= last ? reader.row(stop) : nullptr;
         for (int64_t j = 0; j < padded; j += R::lanes) {
             Longs sum[R::halves] = {}, square[R::halves] = {};
             for (int r = 0; r < n_kept; ++r) {
-                if (next) prefetch(next + r * in.row_stride + j);
+                if (in_place && (j & R::lanes)) prefetch(kept[r] + ahead + j);
                 add_fixed(R::load(kept[r] + j) * factors[r], sum, square);
             }
             for (int h = 0; h < R::halves; ++h) {
