@@ -91,7 +91,7 @@ MUTANTS = [
     Mutant("noise", "c3align/_learner.py", "found[names].n_rows != statistics.n_rows", "False", "changed_after_fit or both_covariances"),
     Mutant("noise", "c3align/_module.py", "aligner._strength(), aligner.seed", "aligner.sigma_, aligner.seed", "it_is_corrupt"),
     # encoders and embed
-    Mutant("enc", "c3align/encoders/transformers.py", 'features["is_longer"][:] = False', "pass", "one_equals_many or long_sounds"),
+    Mutant("enc", "c3align/encoders/transformers.py", 'features["is_longer"][:] = False', "pass", "not_called_longer"),
     Mutant("enc", "c3align/encoders/imagebind.py", " / self._scale(place)", "", "scales"),
     Mutant("enc", "c3align/encoders/_base.py", "(wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean", "wide.mean", "unit_norm"),
     Mutant("enc", "c3align/encoders/_media.py", "turned = picture", "turned = False and picture", "orientation"),

@@ -17,6 +17,7 @@ import torch
 
 from c3align import C3Aligner, _imports, encoders
 from c3align.encoders import _base, _stream, imagebind
+from c3align.encoders.transformers import unwrapped
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from tests import media, tiny_encoders
 
@@ -193,6 +194,19 @@ def test_long_sounds_are_heard_whole_and_alike_every_time(loaded, kind):
     state = np.random.get_state()[1].copy()  # noqa: NPY002  what the extractor itself would draw from
     assert np.array_equal(whole, encoder.encode([(np.concatenate([first, second]), rate)], modality="audio"))
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+
+
+def test_a_sound_that_fits_is_not_called_longer(loaded):
+    """CLAP's extractor says so of one sound in every batch without a longer one, and the towers hear it otherwise."""
+    encoder, rate = loaded("clap"), 48_000
+    sound = 0.3 * np.random.default_rng(2).standard_normal(rate).astype("f4")
+    inputs = encoder._processor.feature_extractor(sound, sampling_rate=rate, return_tensors="pt")
+    heard = {}
+    for longer in (False, True):
+        inputs["is_longer"][:] = longer
+        heard[longer] = unwrapped(encoder._model.get_audio_features(**inputs)).detach().numpy()[0]
+    found = encoder.encode([(sound, rate)], modality="audio")[0]
+    assert np.abs(found - heard[False]).max() < 1e-5 < 1e-3 < np.abs(found - heard[True]).max()
 
 
 class TestLoading:
