@@ -21,7 +21,7 @@ from typing import Any
 import _captioning
 import _data
 import numpy as np
-from _configs import GLYPH_CAPTIONS, TABLE_5, Captioning
+from _configs import GLYPH_LOW_DATA, TABLE_5, LowData
 from _embeddings import Embedded, embed
 from _entry import configured, parser
 from _published import SHARES
@@ -40,7 +40,7 @@ class Runs:
     """Both stages of one variant and seed; what stage 1 learned is on disk while it is needed."""
 
     def __init__(
-        self, config: Captioning, data: _data.Data, rows: Embedded, variant: str, seed: int, folder: Path
+        self, config: LowData, data: _data.Data, rows: Embedded, variant: str, seed: int, folder: Path
     ) -> None:
         self.config, self.data, self.rows, self.seed = config, data, rows, seed
         self.folder = folder
@@ -67,8 +67,12 @@ class Runs:
             chosen = np.sort(np.random.default_rng(self.seed).permutation(len(train))[: max(1, n_items)])
             texts = [caption for i in chosen for caption in train.captions[i]]
             rows = np.repeat(self.rows.train[chosen], [len(train.captions[i]) for i in chosen], axis=0)
-            warmup = self.config.warmup
-            config = replace(self.config, warmup=round(warmup * share) if isinstance(warmup, int) else warmup)
+            warmup, lr = self.config.warmup, self.config.lr
+            config = replace(
+                self.config,
+                warmup=round(warmup * share) if isinstance(warmup, int) else warmup,
+                lr=self.config.pairs_lr or lr if self.reads_texts else lr,
+            )
             quiet = self._without_noise()
             _captioning.learn(config, decoder, rows, texts, quiet, self.seed, modality=self.data.modality)
         args = (self.config, decoder, self.aligner, self.rows.test, self.data.modality, self.data.test.captions)
@@ -84,7 +88,7 @@ def main() -> None:
     arguments.add_argument("--lm", help="a folder or a name on the hub, instead of GPT-2; words: a small new one")
     arguments.add_argument("--shares", type=float, nargs="+", default=list(SHARES), help="of the pairs, 1 is all")
     options = arguments.parse_args()
-    config: Captioning = configured(TABLE_5, GLYPH_CAPTIONS, options)
+    config: LowData = configured(TABLE_5, GLYPH_LOW_DATA, options)
     encoder = encoders.load(config.encoder)
     data = _data.read("coco", options.data, config.encoder).first(options.limit)
     rows = embed(encoder, data, options.cache, options.device)

@@ -37,9 +37,9 @@ from c3align.decoders import MemoryCaptioner, PrefixCaptioner
 from c3align.decoders._consensus import consensus
 
 METRICS = ("word_f1", "exact", "bigram_precision")
-COSINES = (0.4, 0.6, 0.7, 0.8)
+COSINES = (0.4, 0.5, 0.7, 0.8)
 CONFIG = GLYPH_CAPTIONS
-RESIDUAL_COSINES = (0.5, 0.6, 0.7)
+RESIDUAL_COSINES = (0.5, 0.6, 0.7, 0.8, 0.9)
 N_DRAWS, N_NEAREST = 16, 5
 TEMPERATURES = (0.01, 0.03, 0.1)  # of the projection
 WEIGHTS = (0.25, 0.5, 0.75)  # of the nearest names in the vote
