@@ -410,11 +410,19 @@ class TestFolder:
                     new.save_pretrained(target)
             assert Pipeline.from_pretrained(target).caption(unseen.pictures[:9]) == before
             assert [path.name for path in tmp_path.iterdir()] == ["p"]
-        renames = iter([os.rename, crash, os.rename])  # aside, into place, back again
+        rename, asked = os.rename, []
+
+        def crash_into_place(source, goal):
+            asked.append(Path(source).name)
+            if Path(goal) == target and "before" not in asked[-1]:
+                raise OSError("disk full")
+            rename(source, goal)
+
         with monkeypatch.context() as patch:
-            patch.setattr("c3align._pipeline_files.os.rename", lambda a, b: next(renames)(a, b))
+            patch.setattr("c3align._pipeline_files.os.rename", crash_into_place)
             with pytest.raises(OSError, match="disk full"):
                 new.save_pretrained(target)
+        assert asked[-1] == ".p.c3align-before"  # back again
         assert [path.name for path in tmp_path.iterdir()] == ["p"]
         assert Pipeline.from_pretrained(target).caption(unseen.pictures[:9]) == before
         new.save_pretrained(target)
