@@ -11,7 +11,34 @@ import typer
 
 from c3align import __version__
 
+# what --help lists, in this order
+SUMMARIES = {
+    "demo": "See a real gap open and closed, and what that is good for.",
+    "embed": "Embed a collection; started again, go on.",
+    "fit": "Learn an aligner from embeddings on disk.",
+    "transform": "Align embeddings on disk with a saved aligner.",
+    "report": "Measure and draw the gap between modalities.",
+    "train-captioner": "Train a captioner on texts alone.",
+    "caption": "Caption pictures, sounds or videos.",
+    "draw": "Draw texts, having learned from pictures alone.",
+    "score": "Score captions or pictures.",
+    "doctor": "Say what is in use here, and how to mend what is missing.",
+}
+
+
+class _InOrder(typer.core.TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=[*SUMMARIES].index)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.short_help = SUMMARIES[cmd_name]
+        return command
+
+
 app = typer.Typer(
+    cls=_InOrder,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
