@@ -139,10 +139,10 @@ def settings_of(record: dict[str, Any]) -> list[Any]:
 
 
 def is_shown(record: dict[str, Any], best: dict[str, list[Any]]) -> bool:
-    """Greedy captions of pictures, C3's by consensus too; where there was a choice, what was chosen."""
+    """Greedy captions of pictures, C3's by beams and consensus too; where there was a choice, what was chosen."""
     if record["row"] in best and settings_of(record) != best[record["row"]]:
         return record["row"] == "nearest" and record["k"] == 1
-    plain = not record.get("decoding") or ("consensus" in record["decoding"] and record["variant"] == "C3")
+    plain = not record.get("decoding") or record["variant"] == "C3"
     return record["row"] not in ("sweep", "projection") and "reads" not in record and plain
 
 

@@ -61,10 +61,12 @@ class Results:
 
 
 def provenance() -> dict[str, Any]:
+    """What was run, and by what; without folders that only this machine has."""
     arguments = [
         str(Path(argument).relative_to(ROOT)) if argument.startswith(str(ROOT)) else argument
         for argument in sys.argv[1:]
     ]
+    arguments = [os.path.basename(argument) if os.path.isabs(argument) else argument for argument in arguments]
     script = Path(sys.argv[0]).resolve()
     name = script.relative_to(ROOT) if script.is_relative_to(ROOT) else script.name
     packages = ("numpy", "torch", "transformers", "scikit-learn")
