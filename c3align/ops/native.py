@@ -26,6 +26,7 @@ isa = isas()[-1]
 has_cuda = bool(_C.has_cuda)  # whether the CUDA kernels were compiled, not whether a card is there
 _threads = 0  # 0 until asked or told
 ELEMENTS_PER_THREAD = 1 << 17  # waking a thread costs about what this many take
+NOISE_COST = 4  # an element with noise takes as long as this many without
 STREAM_BYTES = 1 << 24  # results above it are written past the caches
 
 
@@ -50,6 +51,7 @@ def _processors() -> int:
 
 
 def _threads_for(n_elements: int) -> int:
+    """As many as have enough to do."""
     return 1 if n_elements < 2 * ELEMENTS_PER_THREAD else min(get_num_threads(), n_elements // ELEMENTS_PER_THREAD)
 
 
@@ -73,7 +75,8 @@ def transform(
     values = _addressable(rows.values)
     status = np.empty(len(values), np.uint8)
     stream = out.nbytes >= STREAM_BYTES and not np.may_share_memory(out, values)
-    threads, code = _threads_for(values.size), _CODES[rows.dtype]
+    cost = 1 if noise is NO_NOISE else NOISE_COST
+    threads, code = _threads_for(cost * values.size), _CODES[rows.dtype]
     flagged = _C.transform(isa, threads, values, out, code, *affine, renormalize, stream, status, *noise)
     return status if flagged else None
 
@@ -92,7 +95,7 @@ def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray
 def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
     """Standard normals (n_rows, n_dims). See `reference.philox_normal`."""
     out = np.empty((n_rows, n_dims), np.float32)
-    _C.normals(isa, _threads_for(out.size), out, seed, row_offset)
+    _C.normals(isa, _threads_for(NOISE_COST * out.size), out, seed, row_offset)
     return out
 
 

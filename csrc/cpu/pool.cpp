@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -15,6 +16,30 @@
 namespace c3align {
 namespace {
 
+inline void relax() {
+#if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) && defined(__GNUC__)
+    asm volatile("yield");
+#endif
+}
+
+// Looks for up to some fifty microseconds, which is less than falling asleep and being woken costs: calls in a loop
+// find the workers awake, and an idle process has none that spin. Whoever shares the processor gets a turn now and
+// then: it may be the thread that is waited for.
+template <typename Ready>
+bool spin_until(Ready ready) {
+    constexpr int kTurns = 64, kLooks = 32;
+    for (int turn = 0; turn < kTurns; ++turn) {
+        for (int look = 0; look < kLooks; ++look) {
+            if (ready()) return true;
+            relax();
+        }
+        std::this_thread::yield();
+    }
+    return ready();
+}
+
 class Pool {
   public:
     // One job at a time: a caller who finds the pool busy works alone.
@@ -22,40 +47,56 @@ class Pool {
         std::unique_lock<std::mutex> busy(busy_, std::try_to_lock);
         if (!busy.owns_lock()) return false;
         while (int(threads_.size()) < n_workers) threads_.emplace_back([this] { serve(); });
-        {
+        job_ = &job;
+        places_.store(uint64_t(n_workers) * kWanted);
+        if (asleep_.load() > 0) {
             std::lock_guard<std::mutex> lock(mutex_);
-            job_ = &job;
-            wanted_ = n_workers;
+            wake_.notify_all();
         }
-        wake_.notify_all();
         job();
-        std::unique_lock<std::mutex> lock(mutex_);
-        wanted_ = 0;  // who has not begun need not
-        done_.wait(lock, [this] { return running_ == 0; });
-        job_ = nullptr;
+        places_.fetch_and(kWanted - 1);  // who has not begun need not
+        const auto all_done = [this] { return places_.load() == 0; };
+        if (!spin_until(all_done)) {
+            std::unique_lock<std::mutex> lock(mutex_);
+            caller_asleep_.store(true);
+            done_.wait(lock, all_done);
+            caller_asleep_.store(false);
+        }
         return true;
     }
 
   private:
     void serve() {
-        std::unique_lock<std::mutex> lock(mutex_);
+        const auto is_wanted = [this] { return places_.load() >= kWanted; };
         for (;;) {
-            wake_.wait(lock, [this] { return wanted_ > 0; });
-            --wanted_;
-            ++running_;
-            const std::function<void()>* job = job_;
-            lock.unlock();
-            (*job)();
-            lock.lock();
-            if (--running_ == 0) done_.notify_one();
+            if (!spin_until(is_wanted)) {
+                std::unique_lock<std::mutex> lock(mutex_);
+                asleep_.fetch_add(1);
+                wake_.wait(lock, is_wanted);
+                asleep_.fetch_sub(1);
+            }
+            uint64_t seen = places_.load();
+            while (seen >= kWanted && !places_.compare_exchange_weak(seen, seen - kWanted + 1)) {
+            }
+            if (seen < kWanted) continue;  // others were quicker
+            (*job_)();
+            if (places_.fetch_sub(1) == 1 && caller_asleep_.load()) {
+                std::lock_guard<std::mutex> lock(mutex_);
+                done_.notify_one();
+            }
         }
     }
 
+    // How many are still wanted, above, and how many are at work, below: both change at once. Who goes to sleep says so
+    // before the last look, and who has news looks for sleepers after it is told (all in one total order).
+    static constexpr uint64_t kWanted = uint64_t{1} << 32;
+    std::atomic<uint64_t> places_{0};
+    std::atomic<int> asleep_{0};
+    std::atomic<bool> caller_asleep_{false};
     std::mutex busy_, mutex_;
     std::condition_variable wake_, done_;
     std::vector<std::thread> threads_;
     const std::function<void()>* job_ = nullptr;
-    int wanted_ = 0, running_ = 0;
 };
 
 // Never destroyed: its threads sleep until the process ends. A forked child has the pool's memory and none of its
