@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
@@ -166,6 +167,18 @@ def test_calls_from_many_threads_at_once():
     expected = raw(ops.align(rows, None))
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: raw(ops.align(rows, None)), range(64))) == {expected}
+
+
+def test_threads_that_fall_asleep_are_woken(monkeypatch):
+    """Pauses before a call about as long as a thread stays awake: every order of falling asleep and being wanted."""
+    native = pytest.importorskip("c3align.ops.native")
+    monkeypatch.setattr(native, "ELEMENTS_PER_THREAD", 1)
+    monkeypatch.setattr(native, "_threads", 3)
+    rows = np.random.default_rng(0).standard_normal((600, 64)).astype("f4")
+    expected = raw(ops.align(rows, None))
+    for pause in np.random.default_rng(1).uniform(0, 2e-4, 1000):
+        time.sleep(pause)
+        assert raw(ops.align(rows, None)) == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
