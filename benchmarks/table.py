@@ -49,6 +49,22 @@ def throughput() -> list[str]:
     return [line for path in paths for line in [*section(json.loads(path.read_text())), ""]]
 
 
+FEW_ROWS = ("copy", "c3align", "numba", "torch eager", "numpy, blocked")
+
+
+def few_rows() -> list[str]:
+    """What a call on few rows takes: microseconds, on one thread and on all."""
+    found = json.loads((RESULTS / "throughput-cpu.json").read_text())["records"]
+    rows = min(r["rows"] for r in found)
+    lines = ["| us per call | " + " | ".join(FEW_ROWS) + " |", "|---|" + "---|" * len(FEW_ROWS)]
+    few = [r for r in found if r["rows"] == rows and r["dims"] == min(r["dims"] for r in found)]
+    for op, dims, threads in dict.fromkeys((r["op"], r["dims"], r["threads"]) for r in few):
+        times = {r["contestant"]: r["us_per_call"] for r in few if (r["op"], r["threads"]) == (op, threads)}
+        cells = [f"{times[name]:.0f}" if name in times else "" for name in FEW_ROWS]
+        lines.append(f"| {op}, {rows} rows of {dims}, {threads} thread(s) | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
 def accuracy() -> list[str]:
     """One line for each op, the dtypes side by side: largest error, and the limit it is held to."""
     found = json.loads((RESULTS / "accuracy.json").read_text())
@@ -138,6 +154,34 @@ def settings_of(record: dict[str, Any]) -> list[Any]:
     return [record[name] for name in CHOSEN[record["row"]]]
 
 
+def strengths() -> list[str]:
+    """Word F1 by the strength of the noise: the ablation's and those around it, greedily."""
+    records = json.loads((RESULTS / "paper-glyphs.json").read_text())["records"]
+    groups: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for r in records:
+        is_plain = not r["validate"] and r.get("decoding") == {} and "reads" not in r
+        if is_plain and r["row"] in ("sweep", "ablation") and r["noise"]:
+            groups.setdefault((r["variant"], r["noise"]["noise_cosine"]), []).append(r)
+    cosines = sorted({cosine for _, cosine in groups})
+    lines = ["| noise cosine | " + " | ".join(map(str, cosines)) + " |", "|---|" + "---|" * len(cosines)]
+    for variant in ("C2_2", "C3"):
+        cells = [spread(groups[variant, cosine], "word_f1") for cosine in cosines]
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def low_data() -> list[str]:
+    """Word F1 when a share of the pairs follows the texts, or comes alone."""
+    records = json.loads((RESULTS / "paper-glyphs-low-data.json").read_text())["records"]
+    shares = sorted({r["share"] for r in records})
+    lines = ["| share of the pairs | " + " | ".join(f"{100 * s:g} %" for s in shares) + " |"]
+    lines.append("|---|" + "---|" * len(shares))
+    for variant in dict.fromkeys(r["variant"] for r in records):
+        found = [[r for r in records if (r["variant"], r["share"]) == (variant, share)] for share in shares]
+        lines.append(f"| {variant} | " + " | ".join(spread(f, "word_f1") if f else "" for f in found) + " |")
+    return [*lines, ""]
+
+
 def is_shown(record: dict[str, Any], best: dict[str, list[Any]]) -> bool:
     """Greedy captions of pictures, C3's by beams and consensus too; where there was a choice, what was chosen."""
     if record["row"] in best and settings_of(record) != best[record["row"]]:
@@ -174,7 +218,7 @@ def spread(records: list[dict[str, Any]], name: str) -> str:
 
 def drawn(readme: str) -> str:
     """The README with its tables anew, each between two comments of its name."""
-    for table in (throughput, accuracy, naming, drawing, report_cost):
+    for table in (throughput, few_rows, accuracy, naming, strengths, low_data, drawing, report_cost):
         begin, end = f"<!-- {table.__name__} -->", f"<!-- /{table.__name__} -->"
         if begin not in readme or end not in readme:
             sys.exit(f"the README has no {begin} and {end}; put them where the table belongs")

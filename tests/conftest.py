@@ -31,6 +31,18 @@ def _pair(name: str) -> tuple[np.ndarray, np.ndarray]:
     return image, text
 
 
+@pytest.fixture
+def call(capsys):
+    """Run a command line; returns exit code, stdout, stderr."""
+    from c3align import cli  # needs typer, which the environment of the old scikit-learn may lack
+
+    def run(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def coco() -> tuple[np.ndarray, np.ndarray]:
     """CLIP ViT-B/16 embeddings of 500 COCO pairs: image (500, 512), text (500, 512), unit rows."""

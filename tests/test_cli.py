@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import c3align
-from c3align import C3Aligner, _files, cli, ops
+from c3align import C3Aligner, _files, ops
 from tests.test_ops import raw
 
 
@@ -27,17 +27,6 @@ def folder(coco, tmp_path, monkeypatch):
         np.save(f"{name}/0.npy", rows[:123])
         np.save(f"{name}/1.npy", rows[123:])
     return tmp_path
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command line; returns exit code, stdout, stderr."""
-
-    def run(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 class TestFit:

@@ -18,15 +18,6 @@ from tests import tiny_encoders
 N = 120
 
 
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
-        return (code, *capsys.readouterr())
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     """Names, pictures as files, and a language model of them in a folder."""

@@ -30,6 +30,13 @@ def parser(doc: str | None, variants: Sequence[str]) -> argparse.ArgumentParser:
     return made
 
 
+def caption_parser(doc: str | None, variants: Sequence[str]) -> argparse.ArgumentParser:
+    """The same for entries with a language model."""
+    made = parser(doc, variants)
+    made.add_argument("--lm", help="a folder or a name on the hub, instead of GPT-2; words: a small new one")
+    return made
+
+
 def configured(config: Any, for_glyphs: Any, options: argparse.Namespace) -> Any:
     """The table's configuration, or ours for glyphs, with what was asked for in its place."""
     torch.set_num_threads(options.threads)

@@ -23,7 +23,7 @@ import _data
 import numpy as np
 from _configs import GLYPH_LOW_DATA, TABLE_5, LowData
 from _embeddings import Embedded, embed
-from _entry import configured, parser
+from _entry import caption_parser, configured
 from _published import SHARES
 from _published import TABLE_5 as PUBLISHED
 from _results import Results
@@ -84,8 +84,7 @@ class Runs:
 
 def main() -> None:
     variants = [PAIRS_ONLY, *VARIANTS]
-    arguments = parser(__doc__, variants)
-    arguments.add_argument("--lm", help="a folder or a name on the hub, instead of GPT-2; words: a small new one")
+    arguments = caption_parser(__doc__, variants)
     arguments.add_argument("--shares", type=float, nargs="+", default=list(SHARES), help="of the pairs, 1 is all")
     options = arguments.parse_args()
     config: LowData = configured(TABLE_5, GLYPH_LOW_DATA, options)

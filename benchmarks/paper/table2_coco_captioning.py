@@ -15,7 +15,7 @@ import _captioning
 import _data
 from _configs import GLYPH_CAPTIONS, TABLE_2, Captioning
 from _embeddings import embed
-from _entry import configured, parser
+from _entry import caption_parser, configured
 from _published import TABLE_2 as PUBLISHED
 from _results import Results
 from _variants import VARIANTS, fit_aligner
@@ -26,8 +26,7 @@ SHOWN = ("bleu_1", "bleu_4", "meteor", "rouge_l", "cider", "spice", "word_f1", "
 
 
 def main() -> None:
-    arguments = parser(__doc__, list(VARIANTS))
-    arguments.add_argument("--lm", help="a folder or a name on the hub, instead of GPT-2; words: a small new one")
+    arguments = caption_parser(__doc__, list(VARIANTS))
     arguments.add_argument("--validate", action="store_true", help="on glyphs: test on left-out training characters")
     options = arguments.parse_args()
     config: Captioning = configured(TABLE_2, GLYPH_CAPTIONS, options)

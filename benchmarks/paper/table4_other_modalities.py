@@ -20,7 +20,7 @@ import _captioning
 import _data
 from _configs import GLYPH_CAPTIONS, TABLE_4, Captioning
 from _embeddings import embed
-from _entry import configured, parser
+from _entry import caption_parser, configured
 from _published import TABLE_4 as PUBLISHED
 from _results import Results
 from _variants import VARIANTS, fit_aligner
@@ -36,8 +36,7 @@ GLYPHS = replace(GLYPH_CAPTIONS, mapper="linear", prefix_length=1)
 
 
 def main() -> None:
-    arguments = parser(__doc__, list(VARIANTS))
-    arguments.add_argument("--lm", help="a folder or a name on the hub, instead of GPT-2; words: a small new one")
+    arguments = caption_parser(__doc__, list(VARIANTS))
     for name in NAMES:
         arguments.add_argument(f"--{name}", type=Path, help="folder of that data set")
     options = arguments.parse_args()

@@ -19,7 +19,7 @@ import _data
 import numpy as np
 from _configs import GLYPH_CAPTIONS, TABLE_2, Captioning
 from _embeddings import Embedded, embed
-from _entry import configured, parser
+from _entry import caption_parser, configured
 from _results import Results, spread, table
 from _variants import fit_aligner
 
@@ -50,9 +50,7 @@ def measure(config: Captioning, data: _data.Data, rows: Embedded, seed: int) -> 
 
 
 def main() -> None:
-    arguments = parser(__doc__, ["C1"])
-    arguments.add_argument("--lm", help="a folder or a name on the hub, instead of GPT-2; words: a small new one")
-    options = arguments.parse_args()
+    options = caption_parser(__doc__, ["C1"]).parse_args()
     config: Captioning = configured(TABLE_2, GLYPH_CAPTIONS, options)
     encoder = encoders.load(config.encoder)
     data = _data.read("coco", options.data, config.encoder).first(options.limit)

@@ -15,7 +15,7 @@ import _captioning
 import _data
 from _configs import GLYPH_CAPTIONS, TABLE_7, Captioning
 from _embeddings import embed
-from _entry import configured, parser
+from _entry import caption_parser, configured
 from _published import TABLE_7 as PUBLISHED
 from _results import Results
 from _variants import WITHOUT_GAP, fit_aligner, fit_without_gap
@@ -27,9 +27,7 @@ SHOWN = ("rouge_l", "meteor", "word_f1", "exact", "bigram_precision")
 
 
 def main() -> None:
-    arguments = parser(__doc__, list(ROWS))
-    arguments.add_argument("--lm", help="a folder or a name on the hub, instead of GPT-2; words: a small new one")
-    options = arguments.parse_args()
+    options = caption_parser(__doc__, list(ROWS)).parse_args()
     config: Captioning = configured(TABLE_7, GLYPH_CAPTIONS, options)
     encoder = encoders.load(config.encoder)
     data = _data.read("coco", options.data, config.encoder).first(options.limit)

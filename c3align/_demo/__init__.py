@@ -85,10 +85,7 @@ def _tell_tasks(material: _gap.Material, folder: Path, stream: TextIO, sheet: Pa
     counts = {"n": len(material.held_out), "n_train": len(material.train)}
     print("\n" + NAMING.format(**counts), end="\n\n", file=stream)
     named = _tasks.name(material, folder)
-    print(
-        _table(named, {"word_f1": "words (F1)", "exact": "whole name", "bigram_precision": "pairs of words"}),
-        file=stream,
-    )
+    print(_table(named, CAPTION_COLUMNS), file=stream)
     print("\n" + DRAWING.format(**counts), end="\n\n", file=stream)
     drawn = _tasks.draw(material, folder)
     print(_table(drawn, PICTURE_COLUMNS), file=stream)
