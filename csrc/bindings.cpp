@@ -173,9 +173,9 @@ void on_cuda_normals(uintptr_t out, int64_t n_rows, int64_t n_dims, uint64_t see
 
 std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> philox(std::tuple<uint32_t, uint32_t, uint32_t, uint32_t> c,
                                                           std::tuple<uint32_t, uint32_t> key, int n_rounds) {
-    const Words<uint64_t> counter{std::get<0>(c), std::get<1>(c), std::get<2>(c), std::get<3>(c)};
-    const Words<uint64_t> w = philox4x32<Scalar>(counter, std::get<0>(key), std::get<1>(key), n_rounds);
-    return {uint32_t(w.w0), uint32_t(w.w1), uint32_t(w.w2), uint32_t(w.w3)};
+    Words<uint64_t> w[1] = {{std::get<0>(c), std::get<1>(c), std::get<2>(c), std::get<3>(c)}};
+    philox4x32<Scalar>(w, std::get<0>(key), std::get<1>(key), n_rounds);
+    return {uint32_t(w[0].w0), uint32_t(w[0].w1), uint32_t(w[0].w2), uint32_t(w[0].w3)};
 }
 
 }  // namespace

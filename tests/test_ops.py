@@ -147,6 +147,30 @@ def test_native_bits_of_halves_in_the_middle(dtype):
         assert raw(found) == raw(expected), isa
 
 
+def rows_of_largest_rests():
+    """Entries whose rests, rounded to 2^-18, are all of one sign and as large as they get, so that sums grow fastest."""
+    along = 2.0**-19 * (1 - 2.0**-20)
+    return np.tile(np.array([1, along, -along], "f4"), (20_000, 1))
+
+
+def rows_in_the_middle():
+    """Rows of norm 1 with entries half-way between two multiples of 2^-40."""
+    odd = 2 * np.random.default_rng(0).integers(-4000, 4000, (500, 130)) + 1
+    return np.column_stack([np.ones(500), odd * 2.0**-41]).astype("f4")
+
+
+@pytest.mark.parametrize("make", [rows_of_largest_rests, rows_in_the_middle])
+def test_native_bits_of_moments_at_their_worst(make):
+    native = pytest.importorskip("c3align.ops.native")
+    rows = _rows.as_rows(make())
+    expected = _backend.ReferenceBackend.moments(rows)
+    for isa in native.isas():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(native, "isa", isa)
+            for ours, theirs in zip(native.moments(rows), expected):
+                assert raw(ours) == raw(theirs), isa
+
+
 def test_threads_and_streams_leave_no_trace(monkeypatch):
     native = pytest.importorskip("c3align.ops.native")
     rows = np.random.default_rng(0).standard_normal((5000, 131)).astype("f4")

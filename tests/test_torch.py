@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -148,7 +149,7 @@ def test_compiled_graphs_have_no_break_and_the_same_bits():
         noisy = ops.corrupt(X * 2, mean, sigma=np.linspace(0.1, 0.2, N_DIMS), seed=2**63 + 1, row_offset=row_offset)
         return ops.normalize(noisy + ops.align(X, None)) * 3
 
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(function, fullgraph=True, backend=counter)
     for n_rows, row_offset in [(4, 7), (6, 9), (9, 2**40), (11, 2**41)]:
         X = doubles(n_rows, N_DIMS)

@@ -180,17 +180,27 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
         return Moments(*cuda_backend().moments(X, zero_rows))
     rows = as_rows(X)
     n_dims = rows.shape[1]
-    sums, squares = np.zeros((2, n_dims), np.int64), np.zeros((2, n_dims), np.int64)
-    norm_bins, n_kept = np.zeros(NORM_BINS, np.int64), 0
+    nothing = np.zeros((2, 2, n_dims), np.int64)
+    total = Moments(0, 0, nothing[0], nothing[1], np.zeros(NORM_BINS, np.int64))
     for start in range(0, rows.shape[0], ROWS_PER_BLOCK):
         block = rows.take(slice(start, start + ROWS_PER_BLOCK))
-        block_sums, block_squares, norms, status = pick().moments(block)
+        sums, squares, norms, status = pick().moments(block)
         _checks.status(rows, status, zero_rows, first_row=start)
-        sums = fixed.add(sums, fixed.widen(block_sums))
-        squares = fixed.add(squares, fixed.widen(block_squares))
-        norm_bins += fixed.binned(norms[status == OK])
-        n_kept += int((status == OK).sum())
-    return Moments(n_kept, rows.shape[0] - n_kept, sums, squares, norm_bins)
+        found = _as_moments(sums, squares, norms, status)
+        total = found if rows.shape[0] <= ROWS_PER_BLOCK else _add(total, found)
+    return total
+
+
+def _as_moments(sums: Int64Array, squares: Int64Array, norms: Float64Array, status: Any) -> Moments:
+    """What a backend found in one block; the norms of rows that are flagged do not count."""
+    n_flagged = int(np.count_nonzero(status))
+    bins = fixed.binned(norms[status == OK] if n_flagged else norms)
+    return Moments(len(status) - n_flagged, n_flagged, fixed.widen(sums), fixed.widen(squares), bins)
+
+
+def _add(a: Moments, b: Moments) -> Moments:
+    sums, squares = fixed.add(a.sums, b.sums), fixed.add(a.squares, b.squares)
+    return Moments(a.n_rows + b.n_rows, a.n_zero_rows + b.n_zero_rows, sums, squares, a.norms + b.norms)
 
 
 def column_products(X: Array, *, zero_rows: ZeroRows = "raise") -> Float64Array:
@@ -229,10 +239,7 @@ def peek(X: Array, n_rows: int = 4096) -> Moments:
     """Moments of at most `n_rows` evenly spaced rows; unusable rows are left out unreported: a glance, no check."""
     rows = as_rows(X)
     sample = rows.take(slice(None, None, -(-rows.shape[0] // n_rows) or 1))
-    sums, squares, norms, status = pick().moments(sample)
-    kept = status == OK
-    counts = int(kept.sum()), int((~kept).sum())
-    return Moments(*counts, fixed.widen(sums), fixed.widen(squares), fixed.binned(norms[kept]))
+    return _as_moments(*pick().moments(sample))
 
 
 def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -> Any:

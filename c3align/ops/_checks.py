@@ -55,15 +55,7 @@ def _huge_rows(rows: Rows, flagged: npt.NDArray[np.int64]) -> npt.NDArray[np.int
 
 def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
     """The memory of `out`, when results can be written there as they are."""
-    same_kind = is_tensor(out) == is_tensor(rows.source) and dtype_name(out) == dtype_name(rows.source)
-    if not same_kind or tuple(out.shape) != rows.shape:
-        raise C3AlignError(
-            f"out is {dtype_name(out)} {tuple(out.shape)} and X is {rows.dtype} {rows.shape}; "
-            "pass an out of X's type, dtype and shape"
-        )
-    if is_tensor(out) and out.device.type != "cpu":
-        raise C3AlignError(f"out is on {out.device}, which out= does not reach yet; leave out= away")
-    memory = as_rows(out, "out").values
+    memory = out if _is_twin(out, rows) else _twin(out, rows)
     if not memory.flags.writeable or (
         not memory.flags.c_contiguous and any(s == 0 and n > 1 for s, n in zip(memory.strides, memory.shape))
     ):
@@ -73,3 +65,21 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
         if not same or memory.strides != rows.values.strides:
             raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
     return memory
+
+
+def _is_twin(out: Any, rows: Rows) -> bool:
+    """Whether `out` is plainly like X, which the common case is."""
+    values = rows.values
+    return type(out) is type(rows.source) is np.ndarray and out.dtype == values.dtype and out.shape == values.shape
+
+
+def _twin(out: Any, rows: Rows) -> npt.NDArray[Any]:
+    same_kind = is_tensor(out) == is_tensor(rows.source) and dtype_name(out) == dtype_name(rows.source)
+    if not same_kind or tuple(out.shape) != rows.shape:
+        raise C3AlignError(
+            f"out is {dtype_name(out)} {tuple(out.shape)} and X is {rows.dtype} {rows.shape}; "
+            "pass an out of X's type, dtype and shape"
+        )
+    if is_tensor(out) and out.device.type != "cpu":
+        raise C3AlignError(f"out is on {out.device}, which out= does not reach yet; leave out= away")
+    return as_rows(out, "out").values

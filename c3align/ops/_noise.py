@@ -40,7 +40,7 @@ class NoiseRequest(NamedTuple):
 
     def _strength(self, n_dims: int, dtype: type[np.floating[Any]]) -> tuple[Any, float, float]:
         """The vector of standard deviations or None, the number beside it, and the root of the sum of squares."""
-        if not np.ndim(self.sigma):
+        if isinstance(self.sigma, float) or not np.ndim(self.sigma):
             sigma = float(self.sigma)
             if not (math.isfinite(sigma) and sigma >= 0):
                 raise C3AlignError(f"sigma={self.sigma} is no standard deviation; pass a finite number >= 0")
@@ -54,13 +54,13 @@ class NoiseRequest(NamedTuple):
 
 def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, int]:
     """Both as integers, when they and the rows behind them fit in 64 bits."""
-    numbers = {"seed": operator.index(seed), "row_offset": operator.index(row_offset)}
-    for name, number in numbers.items():
+    seed, row_offset = operator.index(seed), operator.index(row_offset)
+    for name, number in (("seed", seed), ("row_offset", row_offset)):
         if not 0 <= number < _LARGEST:
             raise C3AlignError(f"{name}={number} does not fit in 64 bits; pass an integer in [0, 2**64)")
-    if numbers["row_offset"] + n_rows > _LARGEST:
+    if row_offset + n_rows > _LARGEST:
         raise C3AlignError(f"row_offset={row_offset} leaves no room for {n_rows} rows; pass a smaller one")
-    return numbers
+    return {"seed": seed, "row_offset": row_offset}
 
 
 def _unit(direction: Any, n_dims: int, dtype: type[np.floating[Any]]) -> Any:

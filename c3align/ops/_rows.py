@@ -7,6 +7,7 @@ torch share, so that both fail with the same type and text.
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from c3align.errors import C3AlignError
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Rows:
     """Rows (n_rows, n_dims) in memory: `values` (uint16 for bfloat16), `dtype` by name, `source` as given."""
 
@@ -53,7 +54,7 @@ class Rows:
             tensor = torch.from_numpy(values)
             if self.dtype == "bfloat16":
                 tensor = tensor.view(torch.bfloat16)
-            return tensor.to(self.source.device)
+            return tensor if self.source.is_cpu else tensor.to(self.source.device)
         return values.view(self.source.dtype) if self.dtype == "bfloat16" else values
 
     def narrowed(self, computed: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -127,8 +128,13 @@ def _array_values(X: Any, name: str) -> npt.NDArray[Any]:
 def tensor_values(X: Any, name: str) -> npt.NDArray[Any]:
     torch = sys.modules["torch"]
     check_tensor(X, name)
-    host = X.detach().cpu()
+    host = _on_host(X)
     return host.view(torch.uint16).numpy() if X.dtype == torch.bfloat16 else host.numpy()
+
+
+def _on_host(tensor: Any) -> Any:
+    """The tensor in memory of the CPU, without its gradient; each of these calls takes a microsecond."""
+    return tensor if tensor.is_cpu and not tensor.requires_grad else tensor.detach().cpu()
 
 
 def check_tensor(X: Any, name: str) -> None:
@@ -156,15 +162,16 @@ def narrow_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 
 def as_vector(vector: Any, n_dims: int, dtype: type[np.floating[Any]], name: str) -> npt.NDArray[Any]:
     """A per-column vector (n_dims,) in `dtype`, rounded once."""
-    host = vector.detach().cpu() if is_tensor(vector) else vector
-    if is_tensor(host) and dtype_name(host) == "bfloat16":
-        host = host.float()
-    values = np.ascontiguousarray(host, dtype)
+    if is_tensor(vector):
+        vector = _on_host(vector)
+        vector = (vector.float() if dtype_name(vector) == "bfloat16" else vector).numpy()
+    values = np.ascontiguousarray(vector, dtype)
     if values.shape != (n_dims,):
         raise C3AlignError(
             f"{name} has shape {values.shape} and the rows have {n_dims} dimensions; pass one value a column"
         )
-    if not np.isfinite(values).all():
+    # the sum of squares is finite only when all values are, and a quick look; it may overflow when they are
+    if not math.isfinite(values.dot(values)) and not np.isfinite(values).all():
         raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
     return values
 

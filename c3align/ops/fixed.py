@@ -16,13 +16,17 @@ FRACTION_BITS = 40  # entries are multiples of 2**-40
 
 def widen(block: Int64Array) -> Int64Array:
     """int64 values (n,) as 128-bit ones (2, n)."""
-    return np.stack([block >> 63, block])
+    wide = np.empty((2, block.size), np.int64)
+    np.right_shift(block, 63, out=wide[0])
+    wide[1] = block
+    return wide
 
 
 def add(a: Int64Array, b: Int64Array) -> Int64Array:
-    low = a[1].view(np.uint64) + b[1].view(np.uint64)
-    carry = low < a[1].view(np.uint64)
-    return np.stack([a[0] + b[0] + carry, low.view(np.int64)])
+    total = np.add(a, b)
+    carry = total[1].view(np.uint64) < a[1].view(np.uint64)
+    total[0] += carry
+    return total
 
 
 def negate(a: Int64Array) -> Int64Array:
@@ -43,6 +47,5 @@ def divide(numerators: list[int], denominator: int) -> Float64Array:
 def binned(norms: Float64Array) -> Int64Array:
     """Sums of the 24-bit mantissas of the norms, each rounded to float32, by binary exponent: (256,) int64."""
     mantissa, exponent = np.frexp(norms.astype(np.float32))
-    bins = np.zeros(NORM_BINS, np.int64)
-    np.add.at(bins, exponent.astype(np.int64) + 126, (mantissa * 2**24).astype(np.int64))
-    return bins
+    # integers, and their sums stay below 2**53: doubles hold them
+    return np.bincount(exponent + 126, mantissa * 2.0**24, NORM_BINS).astype(np.int64)

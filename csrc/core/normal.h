@@ -7,6 +7,12 @@
 
 namespace c3align {
 
+// (word + 1/2) * scale for a scale that is a power of two: fused or not, the one rounding is the same.
+template <class V>
+C3_HD typename V::F middle_of(typename V::I word, float scale) {
+    return V::fma(V::to_float(word), V::splat(scale), V::splat(scale / 2));
+}
+
 // log(u), u = (word + 1/2) / 2^32. `t` is the distance to the nearer end of (0, 1), so that u near 0 and 1 - u
 // near 0 both keep full relative precision: a word >= 0 means t = u, else t = 1 - u.
 template <class V>
@@ -15,7 +21,7 @@ C3_HD typename V::F log_uniform(typename V::I word) {
     using I = typename V::I;
     constexpr int32_t kSqrtHalfBits = 0x3F3504F3;
     const auto lower_half = word >= 0;
-    const F t = (V::to_float(word ^ (word >> 31)) + 0.5f) * 0x1p-32f;
+    const F t = middle_of<V>(word ^ (word >> 31), 0x1p-32f);
     const I bits = V::bits(t) - kSqrtHalfBits;  // so that the mantissa lies around 1
     const F mantissa = V::from_bits((bits & 0x007FFFFF) + kSqrtHalfBits);
     const auto halve = t > 0.29289323f;  // 1 - t < sqrt(1/2)
@@ -39,8 +45,9 @@ C3_HD void cos_sin_turns(typename V::U word, typename V::F* cosine, typename V::
     using F = typename V::F;
     using I = typename V::I;
     using U = typename V::U;
-    const U quarter = (word + (1u << 29)) >> 30;
-    const F y = (V::to_float(I(word - (quarter << 30))) + 0.5f) * 0x1p-32f;
+    constexpr uint32_t kEighth = 1u << 29, kSign = 1u << 31;
+    // the distance to the nearest quarter is the word without its upper two bits, as a signed number of 30 bits
+    const F y = V::fma(V::to_float(I(word << 2)), V::splat(0x1p-34f), V::splat(0x1p-33f));
     const F t = y * y;
     F s = V::splat(-75.39356231689453f);
     s = V::fma(s, t, V::splat(81.59235382080078f));
@@ -50,13 +57,13 @@ C3_HD void cos_sin_turns(typename V::U word, typename V::F* cosine, typename V::
     c = V::fma(c, t, V::splat(-85.4432373046875f));
     c = V::fma(c, t, V::splat(64.93932342529297f));
     c = V::fma(c, t, V::splat(-19.739208221435547f));
-    const I sine_bits = V::bits(y * s), cosine_bits = V::bits(V::fma(t, c, V::splat(1.0f)));
-    const I swap = -(I(quarter) & 1);
-    const I difference = (sine_bits ^ cosine_bits) & swap;
-    const U cosine_sign = (quarter ^ (quarter >> 1)) << 31;  // negative in quarters 1 and 2
-    const U sine_sign = (quarter >> 1) << 31;                // negative in quarters 2 and 3
-    *cosine = V::from_bits(cosine_bits ^ difference ^ I(cosine_sign));
-    *sine = V::from_bits(sine_bits ^ difference ^ I(sine_sign));
+    const F along = V::fma(t, c, V::splat(1.0f)), across = y * s;
+    const U nearest = word + kEighth;  // its upper two bits count the quarters
+    const auto odd = I(nearest << 1) < 0;
+    // the cosine is negative in quarters 1 and 2, the sine in 2 and 3
+    const U cosine_sign = (nearest + 2 * kEighth) & kSign, sine_sign = nearest & kSign;
+    *cosine = V::from_bits(V::bits(V::select(odd, across, along)) ^ I(cosine_sign));
+    *sine = V::from_bits(V::bits(V::select(odd, along, across)) ^ I(sine_sign));
 }
 
 // Two normals from two words: the columns of word 0 and 1, or of 2 and 3.

@@ -16,31 +16,42 @@ constexpr int kPhiloxRounds = 10;
 // fourth counter word: two kinds of noise never share a stream
 constexpr uint32_t kPurposeRowNoise = 0, kPurposeRowStrength = 1;
 
-template <class V>
-C3_HD Words<typename V::W> philox4x32(Words<typename V::W> x, uint32_t key0, uint32_t key1,
-                                      int n_rounds = kPhiloxRounds) {
+// Several counters at once: each is one long chain of products, and chains side by side keep a processor busy.
+template <class V, int kCounters>
+C3_HD void philox4x32(Words<typename V::W> (&x)[kCounters], uint32_t key0, uint32_t key1,
+                      int n_rounds = kPhiloxRounds) {
+    C3_UNROLL
     for (int round = 0; round < n_rounds; ++round) {
-        const typename V::W first = V::multiply_words(x.w0, 0xD2511F53u);
-        const typename V::W second = V::multiply_words(x.w2, 0xCD9E8D57u);
-        x = {(second >> 32) ^ x.w1 ^ uint64_t(key0), second, (first >> 32) ^ x.w3 ^ uint64_t(key1), first};
+        for (int i = 0; i < kCounters; ++i) {
+            const typename V::W first = V::multiply_words(x[i].w0, 0xD2511F53u);
+            const typename V::W second = V::multiply_words(x[i].w2, 0xCD9E8D57u);
+            x[i] = {(second >> 32) ^ x[i].w1 ^ uint64_t(key0), second, (first >> 32) ^ x[i].w3 ^ uint64_t(key1), first};
+        }
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
-    return x;
 }
 
-// The words of columns 4 * block ... 4 * block + 3 of a row, for one block or a vector of them.
-template <class V>
-C3_HD Words<typename V::W> row_words(uint64_t seed, uint64_t row, typename V::W block,
-                                     uint32_t purpose = kPurposeRowNoise) {
-    using W = typename V::W;
-    const Words<W> counter{block, V::splat(uint64_t(uint32_t(row))), V::splat(row >> 32), V::splat(uint64_t(purpose))};
-    return philox4x32<V>(counter, uint32_t(seed), uint32_t(seed >> 32));
+// The words of columns 4 * block ... 4 * block + 3 of a row, for blocks or vectors of them.
+template <class V, int kCounters>
+C3_HD void row_words(uint64_t seed, uint64_t row, const typename V::W (&blocks)[kCounters],
+                     Words<typename V::W> (&words)[kCounters], uint32_t purpose = kPurposeRowNoise) {
+    for (int i = 0; i < kCounters; ++i)
+        words[i] = {blocks[i], V::splat(uint64_t(uint32_t(row))), V::splat(row >> 32), V::splat(uint64_t(purpose))};
+    philox4x32<V>(words, uint32_t(seed), uint32_t(seed >> 32));
+}
+
+// The same for one block.
+C3_HD Words<uint64_t> row_words(uint64_t seed, uint64_t row, uint64_t block, uint32_t purpose = kPurposeRowNoise) {
+    const uint64_t blocks[1] = {block};
+    Words<uint64_t> words[1];
+    row_words<Scalar>(seed, row, blocks, words, purpose);
+    return words[0];
 }
 
 // One number in (0, 1) for a row.
 C3_HD double row_uniform(uint64_t seed, uint64_t row) {
-    return (double(uint32_t(row_words<Scalar>(seed, row, 0, kPurposeRowStrength).w0)) + 0.5) * 0x1p-32;
+    return (double(uint32_t(row_words(seed, row, 0, kPurposeRowStrength).w0)) + 0.5) * 0x1p-32;
 }
 
 }  // namespace c3align

@@ -14,6 +14,15 @@
 #define C3_HD inline __attribute__((always_inline))
 #endif
 
+// Loops whose passes the compiler shall write out, where it would count them too many.
+#if defined(__CUDACC__) || defined(__clang__)
+#define C3_UNROLL _Pragma("unroll")
+#elif defined(__GNUC__)
+#define C3_UNROLL _Pragma("GCC unroll 16")
+#else
+#define C3_UNROLL
+#endif
+
 namespace c3align {
 
 template <typename To, typename From>

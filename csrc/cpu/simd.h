@@ -18,7 +18,9 @@
 #endif
 
 #if defined(C3ALIGN_SIMD) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of GCC's own _mm512_undefined_epi32
+// of GCC's own _mm512_undefined_epi32
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 
 namespace c3align {
@@ -30,7 +32,7 @@ constexpr int kVectorBytes = C3ALIGN_SIMD, kFloats = kVectorBytes / 4, kDoubles 
 constexpr int kHalves = 2;  // a register of floats fills as many of doubles
 
 typedef double Doubles __attribute__((vector_size(kVectorBytes)));
-typedef int64_t Longs __attribute__((vector_size(kVectorBytes)));
+typedef uint64_t Longs __attribute__((vector_size(kVectorBytes)));
 
 struct Vector {
     typedef float F __attribute__((vector_size(kVectorBytes)));
@@ -104,12 +106,12 @@ C3_HD Doubles fma_doubles(Doubles a, Doubles b, Doubles c) {
 }
 #endif
 
-// a0 b0 a1 b1 ... of the lower, and of the upper half of the lanes.
+// Of every four lanes a0 b0 a1 b1, and a2 b2 a3 b3.
 C3_HD void interleave(Vector::F a, Vector::F b, Vector::F* low, Vector::F* high) {
     Vector::I from_low, from_high;
     for (int i = 0; i < kFloats; ++i) {
-        from_low[i] = i / 2 + (i % 2) * kFloats;
-        from_high[i] = from_low[i] + kFloats / 2;
+        from_low[i] = i / 4 * 4 + i % 4 / 2 + i % 2 * kFloats;
+        from_high[i] = from_low[i] + 2;
     }
     *low = __builtin_shuffle(a, b, from_low);
     *high = __builtin_shuffle(a, b, from_high);
@@ -119,7 +121,7 @@ C3_HD void interleave(Vector::F a, Vector::F b, Vector::F* low, Vector::F* high)
 
 constexpr int kFloats = 1, kDoubles = 1, kHalves = 1;
 typedef double Doubles;
-typedef int64_t Longs;
+typedef uint64_t Longs;
 typedef Scalar Vector;
 
 C3_HD void widen_register(float a, double* out) { *out = a; }
@@ -221,6 +223,28 @@ inline void stream_scaled(float* target, const float* row, float factor, int64_t
 inline void finish_streams() {
 #if defined(C3ALIGN_SIMD) && C3ALIGN_SIMD >= 32
     _mm_sfence();
+#endif
+}
+
+template <typename V>
+C3_HD void store(void* target, V value) {
+    memcpy(target, &value, sizeof value);
+}
+
+// Adds a register to what lies in memory.
+template <typename V>
+C3_HD void increase(void* target, V value) {
+    V before;
+    memcpy(&before, target, sizeof before);
+    store(target, before + value);
+}
+
+// What lies there is wanted soon; any address will do. It comes to the second cache: the first is full of rows in work.
+inline void prefetch(const void* address) {
+#if defined(__GNUC__)
+    __builtin_prefetch(address, 0, 2);
+#else
+    (void)address;
 #endif
 }
 

@@ -107,7 +107,7 @@ __device__ __forceinline__ T at(const void* vector, int64_t column, int64_t n_di
 // Normals of four columns, zero beyond the last one.
 template <typename T>
 __device__ __forceinline__ Quad<T> normals_of(uint64_t seed, uint64_t row, int64_t column, int64_t n_dims) {
-    const Words<uint64_t> w = row_words<Scalar>(seed, row, uint64_t(column / kColumns));
+    const Words<uint64_t> w = row_words(seed, row, uint64_t(column / kColumns));
     float z[kColumns];
     box_muller<Scalar>(uint32_t(w.w0), uint32_t(w.w1), &z[0], &z[1]);
     box_muller<Scalar>(uint32_t(w.w2), uint32_t(w.w3), &z[2], &z[3]);
