@@ -148,7 +148,7 @@ def test_native_bits_of_halves_in_the_middle(dtype):
 
 
 def rows_of_largest_rests():
-    """Entries whose rests, rounded to 2^-18, are all of one sign and as large as they get, so that sums grow fastest."""
+    """Entries whose rests beside a multiple of 2^-18 are of one sign and as large as they get: sums grow fastest."""
     along = 2.0**-19 * (1 - 2.0**-20)
     return np.tile(np.array([1, along, -along], "f4"), (20_000, 1))
 
