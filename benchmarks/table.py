@@ -20,14 +20,17 @@ RESULTS = ROOT / "benchmarks" / "results"
 RIVALS = ("numba", "numpy, blocked", "torch.compile", "torch eager", "scikit-learn")
 
 
+def device(found: dict[str, Any]) -> str:
+    return found["gpu"] or f"{found['cpu']}, {found['processors']} processors"
+
+
 def section(found: dict[str, Any]) -> list[str]:
     """One device: its largest size in rows, with all threads, one line for each op and width."""
     records = found["records"]
     rows, threads = (max(record[name] for record in records) for name in ("rows", "threads"))
     chosen = [r for r in records if (r["rows"], r["threads"]) == (rows, threads)]
-    device = found["gpu"] or f"{found['cpu']}, {found['processors']} processors"
     lines = [
-        f"{device}; {rows:,} rows, {threads} thread(s), commit {found['commit']}, `{found['command']}`",
+        f"{device(found)}; {rows:,} rows, {threads} thread(s), commit {found['commit']}, `{found['command']}`",
         "",
         "| op | dims | ns per element | GB/s | times the floor | " + " | ".join(RIVALS) + " |",
         "|---|---|---|---|---|" + "---|" * len(RIVALS),
@@ -54,9 +57,15 @@ FEW_ROWS = ("copy", "c3align", "numba", "torch eager", "numpy, blocked")
 
 def few_rows() -> list[str]:
     """What a call on few rows takes: microseconds, on one thread and on all."""
-    found = json.loads((RESULTS / "throughput-cpu.json").read_text())["records"]
+    paths = sorted(RESULTS.glob("throughput-cpu*.json"))
+    return [line for path in paths for line in few_rows_on(json.loads(path.read_text()))]
+
+
+def few_rows_on(origin: dict[str, Any]) -> list[str]:
+    found = origin["records"]
     rows = min(r["rows"] for r in found)
-    lines = ["| us per call | " + " | ".join(FEW_ROWS) + " |", "|---|" + "---|" * len(FEW_ROWS)]
+    lines = [f"{device(origin)}, commit {origin['commit']}:", ""]
+    lines += ["| us per call | " + " | ".join(FEW_ROWS) + " |", "|---|" + "---|" * len(FEW_ROWS)]
     few = [r for r in found if r["rows"] == rows and r["dims"] == min(r["dims"] for r in found)]
     for op, dims, threads in dict.fromkeys((r["op"], r["dims"], r["threads"]) for r in few):
         times = {r["contestant"]: r["us_per_call"] for r in few if (r["op"], r["threads"]) == (op, threads)}

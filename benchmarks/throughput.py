@@ -118,12 +118,20 @@ def print_table(records: list[dict[str, Any]]) -> None:
         )
 
 
+def cpu_name() -> str:
+    """The processor as Linux names it, with family and model: clouds hide the rest of the name."""
+    if not Path("/proc/cpuinfo").exists():
+        return platform.processor()
+    lines = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    numbers = ", ".join(
+        f"{what} {facts[key]}" for what, key in (("family", "cpu family"), ("model", "model")) if key in facts
+    )
+    return facts.get("model name", platform.processor()) + (f" ({numbers})" if numbers else "")
+
+
 def provenance(script: str = "throughput.py") -> dict[str, Any]:
     """Where and with what the figures were made."""
-    cpu = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     packages = ("numpy", "torch", "scikit-learn", "numba", "triton")
     installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
@@ -131,7 +139,7 @@ def provenance(script: str = "throughput.py") -> dict[str, Any]:
         "command": f"python benchmarks/{script} " + " ".join(sys.argv[1:]),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": git.stdout.strip() or None,
-        "cpu": cpu,
+        "cpu": cpu_name(),
         "processors": ops.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "backend": ops.backend_reason(),

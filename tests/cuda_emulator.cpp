@@ -16,6 +16,7 @@
 #define __device__
 #define __shared__ static
 #define __forceinline__ inline
+#define __launch_bounds__(n_threads)
 
 #include "../csrc/core/half.h"
 

@@ -17,14 +17,32 @@ struct Scalar {
     static C3_HD I splat(int32_t a) { return a; }
     static C3_HD W splat(uint64_t a) { return a; }
     static C3_HD F fma(F a, F b, F c) { return fmaf(a, b, c); }
-    static C3_HD F sqrt(F a) { return sqrtf(a); }
+    static C3_HD F sqrt(F a) {
+#if defined(__CUDA_ARCH__)
+        // the compiler's own sequence, correctly rounded for normal numbers, without its branch to all others
+        float y;
+        asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(a));
+        const float root = a * y;
+        return fmaf(fmaf(-root, root, a), 0.5f * y, root);
+#else
+        return sqrtf(a);
+#endif
+    }
     static C3_HD F to_float(I a) { return float(a); }
     static C3_HD I bits(F a) { return bit_cast<I>(a); }
     static C3_HD F from_bits(I a) { return bit_cast<F>(a); }
     static C3_HD I select(bool choose, I a, I b) { return choose ? a : b; }
     static C3_HD F select(bool choose, F a, F b) { return choose ? a : b; }
     // 64-bit product of the low halves
-    static C3_HD W multiply_words(W a, uint32_t b) { return uint64_t(uint32_t(a)) * b; }
+    static C3_HD W multiply_words(W a, uint32_t b) {
+#if defined(__CUDA_ARCH__)
+        W product;  // one instruction; of a product of uint64_t the compiler makes two
+        asm("mul.wide.u32 %0, %1, %2;" : "=l"(product) : "r"(uint32_t(a)), "r"(b));
+        return product;
+#else
+        return uint64_t(uint32_t(a)) * b;
+#endif
+    }
 };
 
 }  // namespace c3align

@@ -25,7 +25,8 @@ C3_HD typename V::F log_uniform(typename V::I word) {
     const I bits = V::bits(t) - kSqrtHalfBits;  // so that the mantissa lies around 1
     const F mantissa = V::from_bits((bits & 0x007FFFFF) + kSqrtHalfBits);
     const auto halve = t > 0.29289323f;  // 1 - t < sqrt(1/2)
-    const F f = V::select(lower_half, mantissa - 1.0f, V::select(halve, V::fma(t, V::splat(-2.0f), V::splat(1.0f)), -t));
+    const F upper = V::select(halve, V::fma(t, V::splat(-2.0f), V::splat(1.0f)), -t);
+    const F f = V::select(lower_half, mantissa - 1.0f, upper);
     const I exponent = V::select(lower_half, bits >> 23, V::select(halve, V::splat(-1), V::splat(0)));
     F p = V::splat(-0.07634496688842773f);
     p = V::fma(p, f, V::splat(0.1276157647371292f));

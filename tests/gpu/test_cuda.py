@@ -69,6 +69,13 @@ def test_every_kind_of_noise(kind, dtype):
     same_bits(ops.corrupt(X.cuda(), None, **wide), ops.corrupt(X, None, **wide))
 
 
+def test_vectors_that_four_columns_at_once_cannot_read():
+    X = rows_of(300, 512)
+    mean, scale = torch.linspace(-0.02, 0.03, 514), torch.linspace(0.5, 2, 513)
+    found = ops.align(X.cuda(), mean.cuda()[1:-1], scale=scale.cuda()[1:])
+    same_bits(found, ops.align(X, mean[1:-1], scale=scale[1:]))
+
+
 @pytest.mark.parametrize("view", [lambda X: X[::3], lambda X: X[:, 1:], lambda X: X[:, ::2], lambda X: X.T])
 def test_any_stride(view):
     X = rows_of(300, 300)

@@ -1,0 +1,142 @@
+// What a warp does with a row in its registers: load, store, the tree of sums.
+#pragma once
+
+#include "../core/row.h"
+#include "kernels.h"
+#include "launch.h"
+
+namespace c3align {
+namespace {
+
+constexpr int kWarp = 32, kColumns = 4, kMaxWarps = int(kMaxCudaDims / kSegment);
+static_assert(kSlots == kWarp * kColumns, "a warp's float4 are the slots of the tree");
+
+// Four neighbouring columns of a row.
+template <typename T>
+struct alignas(16) Quad {
+    T v[kColumns];
+};
+
+__device__ __forceinline__ float widen(float x) { return x; }
+__device__ __forceinline__ double widen(double x) { return x; }
+__device__ __forceinline__ float widen(__half x) { return __half2float(x); }
+__device__ __forceinline__ float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ void narrow(float x, float& out) { out = x; }
+__device__ __forceinline__ void narrow(double x, double& out) { out = x; }
+__device__ __forceinline__ void narrow(float x, __half& out) { out = __float2half_rn(x); }
+__device__ __forceinline__ void narrow(float x, __nv_bfloat16& out) { out = __float2bfloat16_rn(x); }
+
+// Where a thread stands in its row, of which its warp has one segment: at four columns of every 128.
+struct Place {
+    int lane, segment, n_segments;
+    int first, left;  // its first column, and how many there are from that one to the row's end
+
+    __device__ __forceinline__ Place(int lane_, int segment_, int n_segments_, int64_t n_dims)
+        : lane(lane_), segment(segment_), n_segments(n_segments_),
+          first(segment_ * int(kSegment) + lane_ * kColumns), left(int(n_dims) - first) {}
+
+    // Whether column k of a step is in the row. kAligned: four columns are, or none.
+    template <bool kAligned>
+    __device__ __forceinline__ bool holds(int step, int k) const {
+        return step * kSlots + (kAligned ? 0 : k) < left;
+    }
+};
+
+template <typename Stored>
+__device__ __forceinline__ Stored* first_column(const Rows& rows, int64_t index, const Place& place) {
+    return static_cast<Stored*>(rows.data) + index * rows.row_stride + place.first * rows.column_stride;
+}
+
+template <typename Stored>
+struct alignas(sizeof(Stored) * kColumns) Packed {
+    Stored v[kColumns];
+};
+
+// Zeros beyond the last column, which are exact in every sum. `mine` is the thread's first column; kAligned moves four
+// at once.
+template <bool kAligned, typename T, typename Stored>
+__device__ __forceinline__ Quad<T> load(const Stored* mine, int step, const Place& place, int64_t stride) {
+    Quad<T> quad;
+    if (kAligned) {
+        Packed<Stored> packed = {};
+        if (place.holds<true>(step, 0)) packed = *reinterpret_cast<const Packed<Stored>*>(mine + step * kSlots);
+        for (int k = 0; k < kColumns; ++k) quad.v[k] = widen(packed.v[k]);
+    } else {
+        for (int k = 0; k < kColumns; ++k)
+            quad.v[k] = place.holds<false>(step, k) ? T(widen(mine[(step * kSlots + k) * stride])) : T(0);
+    }
+    return quad;
+}
+
+template <bool kAligned, typename T, typename Stored>
+__device__ __forceinline__ void store(Stored* mine, const Quad<T>& quad, int step, const Place& place, int64_t stride) {
+    if (kAligned) {
+        Packed<Stored> packed;
+        for (int k = 0; k < kColumns; ++k) narrow(quad.v[k], packed.v[k]);
+        if (place.holds<true>(step, 0)) *reinterpret_cast<Packed<Stored>*>(mine + step * kSlots) = packed;
+    } else {
+        for (int k = 0; k < kColumns; ++k)
+            if (place.holds<false>(step, k)) narrow(quad.v[k], mine[(step * kSlots + k) * stride]);
+    }
+}
+
+// A vector of the map, which has the type that rows are computed in; zeros where there is none.
+template <bool kAligned, typename T>
+__device__ __forceinline__ Quad<T> load_vector(const void* vector, int step, const Place& place) {
+    if (!vector) return Quad<T>{};
+    return load<kAligned, T>(static_cast<const T*>(vector) + place.first, step, place, 1);
+}
+
+// Products of float32 are exact in float64, so that fusing them changes no bit.
+__device__ __forceinline__ double add_product(float a, float b, double total) {
+    return fma(double(a), double(b), total);
+}
+__device__ __forceinline__ double add_product(double a, double b, double total) { return total + a * b; }
+
+// A thread's four slots of the tree of core/row.h.
+struct Slots {
+    double v[kColumns];
+};
+
+template <typename T>
+__device__ __forceinline__ void add_products(Slots& slot, const Quad<T>& a, const Quad<T>& b) {
+    for (int k = 0; k < kColumns; ++k) slot.v[k] = add_product(a.v[k], b.v[k], slot.v[k]);
+}
+
+// The rest of the tree; every thread of the row gets the sum. `slots` is shared by the warps of a row, and null where
+// one warp holds it.
+__device__ __forceinline__ double add_slots(const Slots& own, const Place& place, double (*slots)[kSlots]) {
+    double slot[kColumns];
+    for (int k = 0; k < kColumns; ++k) slot[k] = own.v[k];
+    if (slots) {
+        for (int k = 0; k < kColumns; ++k) slots[place.segment][place.lane * kColumns + k] = slot[k];
+        __syncthreads();
+        for (int k = 0; k < kColumns; ++k) slot[k] = slots[0][place.lane * kColumns + k];
+        for (int s = 1; s < place.n_segments; ++s)
+            for (int k = 0; k < kColumns; ++k) slot[k] += slots[s][place.lane * kColumns + k];
+        __syncthreads();  // before the next sum writes there
+    }
+    double lane = (slot[0] + slot[1]) + (slot[2] + slot[3]);
+#pragma unroll
+    for (int distance = kWarp / 2; distance > 0; distance /= 2)
+        lane += __shfl_xor_sync(0xFFFFFFFFu, lane, distance);
+    return lane;
+}
+
+template <int kSteps, typename T>
+__device__ __forceinline__ double sum_of_products(const Quad<T>* a, const Quad<T>* b, const Place& place,
+                                                  double (*slots)[kSlots]) {
+    Slots own = {};
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) add_products(own, a[step], b[step]);
+    return add_slots(own, place, slots);
+}
+
+template <typename T>
+__device__ __forceinline__ T reciprocal_norm(double sum, double* norm) {
+    *norm = sqrt(sum);
+    return usable_norm(*norm) ? T(1.0 / *norm) : T(0);
+}
+
+}  // namespace
+}  // namespace c3align
