@@ -17,14 +17,18 @@ void launch(void (*kernel)(Parameters...), int grid, int threads, size_t shared,
     kernel<<<grid, threads, shared, stream>>>(arguments...);
 }
 
-// The memory that a launch's `shared` bytes ask for.
+// The memory that a launch's `shared` bytes ask for, aligned for four floats at a time.
 __device__ __forceinline__ unsigned long long* dynamic_shared() {
-    extern __shared__ unsigned long long c3align_dynamic_shared[];
+    extern __shared__ __align__(16) unsigned long long c3align_dynamic_shared[];
     return c3align_dynamic_shared;
 }
 
+// Above 48 KiB a kernel has to ask first, and the static shared memory of ours counts too, 8 KiB.
+constexpr size_t kSharedWithoutAsking = 40 << 10;
+
 template <typename Kernel>
 void allow_shared(Kernel kernel, size_t n_bytes) {
+    if (n_bytes <= kSharedWithoutAsking) return;
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(n_bytes));
 }
 

@@ -170,7 +170,7 @@ template <typename T, int kSteps, NoiseKind kKind, typename Kernel>
 void start(Kernel kernel, int grid, int threads, cudaStream_t stream, const Rows& in, const Rows& out,
            const RowMap& map, uint8_t* status) {
     const size_t shared = kKind == NoiseKind::kPlain ? size_t(threads) * kSteps * sizeof(Quad<T>) : 0;
-    if (shared) allow_shared(kernel, shared);
+    allow_shared(kernel, shared);
     launch(kernel, grid, threads, shared, stream, in, out, map, KeySchedule(map.noise.seed), status);
 }
 
