@@ -94,7 +94,8 @@ class Mapper {
         simple_ = !map.scale && !map.shift;
     }
 
-    // Fills row() from x * factor; returns the sum of squares of the result. Meanwhile what lies `ahead` is asked for.
+    // Fills row() from x * factor; returns the sum of squares of the result where it is to be renormalised, else 1.
+    // Meanwhile what lies `ahead` is asked for.
     double apply(const T* x, T factor, int64_t index, const T* ahead) {
         using R = Register<T>;
         using V = typename R::type;
@@ -103,7 +104,7 @@ class Mapper {
         const T* mean = negative_mean();
         const bool noisy = map_.noise.sigma != 0;
         if (simple_ && !noisy)
-            return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
+            return squares_of([=](int64_t j) {
                 prefetch(ahead + j);
                 const V value = R::multiply_add(R::load(x + j), p, R::load(mean + j));
                 store(row + j, value);
@@ -113,7 +114,7 @@ class Mapper {
         const T* e = noisy ? noise_.draw(index, &strength) : nullptr;
         const V amount = V{} + strength;
         if (simple_)
-            return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
+            return squares_of([=](int64_t j) {
                 prefetch(ahead + j);
                 const V centred = R::multiply_add(R::load(x + j), p, R::load(mean + j));
                 const V value = R::multiply_add(R::load(e + j), amount, centred);
@@ -122,7 +123,7 @@ class Mapper {
             });
         const bool has_scale = map_.scale, has_shift = map_.shift;
         const T *scales = scale(), *shifts = shift();
-        return tree_sum_of_squares<T>(padded_, [=](int64_t j) {
+        return squares_of([=](int64_t j) {
             prefetch(ahead + j);
             V value = R::multiply_add(R::load(x + j), p, R::load(mean + j));
             if (has_scale && has_shift) value = R::multiply_add(value, R::load(scales + j), R::load(shifts + j));
@@ -137,6 +138,14 @@ class Mapper {
     const T* row() const { return row_.data; }
 
   private:
+    // `column(j)` fills the row from column j on.
+    template <typename Column>
+    C3_HD double squares_of(Column column) const {
+        if (map_.renormalize) return tree_sum_of_squares<T>(padded_, column);
+        for (int64_t j = 0; j < padded_; j += Register<T>::lanes) column(j);
+        return 1;
+    }
+
     T* negative_mean() const { return vectors_.data; }
     T* scale() const { return vectors_.data + padded_; }
     T* shift() const { return vectors_.data + 2 * padded_; }
