@@ -11,7 +11,8 @@ namespace {
 // Normals of one row; `padded` columns, a multiple of kSlots, are written.
 #if defined(C3ALIGN_SIMD)
 
-// Words first, then normals: two short loops, of which the processor holds several passes at a time.
+// Words, then logarithms, then normals: short loops, of which the processor holds several passes at a time, where one
+// long chain would make it wait.
 void row_normals(float* out, int64_t padded, uint64_t seed, uint64_t row) {
     using V = Vector;
     constexpr int kCounters = 4, kStep = 2 * kFloats;
@@ -32,12 +33,18 @@ void row_normals(float* out, int64_t padded, uint64_t seed, uint64_t row) {
         }
     }
     for (int64_t column = 0; column < padded; column += kStep) {
-        V::U radius, angle;
-        memcpy(&radius, out + column, sizeof radius);
+        V::I word;
+        memcpy(&word, out + column, sizeof word);
+        store(out + column, V::splat(-2.0f) * log_uniform<V>(word));
+    }
+    for (int64_t column = 0; column < padded; column += kStep) {
+        V::F squared_radius, cosine, sine, low_columns, high_columns;
+        V::U angle;
+        memcpy(&squared_radius, out + column, sizeof squared_radius);
         memcpy(&angle, out + column + kFloats, sizeof angle);
-        V::F first, second, low_columns, high_columns;
-        box_muller<V>(radius, angle, &first, &second);
-        interleave(first, second, &low_columns, &high_columns);
+        const V::F radius = V::sqrt(squared_radius);
+        cos_sin_turns<V>(angle, &cosine, &sine);
+        interleave(radius * cosine, radius * sine, &low_columns, &high_columns);
         store(out + column, low_columns);
         store(out + column + kFloats, high_columns);
     }
