@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -319,7 +320,7 @@ class TestPlots:
     @pytest.fixture(autouse=True)
     def closed(self):
         yield
-        mpl.pyplot.close("all")
+        plt.close("all")
 
     def test_cones(self, coco, coco_report):
         axes = report.plot_cones(coco_report)
@@ -406,7 +407,7 @@ class TestPlots:
         assert ax.lines[0].get_ydata() == pytest.approx(share)
 
     def test_arrays_axes_and_refusals(self, coco, coco_report):
-        _, ax = mpl.pyplot.subplots()
+        _, ax = plt.subplots()
         assert report.plot_recall(*coco, names=("photo", "caption"), ax=ax) is ax
         assert "photo to caption, before" in [text.get_text() for text in ax.get_legend().get_texts()]
         with pytest.raises(C3AlignError, match="pass 2, or none"):
