@@ -65,7 +65,7 @@ MUTANTS = [
     Mutant("P4", "csrc/core/philox.h", "kPurposeRowStrength = 1", "kPurposeRowStrength = 0", "bits"),
     Mutant("P4", "c3align/ops/reference.py", "noise.radius, norms, out", "noise.sigma, norms, out", "bits or fixed_norm"),
     # statistics (P1)
-    Mutant("P1", "c3align/ops/fixed.py", "a[0] + b[0] + carry", "a[0] + b[0]", "128_bit or p1"),
+    Mutant("P1", "c3align/ops/fixed.py", "total[0] += carry", "pass", "128_bit or p1"),
     Mutant("P1", "c3align/ops/fixed.py", "~a[0] + (low == 0)", "~a[0]", "128_bit or subtract"),
     Mutant("P1", "c3align/statistics.py", "square * self.n_rows * _ONE - total * total", "square * self.n_rows * _ONE", "mean_and_variance"),
     Mutant("P1", "c3align/_learner.py", "items = sorted(known.items())", "items = list(known.items())", "order_of_modalities"),
