@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
@@ -169,6 +170,14 @@ def test_native_bits_of_moments_at_their_worst(make):
             patch.setattr(native, "isa", isa)
             for ours, theirs in zip(native.moments(rows), expected):
                 assert raw(ours) == raw(theirs), isa
+
+
+def test_huge_vectors_raise_no_warning():
+    rows = np.random.default_rng(0).standard_normal((3, 8)).astype("f4")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for mean in (np.full(8, 1e30, "f4"), torch.full((8,), 1e30)):
+            assert np.allclose(ops.align(rows, mean), -np.sqrt(1 / 8))
 
 
 def test_threads_and_streams_leave_no_trace(monkeypatch):
