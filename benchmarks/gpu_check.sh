@@ -1,6 +1,7 @@
 #!/bin/sh
 # Everything that needs a CUDA card, in one run of under 8 minutes and without a network: build in place, GPU tests,
-# compute-sanitizer on a few of them, throughput, and ncu's figures of the two main kernels. Needs Python with torch, pybind11, numpy and pytest, and nvcc.
+# compute-sanitizer on a few of them, throughput, and ncu's figures of the two main kernels. Needs Python
+# with torch, pybind11, ninja, scikit-learn, pytest and hypothesis, and nvcc.
 #
 #   sh benchmarks/gpu_check.sh [folder for the results, default benchmarks/results]
 set -u

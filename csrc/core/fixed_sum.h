@@ -9,11 +9,9 @@ namespace c3align {
 constexpr int64_t kMaxRowsPerBlock = int64_t{1} << 22;
 
 // Half-way between 2^12 and 2^13, where the last bit of a double is worth 2^-40: adding it rounds to a multiple of that
-// (ties to even) and leaves the integer in the low bits of the mantissa. One addition, where a conversion to int64 has
-// no instruction before AVX-512.
+// (ties to even) and leaves the integer, rint(value * 2^40) for |value| < 2^11, in the low bits of the mantissa: one
+// addition, where a conversion to int64 has no instruction before AVX-512. Sums are taken of the bits as they are,
+// modulo 2^64, and the bits of kWrap itself are taken off the sums.
 constexpr double kWrap = 0x1.8p12;
-
-// rint(value * 2^40) for |value| < 2^11.
-C3_HD int64_t to_fixed(double value) { return bit_cast<int64_t>(value + kWrap) - bit_cast<int64_t>(kWrap); }
 
 }  // namespace c3align

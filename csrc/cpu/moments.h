@@ -8,8 +8,8 @@
 namespace c3align {
 namespace {
 
-// Sums over a block of rows of one register of columns, and the totals of all columns that they go to. `to_fixed`
-// would take its wrapping off entry by entry; here it is taken off the sums, which overflow as they like: unsigned.
+// Sums over a block of rows of one register of columns, and the totals of all columns that they go to: unsigned, for
+// they overflow as they like.
 template <typename T>
 class FixedTotals {
     using R = Register<T>;

@@ -10,7 +10,7 @@ namespace {
 
 typedef unsigned long long Total;
 
-// Sums of squares, then sums, of the threads of a block that hold the same columns, by one warp after another.
+// Adds what the threads of a block have of each column, one warp after another: sums, then sums of squares.
 template <int kSteps>
 __device__ void add_up(const Total (*own)[kSteps][kColumns], Total* totals, const Place& place, int warp, int n_warps,
                        int n_dims) {
@@ -28,8 +28,8 @@ __device__ void add_up(const Total (*own)[kSteps][kColumns], Total* totals, cons
 }
 
 template <typename Stored, typename T, int kSteps, bool kAligned, bool kWide>
-__global__ void __launch_bounds__(256) moments_kernel(Rows in, Total* sums, Total* squares, double* norms,
-                                                      uint8_t* status) {
+__global__ void __launch_bounds__(kMaxWarps* kWarp)
+    moments_kernel(Rows in, Total* sums, Total* squares, double* norms, uint8_t* status) {
     Total* totals = dynamic_shared();
     __shared__ double slots[kWide ? kMaxWarps : 1][kSlots];
     const int n_dims = int(in.n_dims), warp = int(threadIdx.x) / kWarp, n_warps = int(blockDim.x) / kWarp;
@@ -52,7 +52,6 @@ __global__ void __launch_bounds__(256) moments_kernel(Rows in, Total* sums, Tota
         }
         if (!usable) continue;
         ++n_kept;
-        // `to_fixed` with its wrapping left on, which is taken off the sums, modulo 2^64
 #pragma unroll
         for (int step = 0; step < kSteps; ++step)
             for (int k = 0; k < kColumns; ++k) {
