@@ -16,7 +16,7 @@ venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 SANITIZED := bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast check browser gallery mutate sanitize clean
+.PHONY: help demo test test-fast check browser gallery mutate sanitize elsewhere clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -63,6 +63,13 @@ sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour
 		LD_PRELOAD=$$(c++ -print-file-name=$$library) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 		TSAN_OPTIONS=halt_on_error=1:exitcode=66 PYTHONPATH=. OMP_NUM_THREADS=1 \
 		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_ops.py -k "$(SANITIZED)" || exit 1; done
+
+elsewhere: $(BIN)/.built  ## the bits of the compiled core by clang, and of NEON in an emulator
+	@command -v clang++ >/dev/null 2>&1 && command -v qemu-aarch64-static >/dev/null 2>&1 && \
+		command -v aarch64-linux-gnu-g++ >/dev/null 2>&1 || { \
+		echo "installing clang, an ARM compiler and qemu ..."; apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq install --no-install-recommends clang g++-aarch64-linux-gnu qemu-user-static >/dev/null; }
+	@$(BIN)/python -m pytest -q -rs tests/test_elsewhere.py
 
 clean:  ## remove what these targets made
 	rm -rf $(VENV) $(OLD) $(DEMO) build dist *.egg-info c3align/ops/_C.*.so

@@ -9,7 +9,11 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
+#if defined(C3ALIGN_X86_KERNELS)
+#include <cpuid.h>
+#endif
 
 #include "core/fixed_sum.h"
 #include "core/philox.h"
@@ -45,6 +49,17 @@ Rows as_rows(const py::array& array, int dtype) {
                 array.strides(1) / size};
 }
 
+#if defined(C3ALIGN_X86_KERNELS)
+// AMD's family 19h, of which Zen 4 alone has AVX-512.
+bool is_zen4() {
+    unsigned highest = 0, b = 0, c = 0, d = 0, version = 0;
+    if (!__get_cpuid(0, &highest, &b, &c, &d) || c != signature_AMD_ecx) return false;
+    if (!__get_cpuid(1, &version, &b, &c, &d)) return false;
+    return (version >> 8 & 0xF) + (version >> 20 & 0xFF) == 0x19;
+}
+#endif
+
+// Best last.
 std::vector<const Kernels*> available_kernels() {
     std::vector<const Kernels*> found{&portable_kernels()};
 #if defined(C3ALIGN_X86_KERNELS)
@@ -52,8 +67,10 @@ std::vector<const Kernels*> available_kernels() {
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (avx2) found.push_back(&avx2_kernels());
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        found.push_back(&avx512_kernels());
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        found.insert(found.end(), {&zen4_kernels(), &avx512_kernels()});
+        if (is_zen4()) std::swap(found.back(), found[found.size() - 2]);
+    }
 #endif
     return found;
 }

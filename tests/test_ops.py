@@ -148,6 +148,35 @@ def test_native_bits_of_halves_in_the_middle(dtype):
         assert raw(found) == raw(expected), isa
 
 
+@pytest.mark.parametrize("n_dims", [130, 128])  # copied before use, and read where they are
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_native_bits_between_unusable_rows(n_dims, dtype):
+    """Several rows are under way at once, and rows to skip may come anywhere, at first, at last and side by side."""
+    native = pytest.importorskip("c3align.ops.native")
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((203, n_dims)).astype(dtype)
+    unusable = rng.random(203) < 0.4
+    unusable[[0, 1, -1]] = True
+    values[unusable, 3] = rng.choice([np.nan, np.inf], unusable.sum())
+    values[unusable & (rng.random(203) < 0.5)] = 0
+    mean = rng.standard_normal(n_dims).astype(dtype) / 20
+    at_mean = rng.random(203) < 0.1
+    values[at_mean] = mean
+    rows, affine = _rows.as_rows(values), reference.Affine(mean=mean / np.linalg.norm(mean))
+    expected = np.empty(rows.shape, dtype)
+    status = _backend.ReferenceBackend.transform(rows, expected, affine, renormalize=True)
+    assert set(status) >= {0, 1}
+    moments = _backend.ReferenceBackend.moments(rows)
+    for isa in native.isas():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(native, "isa", isa)
+            found = np.empty_like(expected)
+            assert raw(native.transform(rows, found, affine, renormalize=True)) == raw(status), isa
+            assert raw(found) == raw(expected), isa
+            for ours, theirs in zip(native.moments(rows), moments):
+                assert raw(ours) == raw(theirs), isa
+
+
 def rows_of_largest_rests():
     """Entries whose rests beside a multiple of 2^-18 are of one sign and as large as they get: sums grow fastest."""
     along = 2.0**-19 * (1 - 2.0**-20)

@@ -14,6 +14,13 @@
 #define C3_HD inline __attribute__((always_inline))
 #endif
 
+// Functions that are seldom called, from loops that shall stay short.
+#if defined(_MSC_VER)
+#define C3_NOINLINE __declspec(noinline)
+#else
+#define C3_NOINLINE __attribute__((noinline))
+#endif
+
 // Loops whose passes the compiler shall write out, where it would count them too many.
 #if defined(__CUDACC__) || defined(__clang__)
 #define C3_UNROLL _Pragma("unroll")

@@ -8,50 +8,46 @@
 namespace c3align {
 namespace {
 
+constexpr int64_t kBytesPerColumn = 16;  // of totals
+
 // Sums over a block of rows of one register of columns, and the totals of all columns that they go to: unsigned, for
 // they overflow as they like.
 template <typename T>
 class FixedTotals {
-    using R = Register<T>;
-
   public:
     static constexpr int64_t kRowsToSettle = kMaxRowsPerBlock;
 
-    explicit FixedTotals(int64_t padded) : padded_(padded), totals_(2 * padded) {}
+    FixedTotals(int64_t padded, void* memory) : padded_(padded), totals_(static_cast<uint64_t*>(memory)) { clear(); }
 
     struct Block {
-        Longs sums[R::halves] = {}, squares[R::halves] = {};
+        Longs sums = {}, squares = {};
 
         // The square of a float is exact in doubles, so that it too is rounded once, to 2^-40.
-        C3_HD void add(typename R::type unit) {
-            Doubles wide[R::halves];
-            R::widen(unit, wide);
-            for (int h = 0; h < R::halves; ++h) {
-                sums[h] += bit_cast<Longs>(wide[h] + kWrap);
-                squares[h] += bit_cast<Longs>(R::add_product(wide[h], wide[h], Doubles{} + kWrap));
-            }
+        C3_HD void add(Doubles unit) {
+            sums += bit_cast<Longs>(unit + kWrap);
+            squares += bit_cast<Longs>(unit * unit + kWrap);
         }
     };
 
     C3_HD void add(const Block& block, int64_t column, int n_rows) {
         const uint64_t wrapped = uint64_t(n_rows) * bit_cast<uint64_t>(kWrap);
-        for (int h = 0; h < R::halves; ++h) {
-            increase(totals_.data + column + h * kDoubles, block.sums[h] - wrapped);
-            increase(totals_.data + padded_ + column + h * kDoubles, block.squares[h] - wrapped);
-        }
+        increase(totals_ + column, block.sums - wrapped);
+        increase(totals_ + padded_ + column, block.squares - wrapped);
     }
 
     void settle(int64_t n_dims, int64_t* sums, int64_t* squares) {
         for (int64_t j = 0; j < n_dims; ++j) {
-            sums[j] += int64_t(totals_.data[j]);
-            squares[j] += int64_t(totals_.data[padded_ + j]);
+            sums[j] += int64_t(totals_[j]);
+            squares[j] += int64_t(totals_[padded_ + j]);
         }
-        totals_.clear();
+        clear();
     }
 
   private:
+    void clear() { memset(totals_, 0, kBytesPerColumn * padded_); }
+
     const int64_t padded_;
-    Buffer<uint64_t> totals_;
+    uint64_t* const totals_;
 };
 
 #if defined(C3ALIGN_SIMD)
@@ -65,7 +61,7 @@ class FixedTotals<float> {
   public:
     static constexpr int64_t kRowsToSettle = 512;  // of which the rests, below 2^21 each, fill 30 bits
 
-    explicit FixedTotals(int64_t padded) : padded_(padded), totals_(4 * padded) {}
+    FixedTotals(int64_t padded, void* memory) : padded_(padded), totals_(static_cast<uint32_t*>(memory)) { clear(); }
 
     struct Block {
         V::U coarse[2] = {}, fine[2] = {};
@@ -83,18 +79,18 @@ class FixedTotals<float> {
         const uint32_t wrapped = uint32_t(n_rows) * bit_cast<uint32_t>(kCoarse);
         const uint32_t rest_wrapped = uint32_t(n_rows) * bit_cast<uint32_t>(kFine);
         for (int k = 0; k < 2; ++k) {
-            increase(totals_.data + 2 * k * padded_ + column, wrapped - block.coarse[k]);
-            increase(totals_.data + (2 * k + 1) * padded_ + column, block.fine[k] - rest_wrapped);
+            increase(totals_ + 2 * k * padded_ + column, wrapped - block.coarse[k]);
+            increase(totals_ + (2 * k + 1) * padded_ + column, block.fine[k] - rest_wrapped);
         }
     }
 
     void settle(int64_t n_dims, int64_t* sums, int64_t* squares) {
-        const uint32_t* t = totals_.data;
+        const uint32_t* t = totals_;
         for (int64_t j = 0; j < n_dims; ++j) {
             sums[j] += int64_t(int32_t(t[j])) * kFinePerCoarse + int32_t(t[padded_ + j]);
             squares[j] += int64_t(int32_t(t[2 * padded_ + j])) * kFinePerCoarse + int32_t(t[3 * padded_ + j]);
         }
-        totals_.clear();
+        clear();
     }
 
   private:
@@ -102,52 +98,67 @@ class FixedTotals<float> {
     static constexpr float kCoarse = 48, kFine = 0x1.8p-17f;
     static constexpr int64_t kFinePerCoarse = int64_t{1} << 22;
 
+    void clear() { memset(totals_, 0, kBytesPerColumn * padded_); }
+
     const int64_t padded_;
-    Buffer<uint32_t> totals_;
+    uint32_t* const totals_;
 };
 
 #endif
 
-// Some rows at a time, so that sums stay in registers while the rows' columns pass by.
+// Memory for totals, as far as can be from the places of rows `stride` bytes apart in their pages.
+inline void* place_between_rows(const void* row, int64_t stride, int64_t padded, Scratch& scratch) {
+    const int64_t apart = stride % kPage ? stride & -stride : kPage;
+    return scratch.take<char>(kBytesPerColumn * padded, row, apart / 2);
+}
+
+constexpr int kRowsOfSums = 8;  // fewer than the ways of L1: rows of 1024 floats all map to one set
+
+// Adds rows times their factors, a register of columns of all rows at a time, so that sums stay in registers.
+template <int kRows, typename T>
+C3_HD void add_rows(FixedTotals<T>& totals, const T* const* rows, const T* factors, int64_t padded, int64_t ahead) {
+    for (int64_t j = 0; j < padded; j += Register<T>::lanes) {
+        typename FixedTotals<T>::Block sum;
+        C3_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+            if (j & Register<T>::lanes) prefetch(rows[r] + ahead + j);
+            sum.add(load(rows[r] + j) * factors[r]);
+        }
+        totals.add(sum, j, kRows);
+    }
+}
+
 template <typename Stored, typename T>
 void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
                      int64_t last) {
-    using R = Register<T>;
-    constexpr int kRows = 8;  // fewer than the ways of L1: rows of 1024 floats all map to one set
-    const Reader<Stored, T> reader(in);
-    const int64_t padded = reader.padded;
-    const bool in_place = reader.in_place();
-    const Buffer<T> block(in_place ? 0 : kRows * padded);
-    const T* kept[kRows];
-    FixedTotals<T> totals(padded);
-    T factors[kRows];
+    constexpr int kRows = kRowsOfSums;
+    const int64_t padded = padded_to_slots(in.n_dims);
+    Scratch scratch(padded * int64_t(kRows * sizeof(T) + kBytesPerColumn), 1);
+    const Reader<Stored, T, kRows> reader(in, scratch);
+    FixedTotals<T> totals(padded, place_between_rows(reader.place(first), reader.stride() * int64_t(sizeof(T)), padded, scratch));
     // the next rows come from memory evenly, half of each while these are measured and half while they are summed
-    const int64_t ahead = kRows * in.row_stride;
+    const int64_t ahead = reader.in_place() ? kRows * in.row_stride : 0;
     for (int64_t start = first; start < last; start += kRows) {
+        const int n_rows = int(last - start < kRows ? last - start : kRows);
+        const T* rows[kRows];
+        double squares_of_row[kRows];
+        for (int r = 0; r < n_rows; ++r) {
+            rows[r] = reader.row(start + r);
+            squares_of_row[r] = sum_of_squares(padded, rows[r], rows[r] + ahead);
+        }
         int n_kept = 0;
-        const int64_t stop = start + kRows < last ? start + kRows : last;
-        for (int64_t i = start; i < stop; ++i) {
-            const T* x = reader.row(i);
-            const double sum_of_squares = row_sum_of_squares<T>(padded, x, in_place ? x + ahead : nullptr);
-            const T factor = reciprocal_norm<T>(sum_of_squares, &norms[i]);
+        T factors[kRows];
+        for (int r = 0; r < n_rows; ++r) {  // after the sums: roots and quotients of several rows pass side by side
+            const int64_t i = start + r;
+            factors[n_kept] = reciprocal_norm<T>(squares_of_row[r], &norms[i]);
             status[i] = usable_norm(norms[i]) ? kOk : kBadNorm;
-            if (status[i] != kOk) continue;
-            kept[n_kept] = x;
-            if (!in_place) {  // the reader's one buffer takes the next row
-                kept[n_kept] = block.data + n_kept * padded;
-                memcpy(block.data + n_kept * padded, x, size_t(padded) * sizeof(T));
-            }
-            factors[n_kept++] = factor;
+            rows[n_kept] = rows[r];
+            n_kept += status[i] == kOk;
         }
-        for (int64_t j = 0; j < padded; j += R::lanes) {
-            typename FixedTotals<T>::Block sum;
-            for (int r = 0; r < n_kept; ++r) {
-                if (in_place && (j & R::lanes)) prefetch(kept[r] + ahead + j);
-                sum.add(R::load(kept[r] + j) * factors[r]);
-            }
-            totals.add(sum, j, n_kept);
-        }
-        if ((stop - first) % FixedTotals<T>::kRowsToSettle == 0) totals.settle(in.n_dims, sums, squares);
+        if (n_kept == kRows) add_rows<kRows>(totals, rows, factors, padded, ahead);
+        else
+            for (int r = 0; r < n_kept; ++r) add_rows<1>(totals, rows + r, factors + r, padded, ahead);
+        if ((start + kRows - first) % FixedTotals<T>::kRowsToSettle == 0) totals.settle(in.n_dims, sums, squares);
     }
     totals.settle(in.n_dims, sums, squares);
 }

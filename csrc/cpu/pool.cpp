@@ -42,18 +42,20 @@ bool spin_until(Ready ready) {
 
 class Pool {
   public:
-    // One job at a time: a caller who finds the pool busy works alone.
-    bool try_run(int n_workers, const std::function<void()>& job) {
+    // Calls the job with 0 here and with 1, 2, ... in workers, of which some may come too late. One job at a time: a
+    // caller who finds the pool busy works alone.
+    bool try_run(int n_workers, const std::function<void(int)>& job) {
         std::unique_lock<std::mutex> busy(busy_, std::try_to_lock);
         if (!busy.owns_lock()) return false;
         while (int(threads_.size()) < n_workers) threads_.emplace_back([this] { serve(); });
         job_ = &job;
+        joined_.store(0);
         places_.store(uint64_t(n_workers) * kWanted);
         if (asleep_.load() > 0) {
             std::lock_guard<std::mutex> lock(mutex_);
             wake_.notify_all();
         }
-        job();
+        job(0);
         places_.fetch_and(kWanted - 1);  // who has not begun need not
         const auto all_done = [this] { return places_.load() == 0; };
         if (!spin_until(all_done)) {
@@ -79,7 +81,7 @@ class Pool {
             while (seen >= kWanted && !places_.compare_exchange_weak(seen, seen - kWanted + 1)) {
             }
             if (seen < kWanted) continue;  // others were quicker
-            (*job_)();
+            (*job_)(1 + joined_.fetch_add(1));
             if (places_.fetch_sub(1) == 1 && caller_asleep_.load()) {
                 std::lock_guard<std::mutex> lock(mutex_);
                 done_.notify_one();
@@ -91,12 +93,12 @@ class Pool {
     // before the last look, and who has news looks for sleepers after it is told (all in one total order).
     static constexpr uint64_t kWanted = uint64_t{1} << 32;
     std::atomic<uint64_t> places_{0};
-    std::atomic<int> asleep_{0};
+    std::atomic<int> asleep_{0}, joined_{0};
     std::atomic<bool> caller_asleep_{false};
     std::mutex busy_, mutex_;
     std::condition_variable wake_, done_;
     std::vector<std::thread> threads_;
-    const std::function<void()>* job_ = nullptr;
+    const std::function<void(int)>* job_ = nullptr;
 };
 
 // Never destroyed: its threads sleep until the process ends. A forked child has the pool's memory and none of its
@@ -118,6 +120,12 @@ Pool& pool() {
     return *current;
 }
 
+// Ranges of rows that are still to be taken, on a cache line of its own.
+struct alignas(64) Part {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+};
+
 }  // namespace
 
 void parallel_rows(int64_t n_rows, int64_t rows_at_once, int n_threads,
@@ -128,19 +136,27 @@ void parallel_rows(int64_t n_rows, int64_t rows_at_once, int n_threads,
         if (n_rows > 0) work(0, n_rows);
         return;
     }
-    std::atomic<int64_t> next{0};
+    // Each thread has a part of its own, which its caches may still hold from the last call, and then helps the others.
+    std::vector<Part> parts(static_cast<size_t>(n_threads));
+    for (int t = 0; t < n_threads; ++t) {
+        parts[size_t(t)].next.store(n_ranges * t / n_threads);
+        parts[size_t(t)].end = n_ranges * (t + 1) / n_threads;
+    }
     std::exception_ptr failure;
     std::mutex failing;
-    const std::function<void()> job = [&] {
+    const std::function<void(int)> job = [&](int thread) {
         try {
-            for (int64_t range; (range = next.fetch_add(1)) < n_ranges;)
-                work(range * rows_at_once, std::min((range + 1) * rows_at_once, n_rows));
+            for (int k = 0; k < n_threads; ++k) {
+                Part& part = parts[size_t((thread + k) % n_threads)];
+                for (int64_t range; (range = part.next.fetch_add(1)) < part.end;)
+                    work(range * rows_at_once, std::min((range + 1) * rows_at_once, n_rows));
+            }
         } catch (...) {
             std::lock_guard<std::mutex> lock(failing);
             failure = std::current_exception();
         }
     };
-    if (!pool().try_run(n_threads - 1, job)) job();
+    if (!pool().try_run(n_threads - 1, job)) job(0);
     if (failure) std::rethrow_exception(failure);
 }
 

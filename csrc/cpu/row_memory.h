@@ -1,75 +1,89 @@
 // Rows in memory: read in the type they are computed in, written in the type they are stored in.
 #pragma once
 
-#include <new>
 #include <type_traits>
 
 #include "../core/half.h"
 #include "kernels.h"
+#include "scratch.h"
 #include "simd.h"
 
 namespace c3align {
 namespace {
 
-// Not std::vector: its members would be shared symbols compiled with one instruction set, and the linker might hand
-// them to the portable build.
-template <typename T>
-class Buffer {
-  public:
-    explicit Buffer(int64_t size)
-        : data(static_cast<T*>(operator new[](size_t(size) * sizeof(T), kAlignment))), size_(size) {
-        clear();
-    }
-    ~Buffer() { operator delete[](static_cast<void*>(data), kAlignment); }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-
-    void clear() { memset(static_cast<void*>(data), 0, size_t(size_) * sizeof(T)); }
-
-    T* const data;
-
-  private:
-    const int64_t size_;
-    static constexpr std::align_val_t kAlignment{64};
-};
-
 // Rows in the type they are computed in, zero beyond n_dims, which is exact in every sum. Rows that are stored that
-// way already are read where they are.
-template <typename Stored, typename T>
+// way already are read where they are; of others `kKept` neighbours are kept.
+template <typename Stored, typename T, int kKept>
 class Reader {
   public:
-    explicit Reader(const Rows& rows)
-        : rows_(rows), padded(padded_to_slots(rows.n_dims)), buffer_(padded) {}
+    static constexpr int kArrays = kKept;
 
-    const T* row(int64_t index) const {
-        const Stored* source = static_cast<const Stored*>(rows_.data) + index * rows_.row_stride;
-        if (rows_.column_stride != 1) {
-            for (int64_t j = 0; j < rows_.n_dims; ++j) buffer_.data[j] = widen(source[j * rows_.column_stride]);
-            return buffer_.data;
-        }
-        if (in_place()) return reinterpret_cast<const T*>(source);
-        for (int64_t j = 0; j < rows_.n_dims; ++j) buffer_.data[j] = widen(source[j]);
-        return buffer_.data;
+    Reader(const Rows& rows, Scratch& scratch)
+        : padded(padded_to_slots(rows.n_dims)), rows_(rows), kept_(in_place() ? nullptr : scratch.take<T>(kKept * padded)) {
+        if (kept_) memset(kept_, 0, size_t(kKept * padded) * sizeof(T));
     }
 
     bool in_place() const {
         return sizeof(Stored) == sizeof(T) && padded == rows_.n_dims && rows_.column_stride == 1;
     }
 
-  private:
-    const Rows& rows_;
+    // Where a row is once it is read, and how far from it the next one.
+    const T* place(int64_t index) const {
+        return in_place() ? reinterpret_cast<const T*>(source(index)) : kept(index);
+    }
+    int64_t stride() const { return in_place() ? rows_.row_stride : padded; }
 
-  public:
+    const T* row(int64_t index) const {
+        if (in_place()) return place(index);
+        const Stored* from = source(index);
+        T* const row = kept(index);
+        if (rows_.column_stride == 1)
+            for (int64_t j = 0; j < rows_.n_dims; ++j) row[j] = widen(from[j]);
+        else
+            for (int64_t j = 0; j < rows_.n_dims; ++j) row[j] = widen(from[j * rows_.column_stride]);
+        return row;
+    }
+
     const int64_t padded;
 
   private:
-    Buffer<T> buffer_;
+    T* kept(int64_t index) const { return kept_ + index % kKept * padded; }
+    const Stored* source(int64_t index) const {
+        return static_cast<const Stored*>(rows_.data) + index * rows_.row_stride;
+    }
+
+    const Rows& rows_;
+    T* const kept_;
+};
+
+// The two rows that are mapped and not yet written, each half-way between where it is read and where it is written.
+template <typename T>
+class MappedRows {
+  public:
+    static constexpr int kArrays = 2, kPlaced = 2;
+
+    MappedRows(int64_t padded, Scratch& scratch) : slots_{slot(padded, scratch), slot(padded, scratch)} {}
+
+    T* row(int64_t index, const T* x, const void* out) const {
+        const int64_t middle = kPage / 2 + page_distance(x, out) / 2;
+        return reinterpret_cast<T*>(first_place(slots_[index % 2], x, middle));
+    }
+
+  private:
+    static char* slot(int64_t padded, Scratch& scratch) {
+        return scratch.take<char>(padded * int64_t(sizeof(T)) + kPage);
+    }
+
+    char* const slots_[2];
 };
 
 template <typename Stored, typename T>
 class Writer {
   public:
-    Writer(const Rows& rows, bool stream) : rows_(rows), stream_(stream), scratch_(rows.n_dims) {}
+    static constexpr int kArrays = 1;
+
+    Writer(const Rows& rows, bool stream, Scratch& scratch)
+        : rows_(rows), stream_(stream), narrowed_(scratch.take<Stored>(rows.n_dims)) {}
     ~Writer() {
         if (stream_) finish_streams();
     }
@@ -80,7 +94,7 @@ class Writer {
         if (stream_ && !apart && std::is_same<Stored, float>::value)
             return stream_scaled(reinterpret_cast<float*>(target), reinterpret_cast<const float*>(row), float(factor),
                                  rows_.n_dims);
-        Stored* out = stream_ || apart ? scratch_.data : target;
+        Stored* out = stream_ || apart ? narrowed_ : target;
         for (int64_t j = 0; j < rows_.n_dims; ++j) narrow(row[j] * factor, out[j]);
         if (apart)
             for (int64_t j = 0; j < rows_.n_dims; ++j) target[j * rows_.column_stride] = out[j];
@@ -93,12 +107,12 @@ class Writer {
         for (int64_t j = 0; j < rows_.n_dims; ++j) target[j * rows_.column_stride] = Stored{};
     }
 
-  private:
     Stored* at(int64_t index) const { return static_cast<Stored*>(rows_.data) + index * rows_.row_stride; }
 
+  private:
     const Rows& rows_;
     const bool stream_;
-    Buffer<Stored> scratch_;
+    Stored* const narrowed_;
 };
 
 }  // namespace

@@ -18,9 +18,10 @@ namespace {
 
 // A vector of the map as the columns need it: padded with zeros, and negated for the mean.
 template <typename T>
-void fill_padded(T* out, const void* vector, int64_t n_dims, bool negate) {
+void fill_padded(T* out, const void* vector, int64_t n_dims, int64_t padded, bool negate) {
     const T* source = static_cast<const T*>(vector);
     for (int64_t j = 0; j < n_dims; ++j) out[j] = negate ? -source[j] : source[j];
+    for (int64_t j = n_dims; j < padded; ++j) out[j] = 0;
 }
 
 // The noise of one row after another, in the type of the rows, zero beyond their columns.
@@ -30,22 +31,23 @@ class NoiseMaker {
     using V = typename R::type;
 
   public:
-    NoiseMaker(const Noise& noise, int64_t n_dims, int64_t padded)
-        : noise_(noise), n_dims_(n_dims), padded_(padded), normals_(noise.sigma != 0 ? padded : 0),
-          e_(noise.sigma != 0 ? padded : 0), columns_(noise.columns ? padded : 0),
-          direction_(noise.direction ? padded : 0) {
-        if (noise.columns) fill_padded(columns_.data, noise.columns, n_dims, false);
-        if (noise.direction) fill_padded(direction_.data, noise.direction, n_dims, false);
+    static constexpr int kArrays = 4;
+
+    NoiseMaker(const Noise& noise, int64_t n_dims, int64_t padded, Scratch& scratch)
+        : noise_(noise), n_dims_(n_dims), padded_(padded), normals_(scratch.take<float>(padded)),
+          e_(scratch.take<T>(padded)), columns_(scratch.take<T>(padded)), direction_(scratch.take<T>(padded)) {
+        if (noise.columns) fill_padded(columns_, noise.columns, n_dims, padded, false);
+        if (noise.direction) fill_padded(direction_, noise.direction, n_dims, padded, false);
     }
 
     // What is added to the row is `*amount` times what is returned.
     const T* draw(int64_t index, T* amount) {
         const uint64_t row = noise_.row_offset + uint64_t(index);
-        row_normals(normals_.data, padded_, noise_.seed, row);
-        for (int64_t j = n_dims_; j < padded_; ++j) normals_.data[j] = 0;
-        T* e = e_.data;
-        if (std::is_same<T, float>::value) e = reinterpret_cast<T*>(normals_.data);
-        else for (int64_t j = 0; j < padded_; ++j) e[j] = T(normals_.data[j]);
+        row_normals(normals_, padded_, noise_.seed, row);
+        for (int64_t j = n_dims_; j < padded_; ++j) normals_[j] = 0;
+        T* e = e_;
+        if (std::is_same<T, float>::value) e = reinterpret_cast<T*>(normals_);
+        else for (int64_t j = 0; j < padded_; ++j) e[j] = T(normals_[j]);
         *amount = noise_.shaped() ? shape(e, row) : T(noise_.sigma);
         return e;
     }
@@ -53,22 +55,18 @@ class NoiseMaker {
   private:
     T shape(T* e, uint64_t row) const {
         if (noise_.columns)
-            for (int64_t j = 0; j < padded_; ++j) e[j] = e[j] * columns_.data[j];
+            for (int64_t j = 0; j < padded_; ++j) e[j] = e[j] * columns_[j];
         if (noise_.direction) {
-            const T* v = direction_.data;
-            const double sum = tree_sum_of_products<T>(padded_, [=](int64_t j, Doubles* a, Doubles* b) {
-                R::load_wide(e + j, a);
-                R::load_wide(v + j, b);
-            });
-            const V along = V{} + T(-sum);
+            const T* v = direction_;
+            const V along = V{} + T(-sum_of_products(padded_, e, v));
             for (int64_t j = 0; j < padded_; j += R::lanes) {
-                const V value = R::multiply_add(along, R::load(v + j), R::load(e + j));
+                const V value = R::multiply_add(along, load(v + j), load(e + j));
                 store(e + j, value);
             }
         }
         double amount = noise_.sigma;
         if (noise_.radius != 0) {
-            const double norm = std::sqrt(row_sum_of_squares<T>(padded_, e));
+            const double norm = std::sqrt(sum_of_squares(padded_, e));
             amount = norm > 0 ? noise_.radius / norm : 0;
         }
         return T(noise_.random_strength ? amount * row_uniform(noise_.seed, row) : amount);
@@ -76,115 +74,116 @@ class NoiseMaker {
 
     const Noise& noise_;
     const int64_t n_dims_, padded_;
-    Buffer<float> normals_;
-    Buffer<T> e_, columns_, direction_;
+    float* const normals_;
+    T *const e_, *const columns_, *const direction_;
 };
 
-// The map of one row in registers: what it makes of columns j, j + 1, ... it stores and returns for the next norm.
+// The map of one row after another.
 template <typename T>
 class Mapper {
   public:
-    Mapper(const RowMap& map, int64_t n_dims, int64_t padded)
-        : map_(map), padded_(padded), vectors_(3 * padded), row_(padded), noise_(map.noise, n_dims, padded) {
+    static constexpr int kArrays = 3 + NoiseMaker<T>::kArrays, kPlaced = 1;
+
+    // The mean is half a page from where `MappedRows` has the first row.
+    Mapper(const RowMap& map, int64_t n_dims, int64_t padded, const T* x, const void* out, Scratch& scratch)
+        : map_(map), padded_(padded), negative_mean_(scratch.take<T>(padded, x, page_distance(x, out) / 2)),
+          scale_(scratch.take<T>(padded)), shift_(scratch.take<T>(padded)),
+          noise_(map.noise, n_dims, padded, scratch) {
         // no mean is a mean of zero; its negative, -0, leaves every product as it is
-        if (map.mean) fill_padded(negative_mean(), map.mean, n_dims, true);
-        else for (int64_t j = 0; j < padded; ++j) negative_mean()[j] = T(-0.0);
-        if (map.scale) fill_padded(scale(), map.scale, n_dims, false);
-        if (map.shift) fill_padded(shift(), map.shift, n_dims, false);
-        simple_ = !map.scale && !map.shift;
+        if (map.mean) fill_padded(negative_mean_, map.mean, n_dims, padded, true);
+        else for (int64_t j = 0; j < padded; ++j) negative_mean_[j] = T(-0.0);
+        if (map.scale) fill_padded(scale_, map.scale, n_dims, padded, false);
+        if (map.shift) fill_padded(shift_, map.shift, n_dims, padded, false);
     }
 
-    // Fills row() from x * factor; returns the sum of squares of the result where it is to be renormalised, else 1.
-    // Meanwhile what lies `ahead` is asked for.
-    double apply(const T* x, T factor, int64_t index, const T* ahead) {
+    // Fills `row` from x * factor. Meanwhile what lies `ahead` is asked for.
+    void apply(const T* x, T factor, int64_t index, const T* ahead, T* row) {
         using R = Register<T>;
         using V = typename R::type;
         const V p = V{} + factor;
-        T* row = row_.data;
-        const T* mean = negative_mean();
-        const bool noisy = map_.noise.sigma != 0;
-        if (simple_ && !noisy)
-            return squares_of([=](int64_t j) {
-                prefetch(ahead + j);
-                const V value = R::multiply_add(R::load(x + j), p, R::load(mean + j));
-                store(row + j, value);
-                return value;
-            });
+        const T* mean = negative_mean_;
+        const auto centred = [=](int64_t j) {
+            prefetch(ahead + j);
+            return R::multiply_add(load(x + j), p, load(mean + j));
+        };
+        const bool noisy = map_.noise.sigma != 0, has_scale = map_.scale, has_shift = map_.shift;
+        const bool simple = !has_scale && !has_shift;
+        if (simple && !noisy) return each_column([=](int64_t j) { store(row + j, centred(j)); });
         T strength = 0;
         const T* e = noisy ? noise_.draw(index, &strength) : nullptr;
         const V amount = V{} + strength;
-        if (simple_)
-            return squares_of([=](int64_t j) {
-                prefetch(ahead + j);
-                const V centred = R::multiply_add(R::load(x + j), p, R::load(mean + j));
-                const V value = R::multiply_add(R::load(e + j), amount, centred);
-                store(row + j, value);
-                return value;
+        if (simple)
+            return each_column([=](int64_t j) {
+                store(row + j, R::multiply_add(load(e + j), amount, centred(j)));
             });
-        const bool has_scale = map_.scale, has_shift = map_.shift;
-        const T *scales = scale(), *shifts = shift();
-        return squares_of([=](int64_t j) {
-            prefetch(ahead + j);
-            V value = R::multiply_add(R::load(x + j), p, R::load(mean + j));
-            if (has_scale && has_shift) value = R::multiply_add(value, R::load(scales + j), R::load(shifts + j));
-            else if (has_scale) value = value * R::load(scales + j);
-            else if (has_shift) value = value + R::load(shifts + j);
-            if (noisy) value = R::multiply_add(R::load(e + j), amount, value);
+        const T *scales = scale_, *shifts = shift_;
+        each_column([=](int64_t j) {
+            V value = centred(j);
+            if (has_scale && has_shift) value = R::multiply_add(value, load(scales + j), load(shifts + j));
+            else if (has_scale) value = value * load(scales + j);
+            else if (has_shift) value = value + load(shifts + j);
+            if (noisy) value = R::multiply_add(load(e + j), amount, value);
             store(row + j, value);
-            return value;
         });
     }
 
-    const T* row() const { return row_.data; }
-
   private:
-    // `column(j)` fills the row from column j on.
     template <typename Column>
-    C3_HD double squares_of(Column column) const {
-        if (map_.renormalize) return tree_sum_of_squares<T>(padded_, column);
+    C3_HD void each_column(Column column) const {
         for (int64_t j = 0; j < padded_; j += Register<T>::lanes) column(j);
-        return 1;
     }
-
-    T* negative_mean() const { return vectors_.data; }
-    T* scale() const { return vectors_.data + padded_; }
-    T* shift() const { return vectors_.data + 2 * padded_; }
 
     const RowMap& map_;
     const int64_t padded_;
-    Buffer<T> vectors_, row_;
+    T *const negative_mean_, *const scale_, *const shift_;
     NoiseMaker<T> noise_;
-    bool simple_;
 };
 
+// Three rows are under way, since each waits twice for the end of a sum, a root and a quotient: while the first is
+// measured again and written, the second is mapped and the third is measured.
 template <typename Stored, typename T>
 void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, int64_t first, int64_t last) {
-    const Reader<Stored, T> reader(in);
-    const Writer<Stored, T> writer(out, map.stream);
-    Mapper<T> mapper(map, in.n_dims, reader.padded);
-    constexpr int64_t kAhead = 8192 / sizeof(T);
-    const T* x = nullptr;
-    double norm = 0;
+    using In = Reader<Stored, T, 2>;
+    using Out = Writer<Stored, T>;
+    constexpr int kArrays = In::kArrays + Out::kArrays + Mapper<T>::kArrays + MappedRows<T>::kArrays;
+    constexpr int64_t kAhead = 16384 / sizeof(T);
+    if (first >= last) return;
+    const int64_t padded = padded_to_slots(in.n_dims);
+    Scratch scratch(kArrays * padded * int64_t(sizeof(T)), Mapper<T>::kPlaced + MappedRows<T>::kPlaced);
+    const In reader(in, scratch);
+    const Out writer(out, map.stream, scratch);
+    Mapper<T> mapper(map, in.n_dims, padded, reader.place(first), writer.at(first), scratch);
+    const MappedRows<T> mapped(padded, scratch);
+    const auto mapped_row = [&](int64_t i) { return mapped.row(i, reader.place(i), writer.at(i)); };
     T factor = T(0);
-    const auto measure = [&](int64_t i) {
-        x = reader.row(i);
-        factor = reciprocal_norm<T>(row_sum_of_squares<T>(reader.padded, x), &norm);
+    const auto measure = [&](int64_t i) { return i < last ? sum_of_squares(padded, reader.row(i)) : 0; };
+    const auto norm_of = [&](int64_t i, double sum_of_squares) {
+        double norm = 0;
+        factor = reciprocal_norm<T>(sum_of_squares, &norm);
         status[i] = usable_norm(norm) ? kOk : kBadNorm;
     };
-    if (first < last) measure(first);
+    const auto map_row = [&](int64_t i) {
+        if (i >= last || status[i] != kOk) return;
+        const T* x = reader.place(i);
+        mapper.apply(x, factor, i, reader.in_place() ? x + kAhead : x, mapped_row(i));
+    };
+    norm_of(first, measure(first));
+    map_row(first);
+    if (first + 1 < last) norm_of(first + 1, measure(first + 1));
     for (int64_t i = first; i < last; ++i) {
-        double squares = 0;
-        if (status[i] == kOk) squares = mapper.apply(x, factor, i, reader.in_place() ? x + kAhead : x);
-        // the next row's norm fills the wait for the end of this one's tree, root and quotient
-        if (i + 1 < last) measure(i + 1);
+        const T* row = mapped_row(i);
+        const double squares = map.renormalize && status[i] == kOk ? sum_of_squares(padded, row) : 1;
+        const double squares_to_come = measure(i + 2);
+        map_row(i + 1);
+        if (i + 2 < last) norm_of(i + 2, squares_to_come);
         T rescale = T(1);
-        if (status[i] == kOk) {
-            double mapped = 1;
-            if (map.renormalize) rescale = reciprocal_norm<T>(squares, &mapped);
-            if (!usable_norm(mapped)) status[i] = kAtMean;
+        if (map.renormalize && status[i] == kOk) {
+            double norm = 1;
+            rescale = reciprocal_norm<T>(squares, &norm);
+            if (!usable_norm(norm)) status[i] = kAtMean;
         }
         if (status[i] == kOk)
-            writer.write(mapper.row(), rescale, i);
+            writer.write(row, rescale, i);
         else
             writer.write_zeros(i);
     }
@@ -211,10 +210,11 @@ void moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uin
 
 void normals(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, int64_t first, int64_t last) {
     const int64_t padded = padded_to_slots(n_dims);
-    const Buffer<float> row(padded);
+    Scratch scratch(padded * int64_t(sizeof(float)), 0);
+    float* const row = scratch.take<float>(padded);
     for (int64_t i = first; i < last; ++i) {
-        row_normals(row.data, padded, seed, row_offset + uint64_t(i));
-        memcpy(out + i * n_dims, row.data, size_t(n_dims) * sizeof(float));
+        row_normals(row, padded, seed, row_offset + uint64_t(i));
+        memcpy(out + i * n_dims, row, size_t(n_dims) * sizeof(float));
     }
 }
 

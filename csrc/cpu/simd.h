@@ -29,7 +29,6 @@ namespace {  // each instruction set has types of its own, under the same names
 #if defined(C3ALIGN_SIMD)
 
 constexpr int kVectorBytes = C3ALIGN_SIMD, kFloats = kVectorBytes / 4, kDoubles = kVectorBytes / 8;
-constexpr int kHalves = 2;  // a register of floats fills as many of doubles
 
 typedef double Doubles __attribute__((vector_size(kVectorBytes)));
 typedef uint64_t Longs __attribute__((vector_size(kVectorBytes)));
@@ -70,108 +69,44 @@ struct Vector {
 #endif
 };
 
-// floats as doubles, from a register or, with fewer shuffles, from memory
-#if C3ALIGN_SIMD == 64
-C3_HD void widen_register(Vector::F a, Doubles* out) {
-    out[0] = Doubles(_mm512_cvtps_pd(_mm512_castps512_ps256(__m512(a))));
-    out[1] = Doubles(_mm512_cvtps_pd(_mm512_extractf32x8_ps(__m512(a), 1)));
-}
-C3_HD void widen_memory(const float* a, Doubles* out) {
-    out[0] = Doubles(_mm512_cvtps_pd(_mm256_loadu_ps(a)));
-    out[1] = Doubles(_mm512_cvtps_pd(_mm256_loadu_ps(a + 8)));
-}
-C3_HD Doubles fma_doubles(Doubles a, Doubles b, Doubles c) {
-    return Doubles(_mm512_fmadd_pd(__m512d(a), __m512d(b), __m512d(c)));
-}
-#elif C3ALIGN_SIMD == 32
-C3_HD void widen_register(Vector::F a, Doubles* out) {
-    out[0] = Doubles(_mm256_cvtps_pd(_mm256_castps256_ps128(__m256(a))));
-    out[1] = Doubles(_mm256_cvtps_pd(_mm256_extractf128_ps(__m256(a), 1)));
-}
-C3_HD void widen_memory(const float* a, Doubles* out) {
-    out[0] = Doubles(_mm256_cvtps_pd(_mm_loadu_ps(a)));
-    out[1] = Doubles(_mm256_cvtps_pd(_mm_loadu_ps(a + 4)));
-}
-C3_HD Doubles fma_doubles(Doubles a, Doubles b, Doubles c) {
-    return Doubles(_mm256_fmadd_pd(__m256d(a), __m256d(b), __m256d(c)));
-}
-#else
-C3_HD void widen_register(Vector::F a, Doubles* out) {
-    out[0] = Doubles(vcvt_f64_f32(vget_low_f32(float32x4_t(a))));
-    out[1] = Doubles(vcvt_high_f64_f32(float32x4_t(a)));
-}
-C3_HD void widen_memory(const float* a, Doubles* out) { widen_register(Vector::F(vld1q_f32(a)), out); }
-C3_HD Doubles fma_doubles(Doubles a, Doubles b, Doubles c) {
-    return Doubles(vfmaq_f64(float64x2_t(c), float64x2_t(a), float64x2_t(b)));
-}
-#endif
-
 // Of every four lanes a0 b0 a1 b1, and a2 b2 a3 b3.
 C3_HD void interleave(Vector::F a, Vector::F b, Vector::F* low, Vector::F* high) {
-    Vector::I from_low, from_high;
-    for (int i = 0; i < kFloats; ++i) {
-        from_low[i] = i / 4 * 4 + i % 4 / 2 + i % 2 * kFloats;
-        from_high[i] = from_low[i] + 2;
-    }
-    *low = __builtin_shuffle(a, b, from_low);
-    *high = __builtin_shuffle(a, b, from_high);
+#if C3ALIGN_SIMD == 64
+    *low = Vector::F(_mm512_unpacklo_ps(__m512(a), __m512(b)));
+    *high = Vector::F(_mm512_unpackhi_ps(__m512(a), __m512(b)));
+#elif C3ALIGN_SIMD == 32
+    *low = Vector::F(_mm256_unpacklo_ps(__m256(a), __m256(b)));
+    *high = Vector::F(_mm256_unpackhi_ps(__m256(a), __m256(b)));
+#else
+    *low = Vector::F(vzip1q_f32(float32x4_t(a), float32x4_t(b)));
+    *high = Vector::F(vzip2q_f32(float32x4_t(a), float32x4_t(b)));
+#endif
 }
 
 #else
 
-constexpr int kFloats = 1, kDoubles = 1, kHalves = 1;
+constexpr int kFloats = 1, kDoubles = 1;
 typedef double Doubles;
 typedef uint64_t Longs;
 typedef Scalar Vector;
 
-C3_HD void widen_register(float a, double* out) { *out = a; }
-C3_HD void widen_memory(const float* a, double* out) { *out = *a; }
-C3_HD double fma_doubles(double a, double b, double c) { return a * b + c; }  // of exact products alone
-
 #endif
 
-// The end of the reduction tree, from memory: what `reduce_slots` does, in registers that hold whole lanes.
-#if defined(C3ALIGN_SIMD) && C3ALIGN_SIMD == 64
-
-// Lane sums of four registers of slots a, b, c, d: a0 b0 a1 b1 c0 d0 c1 d1.
-inline __m512d lanes_of_four(const double* slots) {
-    const __m512d a = _mm512_loadu_pd(slots), b = _mm512_loadu_pd(slots + 8);
-    const __m512d c = _mm512_loadu_pd(slots + 16), d = _mm512_loadu_pd(slots + 24);
-    const __m512d t = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
-    const __m512d u = _mm512_add_pd(_mm512_unpacklo_pd(c, d), _mm512_unpackhi_pd(c, d));
-    return _mm512_add_pd(_mm512_shuffle_f64x2(t, u, 0x88), _mm512_shuffle_f64x2(t, u, 0xDD));
+template <typename V>
+C3_HD void store(void* target, V value) {
+    memcpy(target, &value, sizeof value);
 }
 
-inline double reduce_registers(const double* slots) {
-    const __m512d x = _mm512_add_pd(_mm512_add_pd(lanes_of_four(slots), lanes_of_four(slots + 64)),   // distance 16
-                                    _mm512_add_pd(lanes_of_four(slots + 32), lanes_of_four(slots + 96)));  // 8
-    const __m256d y = _mm256_add_pd(_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd(x, 1));  // 4
-    const __m256d z = _mm256_add_pd(y, _mm256_permute_pd(y, 0b0101));                          // 2
-    return _mm256_cvtsd_f64(z) + _mm_cvtsd_f64(_mm256_extractf128_pd(z, 1));                   // 1
+C3_HD Vector::F load(const float* source) {
+    Vector::F value;
+    memcpy(&value, source, sizeof value);
+    return value;
 }
-
-#elif defined(C3ALIGN_SIMD) && C3ALIGN_SIMD == 32
-
-inline __m256d lanes_of_four(const double* slots) {
-    const __m256d t = _mm256_hadd_pd(_mm256_loadu_pd(slots), _mm256_loadu_pd(slots + 4));
-    const __m256d u = _mm256_hadd_pd(_mm256_loadu_pd(slots + 8), _mm256_loadu_pd(slots + 12));
-    return _mm256_add_pd(_mm256_permute2f128_pd(t, u, 0x20), _mm256_permute2f128_pd(t, u, 0x31));
+C3_HD Doubles load(const double* source) {
+    Doubles value;
+    memcpy(&value, source, sizeof value);
+    return value;
 }
-
-inline double reduce_registers(const double* slots) {
-    __m256d lanes[4];
-    for (int k = 0; k < 4; ++k)
-        lanes[k] = _mm256_add_pd(lanes_of_four(slots + 16 * k), lanes_of_four(slots + 16 * k + 64));  // distance 16
-    const __m256d y = _mm256_add_pd(_mm256_add_pd(lanes[0], lanes[2]), _mm256_add_pd(lanes[1], lanes[3]));  // 8, 4
-    const __m128d z = _mm_add_pd(_mm256_castpd256_pd128(y), _mm256_extractf128_pd(y, 1));                   // 2
-    return _mm_cvtsd_f64(z) + _mm_cvtsd_f64(_mm_unpackhi_pd(z, z));                                         // 1
-}
-
-#else
-
-inline double reduce_registers(const double* slots) { return reduce_slots(slots); }
-
-#endif
 
 // Copies past the caches: for results larger than they are, which nobody reads soon. Heads and tails that are not
 // whole aligned registers are stored as usual.
@@ -200,23 +135,19 @@ inline void stream_copy(void* target, const void* source, size_t n_bytes) {
 
 // The same for a row times a factor.
 inline void stream_scaled(float* target, const float* row, float factor, int64_t n) {
-#if defined(C3ALIGN_SIMD) && C3ALIGN_SIMD >= 32
     int64_t j = 0;
+#if defined(C3ALIGN_SIMD) && C3ALIGN_SIMD >= 32
     for (; j < n && reinterpret_cast<uintptr_t>(target + j) % kVectorBytes; ++j) target[j] = row[j] * factor;
     for (; j + kFloats <= n; j += kFloats) {
-        Vector::F value;
-        memcpy(&value, row + j, sizeof value);
-        value = value * factor;
+        const Vector::F value = load(row + j) * factor;
 #if C3ALIGN_SIMD == 64
         _mm512_stream_ps(target + j, __m512(value));
 #else
         _mm256_stream_ps(target + j, __m256(value));
 #endif
     }
-    for (; j < n; ++j) target[j] = row[j] * factor;
-#else
-    for (int64_t j = 0; j < n; ++j) target[j] = row[j] * factor;
 #endif
+    for (; j < n; ++j) target[j] = row[j] * factor;
 }
 
 // Before another thread may read what was streamed.
@@ -224,11 +155,6 @@ inline void finish_streams() {
 #if defined(C3ALIGN_SIMD) && C3ALIGN_SIMD >= 32
     _mm_sfence();
 #endif
-}
-
-template <typename V>
-C3_HD void store(void* target, V value) {
-    memcpy(target, &value, sizeof value);
 }
 
 // Adds a register to what lies in memory.
@@ -240,7 +166,7 @@ C3_HD void increase(void* target, V value) {
 }
 
 // What lies there is wanted soon; any address will do. It comes to the second cache: the first is full of rows in work.
-inline void prefetch(const void* address) {
+C3_HD void prefetch(const void* address) {
 #if defined(__GNUC__)
     __builtin_prefetch(address, 0, 2);
 #else
@@ -254,32 +180,15 @@ struct Register;
 template <>
 struct Register<float> {
     typedef Vector::F type;
-    static constexpr int lanes = kFloats, halves = kHalves;
-    static C3_HD type load(const float* source) {
-        type value;
-        memcpy(&value, source, sizeof value);
-        return value;
-    }
+    static constexpr int lanes = kFloats;
     static C3_HD type multiply_add(type a, type b, type c) { return Vector::fma(a, b, c); }
-    static C3_HD void widen(type a, Doubles* out) { widen_register(a, out); }
-    static C3_HD void load_wide(const float* source, Doubles* out) { widen_memory(source, out); }
-    // products of float32 are exact in float64, so that fusing them changes no bit
-    static C3_HD Doubles add_product(Doubles a, Doubles b, Doubles total) { return fma_doubles(a, b, total); }
 };
 
 template <>
 struct Register<double> {
     typedef Doubles type;
-    static constexpr int lanes = kDoubles, halves = 1;
-    static C3_HD type load(const double* source) {
-        type value;
-        memcpy(&value, source, sizeof value);
-        return value;
-    }
+    static constexpr int lanes = kDoubles;
     static C3_HD type multiply_add(type a, type b, type c) { return a * b + c; }
-    static C3_HD void widen(type a, Doubles* out) { *out = a; }
-    static C3_HD void load_wide(const double* source, Doubles* out) { *out = load(source); }
-    static C3_HD Doubles add_product(Doubles a, Doubles b, Doubles total) { return total + a * b; }
 };
 
 }  // namespace
