@@ -43,7 +43,7 @@ def expected(tmp_path_factory):
 
 @pytest.mark.skipif(CLANG is None, reason="needs clang++; make elsewhere")
 @pytest.mark.parametrize("isa", ["portable", "avx2", "avx512", "zen4"])
-def test_clang_makes_the_same_bits(isa, expected, tmp_path):
+def test_clang_agrees(isa, expected, tmp_path):
     native = pytest.importorskip("c3align.ops.native")
     if isa not in native.isas():
         pytest.skip(f"this machine has no {isa}")
@@ -51,5 +51,5 @@ def test_clang_makes_the_same_bits(isa, expected, tmp_path):
 
 
 @pytest.mark.skipif(ARM is None or EMULATOR is None, reason="needs a compiler for ARM and qemu; make elsewhere")
-def test_neon_makes_the_same_bits(expected, tmp_path):
+def test_neon_agrees(expected, tmp_path):
     assert lines_of(ARM, tmp_path, "-static", emulator=[EMULATOR]) == expected
