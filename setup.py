@@ -54,7 +54,7 @@ ISAS = {"portable": []}
 if X86:
     ISAS["avx2"] = ["-mavx2", "-mfma"]
     ISAS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
-    ISAS["zen4"] = [*ISAS["avx512"], "-DC3ALIGN_NARROW_SUMS"]  # see csrc/cpu/row_sums.h
+    ISAS["avx512_zen4"] = [*ISAS["avx512"], "-DC3ALIGN_NARROW_SUMS"]  # see csrc/cpu/row_sums.h
 
 
 def find_nvcc():

@@ -68,7 +68,7 @@ std::vector<const Kernels*> available_kernels() {
     if (avx2) found.push_back(&avx2_kernels());
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-        found.insert(found.end(), {&zen4_kernels(), &avx512_kernels()});
+        found.insert(found.end(), {&avx512_zen4_kernels(), &avx512_kernels()});
         if (is_zen4()) std::swap(found.back(), found[found.size() - 2]);
     }
 #endif

@@ -54,6 +54,6 @@ struct Kernels {
 const Kernels& portable_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
-const Kernels& zen4_kernels();  // AVX-512 with narrower sums, for processors that do its work in halves
+const Kernels& avx512_zen4_kernels();  // AVX-512 with narrower sums, for processors that do its work in halves
 
 }  // namespace c3align
