@@ -130,6 +130,21 @@ void moments(const std::string& isa, int n_threads, const py::array& in, int dty
     });
 }
 
+// Adds the 24-bit mantissas of the norms of rows that are well, each rounded to float32, to the bins of their exponents:
+// `binned` of c3align/ops/fixed.py.
+void bin_norms(const py::array& norms, const py::array& status, const py::array& bins) {
+    const double* norm = memory<double>(norms);
+    const uint8_t* verdicts = memory<uint8_t>(status);
+    int64_t* bin = memory<int64_t>(bins);
+    const int64_t n_rows = norms.shape(0);
+    py::gil_scoped_release release;
+    for (int64_t i = 0; i < n_rows; ++i) {
+        if (verdicts[i] != kOk) continue;
+        const uint32_t bits = bit_cast<uint32_t>(float(norm[i]));  // a normal number: kMinNorm is one
+        bin[bits >> 23] += int64_t(bits & 0x7FFFFF) | 0x800000;
+    }
+}
+
 void normals(const std::string& isa, int n_threads, const py::array& out, uint64_t seed, uint64_t row_offset) {
     const Kernels& kernels = kernels_named(isa);
     float* z = memory<float>(out);
@@ -202,6 +217,7 @@ PYBIND11_MODULE(_C, m) {
     m.def("isas", &isas, "Instruction sets this build has and this machine can run, best last.");
     m.def("transform", &transform);
     m.def("moments", &moments);
+    m.def("bin_norms", &bin_norms);
     m.def("normals", &normals);
     m.def("copy", &copy);
 #if defined(C3ALIGN_CUDA)

@@ -47,6 +47,7 @@ MUTANTS = [
     Mutant("P1", "csrc/cpu/pool.cpp", "n_ranges * (t + 1) / n_threads", "n_ranges * (t + 1) / n_threads - (t == 0)", "leave_no_trace"),
     Mutant("P2", "csrc/cpu/rows.cpp", "mapper.apply(x, factor, i, reader", "mapper.apply(x, factor, i - first, reader", "no_trace or slice"),
     Mutant("P1", "csrc/bindings.cpp", "std::vector<int64_t> own(size_t(2 * rows.n_dims));", "static std::vector<int64_t> own(size_t(2 * rows.n_dims));", "no_trace or bits"),
+    Mutant("P1", "csrc/bindings.cpp", "if (verdicts[i] != kOk) continue;", "", "binned"),
     Mutant("P4", "csrc/core/philox.h", "kPhiloxRounds = 10", "kPhiloxRounds = 9", "known_answers_compiled or p4"),
     Mutant("P4", "csrc/core/philox.h", "uint32_t(seed), uint32_t(seed >> 32)", "uint32_t(seed >> 32), uint32_t(seed)", "p4"),
     Mutant("P4", "csrc/core/philox.h", "V::splat(row >> 32)", "V::splat(uint64_t(0))", "p4"),

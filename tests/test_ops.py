@@ -177,6 +177,21 @@ def test_native_bits_between_unusable_rows(n_dims, dtype):
                 assert raw(ours) == raw(theirs), isa
 
 
+def test_native_bits_of_binned_norms():
+    """Norms at both ends, and such as round up to the next power of two; those of rows to skip are left out."""
+    native = pytest.importorskip("c3align.ops.native")
+    rng = np.random.default_rng(0)
+    ends = [reference.MIN_NORM, reference.MAX_NORM, 2 - 2.0**-30, 1 - 2.0**-30, 1 + 2.0**-24, 1 + 2.0**-23]
+    norms = np.concatenate([ends, 2.0 ** rng.uniform(-126, 126, 5000), rng.uniform(9, 11, 5000)])
+    status = (rng.random(len(norms)) < 0.1).astype(np.uint8)
+    status[: len(ends)] = 0
+    norms[status != 0] = rng.choice([0, np.nan, np.inf, 1e-300, 1e300], int((status != 0).sum()))
+    bins = native.binned(norms, status)
+    assert raw(bins) == raw(_backend.ReferenceBackend.binned(norms, status))
+    values = [Fraction(float(np.float32(norm))) for norm in norms[status == 0]]
+    assert sum(mantissas * Fraction(2) ** (e - 150) for e, mantissas in enumerate(bins.tolist())) == sum(values)
+
+
 def rows_of_largest_rests():
     """Entries whose rests beside a multiple of 2^-18 are of one sign and as large as they get: sums grow fastest."""
     along = 2.0**-19 * (1 - 2.0**-20)

@@ -29,7 +29,7 @@ from c3align.ops._backend import (
 from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._noise import NoiseRequest, stream
 from c3align.ops._rows import as_rows, as_vector, is_tensor
-from c3align.ops.reference import NO_NOISE, OK, Affine
+from c3align.ops.reference import NO_NOISE, Affine
 
 __all__ = [
     "Moments",
@@ -194,7 +194,7 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
 def _as_moments(sums: Int64Array, squares: Int64Array, norms: Float64Array, status: Any) -> Moments:
     """What a backend found in one block; the norms of rows that are flagged do not count."""
     n_flagged = int(np.count_nonzero(status))
-    bins = fixed.binned(norms[status == OK] if n_flagged else norms)
+    bins = pick().binned(norms, status)
     return Moments(len(status) - n_flagged, n_flagged, fixed.widen(sums), fixed.widen(squares), bins)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.ops import reference
+from c3align.ops import fixed, reference
 from c3align.ops._rows import Rows, is_tensor
 
 BACKENDS = ("native", "reference")
@@ -50,6 +50,10 @@ class ReferenceBackend:
         parts = [reference.moments(rows.take(b).widened()) for b in _blocks(rows)]
         sums, squares, norms, status = zip(*parts)
         return sum(sums), sum(squares), np.concatenate(norms), np.concatenate(status)
+
+    @staticmethod
+    def binned(norms: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        return fixed.binned(norms[status == reference.OK])
 
     @staticmethod
     def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:

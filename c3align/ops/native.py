@@ -11,6 +11,7 @@ import numpy.typing as npt
 from c3align.errors import C3AlignError
 from c3align.ops import _C  # type: ignore[attr-defined]
 from c3align.ops._rows import Rows
+from c3align.ops.fixed import NORM_BINS
 from c3align.ops.reference import NO_NOISE, Noise
 
 name = "native"
@@ -90,6 +91,13 @@ def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray
     threads = _threads_for(values.size)
     _C.moments(isa, threads, values, _CODES[rows.dtype], sums, squares, norms, status)
     return sums, squares, norms, status
+
+
+def binned(norms: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Sums of the norms of rows that are well, by exponent. See `fixed.binned`."""
+    bins = np.zeros(NORM_BINS, np.int64)
+    _C.bin_norms(norms, status, bins)
+    return bins
 
 
 def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
