@@ -130,27 +130,18 @@ class Lanes {
 
 #endif
 
-// Sums over one segment, of slots that fit in registers together. Meanwhile every other line of what lies `ahead`, if
-// anything does, is asked for.
+// Sums over one segment, of slots that fit in registers together.
 template <typename T>
 struct SegmentSums {
     Sums slots[kAtOnce];
 
-    C3_HD SegmentSums(const T* a, const T* b, int64_t n, const T* ahead) {
-        each(ahead, [&](int k, int64_t j) { slots[k] = load_wide(a + j) * load_wide(b + j); });
-        for (int64_t step = kSlots; step < n; step += kSlots)
-            each(ahead ? ahead + step : nullptr,
-                 [&](int k, int64_t j) { slots[k] = add_products(a + step + j, b + step + j, slots[k]); });
-    }
-
-  private:
-    template <typename Add>
-    static C3_HD void each(const T* ahead, Add add) {
-        constexpr int kTwoLines = 128 / (kSums * int(sizeof(T)));  // in registers
+    C3_HD SegmentSums(const T* a, const T* b, int64_t n) {
         C3_UNROLL
-        for (int k = 0; k < kAtOnce; ++k) {
-            if (ahead && k % kTwoLines == 0) prefetch(ahead + k * kSums);
-            add(k, k * kSums);
+        for (int k = 0; k < kAtOnce; ++k) slots[k] = load_wide(a + k * kSums) * load_wide(b + k * kSums);
+        for (int64_t step = kSlots; step < n; step += kSlots) {
+            C3_UNROLL
+            for (int k = 0; k < kAtOnce; ++k)
+                slots[k] = add_products(a + step + k * kSums, b + step + k * kSums, slots[k]);
         }
     }
 };
@@ -166,11 +157,11 @@ C3_HD double total_of_passes(SumsFrom sums_from) {
 
 // A row of several segments. Apart, to keep the usual rows' loops short.
 template <typename T>
-C3_NOINLINE double wide_sum_of_products(int64_t padded, const T* a, const T* b, const T* ahead) {
+C3_NOINLINE double wide_sum_of_products(int64_t padded, const T* a, const T* b) {
     return total_of_passes([=](int pass) {
         const auto segment = [=](int64_t first) {
             const int64_t n = padded - first < kSegment ? padded - first : int64_t(kSegment), j = first + pass;
-            return SegmentSums<T>(a + j, b + j, n, ahead ? ahead + j : nullptr);
+            return SegmentSums<T>(a + j, b + j, n);
         };
         SegmentSums<T> sums = segment(0);
         for (int64_t first = kSegment; first < padded; first += kSegment) {
@@ -183,15 +174,14 @@ C3_NOINLINE double wide_sum_of_products(int64_t padded, const T* a, const T* b, 
 
 // The sum of a[j] * b[j] over a row of `padded` columns.
 template <typename T>
-C3_HD double sum_of_products(int64_t padded, const T* a, const T* b, const T* ahead = nullptr) {
-    if (padded > kSegment) return wide_sum_of_products(padded, a, b, ahead);
-    return total_of_passes(
-        [=](int pass) { return SegmentSums<T>(a + pass, b + pass, padded, ahead ? ahead + pass : nullptr); });
+C3_HD double sum_of_products(int64_t padded, const T* a, const T* b) {
+    if (padded > kSegment) return wide_sum_of_products(padded, a, b);
+    return total_of_passes([=](int pass) { return SegmentSums<T>(a + pass, b + pass, padded); });
 }
 
 template <typename T>
-C3_HD double sum_of_squares(int64_t padded, const T* row, const T* ahead = nullptr) {
-    return sum_of_products(padded, row, row, ahead);
+C3_HD double sum_of_squares(int64_t padded, const T* row) {
+    return sum_of_products(padded, row, row);
 }
 
 // The factor that brings a row with this sum of squares to norm 1, in the row's own type; 0 when unusable.

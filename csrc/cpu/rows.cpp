@@ -146,7 +146,7 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
     using In = Reader<Stored, T, 2>;
     using Out = Writer<Stored, T>;
     constexpr int kArrays = In::kArrays + Out::kArrays + Mapper<T>::kArrays + MappedRows<T>::kArrays;
-    constexpr int64_t kAhead = 16384 / sizeof(T);
+    constexpr int64_t kRowsAhead = 4;
     if (first >= last) return;
     const int64_t padded = padded_to_slots(in.n_dims);
     Scratch scratch(kArrays * padded * int64_t(sizeof(T)), Mapper<T>::kPlaced + MappedRows<T>::kPlaced);
@@ -165,7 +165,7 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
     const auto map_row = [&](int64_t i) {
         if (i >= last || status[i] != kOk) return;
         const T* x = reader.place(i);
-        mapper.apply(x, factor, i, reader.in_place() ? x + kAhead : x, mapped_row(i));
+        mapper.apply(x, factor, i, reader.in_place() ? x + kRowsAhead * in.row_stride : x, mapped_row(i));
     };
     norm_of(first, measure(first));
     map_row(first);
