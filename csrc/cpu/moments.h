@@ -143,7 +143,8 @@ void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* no
     const int64_t padded = padded_to_slots(in.n_dims);
     Scratch scratch(padded * int64_t(kRows * sizeof(T) + kBytesPerColumn), 1);
     const Reader<Stored, T, kRows> reader(in, scratch);
-    FixedTotals<T> totals(padded, place_between_rows(reader.place(first), reader.stride() * int64_t(sizeof(T)), padded, scratch));
+    const int64_t stride = reader.stride() * int64_t(sizeof(T));
+    FixedTotals<T> totals(padded, place_between_rows(reader.place(first), stride, padded, scratch));
     const int64_t ahead = reader.in_place() ? (kRows + kRows / 2) * in.row_stride : 0;
     for (int64_t start = first; start < last; start += kRows) {
         const int n_rows = int(last - start < kRows ? last - start : kRows);
