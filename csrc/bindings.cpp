@@ -130,8 +130,7 @@ void moments(const std::string& isa, int n_threads, const py::array& in, int dty
     });
 }
 
-// Adds the 24-bit mantissas of the norms of rows that are well, each rounded to float32, to the bins of their exponents:
-// `binned` of c3align/ops/fixed.py.
+// Adds the norms of rows that are well to their bins.
 void bin_norms(const py::array& norms, const py::array& status, const py::array& bins) {
     const double* norm = memory<double>(norms);
     const uint8_t* verdicts = memory<uint8_t>(status);
@@ -140,8 +139,8 @@ void bin_norms(const py::array& norms, const py::array& status, const py::array&
     py::gil_scoped_release release;
     for (int64_t i = 0; i < n_rows; ++i) {
         if (verdicts[i] != kOk) continue;
-        const uint32_t bits = bit_cast<uint32_t>(float(norm[i]));  // a normal number: kMinNorm is one
-        bin[bits >> 23] += int64_t(bits & 0x7FFFFF) | 0x800000;
+        const BinnedNorm binned(norm[i]);
+        bin[binned.bin] += binned.mantissa;
     }
 }
 
@@ -189,11 +188,9 @@ void on_cuda_transform(const RowsTuple& in, const RowsTuple& out, uintptr_t mean
     throw_if(cuda_transform(as_rows(in), as_rows(out), map, at<uint8_t>(status), at<void>(stream)));
 }
 
-void on_cuda_moments(const RowsTuple& in, uintptr_t sums, uintptr_t squares, uintptr_t norms, uintptr_t status,
-                     uintptr_t stream) {
+void on_cuda_moments(const RowsTuple& in, uintptr_t totals, uintptr_t status, uintptr_t stream) {
     if (as_rows(in).n_rows > kMaxRowsPerBlock) throw std::invalid_argument("too many rows for one block");
-    throw_if(cuda_moments(as_rows(in), at<int64_t>(sums), at<int64_t>(squares), at<double>(norms),
-                          at<uint8_t>(status), at<void>(stream)));
+    throw_if(cuda_moments(as_rows(in), at<int64_t>(totals), at<uint8_t>(status), at<void>(stream)));
 }
 
 void on_cuda_normals(uintptr_t out, int64_t n_rows, int64_t n_dims, uint64_t seed, uint64_t row_offset,

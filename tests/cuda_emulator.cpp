@@ -156,9 +156,9 @@ const char* emulated_transform(void* in, void* out, int dtype, int64_t n_rows, i
 }
 
 const char* emulated_moments(void* in, int dtype, int64_t n_rows, int64_t n_dims, int64_t in_row, int64_t in_column,
-                             int64_t* sums, int64_t* squares, double* norms, uint8_t* status) {
+                             int64_t* totals, uint8_t* status) {
     const Rows source{in, Dtype(dtype), n_rows, n_dims, in_row, in_column};
-    return cuda_moments(source, sums, squares, norms, status, nullptr);
+    return cuda_moments(source, totals, status, nullptr);
 }
 
 const char* emulated_normals(float* out, int64_t n_rows, int64_t n_dims, uint64_t seed, uint64_t row_offset) {

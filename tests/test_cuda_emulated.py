@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c3align import ops
-from c3align.ops import _backend, _rows, reference
+from c3align.ops import _backend, _rows, fixed, reference
 from tests import strategies
 from tests.test_ops import affine_of, as_dtype, raw
 
@@ -63,12 +63,11 @@ def transform(library, rows, affine, *, renormalize, noise=reference.NO_NOISE, f
 
 
 def moments(library, rows):
+    """Sums, sums of squares, binned norms, number of usable rows, status."""
     n_rows, n_dims = rows.shape
-    sums, squares = np.zeros((2, n_dims), np.int64)
-    norms, status = np.empty(n_rows), np.empty(n_rows, np.uint8)
-    results = [pointer(array) for array in (sums, squares, norms, status)]
-    assert library.emulated_moments(pointer(rows.values), *describe(rows), *results) is None
-    return sums, squares, norms, status
+    totals, status = np.zeros(2 * n_dims + fixed.NORM_BINS + 1, np.int64), np.empty(n_rows, np.uint8)
+    assert library.emulated_moments(pointer(rows.values), *describe(rows), pointer(totals), pointer(status)) is None
+    return *np.split(totals, [n_dims, 2 * n_dims, 2 * n_dims + fixed.NORM_BINS]), status
 
 
 def check(library, rows, affine, **settings_of_call):
@@ -77,7 +76,9 @@ def check(library, rows, affine, **settings_of_call):
     found, verdicts = transform(library, rows, affine, **settings_of_call)
     assert raw(verdicts) == raw(status)
     assert raw(found) == raw(expected)
-    for ours, theirs in zip(moments(library, rows), _backend.ReferenceBackend.moments(rows)):
+    sums, squares, norms, status = _backend.ReferenceBackend.moments(rows)
+    bins, n_kept = _backend.ReferenceBackend.binned(norms, status), np.array([np.sum(status == reference.OK)])
+    for ours, theirs in zip(moments(library, rows), (sums, squares, bins, n_kept, status)):
         assert raw(ours) == raw(theirs)
 
 

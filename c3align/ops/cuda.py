@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from c3align._typing import Int64Array
@@ -18,7 +17,7 @@ from c3align.errors import C3AlignError
 from c3align.ops import _C, _checks, fixed  # type: ignore[attr-defined]
 from c3align.ops._noise import NoiseRequest, is_device_scalar
 from c3align.ops._rows import as_rows, check_shape_and_dtype, check_tensor, dtype_name
-from c3align.ops.reference import NO_NOISE, OK, Noise
+from c3align.ops.reference import NO_NOISE, Noise
 
 __all__ = ["moments", "philox_normal", "transform"]
 
@@ -58,25 +57,21 @@ def moments(X: torch.Tensor, zero_rows: str) -> tuple[int, int, Int64Array, Int6
     sums, squares = np.zeros((2, n_dims), np.int64), np.zeros((2, n_dims), np.int64)
     bins, n_kept = np.zeros(fixed.NORM_BINS, np.int64), 0
     for start in range(0, X.shape[0], _ROWS_PER_BLOCK):
-        block = X[start : start + _ROWS_PER_BLOCK]
-        block_sums, norms, status = _block_moments(block)
-        _raise_for(X, status, zero_rows)
-        kept = (status == OK).cpu().numpy()
-        sums = fixed.add(sums, fixed.widen(block_sums[0]))
-        squares = fixed.add(squares, fixed.widen(block_sums[1]))
-        bins += fixed.binned(norms.cpu().numpy()[kept])
-        n_kept += int(kept.sum())
+        totals, status = _block_moments(X[start : start + _ROWS_PER_BLOCK])
+        _raise_for(X, status, zero_rows, start)
+        block_sums, block_squares, block_bins, kept = np.split(totals, [n_dims, 2 * n_dims, len(totals) - 1])
+        sums, squares = fixed.add(sums, fixed.widen(block_sums)), fixed.add(squares, fixed.widen(block_squares))
+        bins, n_kept = bins + block_bins, n_kept + int(kept[0])
     return n_kept, X.shape[0] - n_kept, sums, squares, bins
 
 
-def _block_moments(block: torch.Tensor) -> tuple[npt.NDArray[np.int64], torch.Tensor, torch.Tensor]:
-    sums = torch.zeros((2, block.shape[1]), dtype=torch.int64, device=block.device)
-    norms = torch.empty(block.shape[0], dtype=torch.float64, device=block.device)
+def _block_moments(block: torch.Tensor) -> tuple[Int64Array, torch.Tensor]:
+    """Sums, sums of squares, binned norms and the number of usable rows, one after another; and the status."""
+    totals = torch.zeros(2 * block.shape[1] + fixed.NORM_BINS + 1, dtype=torch.int64, device=block.device)
     status = torch.empty(block.shape[0], dtype=torch.uint8, device=block.device)
-    results = [tensor.data_ptr() for tensor in (sums[0], sums[1], norms, status)]
     with torch.cuda.device(block.device):
-        _C.cuda_moments(_describe(block), *results, _queue())
-    return sums.cpu().numpy(), norms, status
+        _C.cuda_moments(_describe(block), totals.data_ptr(), status.data_ptr(), _queue())
+    return totals.cpu().numpy(), status
 
 
 def philox_normal(
@@ -142,7 +137,7 @@ def _checked_out(out: Any, X: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def _raise_for(X: torch.Tensor, status: torch.Tensor, zero_rows: str) -> None:
+def _raise_for(X: torch.Tensor, status: torch.Tensor, zero_rows: str, first_row: int = 0) -> None:
     if torch.cuda.is_current_stream_capturing() or not bool(status.any()):
         return
-    _checks.status(as_rows(X), status.cpu().numpy(), zero_rows)
+    _checks.status(as_rows(X), status.cpu().numpy(), zero_rows, first_row)

@@ -14,4 +14,18 @@ constexpr int64_t kMaxRowsPerBlock = int64_t{1} << 22;
 // modulo 2^64, and the bits of kWrap itself are taken off the sums.
 constexpr double kWrap = 0x1.8p12;
 
+// Norms are summed exactly too: the 24-bit mantissa of one, rounded to float32, by its exponent. `binned` of
+// c3align/ops/fixed.py.
+constexpr int kNormBins = 256;
+
+struct BinnedNorm {
+    uint32_t bin, mantissa;
+
+    explicit C3_HD BinnedNorm(double norm) {  // a usable one, which is a normal number
+        const uint32_t bits = bit_cast<uint32_t>(float(norm));
+        bin = bits >> 23;
+        mantissa = (bits & 0x7FFFFF) | 0x800000;
+    }
+};
+
 }  // namespace c3align

@@ -29,6 +29,15 @@ struct Scalar {
 #endif
     }
     static C3_HD F to_float(I a) { return float(a); }
+    static C3_HD bool has_bit(U a, uint32_t bit) {
+#if defined(__CUDA_ARCH__)
+        U rest;  // one instruction with the comparison; the compiler alone would shift and mask
+        asm("and.b32 %0, %1, %2;" : "=r"(rest) : "r"(a), "r"(bit));
+        return rest != 0;
+#else
+        return (a & bit) != 0;
+#endif
+    }
     static C3_HD I bits(F a) { return bit_cast<I>(a); }
     static C3_HD F from_bits(I a) { return bit_cast<F>(a); }
     static C3_HD I select(bool choose, I a, I b) { return choose ? a : b; }

@@ -35,7 +35,7 @@ void row_normals(float* out, int64_t padded, uint64_t seed, uint64_t row) {
     for (int64_t column = 0; column < padded; column += kStep) {
         V::I word;
         memcpy(&word, out + column, sizeof word);
-        store(out + column, V::splat(-2.0f) * log_uniform<V>(word));
+        store(out + column, minus_two_log<V>(word));
     }
     for (int64_t column = 0; column < padded; column += kStep) {
         V::F squared_radius, cosine, sine, low_columns, high_columns;

@@ -19,7 +19,9 @@ class Reader {
     static constexpr int kArrays = kKept;
 
     Reader(const Rows& rows, Scratch& scratch)
-        : padded(padded_to_slots(rows.n_dims)), rows_(rows), kept_(in_place() ? nullptr : scratch.take<T>(kKept * padded)) {
+        : padded(padded_to_slots(rows.n_dims)),
+          rows_(rows),
+          kept_(in_place() ? nullptr : scratch.take<T>(kKept * padded)) {
         if (kept_) memset(kept_, 0, size_t(kKept * padded) * sizeof(T));
     }
 

@@ -8,8 +8,8 @@ namespace c3align {
 namespace {
 
 // The registers that sums are taken in, `kSums` doubles wide, of which `kAtOnce` go down a row together.
-// With C3ALIGN_NARROW_SUMS they are half as wide as the processor's: Zen 4 makes four floats in memory doubles in half a
-// cycle and eight in 1.3, so that the squares of a row take 0.6 of the time.
+// With C3ALIGN_NARROW_SUMS they are half as wide as the processor's: Zen 4 makes four floats in memory doubles in half
+// a cycle and eight in 1.3, so that the squares of a row take 0.6 of the time.
 #if C3ALIGN_SIMD == 64 && !defined(C3ALIGN_NARROW_SUMS)
 
 typedef Doubles Sums;

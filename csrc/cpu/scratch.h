@@ -1,8 +1,9 @@
 // Working memory of one call: one allocation, and a place in it for each array.
 //
 // A load is first compared with the stores before it by the low 12 bits of their addresses, and where those agree it
-// waits until the store is done. A loop that stores to one array and loads, a little ahead, from another takes 1.7 times
-// as long where the arrays lie so. Hence what is written in a loop is placed about half a page from what is read in it.
+// waits until the store is done. A loop that stores to one array and loads, a little ahead, from another takes 1.7
+// times as long where the arrays lie so. Hence what is written in a loop is placed about half a page from what is read
+// in it.
 #pragma once
 
 #include <cstdint>

@@ -43,6 +43,7 @@ struct Vector {
     static C3_HD I splat(int32_t a) { return I{} + a; }
     static C3_HD W splat(uint64_t a) { return W{} + a; }
     static C3_HD F to_float(I a) { return __builtin_convertvector(a, F); }
+    static C3_HD I has_bit(U a, uint32_t bit) { return I((a & bit) != 0); }
     static C3_HD I bits(F a) { return I(a); }
     static C3_HD F from_bits(I a) { return F(a); }
     static C3_HD I select(I choose, I a, I b) { return choose ? a : b; }

@@ -8,7 +8,9 @@ namespace c3align {
 
 // Errors of the launch, as text; null when there is none.
 const char* cuda_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, void* stream);
-const char* cuda_moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, void* stream);
+// Adds to `totals`: n_dims sums of unit rows, as many of their squares, the kNormBins bins of the norms, and the number
+// of usable rows.
+const char* cuda_moments(const Rows& in, int64_t* totals, uint8_t* status, void* stream);
 const char* cuda_normals(float* out, int64_t n_rows, int64_t n_dims, uint64_t seed, uint64_t row_offset, void* stream);
 
 // Number of devices that a driver offers; 0 without a driver or with one too old.

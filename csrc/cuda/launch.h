@@ -23,8 +23,8 @@ __device__ __forceinline__ unsigned long long* dynamic_shared() {
     return c3align_dynamic_shared;
 }
 
-// Above 48 KiB a kernel has to ask first, and the static shared memory of ours counts too, 8 KiB.
-constexpr size_t kSharedWithoutAsking = 40 << 10;
+// Above 48 KiB a kernel has to ask first, and the static shared memory of ours counts too, up to 10 KiB.
+constexpr size_t kSharedWithoutAsking = 38 << 10;
 
 template <typename Kernel>
 void allow_shared(Kernel kernel, size_t n_bytes) {

@@ -1,5 +1,6 @@
-// Exact sums of unit rows and of their squares. A thread meets the same columns in every row and keeps their sums in
-// registers: integers, so that the order in which warps and blocks add theirs does not show.
+// Exact sums of unit rows and of their squares: integers, so that the order in which threads and blocks add does not
+// show. Each warp makes a row a unit row and leaves it in shared memory; then every thread adds its own few columns of
+// all rows there, and keeps their sums in registers to the end.
 #pragma once
 
 #include "../core/fixed_sum.h"
@@ -10,67 +11,89 @@ namespace {
 
 typedef unsigned long long Total;
 
-// Adds what the threads of a block have of each column, one warp after another: sums, then sums of squares.
-template <int kSteps>
-__device__ void add_up(const Total (*own)[kSteps][kColumns], Total* totals, const Place& place, int warp, int n_warps,
-                       int n_dims) {
-    for (int turn = 0; turn < n_warps; ++turn) {
-        if (turn == warp)
-            for (int which = 0; which < 2; ++which)
+// Where a block's rows wait: in fours of columns, as threads load them and as they are added.
+template <typename T, int kSteps>
+__device__ __forceinline__ void leave(T* unit, const Quad<T>* row, T p, const Place& place) {
 #pragma unroll
-                for (int step = 0; step < kSteps; ++step)
-                    for (int k = 0; k < kColumns; ++k) {
-                        const int j = place.first + step * kSlots + k;
-                        if (j < n_dims) totals[which * n_dims + j] += own[which][step][k];
-                    }
-        __syncthreads();
+    for (int step = 0; step < kSteps; ++step) {
+        Quad<T> quad;
+        for (int k = 0; k < kColumns; ++k) quad.v[k] = row[step].v[k] * p;
+        *reinterpret_cast<Quad<T>*>(unit + place.first + step * kSlots) = quad;
     }
 }
 
-template <typename Stored, typename T, int kSteps, bool kAligned, bool kWide>
+// What the block found goes to the totals of all: sums, squares, bins of norms, the number of usable rows.
+template <int kOwn>
+__device__ __forceinline__ void add_up(const Total (&own)[2][kOwn], const Total* bins, Total n_rows, Total n_kept,
+                                       int n_dims, Total* totals) {
+    const Total wraps = n_rows * bit_cast<Total>(kWrap);
+    const int thread = int(threadIdx.x), n_threads = int(blockDim.x);
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) {
+        const int column = thread + i * n_threads;
+        if (column >= n_dims) continue;
+        for (int which = 0; which < 2; ++which) atomicAdd(&totals[which * n_dims + column], own[which][i] - wraps);
+    }
+    for (int bin = thread; bin < kNormBins; bin += n_threads)
+        if (bins[bin]) atomicAdd(&totals[2 * n_dims + bin], bins[bin]);
+    if (n_kept) atomicAdd(&totals[2 * n_dims + kNormBins], n_kept);
+}
+
+// A block has as many rows at once as warps, or one that all of them share. Rows beyond the last, and those without a
+// direction, are added as zeros.
+template <typename Stored, typename T, int kSteps, Layout kLayout, bool kWide>
 __global__ void __launch_bounds__(kMaxWarps* kWarp)
-    moments_kernel(Rows in, Total* sums, Total* squares, double* norms, uint8_t* status) {
-    Total* totals = dynamic_shared();
+    moments_kernel(Rows in, Total* totals, uint8_t* status) {
+    constexpr int kWidth = kSteps * kSlots, kThreads = kMaxWarps * kWarp;  // of a row, or of a warp's segment of one
+    constexpr int kOwn = kWide ? kWidth / kWarp : (kWidth + kThreads - 1) / kThreads;
     __shared__ double slots[kWide ? kMaxWarps : 1][kSlots];
-    const int n_dims = int(in.n_dims), warp = int(threadIdx.x) / kWarp, n_warps = int(blockDim.x) / kWarp;
-    const Place place(int(threadIdx.x) % kWarp, kWide ? warp : 0, kWide ? n_warps : 1, n_dims);
-    const int64_t rows_at_once = kWide ? 1 : n_warps;
-    Total own[2][kSteps][kColumns] = {}, n_kept = 0;
-    for (int64_t index = int64_t(blockIdx.x) * rows_at_once + (kWide ? 0 : warp); index < in.n_rows;
-         index += gridDim.x * rows_at_once) {
-        const Stored* mine = first_column<const Stored>(in, index, place);
-        Quad<T> row[kSteps];
-#pragma unroll
-        for (int step = 0; step < kSteps; ++step)
-            row[step] = load<kAligned, T>(mine, step, place, in.column_stride);
-        double norm;
-        const T p = reciprocal_norm<T>(sum_of_products<kSteps>(row, row, place, kWide ? slots : nullptr), &norm);
-        const bool usable = usable_norm(norm);
-        if (place.lane == 0 && place.segment == 0) {
-            norms[index] = norm;
-            status[index] = usable ? kOk : kBadNorm;
-        }
-        if (!usable) continue;
-        ++n_kept;
-#pragma unroll
-        for (int step = 0; step < kSteps; ++step)
-            for (int k = 0; k < kColumns; ++k) {
-                const T unit = row[step].v[k] * p;
-                own[0][step][k] += bit_cast<Total>(double(unit) + kWrap);
-                own[1][step][k] += bit_cast<Total>(add_product(unit, unit, kWrap));
-            }
-    }
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step)
-        for (int k = 0; k < kColumns; ++k)
-            for (int which = 0; which < 2; ++which) own[which][step][k] -= n_kept * bit_cast<Total>(kWrap);
-    for (int j = int(threadIdx.x); j < 2 * n_dims; j += int(blockDim.x)) totals[j] = 0;
+    __shared__ Total bins[kNormBins];
+    T* units = reinterpret_cast<T*>(dynamic_shared());
+    const int warp = int(threadIdx.x) / kWarp, n_warps = int(blockDim.x) / kWarp;
+    const int rows_at_once = kWide ? 1 : n_warps, width = kWide ? n_warps * kWidth : kWidth;
+    const Place place(int(threadIdx.x) % kWarp, kWide ? warp : 0, kWide ? n_warps : 1, in.n_dims);
+    for (int bin = int(threadIdx.x); bin < kNormBins; bin += int(blockDim.x)) bins[bin] = 0;
     __syncthreads();
-    add_up<kSteps>(own, totals, place, warp, n_warps, n_dims);
-    for (int j = int(threadIdx.x); j < n_dims; j += int(blockDim.x)) {
-        atomicAdd(&sums[j], totals[j]);
-        atomicAdd(&squares[j], totals[n_dims + j]);
+    Total own[2][kOwn] = {}, n_rows = 0, n_kept = 0;
+    for (int64_t first = int64_t(blockIdx.x) * rows_at_once; first < in.n_rows;
+         first += int64_t(gridDim.x) * rows_at_once) {
+        const int64_t index = first + (kWide ? 0 : warp);
+        Quad<T> row[kSteps] = {};
+        T p = T(0);
+        if (index < in.n_rows) {
+            const Stored* mine = first_column<const Stored>(in, index, place);
+#pragma unroll
+            for (int step = 0; step < kSteps; ++step)
+                row[step] = load<kLayout, T>(mine, step, place, in.column_stride);
+            double norm;
+            p = reciprocal_norm<T>(sum_of_products<kSteps>(row, row, place, kWide ? slots : nullptr), &norm);
+            const bool usable = usable_norm(norm);
+            if (place.lane == 0 && place.segment == 0) {
+                status[index] = usable ? kOk : kBadNorm;
+                n_kept += usable;
+                const BinnedNorm binned(norm);
+                if (usable) atomicAdd(&bins[binned.bin], Total(binned.mantissa));
+            }
+            if (!usable) {  // whatever there is
+#pragma unroll
+                for (int step = 0; step < kSteps; ++step) row[step] = Quad<T>{};
+            }
+        }
+        leave<T, kSteps>(units + (kWide ? 0 : warp * kWidth), row, p, place);
+        __syncthreads();
+        for (int r = 0; r < rows_at_once; ++r)
+#pragma unroll
+            for (int i = 0; i < kOwn; ++i) {
+                const int column = int(threadIdx.x) + i * int(blockDim.x);
+                if (column >= width) continue;
+                const T unit = units[r * width + column];
+                own[0][i] += bit_cast<Total>(double(unit) + kWrap);
+                own[1][i] += bit_cast<Total>(add_product(unit, unit, kWrap));
+            }
+        __syncthreads();  // before the next rows come there
+        n_rows += Total(rows_at_once);
     }
+    add_up<kOwn>(own, bins, n_rows, n_kept, int(in.n_dims), totals);
 }
 
 }  // namespace

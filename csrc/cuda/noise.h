@@ -7,10 +7,9 @@
 namespace c3align {
 namespace {
 
-// Of columns beyond the last one too.
+// Of columns 4 * block ... 4 * block + 3, beyond the last one too.
 template <typename T>
-__device__ __forceinline__ Quad<T> normals_of(const KeySchedule& keys, uint64_t row, int column) {
-    const uint64_t block = uint64_t(column / kColumns);
+__device__ __forceinline__ Quad<T> normals_of(const KeySchedule& keys, uint64_t row, unsigned block) {
     const Words<uint64_t> w = philox4x32<Scalar>(row_counter<Scalar>(row, block, kPurposeRowNoise), keys);
     float z[kColumns];
     box_muller<Scalar>(uint32_t(w.w0), uint32_t(w.w1), &z[0], &z[1]);
@@ -27,17 +26,18 @@ __device__ __forceinline__ T shaped_noise(Quad<T>* e, const Noise& noise, const 
                                           const Place& place, double (*slots)[kSlots]) {
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
-        e[step] = normals_of<T>(keys, row, place.first + step * kSlots);
-        const Quad<T> columns = load_vector<false, T>(noise.columns, step, place);
+        e[step] = normals_of<T>(keys, row, place.block(step));
+        const Quad<T> columns = load_vector<Layout::kStrided, T>(noise.columns, step, place);
         for (int k = 0; k < kColumns; ++k) {
             if (noise.columns) e[step].v[k] *= columns.v[k];
-            if (!place.holds<false>(step, k)) e[step].v[k] = T(0);
+            if (!place.holds<Layout::kStrided>(step, k)) e[step].v[k] = T(0);
         }
     }
     if (noise.direction) {
         Quad<T> v[kSteps];
 #pragma unroll
-        for (int step = 0; step < kSteps; ++step) v[step] = load_vector<false, T>(noise.direction, step, place);
+        for (int step = 0; step < kSteps; ++step)
+            v[step] = load_vector<Layout::kStrided, T>(noise.direction, step, place);
         const T along = T(-sum_of_products<kSteps>(e, v, place, slots));
 #pragma unroll
         for (int step = 0; step < kSteps; ++step)

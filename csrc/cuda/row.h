@@ -26,6 +26,10 @@ __device__ __forceinline__ void narrow(double x, double& out) { out = x; }
 __device__ __forceinline__ void narrow(float x, __half& out) { out = __float2half_rn(x); }
 __device__ __forceinline__ void narrow(float x, __nv_bfloat16& out) { out = __float2bfloat16_rn(x); }
 
+// How rows lie in memory: in any strides, to be moved a column at a time; in fours of neighbours that can be moved at
+// once, or are all beyond the last; or in fours that fill every step of the kernel, so that nothing has to be asked.
+enum class Layout { kStrided, kQuads, kWhole };
+
 // Where a thread stands in its row, of which its warp has one segment: at four columns of every 128.
 struct Place {
     int lane, segment, n_segments;
@@ -35,10 +39,21 @@ struct Place {
         : lane(lane_), segment(segment_), n_segments(n_segments_),
           first(segment_ * int(kSegment) + lane_ * kColumns), left(int(n_dims) - first) {}
 
-    // Whether column k of a step is in the row. kAligned: four columns are, or none.
-    template <bool kAligned>
+    // The four columns of a step, counted in fours.
+    __device__ __forceinline__ unsigned block(int step) const {
+        return unsigned(segment * (int(kSegment) / kColumns) + step * kWarp + lane);
+    }
+
+    // Whether any thread of the warp has a column of a step.
+    template <Layout kLayout>
+    __device__ __forceinline__ bool reaches(int step) const {
+        return kLayout == Layout::kWhole || step * kSlots < left + lane * kColumns;
+    }
+
+    // Whether column k of a step is in the row.
+    template <Layout kLayout>
     __device__ __forceinline__ bool holds(int step, int k) const {
-        return step * kSlots + (kAligned ? 0 : k) < left;
+        return kLayout == Layout::kWhole || step * kSlots + (kLayout == Layout::kQuads ? 0 : k) < left;
     }
 };
 
@@ -52,39 +67,55 @@ struct alignas(sizeof(Stored) * kColumns) Packed {
     Stored v[kColumns];
 };
 
-// Zeros beyond the last column, which are exact in every sum. `mine` is the thread's first column; kAligned moves four
-// at once.
-template <bool kAligned, typename T, typename Stored>
+template <typename Stored, typename T>
+__device__ __forceinline__ void widen(const Packed<Stored>& packed, Quad<T>& quad) {
+    for (int k = 0; k < kColumns; ++k) quad.v[k] = widen(packed.v[k]);
+}
+
+// A bfloat16 is the upper half of a float, and two lie in a register: one instruction for each.
+__device__ __forceinline__ void widen(const Packed<__nv_bfloat16>& packed, Quad<float>& quad) {
+    struct Pairs {
+        uint32_t v[kColumns / 2];
+    };
+    const Pairs pairs = bit_cast<Pairs>(packed);
+    for (int k = 0; k < kColumns; k += 2) {
+        quad.v[k] = bit_cast<float>(pairs.v[k / 2] << 16);
+        quad.v[k + 1] = bit_cast<float>(pairs.v[k / 2] & 0xFFFF0000u);
+    }
+}
+
+// Zeros beyond the last column, which are exact in every sum. `mine` is the thread's first column.
+template <Layout kLayout, typename T, typename Stored>
 __device__ __forceinline__ Quad<T> load(const Stored* mine, int step, const Place& place, int64_t stride) {
     Quad<T> quad;
-    if (kAligned) {
+    if (kLayout != Layout::kStrided) {
         Packed<Stored> packed = {};
-        if (place.holds<true>(step, 0)) packed = *reinterpret_cast<const Packed<Stored>*>(mine + step * kSlots);
-        for (int k = 0; k < kColumns; ++k) quad.v[k] = widen(packed.v[k]);
+        if (place.holds<kLayout>(step, 0)) packed = *reinterpret_cast<const Packed<Stored>*>(mine + step * kSlots);
+        widen(packed, quad);
     } else {
         for (int k = 0; k < kColumns; ++k)
-            quad.v[k] = place.holds<false>(step, k) ? T(widen(mine[(step * kSlots + k) * stride])) : T(0);
+            quad.v[k] = place.holds<kLayout>(step, k) ? T(widen(mine[(step * kSlots + k) * stride])) : T(0);
     }
     return quad;
 }
 
-template <bool kAligned, typename T, typename Stored>
+template <Layout kLayout, typename T, typename Stored>
 __device__ __forceinline__ void store(Stored* mine, const Quad<T>& quad, int step, const Place& place, int64_t stride) {
-    if (kAligned) {
+    if (kLayout != Layout::kStrided) {
         Packed<Stored> packed;
         for (int k = 0; k < kColumns; ++k) narrow(quad.v[k], packed.v[k]);
-        if (place.holds<true>(step, 0)) *reinterpret_cast<Packed<Stored>*>(mine + step * kSlots) = packed;
+        if (place.holds<kLayout>(step, 0)) *reinterpret_cast<Packed<Stored>*>(mine + step * kSlots) = packed;
     } else {
         for (int k = 0; k < kColumns; ++k)
-            if (place.holds<false>(step, k)) narrow(quad.v[k], mine[(step * kSlots + k) * stride]);
+            if (place.holds<kLayout>(step, k)) narrow(quad.v[k], mine[(step * kSlots + k) * stride]);
     }
 }
 
 // A vector of the map, which has the type that rows are computed in; zeros where there is none.
-template <bool kAligned, typename T>
+template <Layout kLayout, typename T>
 __device__ __forceinline__ Quad<T> load_vector(const void* vector, int step, const Place& place) {
     if (!vector) return Quad<T>{};
-    return load<kAligned, T>(static_cast<const T*>(vector) + place.first, step, place, 1);
+    return load<kLayout, T>(static_cast<const T*>(vector) + place.first, step, place, 1);
 }
 
 // Products of float32 are exact in float64, so that fusing them changes no bit.

@@ -15,19 +15,20 @@ namespace {
 
 constexpr int kThreads = 256;  // of a block of rows that one warp each holds
 constexpr int kBlocksPerProcessor = 8;
+constexpr int kMostSteps = int(kSegment / kSlots);
+constexpr int kNoiseStepsAtOnce = 2;  // two chains of Philox and polynomials beside each other
+
+// The mean where there is none, in any dtype: its negative leaves every product as it is.
+__device__ alignas(32) double zeros[kMaxCudaDims] = {};
 
 // What is compiled apart: plain noise needs no registers beside the row, shaped noise as many again.
 enum class NoiseKind { kNone, kPlain, kShaped };
 
-// x p - mean, scaled and shifted as RowMap asks; columns beyond the last stay zero, for the vectors are zero there. No
-// mean is a mean of zero, whose negative leaves every product as it is.
-template <bool kAligned, typename T>
-__device__ __forceinline__ void map_quad(Quad<T>& quad, T p, const RowMap& map, int step, const Place& place) {
-    const Quad<T> mean = load_vector<kAligned, T>(map.mean, step, place);
-    for (int k = 0; k < kColumns; ++k) quad.v[k] = multiply_add(quad.v[k], p, -mean.v[k]);
-    if (!map.scale && !map.shift) return;
-    const Quad<T> scale = load_vector<kAligned, T>(map.scale, step, place);
-    const Quad<T> shift = load_vector<kAligned, T>(map.shift, step, place);
+// What is absent does nothing.
+template <Layout kLayout, typename T>
+__device__ __forceinline__ void scale_and_shift(Quad<T>& quad, const RowMap& map, int step, const Place& place) {
+    const Quad<T> scale = load_vector<kLayout, T>(map.scale, step, place);
+    const Quad<T> shift = load_vector<kLayout, T>(map.shift, step, place);
     for (int k = 0; k < kColumns; ++k) {
         if (map.scale && map.shift)
             quad.v[k] = multiply_add(quad.v[k], scale.v[k], shift.v[k]);
@@ -36,15 +37,55 @@ __device__ __forceinline__ void map_quad(Quad<T>& quad, T p, const RowMap& map, 
     }
 }
 
-// Fills the row with what becomes of it, p being the reciprocal of its norm, and returns the sum of squares.
-template <typename T, int kSteps, bool kAligned, NoiseKind kKind>
-__device__ __forceinline__ double map_row(Quad<T>* row, T p, const RowMap& map, const KeySchedule& keys,
-                                          uint64_t number, const Place& place, double (*slots)[kSlots]) {
+// x p - mean, scaled and shifted as RowMap asks; columns beyond the last stay zero, for the vectors are zero there.
+// What is asked of all rows alike is asked once, not at every four columns.
+template <int kSteps, Layout kLayout, typename T>
+__device__ __forceinline__ void map_columns(Quad<T>* row, T p, const RowMap& map, const Place& place) {
+    const T* means = static_cast<const T*>(map.mean ? map.mean : zeros) + place.first;
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) map_quad<kAligned>(row[step], p, map, step, place);
-    if (kKind == NoiseKind::kShaped) {
+    for (int step = 0; step < kSteps; ++step) {
+        const Quad<T> mean = load<kLayout, T>(means, step, place, 1);
+        for (int k = 0; k < kColumns; ++k) row[step].v[k] = multiply_add(row[step].v[k], p, -mean.v[k]);
+    }
+    if (!map.scale && !map.shift) return;
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) scale_and_shift<kLayout>(row[step], map, step, place);
+}
+
+// Adds plain noise and returns the sum of squares. Noise is long arithmetic that needs registers, so that the row waits
+// in shared memory, each thread's part for itself, and comes back four columns at a time.
+template <int kSteps, Layout kLayout, typename T>
+__device__ __forceinline__ double add_noise(Quad<T>* row, T sigma, const KeySchedule& keys, uint64_t number,
+                                            const Place& place, int n_threads, double (*slots)[kSlots]) {
+    Quad<T>* waiting = reinterpret_cast<Quad<T>*>(dynamic_shared()) + threadIdx.x;
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) waiting[step * n_threads] = row[step];
+    Slots own = {};
+#pragma unroll kNoiseStepsAtOnce
+    for (int step = 0; step < kSteps && place.reaches<kLayout>(step); ++step) {
+        Quad<T> quad = waiting[step * n_threads];
+        const Quad<T> e = normals_of<T>(keys, number, place.block(step));
+        for (int k = 0; k < kColumns; ++k) {
+            const T amount = place.holds<kLayout>(step, k) ? sigma : T(0);
+            quad.v[k] = multiply_add(e.v[k], amount, quad.v[k]);
+        }
+        add_products(own, quad, quad);
+        waiting[step * n_threads] = quad;
+    }
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) row[step] = waiting[step * n_threads];
+    return add_slots(own, place, slots);
+}
+
+// Adds what noise the kernel is for, and returns the sum of squares.
+template <int kSteps, Layout kLayout, NoiseKind kKind, typename T>
+__device__ __forceinline__ double finish_map(Quad<T>* row, const Noise& noise, const KeySchedule& keys, uint64_t number,
+                                             const Place& place, int n_threads, double (*slots)[kSlots]) {
+    if constexpr (kKind == NoiseKind::kPlain)
+        return add_noise<kSteps, kLayout>(row, T(noise.sigma), keys, number, place, n_threads, slots);
+    if constexpr (kKind == NoiseKind::kShaped) {
         Quad<T> e[kSteps];
-        const T amount = shaped_noise<kSteps>(e, map.noise, keys, number, place, slots);
+        const T amount = shaped_noise<kSteps>(e, noise, keys, number, place, slots);
 #pragma unroll
         for (int step = 0; step < kSteps; ++step)
             for (int k = 0; k < kColumns; ++k) row[step].v[k] = multiply_add(e[step].v[k], amount, row[step].v[k]);
@@ -52,88 +93,58 @@ __device__ __forceinline__ double map_row(Quad<T>* row, T p, const RowMap& map, 
     return sum_of_products<kSteps>(row, row, place, slots);
 }
 
-// The same with plain noise, whose long arithmetic needs registers. So the row waits in shared memory, each thread's
-// part for itself, and comes back four columns at a time.
-template <typename T, int kSteps, bool kAligned>
-__device__ __forceinline__ double map_row_with_noise(Quad<T>* row, T p, const RowMap& map, const KeySchedule& keys,
-                                                     uint64_t number, const Place& place, double (*slots)[kSlots]) {
-    Quad<T>* waiting = reinterpret_cast<Quad<T>*>(dynamic_shared()) + threadIdx.x;
-    const int stride = int(blockDim.x);
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step) waiting[step * stride] = row[step];
-    Slots own = {};
-#pragma unroll 1
-    for (int step = 0; step < kSteps; ++step) {
-        Quad<T> quad = waiting[step * stride];
-        map_quad<kAligned>(quad, p, map, step, place);
-        const Quad<T> e = normals_of<T>(keys, number, place.first + step * kSlots);
-        for (int k = 0; k < kColumns; ++k) {
-            const T amount = place.holds<kAligned>(step, k) ? T(map.noise.sigma) : T(0);
-            quad.v[k] = multiply_add(e.v[k], amount, quad.v[k]);
-        }
-        add_products(own, quad, quad);
-        waiting[step * stride] = quad;
-    }
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step) row[step] = waiting[step * stride];
-    return add_slots(own, place, slots);
-}
-
 // One row in the registers of a warp, or of a block when it has several segments.
-template <typename Stored, typename T, int kSteps, bool kAligned, NoiseKind kKind>
+template <typename Stored, typename T, int kSteps, Layout kLayout, NoiseKind kKind>
 __device__ __forceinline__ void transform_row(const Rows& in, const Rows& out, const RowMap& map,
                                               const KeySchedule& keys, uint8_t* status, int64_t index,
-                                              const Place& place, double (*slots)[kSlots]) {
+                                              const Place& place, int n_threads, double (*slots)[kSlots]) {
     const Stored* source = first_column<const Stored>(in, index, place);
     Stored* target = first_column<Stored>(out, index, place);
     Quad<T> row[kSteps];
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step)
-        row[step] = load<kAligned, T>(source, step, place, in.column_stride);
-    double norm;
+    for (int step = 0; step < kSteps; ++step) row[step] = load<kLayout, T>(source, step, place, in.column_stride);
+    double norm, length;
     const T p = reciprocal_norm<T>(sum_of_products<kSteps>(row, row, place, slots), &norm);
     uint8_t verdict = usable_norm(norm) ? kOk : kBadNorm;
+    map_columns<kSteps, kLayout>(row, p, map, place);
     const Noise& noise = map.noise;
     const uint64_t number = noise.row_offset + uint64_t(noise.first_row ? *noise.first_row : 0) + uint64_t(index);
-    double squares;
-    if constexpr (kKind == NoiseKind::kPlain)
-        squares = map_row_with_noise<T, kSteps, kAligned>(row, p, map, keys, number, place, slots);
-    else
-        squares = map_row<T, kSteps, kAligned, kKind>(row, p, map, keys, number, place, slots);
+    const double squares = finish_map<kSteps, kLayout, kKind>(row, noise, keys, number, place, n_threads, slots);
     T rescale = T(1);
     if (map.renormalize) {
-        double length;
         rescale = reciprocal_norm<T>(squares, &length);
         if (verdict == kOk && !usable_norm(length)) verdict = kAtMean;
     }
-    if (verdict != kOk) {  // whatever there is: zeros
+    if (verdict == kOk) {
 #pragma unroll
-        for (int step = 0; step < kSteps; ++step) row[step] = Quad<T>{};
-    }
+        for (int step = 0; step < kSteps; ++step) {
+            for (int k = 0; k < kColumns; ++k) row[step].v[k] = row[step].v[k] * rescale;
+            store<kLayout>(target, row[step], step, place, out.column_stride);
+        }
+    } else {
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-        for (int k = 0; k < kColumns; ++k) row[step].v[k] = row[step].v[k] * rescale;
-        store<kAligned>(target, row[step], step, place, out.column_stride);
+        for (int step = 0; step < kSteps; ++step) store<kLayout>(target, Quad<T>{}, step, place, out.column_stride);
     }
     if (place.lane == 0 && place.segment == 0) status[index] = verdict;
 }
 
-template <typename Stored, typename T, int kSteps, bool kAligned, NoiseKind kKind>
+template <typename Stored, typename T, int kSteps, Layout kLayout, NoiseKind kKind>
 __global__ void __launch_bounds__(kThreads)
     transform_narrow(Rows in, Rows out, RowMap map, KeySchedule keys, uint8_t* status) {
     const Place place(int(threadIdx.x) % kWarp, 0, 1, in.n_dims);
     const int64_t warps = int64_t(gridDim.x) * (kThreads / kWarp);
     for (int64_t row = int64_t(blockIdx.x) * (kThreads / kWarp) + threadIdx.x / kWarp; row < in.n_rows; row += warps)
-        transform_row<Stored, T, kSteps, kAligned, kKind>(in, out, map, keys, status, row, place, nullptr);
+        transform_row<Stored, T, kSteps, kLayout, kKind>(in, out, map, keys, status, row, place, kThreads, nullptr);
 }
 
-template <typename Stored, typename T, bool kAligned, NoiseKind kKind>
+template <typename Stored, typename T, Layout kLayout, NoiseKind kKind>
 __global__ void __launch_bounds__(kMaxWarps* kWarp)
     transform_wide(Rows in, Rows out, RowMap map, KeySchedule keys, uint8_t* status) {
     __shared__ double slots[kMaxWarps][kSlots];
     const Place place(int(threadIdx.x) % kWarp, int(threadIdx.x) / kWarp, int(blockDim.x) / kWarp, in.n_dims);
     for (int64_t row = blockIdx.x; row < in.n_rows; row += gridDim.x)
-        transform_row<Stored, T, kSegment / kSlots, kAligned, kKind>(in, out, map, keys, status, row, place, slots);
+        transform_row<Stored, T, kMostSteps, kLayout, kKind>(in, out, map, keys, status, row, place, int(blockDim.x),
+                                                             slots);
 }
 
 __global__ void normals_kernel(float* out, int64_t n_rows, int n_dims, KeySchedule keys, uint64_t row_offset) {
@@ -141,8 +152,8 @@ __global__ void normals_kernel(float* out, int64_t n_rows, int n_dims, KeySchedu
     const int64_t step = int64_t(gridDim.x) * blockDim.x;
     for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < total; i += step) {
         const int64_t row = i / blocks;
-        const int column = int(i % blocks) * kColumns;
-        const Quad<float> z = normals_of<float>(keys, row_offset + uint64_t(row), column);
+        const int block = int(i % blocks), column = block * kColumns;
+        const Quad<float> z = normals_of<float>(keys, row_offset + uint64_t(row), unsigned(block));
         for (int k = 0; k < kColumns; ++k)
             if (column + k < n_dims) out[row * n_dims + column + k] = z.v[k];
     }
@@ -174,28 +185,34 @@ void start(Kernel kernel, int grid, int threads, cudaStream_t stream, const Rows
     launch(kernel, grid, threads, shared, stream, in, out, map, KeySchedule(map.noise.seed), status);
 }
 
-// The kernel with the fewest steps that hold a row. Aligned rows in float32 have one for every width; of the others
-// fewer are compiled.
-template <typename Stored, typename T, bool kAligned, NoiseKind kKind, int kSteps>
+// Of rows in whole steps. For float64, where memory takes longest, fewer kernels are compiled.
+template <typename T>
+constexpr Layout kWholeOf = sizeof(T) == sizeof(float) ? Layout::kWhole : Layout::kQuads;
+
+// The kernel with the fewest steps that hold a row. Every number of whole steps has its own; of the others fewer are
+// compiled.
+template <typename Stored, typename T, Layout kLayout, NoiseKind kKind, int kSteps>
 void launch_narrow(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, cudaStream_t stream) {
-    constexpr bool kEvery = kAligned && sizeof(T) == sizeof(float);
-    constexpr int kFewer = kEvery ? kSteps - 1 : kSteps / 2;
+    constexpr int kFewer = kLayout == Layout::kWhole ? kSteps - 1 : kSteps / 2;
     if constexpr (kFewer > 0)
         if (in.n_dims <= kFewer * kSlots)
-            return launch_narrow<Stored, T, kAligned, kKind, kFewer>(in, out, map, status, stream);
+            return launch_narrow<Stored, T, kLayout, kKind, kFewer>(in, out, map, status, stream);
     constexpr int kRows = kThreads / kWarp;
     const int grid = grid_for((in.n_rows + kRows - 1) / kRows);
-    start<T, kSteps, kKind>(transform_narrow<Stored, T, kSteps, kAligned, kKind>, grid, kThreads, stream, in, out, map,
+    start<T, kSteps, kKind>(transform_narrow<Stored, T, kSteps, kLayout, kKind>, grid, kThreads, stream, in, out, map,
                             status);
 }
 
-template <typename Stored, typename T, bool kAligned, NoiseKind kKind>
+template <typename Stored, typename T, Layout kLayout, NoiseKind kKind>
 void launch_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, cudaStream_t stream) {
+    if constexpr (kLayout == Layout::kQuads)
+        if (in.n_dims <= kSegment && in.n_dims % kSlots == 0)
+            return launch_narrow<Stored, T, kWholeOf<T>, kKind, kMostSteps>(in, out, map, status, stream);
     if (in.n_dims <= kSegment)
-        return launch_narrow<Stored, T, kAligned, kKind, kSegment / kSlots>(in, out, map, status, stream);
+        return launch_narrow<Stored, T, kLayout, kKind, kMostSteps>(in, out, map, status, stream);
     const int warps = int((in.n_dims + kSegment - 1) / kSegment), grid = grid_for(in.n_rows);
-    start<T, kSegment / kSlots, kKind>(transform_wide<Stored, T, kAligned, kKind>, grid, warps * kWarp, stream, in, out,
-                                       map, status);
+    start<T, kMostSteps, kKind>(transform_wide<Stored, T, kLayout, kKind>, grid, warps * kWarp, stream, in, out, map,
+                                status);
 }
 
 template <typename Stored, typename T>
@@ -204,41 +221,40 @@ const char* run_transform(const Rows& in, const Rows& out, const RowMap& map, ui
     const bool aligned =
         is_aligned(in, sizeof(Stored)) && is_aligned(out, sizeof(Stored)) && is_aligned(map, sizeof(T));
     const bool noisy = map.noise.sigma != 0;
-    const auto run = noisy && map.noise.shaped() ? launch_transform<Stored, T, false, NoiseKind::kShaped>
-                     : noisy && aligned          ? launch_transform<Stored, T, true, NoiseKind::kPlain>
-                     : noisy                     ? launch_transform<Stored, T, false, NoiseKind::kPlain>
-                     : aligned                   ? launch_transform<Stored, T, true, NoiseKind::kNone>
-                                                 : launch_transform<Stored, T, false, NoiseKind::kNone>;
+    const auto run = noisy && map.noise.shaped() ? launch_transform<Stored, T, Layout::kStrided, NoiseKind::kShaped>
+                     : noisy && aligned          ? launch_transform<Stored, T, Layout::kQuads, NoiseKind::kPlain>
+                     : noisy                     ? launch_transform<Stored, T, Layout::kStrided, NoiseKind::kPlain>
+                     : aligned                   ? launch_transform<Stored, T, Layout::kQuads, NoiseKind::kNone>
+                                                 : launch_transform<Stored, T, Layout::kStrided, NoiseKind::kNone>;
     run(in, out, map, status, stream);
     return launch_error();
 }
 
-template <typename Stored, typename T, int kSteps, bool kWide>
-void launch_moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status,
-                    cudaStream_t stream) {
-    constexpr int kFewer = kWide ? 0 : kSteps / 2;
+template <typename Stored, typename T, Layout kLayout, int kSteps, bool kWide>
+void launch_moments(const Rows& in, int64_t* totals, uint8_t* status, cudaStream_t stream) {
+    constexpr int kFewer = kWide ? 0 : kLayout == Layout::kWhole ? kSteps - 1 : kSteps / 2;
     if constexpr (kFewer > 0)
         if (in.n_dims <= kFewer * kSlots)
-            return launch_moments<Stored, T, kFewer, kWide>(in, sums, squares, norms, status, stream);
-    const int threads = kWide ? int((in.n_dims + kSegment - 1) / kSegment) * kWarp : kThreads;
-    const int64_t rows_at_once = kWide ? 1 : kThreads / kWarp;
-    const size_t shared = size_t(2 * in.n_dims) * sizeof(Total);
-    const auto kernel = is_aligned(in, sizeof(Stored)) ? moments_kernel<Stored, T, kSteps, true, kWide>
-                                                       : moments_kernel<Stored, T, kSteps, false, kWide>;
+            return launch_moments<Stored, T, kLayout, kFewer, kWide>(in, totals, status, stream);
+    const int warps = kWide ? int((in.n_dims + kSegment - 1) / kSegment) : kThreads / kWarp;
+    const int64_t rows_at_once = kWide ? 1 : warps;
+    const size_t shared = size_t(warps) * kSteps * kSlots * sizeof(T);
+    const auto kernel = moments_kernel<Stored, T, kSteps, kLayout, kWide>;
     allow_shared(kernel, shared);
-    const int grid = grid_for((in.n_rows + rows_at_once - 1) / rows_at_once);
-    launch(kernel, grid, threads, shared, stream, in, reinterpret_cast<Total*>(sums),
-           reinterpret_cast<Total*>(squares), norms, status);
+    launch(kernel, grid_for((in.n_rows + rows_at_once - 1) / rows_at_once), warps * kWarp, shared, stream, in,
+           reinterpret_cast<Total*>(totals), status);
 }
 
 template <typename Stored, typename T>
-const char* run_moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status,
-                        cudaStream_t stream) {
+const char* run_moments(const Rows& in, int64_t* totals, uint8_t* status, cudaStream_t stream) {
     if (in.n_rows == 0) return nullptr;
-    constexpr int kSteps = kSegment / kSlots;
-    const auto run =
-        in.n_dims > kSegment ? launch_moments<Stored, T, kSteps, true> : launch_moments<Stored, T, kSteps, false>;
-    run(in, sums, squares, norms, status, stream);
+    const bool wide = in.n_dims > kSegment, quads = is_aligned(in, sizeof(Stored));
+    const auto run = wide && quads        ? launch_moments<Stored, T, Layout::kQuads, kMostSteps, true>
+                     : wide               ? launch_moments<Stored, T, Layout::kStrided, kMostSteps, true>
+                     : !quads             ? launch_moments<Stored, T, Layout::kStrided, kMostSteps, false>
+                     : in.n_dims % kSlots ? launch_moments<Stored, T, Layout::kQuads, kMostSteps, false>
+                                          : launch_moments<Stored, T, kWholeOf<T>, kMostSteps, false>;
+    run(in, totals, status, stream);
     return launch_error();
 }
 
@@ -256,15 +272,14 @@ const char* cuda_transform(const Rows& in, const Rows& out, const RowMap& map, u
     return "an unknown dtype";
 }
 
-const char* cuda_moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status,
-                         void* stream) {
+const char* cuda_moments(const Rows& in, int64_t* totals, uint8_t* status, void* stream) {
     const cudaStream_t queue = static_cast<cudaStream_t>(stream);
     if (in.n_dims > kMaxCudaDims) return "rows wider than 8192";
     switch (in.dtype) {
-        case Dtype::kFloat32: return run_moments<float, float>(in, sums, squares, norms, status, queue);
-        case Dtype::kFloat64: return run_moments<double, double>(in, sums, squares, norms, status, queue);
-        case Dtype::kFloat16: return run_moments<__half, float>(in, sums, squares, norms, status, queue);
-        case Dtype::kBFloat16: return run_moments<__nv_bfloat16, float>(in, sums, squares, norms, status, queue);
+        case Dtype::kFloat32: return run_moments<float, float>(in, totals, status, queue);
+        case Dtype::kFloat64: return run_moments<double, double>(in, totals, status, queue);
+        case Dtype::kFloat16: return run_moments<__half, float>(in, totals, status, queue);
+        case Dtype::kBFloat16: return run_moments<__nv_bfloat16, float>(in, totals, status, queue);
     }
     return "an unknown dtype";
 }
