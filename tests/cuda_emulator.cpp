@@ -1,5 +1,6 @@
 // The CUDA kernels on a CPU: each thread of a block is a fiber, and all go round in turn, so that shuffles and
 // barriers mean what they mean on a card. Slow, and enough to compare every bit with the reference where no card is.
+// Linked to the bindings in place of what nvcc compiles, it makes an extension that takes memory of this process.
 // Speed, memory models and what the compiler makes of it remain for a real one.
 #define C3ALIGN_EMULATED_CUDA 1
 
@@ -139,29 +140,3 @@ int device_count() { return 1; }
 }  // namespace c3align
 
 #include "../csrc/cuda/rows.cu"
-
-using namespace c3align;
-
-extern "C" {
-
-const char* emulated_transform(void* in, void* out, int dtype, int64_t n_rows, int64_t n_dims, int64_t in_row,
-                               int64_t in_column, void* mean, void* scale, void* shift, int renormalize,
-                               uint8_t* status, double sigma, void* columns, void* direction, double radius,
-                               int random_strength, uint64_t seed, uint64_t row_offset, const int64_t* first_row) {
-    const Rows source{in, Dtype(dtype), n_rows, n_dims, in_row, in_column};
-    const Rows target{out, Dtype(dtype), n_rows, n_dims, n_dims, 1};
-    const Noise noise{sigma, columns, direction, radius, random_strength != 0, seed, row_offset, first_row};
-    const RowMap map{mean, scale, shift, noise, renormalize != 0, false};
-    return cuda_transform(source, target, map, status, nullptr);
-}
-
-const char* emulated_moments(void* in, int dtype, int64_t n_rows, int64_t n_dims, int64_t in_row, int64_t in_column,
-                             int64_t* totals, uint8_t* status) {
-    const Rows source{in, Dtype(dtype), n_rows, n_dims, in_row, in_column};
-    return cuda_moments(source, totals, status, nullptr);
-}
-
-const char* emulated_normals(float* out, int64_t n_rows, int64_t n_dims, uint64_t seed, uint64_t row_offset) {
-    return cuda_normals(out, n_rows, n_dims, seed, row_offset, nullptr);
-}
-}

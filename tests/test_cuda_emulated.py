@@ -5,22 +5,28 @@ What this cannot show is left to `tests/gpu` and a card: the device compiler, me
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pybind11
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c3align import ops
+from c3align.errors import C3AlignError
 from c3align.ops import _backend, _rows, fixed, reference
 from tests import strategies
+from tests.test_corrupt import KINDS, N_DIMS
 from tests.test_ops import affine_of, as_dtype, raw
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,32 +39,34 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def emulated(tmp_path_factory):
-    library = tmp_path_factory.mktemp("emulator") / "emulator.so"
-    flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-w"]
-    subprocess.run([COMPILER, *flags, str(ROOT / "tests" / "cuda_emulator.cpp"), "-o", str(library)], check=True)
-    loaded = ctypes.CDLL(str(library))
-    for name in ("transform", "moments", "normals"):
-        getattr(loaded, f"emulated_{name}").restype = ctypes.c_char_p
-    return loaded
+    """The extension, with kernels that take memory of this process for memory of a card."""
+    path = tmp_path_factory.mktemp("emulator") / "_C.so"
+    sources = ["csrc/bindings.cpp", "csrc/cpu/pool.cpp", "csrc/cpu/rows.cpp", "tests/cuda_emulator.cpp"]
+    headers = [f"-I{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))]
+    flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-pthread"]
+    macros = ["-DC3ALIGN_CUDA=1", "-DC3ALIGN_ISA=portable"]
+    subprocess.run([COMPILER, *flags, *macros, *headers, *sources, "-o", str(path)], cwd=ROOT, check=True)
+    spec = importlib.util.spec_from_file_location("_C", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def pointer(array):
-    return ctypes.c_void_p(None if array is None else array.__array_interface__["data"][0])
+def address(array):
+    return 0 if array is None else array.__array_interface__["data"][0]
 
 
-def describe(rows):
-    strides = [ctypes.c_int64(stride // rows.values.itemsize) for stride in rows.values.strides]
-    return [CODES[rows.dtype], *map(ctypes.c_int64, rows.shape), *strides]
+def describe(values, dtype):
+    strides = [stride // values.itemsize for stride in values.strides]
+    return address(values), CODES[dtype], *values.shape, *strides
 
 
 def transform(library, rows, affine, *, renormalize, noise=reference.NO_NOISE, first_row=None):
     out, status = np.empty(rows.shape, rows.values.dtype), np.empty(rows.shape[0], np.uint8)
-    vectors = [pointer(vector) for vector in affine]
-    shape = [ctypes.c_double(noise.sigma), pointer(noise.columns), pointer(noise.direction)]
-    shape += [ctypes.c_double(noise.radius), int(noise.random_strength)]
-    shape += [ctypes.c_uint64(noise.seed), ctypes.c_uint64(noise.row_offset), pointer(first_row)]
-    where = [pointer(rows.values), pointer(out), *describe(rows), *vectors]
-    assert library.emulated_transform(*where, int(renormalize), pointer(status), *shape) is None
+    shape = noise.sigma, address(noise.columns), address(noise.direction), *noise[3:]
+    vectors = [address(vector) for vector in affine]
+    where = describe(rows.values, rows.dtype), describe(out, rows.dtype)
+    library.cuda_transform(*where, *vectors, renormalize, address(status), 0, *shape, address(first_row))
     return out, status
 
 
@@ -66,7 +74,7 @@ def moments(library, rows):
     """Sums, sums of squares, binned norms, number of usable rows, status."""
     n_rows, n_dims = rows.shape
     totals, status = np.zeros(2 * n_dims + fixed.NORM_BINS + 1, np.int64), np.empty(n_rows, np.uint8)
-    assert library.emulated_moments(pointer(rows.values), *describe(rows), pointer(totals), pointer(status)) is None
+    library.cuda_moments(describe(rows.values, rows.dtype), address(totals), address(status), 0)
     return *np.split(totals, [n_dims, 2 * n_dims, 2 * n_dims + fixed.NORM_BINS]), status
 
 
@@ -97,17 +105,21 @@ def test_bits_of_the_reference(emulated, rows, data, dtype):
     check(emulated, seen, affine, renormalize=data.draw(st.booleans()), noise=noise)
 
 
-@pytest.mark.parametrize("n_dims", [1, 3, 4, 127, 128, 132, 512, 768, 1023, 1024, 1025, 1028, 2048, 4100, 8191, 8192])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "n_dims", [1, 3, 4, 127, 128, 132, 384, 512, 600, 640, 768, 896, 1023, 1024, 1025, 1028, 2048, 4100, 8191, 8192]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_widths(emulated, n_dims, dtype):
     rng = np.random.default_rng(n_dims)
     values = rng.standard_normal((9, n_dims)) * 10 ** rng.uniform(-3, 3, (9, 1))
     values[4], values[6, 0] = 0, np.inf  # rows that may add nothing
     rows = _rows.as_rows(torch.from_numpy(values).to(getattr(torch, dtype)))
-    affine = reference.Affine(mean=(rng.standard_normal(n_dims) / 20).astype("f4"))
+    mean, scale, shift = (rng.standard_normal((3, n_dims)) / 20).astype("f8" if dtype == "float64" else "f4")
     plain = reference.Noise(sigma=0.1, seed=2**63 + 5, row_offset=2**32 - 4)
-    for noise in (plain, plain._replace(direction=affine.mean, radius=2.0, columns=abs(affine.mean))):
-        check(emulated, rows, affine, renormalize=True, noise=noise)
+    for noise in (plain, plain._replace(direction=mean, radius=2.0, columns=abs(mean))):
+        check(emulated, rows, reference.Affine(mean=mean), renormalize=True, noise=noise)
+    for affine in (reference.Affine(mean, scale, shift), reference.Affine(scale=scale), reference.Affine(shift=shift)):
+        check(emulated, rows, affine, renormalize=False)
 
 
 def test_a_row_offset_on_the_device_is_added(emulated):
@@ -121,12 +133,95 @@ def test_a_row_offset_on_the_device_is_added(emulated):
 
 def test_wider_rows_are_refused(emulated):
     rows = _rows.as_rows(np.ones((1, 8193), "f4"))
-    with pytest.raises(AssertionError, match="8192"):
+    with pytest.raises(RuntimeError, match="8192"):
         transform(emulated, rows, reference.Affine(), renormalize=True)
 
 
 def test_normals(emulated):
     out = np.empty((7, 131), np.float32)
-    numbers = [ctypes.c_int64(7), ctypes.c_int64(131), ctypes.c_uint64(3), ctypes.c_uint64(2**32 - 3)]
-    assert emulated.emulated_normals(pointer(out), *numbers) is None
+    emulated.cuda_normals(address(out), 7, 131, 3, 2**32 - 3, 0)
     assert raw(out) == raw(reference.philox_normal(7, 131, seed=3, row_offset=2**32 - 3))
+
+
+class TestFace:
+    """`c3align.ops.cuda` itself, of CPU tensors that it takes for tensors on a card."""
+
+    @pytest.fixture
+    def on_a_card(self, emulated, monkeypatch):
+        """Calls a function as it would be called with tensors on a card."""
+        from c3align.ops import cuda
+
+        monkeypatch.setattr(cuda, "_C", emulated)
+        monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+
+        def call(function, *arguments, **settings):
+            with monkeypatch.context() as here:
+                here.setattr(ops, "on_cuda", _rows.is_tensor)
+                return function(*arguments, **settings)
+
+        return call
+
+    @staticmethod
+    def rows(dtype=torch.float32, n_rows=60):
+        values = np.random.default_rng(n_rows).standard_normal((n_rows, N_DIMS)) * 3
+        return torch.from_numpy(values).to(dtype)
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+    def test_bits(self, on_a_card, dtype):
+        X = self.rows(dtype)
+        mean, scale, shift = (torch.linspace(-0.02, 0.03, N_DIMS) + k for k in (0, 1, 0.1))
+        for settings_of_call in ({}, {"scale": scale}, {"shift": shift.numpy(), "renormalize": False}):
+            same(on_a_card(ops.align, X, mean, **settings_of_call), ops.align(X, mean, **settings_of_call))
+        for view in (X[::3], X[:, 5:], X[:, ::2], X[:1].expand(7, -1)):
+            same(on_a_card(ops.normalize, view), ops.normalize(view))
+        for found, expected in zip(on_a_card(ops.moments, X), ops.moments(X)):
+            assert raw(np.asarray(found)) == raw(np.asarray(expected))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_every_kind_of_noise(self, on_a_card, kind):
+        X, call = self.rows(), {"seed": 5, "row_offset": 2**40, **KINDS[kind]}
+        same(on_a_card(ops.corrupt, X, None, **call), ops.corrupt(X, None, **call))
+
+    def test_out_and_in_place(self, on_a_card):
+        X, out = self.rows(), torch.empty(60, N_DIMS)
+        expected = ops.normalize(X)
+        assert on_a_card(ops.normalize, X, out=out) is out
+        same(out, expected)
+        on_a_card(ops.normalize, X, out=X)
+        same(X, expected)
+        with pytest.raises(C3AlignError, match="out differs"):
+            on_a_card(ops.normalize, X, out=out[:5])
+
+    def test_rows_of_later_blocks_are_named(self, on_a_card, monkeypatch):
+        X = self.rows()
+        X[37] = 0
+        monkeypatch.setattr("c3align.ops.cuda._ROWS_PER_BLOCK", 16)
+        with pytest.raises(C3AlignError, match="1 of 60 rows, first in row 37"):
+            on_a_card(ops.moments, X)
+        kept = on_a_card(ops.moments, X, zero_rows="keep")
+        assert (kept.n_rows, kept.n_zero_rows) == (59, 1)
+
+    def test_normals(self, on_a_card):
+        from c3align.ops import cuda
+
+        found = on_a_card(cuda.philox_normal, 9, 130, seed=3, row_offset=7, device="cpu")
+        assert raw(found.numpy()) == raw(ops.philox_normal(9, 130, seed=3, row_offset=7))
+
+    def test_refusals(self, on_a_card):
+        X = self.rows()
+        with pytest.raises(C3AlignError, match="8193 dimensions"):
+            on_a_card(ops.normalize, torch.ones(1, 8193))
+        with pytest.raises(C3AlignError, match="mean has shape"):
+            on_a_card(ops.align, X, torch.ones(3))
+        with pytest.raises(C3AlignError, match="mean holds NaN"):
+            on_a_card(ops.align, X, torch.full((N_DIMS,), np.nan))
+        X[[4, 7], 3] = float("nan")
+        with pytest.raises(C3AlignError, match="2 of 60 rows, first in row 4"):
+            on_a_card(ops.normalize, X)
+
+
+def same(found, expected):
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    assert torch.equal(found.contiguous().view(torch.uint8), expected.contiguous().view(torch.uint8))
