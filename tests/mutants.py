@@ -75,6 +75,7 @@ MUTANTS = [
     Mutant("P3", "csrc/cuda/row.h", "pairs.v[k / 2] & 0xFFFF0000u", "pairs.v[k / 2]", "test_cuda_emulated"),
     Mutant("P3", "csrc/cuda/row.h", "kLayout == Layout::kWhole || step * kSlots + (", "true || step * kSlots + (", "test_cuda_emulated"),
     Mutant("P5", "c3align/ops/cuda.py", "zero_rows, start)", "zero_rows)", "test_cuda_emulated"),
+    Mutant("P5", "c3align/ops/cuda.py", "        moments(X, zero_rows)\n    status", "    status", "test_cuda_emulated"),
     Mutant("P1", "c3align/ops/cuda.py", "bins + block_bins", "block_bins", "test_cuda_emulated"),
     Mutant("P4", "csrc/core/philox.h", "uint32_t(round) * kKeyStep1", "uint32_t(round) * kKeyStep0", "test_cuda_emulated"),
     Mutant("P1", "csrc/cuda/moments.h", "wraps = n_rows * bit_cast", "wraps = n_kept * bit_cast", "test_cuda_emulated"),

@@ -193,6 +193,26 @@ class TestFace:
         same(X, expected)
         with pytest.raises(C3AlignError, match="out differs"):
             on_a_card(ops.normalize, X, out=out[:5])
+        with pytest.raises(C3AlignError, match="out repeats"):
+            on_a_card(ops.normalize, X, out=out[:1].expand(60, -1))
+        for overlapping in (X[1:], X.as_strided((59, N_DIMS), (N_DIMS, 1), 3)):
+            with pytest.raises(C3AlignError, match="out overlaps X"):
+                on_a_card(ops.normalize, X[:-1], out=overlapping)
+
+    @pytest.mark.parametrize("value", [0.0, float("nan")])
+    def test_what_is_refused_in_place_stays_as_it_was(self, on_a_card, value):
+        X = self.rows()
+        X[4] = value
+        before, texts = X.clone(), []
+        for call in (lambda *a, **k: on_a_card(ops.normalize, *a, **k), ops.normalize):
+            with pytest.raises(C3AlignError, match="row 4") as caught:
+                call(X, out=X)
+            texts.append(str(caught.value))
+            assert raw(X.numpy()) == raw(before.numpy())
+        assert texts[0] == texts[1]
+        with pytest.raises(C3AlignError, match="mean holds NaN"):
+            on_a_card(ops.align, X, torch.full((N_DIMS,), np.nan), out=X, zero_rows="keep")
+        assert raw(X.numpy()) == raw(before.numpy())
 
     def test_rows_of_later_blocks_are_named(self, on_a_card, monkeypatch):
         X = self.rows()

@@ -17,7 +17,7 @@ from c3align.errors import C3AlignError
 from c3align.ops import _C, _checks, fixed  # type: ignore[attr-defined]
 from c3align.ops._noise import NoiseRequest, is_device_scalar
 from c3align.ops._rows import as_rows, check_shape_and_dtype, check_tensor, dtype_name
-from c3align.ops.reference import NO_NOISE, Noise
+from c3align.ops.reference import NO_NOISE, OK, Noise
 
 __all__ = ["moments", "philox_normal", "transform"]
 
@@ -36,18 +36,38 @@ def transform(
 ) -> torch.Tensor:
     """See `c3align.ops.align` and `corrupt`; a `row_offset` on the device is read there, at each replay of a graph."""
     _check(X)
-    columns = [_column(vectors.get(name), X, name) for name in ("mean", "scale", "shift")]
+    columns = {name: _column(vectors.get(name), X, name) for name in ("mean", "scale", "shift")}
     first_row, prepared = _prepare(noise, X)
-    shaping = [_column(vector, X, "noise") for vector in (prepared.columns, prepared.direction)]
     target = torch.empty(X.shape, dtype=X.dtype, device=X.device) if out is None else _checked_out(out, X)
-    status = torch.empty(X.shape[0], dtype=torch.uint8, device=X.device)
-    with torch.cuda.device(X.device):
-        numbers = (prepared.sigma, *map(_address, shaping), *prepared[3:])
-        addresses = [_address(column) for column in columns]
-        where = (renormalize, status.data_ptr(), _queue())
-        _C.cuda_transform(_describe(X), _describe(target), *addresses, *where, *numbers, _address(first_row))
-    _raise_for(X, status, zero_rows)
+    asks = not torch.cuda.is_current_stream_capturing()
+    finite = {name: column.isfinite().all() for name, column in columns.items() if asks and column is not None}
+    if asks and target.data_ptr() == X.data_ptr():
+        # a refused batch must leave the input as it was
+        _raise_for_vectors(finite)
+        moments(X, zero_rows)
+    status = _launch(X, target, columns, prepared, first_row, renormalize)
+    if asks and not bool(torch.stack([(status == OK).all(), *finite.values()]).all()):  # the one wait
+        _raise_for_vectors(finite)
+        _raise_for(X, status, zero_rows)
     return target
+
+
+def _launch(
+    X: torch.Tensor,
+    target: torch.Tensor,
+    columns: dict[str, torch.Tensor | None],
+    noise: Noise,
+    first_row: torch.Tensor | None,
+    renormalize: bool,
+) -> torch.Tensor:
+    """What is wrong with each row, (n_rows,) uint8 on the device, once the kernel that is queued here has run."""
+    status = torch.empty(X.shape[0], dtype=torch.uint8, device=X.device)
+    shaping = [_column(vector, X, "noise") for vector in (noise.columns, noise.direction)]
+    numbers = (noise.sigma, *map(_address, shaping), *noise[3:])
+    with torch.cuda.device(X.device):
+        where = (*map(_address, columns.values()), renormalize, status.data_ptr(), _queue())
+        _C.cuda_transform(_describe(X), _describe(target), *where, *numbers, _address(first_row))
+    return status
 
 
 def moments(X: torch.Tensor, zero_rows: str) -> tuple[int, int, Int64Array, Int64Array, Int64Array]:
@@ -125,19 +145,34 @@ def _column(vector: Any, X: torch.Tensor, name: str) -> torch.Tensor | None:
         raise C3AlignError(
             f"{name} has shape {tuple(column.shape)} and the rows have {X.shape[1]} dimensions; pass one value a column"
         )
-    if not torch.cuda.is_current_stream_capturing() and not bool(column.isfinite().all()):
-        raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
     return column
 
 
 def _checked_out(out: Any, X: torch.Tensor) -> torch.Tensor:
     fits = isinstance(out, torch.Tensor) and out.shape == X.shape and out.dtype == X.dtype and out.device == X.device
-    if not fits or any(stride == 0 and n > 1 for stride, n in zip(out.stride(), out.shape)):
-        raise C3AlignError("out differs from X in shape, dtype or device; pass a tensor of its own memory like X")
+    if not fits:
+        raise C3AlignError("out differs from X in shape, dtype or device; pass a tensor like X")
+    if any(stride == 0 and n > 1 for stride, n in zip(out.stride(), out.shape)):
+        raise C3AlignError("out repeats its elements; pass a tensor of its own memory")
+    (first, last), (first_of_X, last_of_X) = _extent(out), _extent(X)
+    is_X = first == first_of_X and out.stride() == X.stride()
+    if not is_X and first < last_of_X and first_of_X < last:
+        raise C3AlignError("out overlaps X; pass X itself or a tensor of other memory")
     return out
 
 
+def _extent(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where its memory begins, and the first address behind it."""
+    steps = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride())) if tensor.numel() else -1
+    return tensor.data_ptr(), tensor.data_ptr() + (steps + 1) * tensor.element_size()
+
+
+def _raise_for_vectors(finite: dict[str, torch.Tensor]) -> None:
+    for name, is_finite in finite.items():
+        if not bool(is_finite):
+            raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
+
+
 def _raise_for(X: torch.Tensor, status: torch.Tensor, zero_rows: str, first_row: int = 0) -> None:
-    if torch.cuda.is_current_stream_capturing() or not bool(status.any()):
-        return
-    _checks.status(as_rows(X), status.cpu().numpy(), zero_rows, first_row)
+    if bool(status.any()):
+        _checks.status(as_rows(X), status.cpu().numpy(), zero_rows, first_row)
