@@ -84,7 +84,8 @@ def summarize(op: str, times: dict, shape: tuple[int, int], n_bytes: int, settin
     return records
 
 
-def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(arguments: argparse.Namespace, save: Callable[[list[dict[str, Any]]], Any]) -> None:
+    """Print each op's table and save the records so far, so that a run that is stopped leaves what it had."""
     settings = [
         {"rows": rows, "dims": dims, "dtype": dtype, "threads": threads}
         for rows in arguments.rows
@@ -104,7 +105,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             found = summarize(op, times, (setting["rows"], setting["dims"]), case.n_bytes(op), setting)
             print_table(found)
             records += found
-    return records
+            save(records)
 
 
 def print_table(records: list[dict[str, Any]]) -> None:
@@ -171,9 +172,12 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     origin = provenance()
-    records = measure(arguments)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({**origin, "records": records}, indent=1) + "\n")
+
+    def save(records: list[dict[str, Any]]) -> None:
+        if arguments.json:
+            arguments.json.write_text(json.dumps({**origin, "records": records}, indent=1) + "\n")
+
+    measure(arguments, save)
 
 
 if __name__ == "__main__":
