@@ -241,8 +241,13 @@ class TestFace:
             on_a_card(ops.normalize, torch.ones(1, 8193))
         with pytest.raises(C3AlignError, match="mean has shape"):
             on_a_card(ops.align, X, torch.ones(3))
-        with pytest.raises(C3AlignError, match="mean holds NaN"):
-            on_a_card(ops.align, X, torch.full((N_DIMS,), np.nan))
+        finite, one_is_not = torch.ones(N_DIMS), torch.ones(N_DIMS)
+        one_is_not[17] = np.inf
+        for name in ("mean", "scale", "shift"):
+            vectors = {"mean": finite, name: one_is_not}
+            for rows, how in ((X, {}), (X, {"renormalize": False}), (X * 0, {"zero_rows": "keep"}), (X[:0], {})):
+                with pytest.raises(C3AlignError, match=f"{name} holds NaN or infinity"):
+                    on_a_card(ops.align, rows, **vectors, **how)
         X[[4, 7], 3] = float("nan")
         with pytest.raises(C3AlignError, match="2 of 60 rows, first in row 4"):
             on_a_card(ops.normalize, X)

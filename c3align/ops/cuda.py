@@ -17,7 +17,7 @@ from c3align.errors import C3AlignError
 from c3align.ops import _C, _checks, fixed  # type: ignore[attr-defined]
 from c3align.ops._noise import NoiseRequest, is_device_scalar
 from c3align.ops._rows import as_rows, check_shape_and_dtype, check_tensor, dtype_name
-from c3align.ops.reference import NO_NOISE, OK, Noise
+from c3align.ops.reference import NO_NOISE, Noise
 
 __all__ = ["moments", "philox_normal", "transform"]
 
@@ -40,14 +40,14 @@ def transform(
     first_row, prepared = _prepare(noise, X)
     target = torch.empty(X.shape, dtype=X.dtype, device=X.device) if out is None else _checked_out(out, X)
     asks = not torch.cuda.is_current_stream_capturing()
-    finite = {name: column.isfinite().all() for name, column in columns.items() if asks and column is not None}
-    if asks and target.data_ptr() == X.data_ptr():
-        # a refused batch must leave the input as it was
-        _raise_for_vectors(finite)
-        moments(X, zero_rows)
+    in_place = out is not None and target.data_ptr() == X.data_ptr()
+    if asks and (in_place or not renormalize or not len(X)):
+        _raise_for_vectors(columns)
+    if asks and in_place:
+        moments(X, zero_rows)  # a refused batch must leave the input as it was
     status = _launch(X, target, columns, prepared, first_row, renormalize)
-    if asks and not bool(torch.stack([(status == OK).all(), *finite.values()]).all()):  # the one wait
-        _raise_for_vectors(finite)
+    if asks and bool(status.any()):  # the one wait; of vectors that are not finite no row keeps a length
+        _raise_for_vectors(columns)
         _raise_for(X, status, zero_rows)
     return target
 
@@ -167,9 +167,9 @@ def _extent(tensor: torch.Tensor) -> tuple[int, int]:
     return tensor.data_ptr(), tensor.data_ptr() + (steps + 1) * tensor.element_size()
 
 
-def _raise_for_vectors(finite: dict[str, torch.Tensor]) -> None:
-    for name, is_finite in finite.items():
-        if not bool(is_finite):
+def _raise_for_vectors(columns: dict[str, torch.Tensor | None]) -> None:
+    for name, column in columns.items():
+        if column is not None and not bool(column.isfinite().all()):
             raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
 
 
