@@ -13,7 +13,7 @@ venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 	test -n "$(PYTHON)" || { echo "no Python 3.10 or newer found; install one or pass PYTHON=..."; exit 1; }; \
 	$(PYTHON) -m venv --clear $(1); }
 # what runs compiled code, without subprocesses, which a preloaded sanitizer would follow
-SANITIZED := bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
+SANITIZED := emulated or bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
 .PHONY: help demo test test-fast check browser gallery mutate sanitize elsewhere clean
@@ -53,16 +53,17 @@ gallery: $(BIN)/.built browser  ## the README's pictures, drawn anew by tests/ex
 mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (ten minutes)
 	@$(BIN)/python tests/mutants.py
 
-sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour and thread sanitizers
+sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour and thread sanitizers; CUDA's emulated
 	@rm -rf build/sanitize && mkdir -p build/sanitize
 	@cp -r c3align csrc tests setup.py pyproject.toml README.md LICENSE build/sanitize/
 	@cd build/sanitize && for kind in address,undefined thread; do \
-		case $$kind in address*) library=libasan.so;; *) library=libtsan.so;; esac; \
+		case $$kind in address*) library=libasan.so; tests="tests/test_ops.py tests/test_cuda_emulated.py";; \
+			*) library=libtsan.so; tests=tests/test_ops.py;; esac; \
 		echo "$$kind sanitizer ..."; rm -rf build c3align/ops/_C.*.so; \
 		C3ALIGN_SANITIZE=$$kind C3ALIGN_NATIVE=on C3ALIGN_CUDA=off $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace && \
-		LD_PRELOAD=$$(c++ -print-file-name=$$library) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
-		TSAN_OPTIONS=halt_on_error=1:exitcode=66 PYTHONPATH=. OMP_NUM_THREADS=1 \
-		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_ops.py -k "$(SANITIZED)" || exit 1; done
+		LD_PRELOAD="$$(c++ -print-file-name=$$library) $$(c++ -print-file-name=libstdc++.so.6)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+		TSAN_OPTIONS=halt_on_error=1:exitcode=66 PYTHONPATH=. OMP_NUM_THREADS=1 C3ALIGN_SANITIZE=$$kind \
+		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider $$tests -k "$(SANITIZED)" || exit 1; done
 
 elsewhere: $(BIN)/.built  ## the bits of the compiled core by clang, and of NEON in an emulator
 	@command -v clang++ >/dev/null 2>&1 && command -v qemu-aarch64-static >/dev/null 2>&1 && \
