@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from c3align import ops
+from c3align import centering, ops
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.mappings import BATCH, choose_mean
 from c3align.statistics import ModalityStatistics
 
 __all__ = ["AlignerModule"]
@@ -39,7 +38,7 @@ class AlignerModule(torch.nn.Module):
         # no buffers: a module cast to half precision keeps its means whole
         self._means = {name: torch.from_numpy(found.mean) for name, found in aligner.statistics_.items()}
         self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
-        strength, self._seed = aligner._strength(), aligner.seed
+        strength, self._seed = aligner._strength(aligner.state_), aligner.seed
         self._sigma = torch.tensor(strength) if isinstance(strength, np.ndarray) else strength
 
     def forward(self, X: torch.Tensor, modality: str = "text") -> torch.Tensor:
@@ -63,7 +62,7 @@ class AlignerModule(torch.nn.Module):
             modality = self._checked(X, modality)
         elif modality not in self._means:
             raise C3AlignError(f"modality={modality!r} cannot be chosen in a recorded graph; pass a fitted one's name")
-        if modality == BATCH:
+        if modality == centering.BATCH:
             rows = X.detach().double().cpu()
             return torch.from_numpy(ModalityStatistics.from_rows(rows, zero_rows=self.aligner.zero_rows).mean)
         self._means[modality] = self._means[modality].to(X.device)
@@ -71,9 +70,7 @@ class AlignerModule(torch.nn.Module):
 
     def _checked(self, X: torch.Tensor, modality: str) -> str:
         """The modality whose mean is taken; what has to be said about it is said, as in `C3Aligner.transform`."""
-        self.aligner._check_is_fitted(modality)
-        glance = ModalityStatistics(*ops.peek(X.detach()))
-        choice = choose_mean(modality, self.aligner.statistics_, glance)
+        choice = centering.center(modality, centering.state_of(self.aligner, modality), X.detach())
         if choice.warning:
             warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=4)
         return choice.modality

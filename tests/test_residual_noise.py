@@ -294,7 +294,7 @@ class TestCorrupt:
             aligner.corrupt(text)
         before = dict(vars(aligner))
         for more in ((text, image), (text,)):
-            with pytest.raises(C3AlignError, match="learned without their covariance; fit on all pairs"):
+            with pytest.raises(C3AlignError, match="learned without their covariance; fit on all of them"):
                 aligner.partial_fit(*more)
         assert vars(aligner) == before
         aligner.fit(text, image).set_params(noise="isotropic").partial_fit(text, image)
