@@ -14,19 +14,18 @@ from c3align.ops.reference import FIXED_SCALE, OK, unit_rows
 __all__ = ["gram", "moments"]
 
 
-def moments(X: Any, n_rows: int) -> tuple[int, Float64Array, Float64Array, Any]:
-    """Number, mean and variance (n_dims,) of at most `n_rows` evenly spaced rows of X, and these rows.
+def moments(X: Any, n_rows: int) -> tuple[int, Float64Array, Any, Any]:
+    """Number, mean (n_dims,) and sums of squares (n_dims,) of at most `n_rows` evenly spaced rows of X, and these rows.
 
-    Rows without a direction, or not finite, are left out unreported: a glance is no check. The variance has divisor
-    n - 1, and is zero for one row.
+    Rows without a direction, or not finite, are left out unreported: a glance is no check. Squares are in units of
+    2**-40.
     """
     rows = as_rows(X)
-    sample = rows.take(slice(None, None, -(-rows.shape[0] // n_rows) or 1))
+    step = -(-rows.shape[0] // n_rows)
+    sample = rows if step <= 1 else rows.take(slice(None, None, step))
     sums, squares, _, status = pick().moments(sample)
-    n = int(sample.shape[0] - np.count_nonzero(status))
-    mean = sums / (max(n, 1) * FIXED_SCALE)
-    variance = np.maximum(squares / (max(n, 1) * FIXED_SCALE) - mean * mean, 0.0) * (n / max(n - 1, 1))
-    return n, mean, variance if n > 1 else np.zeros_like(mean), sample
+    n = sample.shape[0] - int(np.count_nonzero(status))
+    return n, sums * (1 / (max(n, 1) * FIXED_SCALE)), squares, sample
 
 
 def gram(rows: Rows, scale: Float64Array, n_rows: int) -> Float64Array:
