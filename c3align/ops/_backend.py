@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from c3align.errors import C3AlignError
 from c3align.ops import fixed, reference
+from c3align.ops._floats import usual_floats
 from c3align.ops._rows import Rows, is_tensor
 
 BACKENDS = ("native", "reference")
@@ -29,6 +30,7 @@ class ReferenceBackend:
     name = "reference"
 
     @staticmethod
+    @usual_floats
     def transform(
         rows: Rows,
         out: npt.NDArray[Any],
@@ -46,16 +48,19 @@ class ReferenceBackend:
         return status
 
     @staticmethod
+    @usual_floats
     def moments(rows: Rows) -> Any:
         parts = [reference.moments(rows.take(b).widened()) for b in _blocks(rows)]
         sums, squares, norms, status = zip(*parts)
         return sum(sums), sum(squares), np.concatenate(norms), np.concatenate(status)
 
     @staticmethod
+    @usual_floats
     def binned(norms: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         return fixed.binned(norms[status == reference.OK])
 
     @staticmethod
+    @usual_floats
     def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
         out: npt.NDArray[np.float32] = np.empty((n_rows, n_dims), np.float32)
         step = max(1, _BLOCK_ELEMENTS // n_dims)

@@ -161,7 +161,8 @@ class Pool {
         call.run(0, [&](int64_t n_rows) {
             n_done += double(n_rows);
             worked = seconds() - begin - waking;
-            if (woken || worked * (double(call.n_rows()) - n_done) < kWorthWaking * n_done) return;
+            const bool worth_it = worked * (double(call.n_rows()) - n_done) > kWorthWaking * n_done;
+            if (woken || !worth_it || asleep_.load() == 0) return;
             woken = true;
             wake();
             waking = seconds() - begin - worked;
@@ -169,12 +170,12 @@ class Pool {
         places_.fetch_and(kWanted - 1);  // who has not begun need not
         wait();
         // a worker that lost its processor over its rows may have cost more than it did
-        if (n_done > 0) debt_ = seconds() - begin - worked / n_done * double(call.n_rows());
+        if (n_done > 0 && (woken || joined_.load() > 0))
+            debt_ = seconds() - begin - worked / n_done * double(call.n_rows());
     }
 
     void wake() {
         const int n_asleep = std::min(asleep_.load(), int(places_.load() / kWanted));
-        if (n_asleep <= 0) return;
         { std::lock_guard<std::mutex> lock(mutex_); }  // whoever has seen nothing yet sleeps by now
         for (int k = 0; k < n_asleep; ++k) wake_.notify_one();
     }
