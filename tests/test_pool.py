@@ -11,6 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LONG = bool(os.environ.get("C3ALIGN_LONG"))
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for it")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+ROUNDINGS = {"down": 0x400, "up": 0x800, "to zero": 0xC00}  # of x86
 SETTINGS = ("C3ALIGN_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 
 
@@ -161,10 +163,7 @@ def test_threads_that_the_system_refuses_are_done_without():
 class TestFloats:
     """Control words that others have set: flush to zero, denormals are zero, other roundings."""
 
-    ROUNDINGS = {"down": 0x400, "up": 0x800, "to zero": 0xC00}  # <fenv.h> on x86
-    SETTINGS = ["flush", *ROUNDINGS]
-
-    @pytest.fixture(params=SETTINGS)
+    @pytest.fixture(params=["flush", *ROUNDINGS])
     def odd_floats(self, request):
         """Switches this thread's floats to something odd, and back at the end; tells whether they are odd still."""
         import ctypes
@@ -182,7 +181,7 @@ class TestFloats:
             if request.param == "flush":
                 if not torch.set_flush_denormal(True):
                     pytest.skip("torch cannot flush denormals here")
-            elif library.fesetround(self.ROUNDINGS[request.param]):
+            elif library.fesetround(ROUNDINGS[request.param]):
                 pytest.skip("roundings have other numbers here")
             return lambda: not _floats.are_usual()
 
@@ -205,7 +204,11 @@ class TestFloats:
     @staticmethod
     def results(rows, mean, tiny):
         parts = [ops.normalize(rows), ops.align(rows, mean), ops.align(rows, tiny, renormalize=False)]
-        parts += [ops.corrupt(rows, mean, sigma=0.1, seed=1), ops.philox_normal(50, 192, seed=3), *ops.moments(rows)[2:]]
+        parts += [
+            ops.corrupt(rows, mean, sigma=0.1, seed=1),
+            ops.philox_normal(50, 192, seed=3),
+            *ops.moments(rows)[2:],
+        ]
         for part in parts[:3]:
             assert len({row.tobytes() for row in part}) == 1  # equal rows, on whatever thread
         return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
@@ -237,3 +240,111 @@ class TestFloats:
                     assert TestFloats.results(*material) == expected
         """
         assert output(code) == []
+
+
+class TestNumberOfThreads:
+    CODE = "from c3align import ops; print(ops.get_num_threads(), ops.num_threads_reason().split()[0])"
+
+    @pytest.mark.parametrize(
+        ("settings", "expected"),
+        [
+            ({"LOKY_MAX_CPU_COUNT": "1"}, ["1", "the"]),  # as joblib counts, which reads limits of cgroups too
+            ({"OMP_NUM_THREADS": "1"}, ["1", "OMP_NUM_THREADS"]),
+            ({"OMP_NUM_THREADS": "1,2"}, ["1", "OMP_NUM_THREADS"]),
+            ({"OMP_NUM_THREADS": "100000"}, [str(joblib.cpu_count()), "the"]),
+            ({"OMP_NUM_THREADS": "many"}, [str(joblib.cpu_count()), "the"]),
+            ({"OMP_NUM_THREADS": "1", "C3ALIGN_NUM_THREADS": "7"}, ["7", "C3ALIGN_NUM_THREADS"]),
+        ],
+    )
+    def test_order(self, settings, expected):
+        assert output(self.CODE, **settings) == expected
+
+    def test_what_is_set_comes_first(self):
+        code = "from c3align import ops; ops.set_num_threads(6); " + self.CODE
+        assert output(code, OMP_NUM_THREADS="1", C3ALIGN_NUM_THREADS="7") == ["6", "ops.set_num_threads"]
+
+    @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+    def test_a_setting_that_is_no_number(self, monkeypatch, value):
+        monkeypatch.setattr(native, "_threads", 0)
+        monkeypatch.setenv("C3ALIGN_NUM_THREADS", value)
+        with pytest.raises(C3AlignError, match=f"C3ALIGN_NUM_THREADS={value} is no number of threads; set it to 1"):
+            ops.get_num_threads()
+
+    @linux
+    def test_affinity_is_looked_at_anew_after_a_fork(self):
+        code = """
+            import os
+            from c3align import ops
+
+            print(ops.get_num_threads() == len(os.sched_getaffinity(0)), flush=True)
+            pid = os.fork()
+            if not pid:
+                os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+                os._exit(ops.get_num_threads())
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            ops.set_num_threads(5)
+            pid = os.fork()
+            if not pid:
+                os._exit(ops.get_num_threads())
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+        assert output(code) == ["True", "1", "5"]
+
+
+class Items:
+    """Rows normalised in a data loader's worker, or here, and the number of threads there."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        rows = np.random.default_rng(index).standard_normal((1200, 256)).astype("f4")
+        return ops.corrupt(rows, None, sigma=0.1, seed=index), ops.get_num_threads(), os.getpid()
+
+
+@pytest.mark.parametrize("method", [pytest.param("fork", marks=forks), "spawn"])
+def test_workers_of_a_data_loader(method, monkeypatch):
+    """They get the bits of the main process, by one thread each."""
+    from torch.utils.data import DataLoader
+
+    monkeypatch.setattr(native, "_threads", 0)
+    monkeypatch.delenv("C3ALIGN_NUM_THREADS", raising=False)
+    here = [Items()[k][0].tobytes() for k in range(4)]
+    loader = DataLoader(Items(), batch_size=None, num_workers=2, multiprocessing_context=method, timeout=60)
+    found = list(loader)
+    assert [np.asarray(rows).tobytes() for rows, *_ in found] == here
+    assert {int(n) for _, n, _ in found} == {1}
+    assert os.getpid() not in {int(pid) for *_, pid in found}
+
+
+def test_a_sub_interpreter_gets_the_reference():
+    """pybind11's modules hang there, in Python 3.11 for one; later ones refuse NumPy itself."""
+    interpreters = pytest.importorskip("_xxsubinterpreters")
+    code = """
+        import faulthandler
+        import _xxsubinterpreters as interpreters
+
+        faulthandler.dump_traceback_later(30, exit=True)
+        interpreters.run_string(interpreters.create(), '''if True:
+            import warnings
+            warnings.simplefilter("ignore")
+            import numpy as np
+            from c3align import ops
+            from c3align.ops import _interpreter
+            assert (ops.normalize(np.ones((3, 4), "f4")) == 0.5).all()
+            print(ops.backend(), _interpreter.describe().split(",")[0], ops.backend_reason(), sep="|")
+        ''')
+    """
+    assert interpreters
+    done = python(code, C3ALIGN_BACKEND="")
+    assert done.returncode == 0, done.stderr
+    backend, kind, reason = done.stdout.strip().split("|")
+    assert (backend, kind) == ("reference", "a sub-interpreter")
+    assert reason.endswith("call it from the main interpreter, or from another process")
+
+
+def test_what_doctor_says_of_threads_and_interpreters():
+    code = "from c3align import _doctor; print(*_doctor.lines(_doctor.examine()), sep='\\n')"
+    lines = python(code, C3ALIGN_NUM_THREADS="3").stdout.splitlines()
+    assert "threads: 3: C3ALIGN_NUM_THREADS" in lines
+    assert [line for line in lines if line.startswith("interpreter: the main one, with a GIL")]

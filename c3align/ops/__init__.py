@@ -22,6 +22,7 @@ from c3align.ops._backend import (
     backend_reason,
     cuda_backend,
     get_num_threads,
+    num_threads_reason,
     on_cuda,
     pick,
     set_num_threads,
@@ -42,6 +43,7 @@ __all__ = [
     "get_num_threads",
     "moments",
     "normalize",
+    "num_threads_reason",
     "philox_normal",
     "set_num_threads",
 ]
