@@ -2,8 +2,8 @@
 
 `C3ALIGN_NATIVE` = on (default: a build that fails is an error) or off (the slower package, in Python alone). There is
 no third: pip would keep a wheel without the core, and take it again where the core is asked for later.
-`C3ALIGN_CUDA` = auto (default: with nvcc, which `CUDA_HOME` or `PATH` finds; where it fails, without, and says so), on (a
-build that fails is an error) or off.
+`C3ALIGN_CUDA` = auto (default: with nvcc, which `CUDA_HOME` or `PATH` finds, and without, with a warning, where it
+fails), on (a build that fails is an error) or off.
 """
 
 import copy

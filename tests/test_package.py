@@ -106,7 +106,7 @@ class TestWithoutCompiler:
         monkeypatch.delenv("C3ALIGN_NATIVE", raising=False)
         with pytest.raises(AssertionError) as caught:
             build("wheel", sources, tmp_path, **settings, **NO_COMPILER)
-        last = str(caught.value).split("\nassert ")[0].splitlines()[-1].strip()
+        last = str(caught.value).split("\nassert ")[0].strip().splitlines()[-1].strip()
         assert last == "install a C++17 compiler, or set C3ALIGN_NATIVE=off for the slower pure-Python package"
         assert not list(tmp_path.glob("*.whl"))
 
