@@ -24,8 +24,11 @@ namespace {
 using Work = std::function<void(int64_t, int64_t)>;
 
 constexpr double kAwake = 50e-6;        // seconds; less than falling asleep and being woken costs
-constexpr double kWorthWaking = 80e-6;  // of work left: about twice what passes until a sleeper is at work
-constexpr double kPatience = 16;        // of all time, that lost by waiting is one part in so many at most
+constexpr double kWorthWaking = 120e-6;  // of work left: over twice what passes until a sleeper is at work
+constexpr double kWorthWakingInLoop = 20e-6;  // where calls follow each other, the next ones find it awake
+constexpr int64_t kMost = 8;            // times the least rows that a thread takes at once
+constexpr double kPatience = 32;        // of all time, that lost by waiting is one part in so many at most
+constexpr double kMostDebt = 10e-3;     // whatever stopped us may not come again
 constexpr int kCallsUntilAskedAgain = 1000;
 
 double seconds() {
@@ -60,13 +63,12 @@ struct alignas(64) Share {
     std::atomic<int64_t> next{0};
     int64_t end = 0;
 
-    // The next rows, fewer towards the end, so that nobody is waited for long.
-    bool take(int64_t most, int64_t* first, int64_t* last) {
-        const int64_t least = std::max<int64_t>(1, most / 8);
+    // The next rows: `part` of what is left, and `least` to `most` where there are so many.
+    bool take(double part, int64_t least, int64_t most, int64_t* first, int64_t* last) {
         int64_t seen = next.load();
         do {
             if (seen >= end) return false;
-            const int64_t n_rows = std::max(least, std::min(most, (end - seen) / 2));
+            const int64_t n_rows = std::max(least, std::min(most, int64_t(part * double(end - seen))));
             *last = std::min(end, seen + n_rows);
         } while (!next.compare_exchange_weak(seen, *last));
         *first = seen;
@@ -78,8 +80,8 @@ struct alignas(64) Share {
 class Call {
   public:
     // Each thread has a share of its own, which its caches may still hold from the last call.
-    Call(int64_t n_rows, int64_t rows_at_once, int n_threads, const Work& work)
-        : n_rows_(n_rows), most_(rows_at_once), shares_(size_t(n_threads)), work_(work) {
+    Call(int64_t n_rows, int64_t least, int n_threads, const Work& work)
+        : n_rows_(n_rows), least_(least), shares_(size_t(n_threads)), work_(work) {
         for (int t = 0; t < n_threads; ++t) {
             shares_[size_t(t)].next.store(n_rows * t / n_threads);
             shares_[size_t(t)].end = n_rows * (t + 1) / n_threads;
@@ -89,16 +91,20 @@ class Call {
     int64_t n_rows() const { return n_rows_; }
     int n_threads() const { return int(shares_.size()); }
 
-    // Works until no rows are left, and says after each range how many it had.
-    template <typename Report>
-    void run(int thread, Report report) {
+    // Works until no rows are left, on its own share in few ranges, on others' in halves: nobody is waited for long.
+    // `goes_on_alone` is told after each range how many rows it had, and says whether nobody else will come.
+    template <typename GoesOnAlone>
+    void run(int thread, GoesOnAlone goes_on_alone) {
         const UsualFloats floats;
+        int64_t least = least_;
         try {
-            for (int k = 0; k < n_threads(); ++k)
-                for (int64_t first, last; shares_[size_t((thread + k) % n_threads())].take(most_, &first, &last);) {
+            for (int k = 0; k < n_threads(); ++k) {
+                Share& share = shares_[size_t((thread + k) % n_threads())];
+                for (int64_t first, last; share.take(k ? 0.5 : 0.75, least, kMost * least_, &first, &last);) {
                     work_(first, last);
-                    report(last - first);
+                    if (goes_on_alone(last - first)) least = n_rows_;
                 }
+            }
         } catch (...) {
             std::lock_guard<std::mutex> lock(failing_);
             failure_ = std::current_exception();
@@ -110,7 +116,7 @@ class Call {
     }
 
   private:
-    const int64_t n_rows_, most_;
+    const int64_t n_rows_, least_;
     std::vector<Share> shares_;
     const Work& work_;
     std::mutex failing_;
@@ -131,8 +137,9 @@ class Pool {
             debt_ -= (seconds() - begin) / kPatience;
         } else {
             start(call.n_threads() - 1);
-            run(call, begin);
+            run(call, begin, begin - ended_ < kAwake ? kWorthWakingInLoop : kWorthWaking);
         }
+        ended_ = seconds();
         return true;
     }
 
@@ -152,7 +159,7 @@ class Pool {
         }
     }
 
-    void run(Call& call, double begin) {
+    void run(Call& call, double begin, double worth_waking) {
         call_ = &call;
         joined_.store(0);
         places_.store(uint64_t(std::min(n_started_, call.n_threads() - 1)) * kWanted);
@@ -161,17 +168,18 @@ class Pool {
         call.run(0, [&](int64_t n_rows) {
             n_done += double(n_rows);
             worked = seconds() - begin - waking;
-            const bool worth_it = worked * (double(call.n_rows()) - n_done) > kWorthWaking * n_done;
-            if (woken || !worth_it || asleep_.load() == 0) return;
+            if (woken || asleep_.load() == 0) return false;
+            if (worked * (double(call.n_rows()) - n_done) < worth_waking * n_done) return asleep_.load() == n_started_;
             woken = true;
             wake();
             waking = seconds() - begin - worked;
+            return false;
         });
         places_.fetch_and(kWanted - 1);  // who has not begun need not
         wait();
         // a worker that lost its processor over its rows may have cost more than it did
         if (n_done > 0 && (woken || joined_.load() > 0))
-            debt_ = seconds() - begin - worked / n_done * double(call.n_rows());
+            debt_ = std::min(kMostDebt, seconds() - begin - worked / n_done * double(call.n_rows()));
     }
 
     void wake() {
@@ -202,7 +210,7 @@ class Pool {
             while (seen >= kWanted && !places_.compare_exchange_weak(seen, seen - kWanted + 1)) {
             }
             if (seen < kWanted) continue;  // others were quicker
-            call_->run(1 + joined_.fetch_add(1), [](int64_t) {});
+            call_->run(1 + joined_.fetch_add(1), [](int64_t) { return false; });
             if (places_.fetch_sub(1) == 1 && caller_asleep_.load()) {
                 std::lock_guard<std::mutex> lock(mutex_);
                 done_.notify_one();
@@ -221,7 +229,8 @@ class Pool {
     Call* call_ = nullptr;
     // what follows belongs to the call that made the pool busy
     int n_started_ = 0, calls_to_pass_ = 0;
-    double debt_ = 0;  // seconds lost by waiting for workers, which calls without them pay back
+    double ended_ = 0;  // when the last call did
+    double debt_ = 0;   // seconds lost by waiting for workers, which calls without them pay back
 };
 
 // Never destroyed: its threads sleep until the process ends. A forked child has the pool's memory, maybe in the middle
@@ -234,11 +243,11 @@ const int g_at_fork = pthread_atfork(nullptr, nullptr, [] { g_pool = new (g_memo
 
 }  // namespace
 
-void parallel_rows(int64_t n_rows, int64_t rows_at_once, int n_threads, const Work& work) {
+void parallel_rows(int64_t n_rows, int64_t least, int n_threads, const Work& work) {
     const UsualFloats floats;
-    n_threads = int(std::min<int64_t>(n_threads, (n_rows + rows_at_once - 1) / rows_at_once));
+    n_threads = int(std::min<int64_t>(n_threads, n_rows / least));
     if (n_threads > 1) {
-        Call call(n_rows, rows_at_once, n_threads, work);
+        Call call(n_rows, least, n_threads, work);
         if (g_pool->try_run(call, work)) return call.rethrow();
     }
     if (n_rows > 0) work(0, n_rows);
