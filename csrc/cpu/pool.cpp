@@ -23,12 +23,12 @@ namespace {
 
 using Work = std::function<void(int64_t, int64_t)>;
 
-constexpr double kAwake = 50e-6;        // seconds; less than falling asleep and being woken costs
-constexpr double kWorthWaking = 120e-6;  // of work left: over twice what passes until a sleeper is at work
-constexpr double kWorthWakingInLoop = 20e-6;  // where calls follow each other, the next ones find it awake
-constexpr int64_t kMost = 8;            // times the least rows that a thread takes at once
-constexpr double kPatience = 32;        // of all time, that lost by waiting is one part in so many at most
-constexpr double kMostDebt = 10e-3;     // whatever stopped us may not come again
+// in seconds: less than falling asleep and being woken costs; work left that is worth waking somebody for, over twice
+// what passes until a sleeper is at work; and where calls follow each other, so that the next ones find it awake
+constexpr double kAwake = 50e-6, kWorthWaking = 120e-6, kWorthWakingInLoop = 20e-6;
+// what workers cost is one part in so many of all time, at most; whatever stopped us may not come again
+constexpr double kPatience = 32, kMostDebt = 10e-3;
+constexpr int64_t kMost = 8;  // times the least rows that a thread takes at once
 constexpr int kCallsUntilAskedAgain = 1000;
 
 double seconds() {
@@ -183,9 +183,10 @@ class Pool {
     }
 
     void wake() {
-        const int n_asleep = std::min(asleep_.load(), int(places_.load() / kWanted));
+        const int n_wanted = int(places_.load() / kWanted);
         { std::lock_guard<std::mutex> lock(mutex_); }  // whoever has seen nothing yet sleeps by now
-        for (int k = 0; k < n_asleep; ++k) wake_.notify_one();
+        if (n_wanted >= asleep_.load()) return wake_.notify_all();
+        for (int k = 0; k < n_wanted; ++k) wake_.notify_one();
     }
 
     void wait() {
