@@ -67,7 +67,7 @@ MUTANTS = [
     Mutant("build", "setup.py", 'values[0]\n    if', '"off"\n    if', "test_package and ends_with_the_mend"),
     Mutant("build", "setup.py", 'if CUDA == "on":\n                sys', 'if False:\n                sys', "test_package and FailingNvcc"),
     Mutant("build", "setup.py", "            return False\n", "            raise\n", "test_package and FailingNvcc"),
-    Mutant("build", "c3align/ops/_backend.py", "--no-cache-dir ", "", "test_package and slower_package"),
+    Mutant("build", "c3align/ops/_backend.py", "--no-cache-dir ", "", "test_package and off_is_a_slower"),
     Mutant("P2", "csrc/cpu/rows.cpp", "mapper.apply(x, factor, i, reader", "mapper.apply(x, factor, i - first, reader", "no_trace or slice"),
     Mutant("P1", "csrc/bindings.cpp", "std::vector<int64_t> own(size_t(2 * rows.n_dims));", "static std::vector<int64_t> own(size_t(2 * rows.n_dims));", "no_trace or bits"),
     Mutant("P1", "csrc/bindings.cpp", "if (verdicts[i] != kOk) continue;", "", "binned"),

@@ -223,21 +223,23 @@ class TestFloats:
         assert is_odd()
         assert found == expected
 
-    def test_threads_born_with_them(self, two_threads):
-        """A worker has the control word of the call that started it: here of one that flushes."""
+    def test_threads_born_with_them(self):
+        """A worker has the control word of the call that started it: here of one that flushes, and has much to do."""
         code = """
             import numpy as np, torch
-            from c3align.ops import native
+            from c3align import ops
             from tests.test_pool import TestFloats
 
-            native.ELEMENTS_PER_THREAD, native._threads = 1, 1
-            material = TestFloats.material(np.float32)
-            expected = TestFloats.results(*material)
-            native._threads = 3
+            row = TestFloats.material(np.float32)[0][:1]
+            ops.set_num_threads(1)
+            expected = ops.normalize(row).view(np.uint32)
+            ops.set_num_threads(3)
+            rows = np.tile(row, (40_000, 1))
+            out = np.empty_like(rows)
             for flush in (True, False):
                 torch.set_flush_denormal(flush)
-                for _ in range(20):
-                    assert TestFloats.results(*material) == expected
+                for _ in range(15):
+                    assert (ops.normalize(rows, out=out).view(np.uint32) == expected).all()
         """
         assert output(code) == []
 

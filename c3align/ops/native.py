@@ -32,7 +32,7 @@ def isas() -> list[str]:
 isa = isas()[-1]
 has_cuda = bool(_C.has_cuda)  # whether the CUDA kernels were compiled, not whether a card is there
 _threads = 0  # as set, 0 until then
-ELEMENTS_PER_THREAD = 1 << 17  # waking a thread costs about what this many take
+ELEMENTS_PER_THREAD = 1 << 16  # below two such parts a second thread that is awake brings little
 NOISE_COST = 4  # an element with noise takes as long as this many without
 STREAM_BYTES = 1 << 24  # results above it are written past the caches
 

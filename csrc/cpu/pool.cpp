@@ -26,8 +26,8 @@ using Work = std::function<void(int64_t, int64_t)>;
 // in seconds: less than falling asleep and being woken costs; work left that is worth waking somebody for, over twice
 // what passes until a sleeper is at work; and where calls follow each other, so that the next ones find it awake
 constexpr double kAwake = 50e-6, kWorthWaking = 120e-6, kWorthWakingInLoop = 20e-6;
-// what workers cost is one part in so many of all time, at most; whatever stopped us may not come again
-constexpr double kPatience = 32, kMostDebt = 10e-3;
+// what workers cost is one part in so many of all time, at most; neither luck nor what stopped us may come again
+constexpr double kPatience = 64, kMostDebt = 10e-3, kMostCredit = 1e-3;
 constexpr int64_t kMost = 8;  // times the least rows that a thread takes at once
 constexpr int kCallsUntilAskedAgain = 1000;
 
@@ -177,10 +177,14 @@ class Pool {
         });
         places_.fetch_and(kWanted - 1);  // who has not begun need not
         wait();
-        // a worker that lost its processor over its rows may have cost more than it did
-        if (n_done > 0 && (woken || joined_.load() > 0))
-            debt_ = std::min(kMostDebt, seconds() - begin - worked / n_done * double(call.n_rows()));
+        const double took = seconds() - begin - waking;
+        if (joined_.load() > 0 && n_done > 0) settle(took - worked / n_done * double(call.n_rows()));
+        else if (!woken && asleep_.load() < n_started_) settle(took / 4);  // awake, and yet without a processor
     }
+
+    // A worker that lost its processor over its rows may have cost more than it and others before it did for us. What
+    // waking takes is not counted: it is for the calls to come.
+    void settle(double lost) { debt_ = std::min(kMostDebt, std::max(debt_ + lost, -kMostCredit)); }
 
     void wake() {
         const int n_wanted = int(places_.load() / kWanted);
@@ -231,7 +235,7 @@ class Pool {
     // what follows belongs to the call that made the pool busy
     int n_started_ = 0, calls_to_pass_ = 0;
     double ended_ = 0;  // when the last call did
-    double debt_ = 0;   // seconds lost by waiting for workers, which calls without them pay back
+    double debt_ = 0;   // seconds lost by waiting for workers less those won, which calls without them pay back
 };
 
 // Never destroyed: its threads sleep until the process ends. A forked child has the pool's memory, maybe in the middle
