@@ -54,7 +54,6 @@ MUTANTS = [
     Mutant("pool", "csrc/cpu/pool.cpp", "wait();\n        //", "//", "test_pool or leave_no_trace or many_threads"),
     Mutant("pool", "csrc/bindings.cpp", "        } catch (...) {", "        } catch (const std::exception&) {", "test_pool and exit_while"),
     Mutant("P3", "csrc/cpu/pool.cpp", "int n_threads, const Work& work) {\n    const UsualFloats floats;", "int n_threads, const Work& work) {", "test_pool and TestFloats"),
-    Mutant("P3", "csrc/cpu/pool.cpp", "goes_on_alone) {\n        const UsualFloats floats;", "goes_on_alone) {", "test_pool and TestFloats"),
     Mutant("P3", "csrc/cpu/floats.h", "if (unusual()) write(before_);", "", "test_pool and TestFloats"),
     Mutant("P3", "c3align/ops/__init__.py", "@usual_floats\ndef _transform(", "def _transform(", "test_pool and TestFloats"),
     Mutant("P3", "c3align/ops/_backend.py", "@usual_floats\n    def philox_normal(", "def philox_normal(", "test_pool and TestFloats"),

@@ -95,7 +95,6 @@ class Call {
     // `goes_on_alone` is told after each range how many rows it had, and says whether nobody else will come.
     template <typename GoesOnAlone>
     void run(int thread, GoesOnAlone goes_on_alone) {
-        const UsualFloats floats;
         int64_t least = least_;
         try {
             for (int k = 0; k < n_threads(); ++k) {
@@ -149,7 +148,8 @@ class Pool {
         ~Freeing() { busy.store(false); }
     };
 
-    // What the system does not grant is asked for again later, not in each call.
+    // Threads keep the control word of the one that starts them, which has the usual floats here. What the system does
+    // not grant is asked for again later, not in each call.
     void start(int n_workers) {
         if (calls_to_pass_ > 0 && --calls_to_pass_ > 0) return;
         try {
