@@ -310,7 +310,8 @@ def test_workers_of_a_data_loader(method, monkeypatch):
     from torch.utils.data import DataLoader
 
     monkeypatch.setattr(native, "_threads", 0)
-    monkeypatch.delenv("C3ALIGN_NUM_THREADS", raising=False)
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
     here = [Items()[k][0].tobytes() for k in range(4)]
     loader = DataLoader(Items(), batch_size=None, num_workers=2, multiprocessing_context=method, timeout=60)
     found = list(loader)
