@@ -1,9 +1,12 @@
 """Compiles `csrc/`; everything else stands in pyproject.toml.
 
-`C3ALIGN_NATIVE` = auto (default: a failed build leaves a slower package, and says so), on (a failed build is an
-error) or off (no build). `C3ALIGN_CUDA` = auto (default: with nvcc, which `CUDA_HOME` or `PATH` finds), on or off.
+`C3ALIGN_NATIVE` = on (default: a build that fails is an error) or off (the slower package, in Python alone). There is
+no third: pip would keep a wheel without the core, and take it again where the core is asked for later.
+`C3ALIGN_CUDA` = auto (default: with nvcc, which `CUDA_HOME` or `PATH` finds, and without, with a warning, where it
+fails), on (a build that fails is an error) or off.
 """
 
+import copy
 import glob
 import os
 import platform
@@ -17,14 +20,15 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError, CompileError
 
 
-def choice(variable):
-    value = os.environ.get(variable, "auto")
-    if value not in ("auto", "on", "off"):
-        sys.exit(f"{variable}={value} is unknown; set it to auto, on or off")
+def choice(variable, *values):
+    """What the environment asks for, the first value where it says nothing."""
+    value = os.environ.get(variable) or values[0]
+    if value not in values:
+        sys.exit(f"{variable}={value} is unknown; set it to {', '.join(values[:-1])} or {values[-1]}")
     return value
 
 
-NATIVE, CUDA = choice("C3ALIGN_NATIVE"), choice("C3ALIGN_CUDA")
+NATIVE, CUDA = choice("C3ALIGN_NATIVE", "on", "off"), choice("C3ALIGN_CUDA", "auto", "on", "off")
 KERNELS, CUDA_KERNELS = "csrc/cpu/rows.cpp", "csrc/cuda/rows.cu"
 MSVC = sys.platform == "win32"
 # no contraction: a fused multiply-add where the source names none would change bits
@@ -67,27 +71,44 @@ def find_nvcc():
 
 
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise CompileError(f"{command[0]} does not run: {error}") from error
     if done.returncode:
         raise CompileError(f"{command[0]} failed: {done.stdout}{done.stderr}")
     return done.stdout + done.stderr
+
+
+FAILURES = (CCompilerError, BaseError)
+MEND = "install a C++17 compiler, or set C3ALIGN_NATIVE=off for the slower pure-Python package"
+CUDA_MEND = "install a CUDA toolkit that fits, or set C3ALIGN_CUDA=auto, which does without where it fails"
 
 
 class BuildKernels(build_ext):
     """Compiles the kernels once for each instruction set; the best is chosen at run time."""
 
     def build_extension(self, ext):
+        nvcc = find_nvcc()
         try:
             ext.extra_objects = [self.kernels_for(isa, flags, ext) for isa, flags in ISAS.items()]
-            nvcc = find_nvcc()
-            if nvcc:
-                ext.extra_objects.append(self.cuda_kernels(nvcc, ext))
-            super().build_extension(ext)
-        except (CCompilerError, BaseError) as error:
-            if NATIVE == "on":
-                mend = "install a C++17 compiler, or set C3ALIGN_NATIVE=auto for a slower package without it"
-                raise CompileError(f"the compiled core was not built ({error}); {mend}") from error
-            self.warn(f"c3align is built without the compiled core, hence slower: {error}")
+            if not (nvcc and self.built_with_cuda(nvcc, ext)):
+                super().build_extension(ext)
+        except FAILURES as error:
+            raise CompileError(f"the compiled core was not built: {error}\n{MEND}") from error
+
+    def built_with_cuda(self, nvcc, ext):
+        """Whether the core was built with the CUDA kernels; where they are asked for, an error if not."""
+        whole = copy.deepcopy(ext)
+        try:
+            whole.extra_objects.append(self.cuda_kernels(nvcc, whole))
+            super().build_extension(whole)
+        except FAILURES as error:
+            if CUDA == "on":
+                sys.exit(f"C3ALIGN_CUDA=on, but the CUDA kernels were not built: {error}\n{CUDA_MEND}")
+            self.warn(f"c3align is built without CUDA kernels; the compiled core stands without them: {error}")
+            return False
+        return True
 
     def kernels_for(self, isa, flags, ext):
         folder, macros = os.path.join(self.build_temp, isa), [("C3ALIGN_ISA", isa)]
@@ -100,6 +121,8 @@ class BuildKernels(build_ext):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         known = run(nvcc, "--list-gpu-code")
         chosen = [a for a in ARCHITECTURES if re.search(rf"\bsm_{a}\b", known)]
+        if not chosen:
+            raise CompileError(f"{nvcc} compiles for none of {', '.join('sm_' + a for a in ARCHITECTURES)}")
         codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in chosen]
         codes.append(f"-gencode=arch=compute_{chosen[-1]},code=compute_{chosen[-1]}")
         stale = not os.path.exists(target) or any(
@@ -128,7 +151,6 @@ def extension():
         extra_link_args=LINK_FLAGS,
         depends=["setup.py", KERNELS, *headers],
         language="c++",
-        optional=NATIVE == "auto",
     )
 
 

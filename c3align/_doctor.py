@@ -9,6 +9,7 @@ from importlib import metadata, util
 from typing import Any
 
 from c3align import __version__, ops
+from c3align.ops import _interpreter
 
 _PACKAGES = ("numpy", "scikit-learn", "safetensors", "typer", "torch")
 # what each extra stands or falls with
@@ -33,6 +34,8 @@ def examine() -> dict[str, Any]:
         "backend": ops.backend(),
         "backend_reason": ops.backend_reason(),
         "instruction_sets": _instruction_sets(),
+        "threads": {"number": ops.get_num_threads(), "reason": ops.num_threads_reason()},
+        "interpreter": _interpreter.describe(),
         "cuda": _cuda(),
         "java": shutil.which("java"),
         "extras": {name: _version(package) for name, package in _EXTRAS.items()},
@@ -49,6 +52,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"packages: {packages}",
         f"backend: {found['backend']}: {found['backend_reason']}",
         f"instruction sets: {', '.join(found['instruction_sets']) or 'none compiled'}",
+        f"threads: {found['threads']['number']}: {found['threads']['reason']}",
+        f"interpreter: {found['interpreter']}",
         f"CUDA: {found['cuda']['summary']}",
         f"Java: {found['java'] or 'none; METEOR, SPICE and the PTB tokenizer need it: install a JRE'}",
         f"extras: {extras}",

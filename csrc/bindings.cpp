@@ -5,9 +5,11 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -17,6 +19,7 @@
 
 #include "core/fixed_sum.h"
 #include "core/philox.h"
+#include "cpu/floats.h"
 #include "cpu/kernels.h"
 #include "cpu/pool.h"
 #if defined(C3ALIGN_CUDA)
@@ -27,6 +30,26 @@ namespace py = pybind11;
 using namespace c3align;
 
 namespace {
+
+// Lets other Python threads run. Once Python shuts down, a daemon thread that wants back in is ended by an unwinding
+// that no destructor lets out: `py::gil_scoped_release` would take the process with it. Such a thread waits here for the
+// end of the process instead, as Python 3.14 has it do itself.
+class WithoutGil {
+  public:
+    WithoutGil() : state_(PyEval_SaveThread()) {}
+    ~WithoutGil() {
+        try {
+            PyEval_RestoreThread(state_);
+        } catch (...) {
+            for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+        }
+    }
+    WithoutGil(const WithoutGil&) = delete;
+    WithoutGil& operator=(const WithoutGil&) = delete;
+
+  private:
+    PyThreadState* const state_;
+};
 
 template <typename T>
 T* at(uintptr_t address) {
@@ -75,21 +98,23 @@ std::vector<const Kernels*> available_kernels() {
     return found;
 }
 
+// Made at import: a static in a function has a lock, which a fork may leave held for good.
+const std::vector<const Kernels*> g_kernels = available_kernels();
+
 const Kernels& kernels_named(const std::string& isa) {
-    static const std::vector<const Kernels*> found = available_kernels();
-    for (const Kernels* kernels : found)
+    for (const Kernels* kernels : g_kernels)
         if (isa == kernels->isa) return *kernels;
     throw std::invalid_argument("this machine or build has no kernels named " + isa);
 }
 
 std::vector<std::string> isas() {
     std::vector<std::string> names;
-    for (const Kernels* kernels : available_kernels()) names.push_back(kernels->isa);
+    for (const Kernels* kernels : g_kernels) names.push_back(kernels->isa);
     return names;
 }
 
-// Rows that a thread takes at a time: about 128 KiB, which its L2 holds beside the result.
-int64_t rows_at_once(int64_t n_dims) { return n_dims < 32768 ? 32768 / n_dims : 1; }
+// Rows that a thread takes at least: some microseconds' work, of which to begin takes less than a tenth.
+int64_t rows_at_once(int64_t n_dims) { return n_dims < 8192 ? 8192 / n_dims : 1; }
 
 // Whether any row is flagged, so that the caller need not look.
 bool transform(const std::string& isa, int n_threads, const py::array& in, const py::array& out, int dtype,
@@ -102,7 +127,7 @@ bool transform(const std::string& isa, int n_threads, const py::array& in, const
     const Kernels& kernels = kernels_named(isa);
     const Rows source = as_rows(in, dtype), target = as_rows(out, dtype);
     uint8_t* verdicts = memory<uint8_t>(status);
-    py::gil_scoped_release release;
+    const WithoutGil released;
     parallel_rows(source.n_rows, rows_at_once(source.n_dims), n_threads, [&](int64_t first, int64_t last) {
         kernels.transform(source, target, map, verdicts, first, last);
     });
@@ -117,7 +142,7 @@ void moments(const std::string& isa, int n_threads, const py::array& in, int dty
     int64_t *sum = memory<int64_t>(sums), *square = memory<int64_t>(squares);
     double* lengths = memory<double>(norms);
     uint8_t* verdicts = memory<uint8_t>(status);
-    py::gil_scoped_release release;
+    const WithoutGil released;
     std::mutex adding;
     parallel_rows(rows.n_rows, 8 * rows_at_once(rows.n_dims), n_threads, [&](int64_t first, int64_t last) {
         std::vector<int64_t> own(size_t(2 * rows.n_dims));
@@ -136,7 +161,8 @@ void bin_norms(const py::array& norms, const py::array& status, const py::array&
     const uint8_t* verdicts = memory<uint8_t>(status);
     int64_t* bin = memory<int64_t>(bins);
     const int64_t n_rows = norms.shape(0);
-    py::gil_scoped_release release;
+    const WithoutGil released;
+    const UsualFloats floats;
     for (int64_t i = 0; i < n_rows; ++i) {
         if (verdicts[i] != kOk) continue;
         const BinnedNorm binned(norm[i]);
@@ -148,7 +174,7 @@ void normals(const std::string& isa, int n_threads, const py::array& out, uint64
     const Kernels& kernels = kernels_named(isa);
     float* z = memory<float>(out);
     const int64_t n_rows = out.shape(0), n_dims = out.shape(1);
-    py::gil_scoped_release release;
+    const WithoutGil released;
     parallel_rows(n_rows, rows_at_once(n_dims), n_threads, [&](int64_t first, int64_t last) {
         kernels.normals(z, n_dims, seed, row_offset, first, last);
     });
@@ -158,8 +184,8 @@ void copy(const std::string& isa, int n_threads, const py::array& source, const 
     const Kernels& kernels = kernels_named(isa);
     char *from = memory<char>(source), *to = memory<char>(target);
     const int64_t n_bytes = source.nbytes();
-    py::gil_scoped_release release;
-    parallel_rows(n_bytes, 1 << 17, n_threads, [&](int64_t first, int64_t last) {
+    const WithoutGil released;
+    parallel_rows(n_bytes, 1 << 16, n_threads, [&](int64_t first, int64_t last) {
         kernels.copy(to + first, from + first, size_t(last - first));
     });
 }

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ["c3align", "csrc", "tests", "benchmarks", "setup.py", "pyproject.toml", "README.md", "CONTRIBUTING.md"]
+COPIED += ["MANIFEST.in", "CHANGELOG.md", "LICENSE"]
 
 
 class Mutant(NamedTuple):
@@ -44,7 +45,28 @@ MUTANTS = [
     Mutant("P3", "csrc/cpu/row_sums.h", "segment(0)", "segment(kSegment)", "bits"),
     Mutant("P3", "csrc/cpu/row_memory.h", "kept_ + index % kKept * padded", "kept_", "bits"),
     Mutant("P3", "csrc/cpu/moments.h", "n_kept += status[i] == kOk;", "n_kept += 1;", "bits"),
-    Mutant("P1", "csrc/cpu/pool.cpp", "n_ranges * (t + 1) / n_threads", "n_ranges * (t + 1) / n_threads - (t == 0)", "leave_no_trace"),
+    Mutant("P1", "csrc/cpu/pool.cpp", ".end = n_rows * (t + 1) / n_threads", ".end = n_rows * (t + 1) / n_threads - (t == 0)", "leave_no_trace"),
+    # threads: forks, exits, refusals, control words, numbers
+    Mutant("pool", "csrc/cpu/pool.cpp", "[] { g_pool = new (g_memory) Pool; }", "nullptr", "test_pool and threads_of_its_own"),
+    Mutant("pool", "csrc/cpu/pool.cpp", "const Freeing freeing{busy_};", "std::lock_guard<std::mutex> lock([]() -> std::mutex& { static std::mutex m; return m; }()); const Freeing freeing{busy_};", "test_pool and forks_from_busy"),
+    Mutant("pool", "csrc/cpu/pool.cpp", "} catch (const std::system_error&) {", "} catch (const std::bad_alloc&) {", "test_pool and refuses"),
+    Mutant("pool", "csrc/cpu/pool.cpp", "calls_to_pass_ > 0 && --calls_to_pass_ > 0", "calls_to_pass_ > 0", "test_pool and refuses"),
+    Mutant("pool", "csrc/cpu/pool.cpp", "wait();\n        const double took", "const double took", "test_pool or leave_no_trace or many_threads"),
+    Mutant("pool", "csrc/bindings.cpp", "        } catch (...) {", "        } catch (const std::exception&) {", "test_pool and exit_while"),
+    Mutant("P3", "csrc/cpu/pool.cpp", "int n_threads, const Work& work) {\n    const UsualFloats floats;", "int n_threads, const Work& work) {", "test_pool and TestFloats"),
+    Mutant("P3", "csrc/cpu/floats.h", "if (unusual()) write(before_);", "", "test_pool and TestFloats"),
+    Mutant("P3", "c3align/ops/__init__.py", "@usual_floats\ndef _transform(", "def _transform(", "test_pool and TestFloats"),
+    Mutant("P3", "c3align/ops/_backend.py", "@usual_floats\n    def philox_normal(", "def philox_normal(", "test_pool and TestFloats"),
+    Mutant("P3", "c3align/ops/_floats.py", "and 1 + _BELOW_LAST_BIT == 1 and 1 - _BELOW_LAST_BIT == 1", "and 1 + _BELOW_LAST_BIT == 1", "test_pool and TestFloats"),
+    Mutant("P3", "c3align/ops/_floats.py", "library.fesetenv(before)", "pass", "test_pool and TestFloats"),
+    Mutant("pool", "c3align/ops/native.py", "os.register_at_fork(after_in_child=_default_threads.cache_clear)", "pass", "test_pool and anew_after_a_fork"),
+    Mutant("pool", "c3align/ops/native.py", "if _in_data_loader() else", "if False else", "test_pool and data_loader"),
+    Mutant("pool", "c3align/ops/native.py", "min(found, (int(asked)", "max(found, (int(asked)", "test_pool and order"),
+    Mutant("pool", "c3align/ops/native.py", "if not _interpreter.is_main():", "if False:", "test_pool and sub_interpreter"),
+    Mutant("build", "setup.py", 'values[0]\n    if', '"off"\n    if', "test_package and ends_with_the_mend"),
+    Mutant("build", "setup.py", 'if CUDA == "on":\n                sys', 'if False:\n                sys', "test_package and FailingNvcc"),
+    Mutant("build", "setup.py", "            return False\n", "            raise\n", "test_package and FailingNvcc"),
+    Mutant("build", "c3align/ops/_backend.py", "--no-cache-dir ", "", "test_package and off_is_a_slower"),
     Mutant("P2", "csrc/cpu/rows.cpp", "mapper.apply(x, factor, i, reader", "mapper.apply(x, factor, i - first, reader", "no_trace or slice"),
     Mutant("P1", "csrc/bindings.cpp", "std::vector<int64_t> own(size_t(2 * rows.n_dims));", "static std::vector<int64_t> own(size_t(2 * rows.n_dims));", "no_trace or bits"),
     Mutant("P1", "csrc/bindings.cpp", "if (verdicts[i] != kOk) continue;", "", "binned"),

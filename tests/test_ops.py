@@ -239,7 +239,9 @@ def test_threads_and_streams_leave_no_trace(monkeypatch):
     assert len(results) == 1
 
 
-def test_calls_from_many_threads_at_once():
+def test_calls_from_many_threads_at_once(monkeypatch):
+    native = pytest.importorskip("c3align.ops.native")
+    monkeypatch.setattr(native, "_threads", 2)
     rows = np.random.default_rng(0).standard_normal((4000, 128)).astype("f4")
     expected = raw(ops.align(rows, None))
     with ThreadPoolExecutor(8) as pool:

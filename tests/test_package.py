@@ -100,9 +100,18 @@ def test_source_archive_holds_what_a_build_needs(sources, tmp_path):
 class TestWithoutCompiler:
     """Where a compiler is asked for, a program answers that always fails."""
 
-    def test_a_slower_package_that_works_and_says_so(self, sources, tmp_path):
-        wheel, output = build("wheel", sources, tmp_path, C3ALIGN_NATIVE="auto", **NO_COMPILER)
-        assert output.count("without the compiled core") == 1
+    @pytest.mark.parametrize("settings", [{}, {"C3ALIGN_NATIVE": "on"}])
+    def test_an_error_that_ends_with_the_mend(self, sources, tmp_path, monkeypatch, settings):
+        """No wheel without the core: pip would keep it, and take it again when there is a compiler."""
+        monkeypatch.delenv("C3ALIGN_NATIVE", raising=False)
+        with pytest.raises(AssertionError) as caught:
+            build("wheel", sources, tmp_path, **settings, **NO_COMPILER)
+        last = str(caught.value).split("\nassert ")[0].strip().splitlines()[-1].strip()
+        assert last == "install a C++17 compiler, or set C3ALIGN_NATIVE=off for the slower pure-Python package"
+        assert not list(tmp_path.glob("*.whl"))
+
+    def test_off_is_a_slower_package_that_works_and_says_so(self, sources, tmp_path):
+        wheel, _ = build("wheel", sources, tmp_path, C3ALIGN_NATIVE="off", **NO_COMPILER)
         assert wheel.name.startswith(f"c3align-{c3align.__version__}-")
         with zipfile.ZipFile(wheel) as files:
             names = files.namelist()
@@ -113,15 +122,46 @@ class TestWithoutCompiler:
         done = python(USE_IT, tmp_path / "site", C3ALIGN_BACKEND="")
         assert done.stdout.split("\n")[:2] == ["(9, 5) reference", "11"]
         assert done.stderr.count("WARNING using the slower reference path") == 1
-
-    def test_native_on_is_an_error(self, sources, tmp_path):
-        with pytest.raises(AssertionError, match="C3ALIGN_NATIVE=auto"):
-            build("wheel", sources, tmp_path, C3ALIGN_NATIVE="on", **NO_COMPILER)
+        assert "--no-cache-dir --no-binary c3align c3align`" in done.stderr
 
 
-def test_a_setting_that_is_none(sources, tmp_path):
-    with pytest.raises(AssertionError, match="C3ALIGN_NATIVE=maybe is unknown; set it to auto, on or off"):
-        build("sdist", sources, tmp_path, C3ALIGN_NATIVE="maybe")
+@pytest.mark.skipif(sys.platform == "win32", reason="the fake compiler is a shell script")
+@pytest.mark.skipif(shutil.which("c++") is None and not os.environ.get("CXX"), reason="needs a C++ compiler")
+class TestFailingNvcc:
+    """A CUDA compiler that fails at once, knows no card of ours, or fails at its work."""
+
+    ANSWERS = ("exit 1", "echo sm_120", 'case "$*" in *list-gpu-code*) echo sm_90;; *) echo no such gcc; exit 1;; esac')
+
+    @pytest.fixture(params=ANSWERS)
+    def fake(self, request, sources, tmp_path, monkeypatch):
+        """A folder of sources with one set of kernels, so that a build is quick, and the fake on the path."""
+        home = tmp_path / "toolkit"
+        (home / "bin").mkdir(parents=True)
+        (home / "bin" / "nvcc").write_text(f"#!/bin/sh\n{request.param}\n")
+        (home / "bin" / "nvcc").chmod(0o755)
+        monkeypatch.setenv("CUDA_HOME", str(home))
+        monkeypatch.setenv("C3ALIGN_NATIVE", "on")
+        setup = sources / "setup.py"
+        quick = setup.read_text().replace('"-O3", "-g0"', '"-O0", "-g0"').replace("X86 = ", "X86 = False and ")
+        setup.write_text(quick)
+        return sources
+
+    def test_auto_leaves_the_core_standing(self, fake, tmp_path):
+        wheel, output = build("wheel", fake, tmp_path, C3ALIGN_CUDA="auto")
+        assert output.count("built without CUDA kernels; the compiled core stands without them: ") == 1
+        with zipfile.ZipFile(wheel) as files:
+            assert [name for name in files.namelist() if name.startswith("c3align/ops/_C.")]
+
+    def test_on_is_an_error(self, fake, tmp_path):
+        with pytest.raises(AssertionError, match="C3ALIGN_CUDA=on, but the CUDA kernels were not built: "):
+            build("wheel", fake, tmp_path, C3ALIGN_CUDA="on")
+        assert not list(tmp_path.glob("*.whl"))
+
+
+@pytest.mark.parametrize(("variable", "mend"), [("C3ALIGN_NATIVE", "on or off"), ("C3ALIGN_CUDA", "auto, on or off")])
+def test_a_setting_that_is_none(sources, tmp_path, variable, mend):
+    with pytest.raises(AssertionError, match=f"{variable}=maybe is unknown; set it to {mend}"):
+        build("sdist", sources, tmp_path, **{variable: "maybe"})
 
 
 def test_one_ruff():

@@ -22,10 +22,12 @@ from c3align.ops._backend import (
     backend_reason,
     cuda_backend,
     get_num_threads,
+    num_threads_reason,
     on_cuda,
     pick,
     set_num_threads,
 )
+from c3align.ops._floats import usual_floats
 from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._noise import NoiseRequest, stream
 from c3align.ops._rows import Rows, as_rows, as_vector, is_tensor
@@ -41,6 +43,7 @@ __all__ = [
     "get_num_threads",
     "moments",
     "normalize",
+    "num_threads_reason",
     "philox_normal",
     "set_num_threads",
 ]
@@ -169,6 +172,7 @@ def corrupt(
     return _transform(X, vectors, request, zero_rows=zero_rows, out=out, renormalize=renormalize)
 
 
+@usual_floats
 def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
     """Exact sums of the unit rows of X, their squares and their raw norms; see `Moments`.
 
@@ -275,6 +279,7 @@ def _transform_foreign(X: Any, vectors: dict[str, Any], noise: Any, *, out: Any,
     return hand_back(_transform(take_over(X), host, noise, out=None, **settings), X)
 
 
+@usual_floats
 def _transform(
     X: Array,
     vectors: dict[str, Any],

@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.ops import fixed, reference
+from c3align.ops import _interpreter, fixed, reference
+from c3align.ops._floats import usual_floats
 from c3align.ops._rows import Rows, is_tensor
 
 BACKENDS = ("native", "reference")
-_MEND = "install a C++ compiler and run `pip install --force-reinstall --no-binary c3align c3align`"
+_BUILD = "pip install --force-reinstall --no-deps --no-cache-dir --no-binary c3align c3align"
+_MEND = f"install a C++17 compiler and run `{_BUILD}`, with C3ALIGN_NATIVE unset or `on`"
 _BLOCK_ELEMENTS = 1 << 20  # the reference holds about 20 arrays of a block
 
 
@@ -29,6 +31,7 @@ class ReferenceBackend:
     name = "reference"
 
     @staticmethod
+    @usual_floats
     def transform(
         rows: Rows,
         out: npt.NDArray[Any],
@@ -46,16 +49,19 @@ class ReferenceBackend:
         return status
 
     @staticmethod
+    @usual_floats
     def moments(rows: Rows) -> Any:
         parts = [reference.moments(rows.take(b).widened()) for b in _blocks(rows)]
         sums, squares, norms, status = zip(*parts)
         return sum(sums), sum(squares), np.concatenate(norms), np.concatenate(status)
 
     @staticmethod
+    @usual_floats
     def binned(norms: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         return fixed.binned(norms[status == reference.OK])
 
     @staticmethod
+    @usual_floats
     def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
         out: npt.NDArray[np.float32] = np.empty((n_rows, n_dims), np.float32)
         step = max(1, _BLOCK_ELEMENTS // n_dims)
@@ -90,7 +96,8 @@ def _choose(wanted: str) -> tuple[Any, str]:
     native = _native()
     if not isinstance(native, ImportError):
         return native, f"the compiled core runs here with {native.isa} instructions"
-    reason = f"the compiled core is not available ({native}); {_MEND}"
+    mend = _MEND if _interpreter.is_main() else _interpreter.MEND
+    reason = f"the compiled core is not available ({native}); {mend}"
     if wanted == "native":
         raise C3AlignError(f"C3ALIGN_BACKEND=native, but {reason}")
     logging.getLogger("c3align").warning("using the slower reference path: %s", reason)
@@ -129,9 +136,23 @@ def backend_reason() -> str:
 
 
 def get_num_threads() -> int:
-    """Threads that one call may use: as set, else `C3ALIGN_NUM_THREADS`, else the processors of this process."""
+    """Threads that one call may use.
+
+    As set by `set_num_threads`; else by `C3ALIGN_NUM_THREADS`; else 1 in a worker of a torch DataLoader; else the
+    processors that this process may use (affinity, cgroup), or `OMP_NUM_THREADS` where that is fewer. A forked child
+    works it out anew, unless it was set.
+    """
+    return _threads()[0]
+
+
+def num_threads_reason() -> str:
+    """What decided the number of threads, in one sentence."""
+    return _threads()[1]
+
+
+def _threads() -> tuple[int, str]:
     native = _native()
-    return 1 if isinstance(native, ImportError) else int(native.get_num_threads())
+    return (1, "the reference has no threads") if isinstance(native, ImportError) else native.decide_threads()
 
 
 def set_num_threads(n: int) -> None:

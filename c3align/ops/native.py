@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.ops import _C  # type: ignore[attr-defined]
+from c3align.ops import _interpreter
 from c3align.ops._rows import Rows
 from c3align.ops.fixed import NORM_BINS
 from c3align.ops.reference import NO_NOISE, Noise
+
+if not _interpreter.is_main():
+    raise ImportError(_interpreter.REFUSAL)
+from c3align.ops import _C  # type: ignore[attr-defined]
 
 name = "native"
 _CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
@@ -25,18 +31,15 @@ def isas() -> list[str]:
 
 isa = isas()[-1]
 has_cuda = bool(_C.has_cuda)  # whether the CUDA kernels were compiled, not whether a card is there
-_threads = 0  # 0 until asked or told
-ELEMENTS_PER_THREAD = 1 << 17  # waking a thread costs about what this many take
+_threads = 0  # as set, 0 until then
+ELEMENTS_PER_THREAD = 1 << 16  # below two such parts a second thread that is awake brings little
 NOISE_COST = 4  # an element with noise takes as long as this many without
 STREAM_BYTES = 1 << 24  # results above it are written past the caches
 
 
 def get_num_threads() -> int:
-    """Threads that one call may use: as set, else `C3ALIGN_NUM_THREADS`, else the processors of this process."""
-    global _threads
-    if not _threads:
-        set_num_threads(int(os.environ.get("C3ALIGN_NUM_THREADS", 0)) or _processors())
-    return _threads
+    """Threads that one call may use."""
+    return decide_threads()[0]
 
 
 def set_num_threads(n: int) -> None:
@@ -47,8 +50,38 @@ def set_num_threads(n: int) -> None:
     _threads = n
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def decide_threads() -> tuple[int, str]:
+    """How many threads one call may use, and what decided that."""
+    if _threads:
+        return _threads, "ops.set_num_threads"
+    if asked := os.environ.get("C3ALIGN_NUM_THREADS"):
+        return _as_threads(asked), "C3ALIGN_NUM_THREADS"
+    return (1, "a worker of a torch DataLoader has one") if _in_data_loader() else _default_threads()
+
+
+def _as_threads(asked: str) -> int:
+    if not asked.strip().isdecimal() or not int(asked):
+        raise C3AlignError(f"C3ALIGN_NUM_THREADS={asked} is no number of threads; set it to 1 or more, or unset it")
+    return int(asked)
+
+
+def _in_data_loader() -> bool:
+    """Asked each time: a worker knows what it is only after it has unpickled its data set."""
+    data = sys.modules.get("torch.utils.data")
+    return data is not None and data.get_worker_info() is not None
+
+
+@functools.cache
+def _default_threads() -> tuple[int, str]:
+    from joblib import cpu_count  # scikit-learn brings it; it knows affinities and cgroups
+
+    found = cpu_count(), "the processors that this process may use"
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" is for nested loops
+    return min(found, (int(asked), "OMP_NUM_THREADS")) if asked.isdecimal() and int(asked) else found
+
+
+if hasattr(os, "register_at_fork"):  # a child may be given other processors
+    os.register_at_fork(after_in_child=_default_threads.cache_clear)
 
 
 def _threads_for(n_elements: int) -> int:
