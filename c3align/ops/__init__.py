@@ -3,7 +3,8 @@
 NumPy arrays, torch tensors, and by DLPack CuPy's and JAX's; float16, bfloat16, float32 and float64, any strides,
 read-only memory. What comes out has the library, dtype and device of what went in; the input is never written.
 float16, bfloat16 and float32 rows are computed in float32 with float64 norms and rounded once at the end; float64 rows
-in float64. The bits are those of `c3align.ops.reference`, whatever the backend.
+in float64. The bits are those of `c3align.ops.reference`, whatever the backend and the device that computes: tensors
+are computed where they are (devices without float64, as Apple's MPS, come close: see `c3align.ops._eager_math`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from c3align.ops._backend import (
     backend,
     backend_reason,
     cuda_backend,
+    eager_backend,
     get_num_threads,
     on_cuda,
     pick,
@@ -176,8 +178,9 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
     """
     _checks.zero_rows(zero_rows)
     X = take_over(X) if is_foreign(X) else X
-    if on_cuda(X):
-        return Moments(*cuda_backend().moments(X, zero_rows))
+    where = _device_backend(X)
+    if where is not None:
+        return Moments(*where.moments(X, zero_rows))
     rows = as_rows(X)
     n_dims = rows.shape[1]
     nothing = np.zeros((2, 2, n_dims), np.int64)
@@ -237,8 +240,10 @@ def _wide_unit_rows(block: Any, zero_rows: ZeroRows) -> Any:
 
 def peek(X: Array, n_rows: int = 4096) -> Moments:
     """Moments of at most `n_rows` evenly spaced rows; unusable rows are left out unreported: a glance, no check."""
-    rows = as_rows(X)
-    sample = rows.take(slice(None, None, -(-rows.shape[0] // n_rows) or 1))
+    every = slice(None, None, -(-X.shape[0] // n_rows) or 1)
+    if is_tensor(X) and not X.is_cpu:
+        return Moments(*eager_backend().moments(X[every], None))
+    sample = as_rows(X).take(every)
     return _as_moments(*pick().moments(sample))
 
 
@@ -260,6 +265,13 @@ def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -
     return pick().philox_normal(n_rows, n_dims, **stream(seed, row_offset, n_rows))
 
 
+def _device_backend(X: Any) -> Any:
+    """What computes X where it is, the CUDA kernels or torch's own operations; None for memory of the host."""
+    if on_cuda(X):
+        return cuda_backend()
+    return eager_backend() if is_tensor(X) and not X.is_cpu else None
+
+
 def _elsewhere(X: Any, vectors: dict[str, Any]) -> Callable[..., Any] | None:
     """What transforms arrays that are not simply memory of this process; None where nothing needs to."""
     if is_tensor(X):
@@ -267,7 +279,8 @@ def _elsewhere(X: Any, vectors: dict[str, Any]) -> Callable[..., Any] | None:
 
         if torch_face.wanted(X, vectors):
             return torch_face.transform
-        return cuda_backend().transform if on_cuda(X) else None
+        where = _device_backend(X)
+        return None if where is None else where.transform
     return _transform_foreign if is_foreign(X) else None
 
 

@@ -105,7 +105,7 @@ def pick() -> Any:
 def on_cuda(X: Any) -> bool:
     """Whether X goes to the CUDA kernels: a tensor on such a device, and `C3ALIGN_BACKEND=native` asks for them.
 
-    Without that word tensors on a GPU are computed on the CPU, to the same bits, until the kernels have run on one.
+    Without that word tensors on a GPU are computed there by torch, to the same bits, until the kernels have run on one.
     """
     if not is_tensor(X) or not X.is_cuda or os.environ.get("C3ALIGN_BACKEND") != "native":
         return False
@@ -116,6 +116,12 @@ def on_cuda(X: Any) -> bool:
 def cuda_backend() -> Any:
     """The CUDA backend; imports torch, which is there when a tensor is."""
     return import_module("c3align.ops.cuda")
+
+
+@functools.cache
+def eager_backend() -> Any:
+    """The backend of torch's own operations, for every other device."""
+    return import_module("c3align.ops.eager")
 
 
 def backend() -> str:
