@@ -190,7 +190,7 @@ class TestFace:
     )
     def test_refusals_are_the_same(self, on_a_device, values, policy):
         X, mean = rows_of(), torch.eye(N_DIMS)[0]
-        X[20] = 3 * mean
+        X[20] = 4 * mean
         for row, value in values.items():
             X[row] = value
         before = X.clone()
