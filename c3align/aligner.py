@@ -18,7 +18,7 @@ from c3align.gap import GapReport, measure_gap
 from c3align.ops._rows import Rows
 
 if TYPE_CHECKING:
-    from c3align._module import AlignerModule
+    from c3align.nn import AlignerModule
 
 __all__ = ["C3Aligner"]
 
@@ -188,7 +188,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
     def as_module(self) -> AlignerModule:
         """A `torch.nn.Module`: `corrupt` with fresh noise at each call in train mode, `transform` in eval mode."""
         self._check_is_fitted()
-        from c3align._module import AlignerModule
+        from c3align.nn import AlignerModule
 
         return AlignerModule(self)
 

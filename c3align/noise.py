@@ -11,6 +11,7 @@ noise's expected square norm is that trace, sigma and cosine mean the same for b
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
@@ -30,6 +31,7 @@ __all__ = [
     "sigma_from_close_weight",
     "sigma_from_cosine",
     "sigma_from_lafite_mix",
+    "stream_seed",
 ]
 
 PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
@@ -85,6 +87,21 @@ def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> floa
 def paper_sigma(n_dims: int) -> float:
     """The paper's noise at another dimension: its norm ``sigma * sqrt(d)`` is what is kept."""
     return PAPER_SIGMA * math.sqrt(PAPER_DIMS / n_dims)
+
+
+def stream_seed(seed: int, modality: str) -> int:
+    """Seed of the noise of one modality: rows of two modalities under one seed get independent noise.
+
+    Parameters
+    ----------
+    seed : int in [0, 2**64)
+    modality : str
+
+    Returns
+    -------
+    int in [0, 2**64), the same on every machine: what `c3align.ops.corrupt` takes as its seed.
+    """
+    return int.from_bytes(hashlib.blake2b(modality.encode(), digest_size=8).digest(), "little") ^ seed
 
 
 def residual_root(covariances: Iterable[PairCovariance]) -> Float64Array:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from c3align import ops
 from c3align.errors import C3AlignError
-from c3align.ops import _backend, _eager_math, _rows, eager, reference
+from c3align.ops import _backend, _eager_math, _rows, _shaped, eager, reference
 from c3align.ops._noise import NoiseRequest
 from tests import strategies
 from tests.test_corrupt import KINDS, N_DIMS
@@ -230,6 +230,17 @@ class TestFace:
             on_a_device(ops.align, rows_of(), **{**vectors, name: torch.ones(3)})
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-300, 0.02, 1.0, 1e280])
+def test_noise_of_a_matrix(size, monkeypatch):
+    monkeypatch.setattr(eager, "_BLOCK_ELEMENTS", 1 << 12)
+    root = torch.from_numpy(np.random.default_rng(0).standard_normal((N_DIMS, N_DIMS)) * size)
+    found = eager.shaped_noise(root, eager.row_numbers(200, 2**40, root.device), 2**63 + 1)
+    assert raw(found) == raw(_shaped.normals(200, root, seed=2**63 + 1, row_offset=2**40))
+    root[3, 4] = torch.nan
+    with pytest.raises(C3AlignError, match="sigma holds NaN or infinity"):
+        eager.shaped_noise(root, eager.row_numbers(2, 0, root.device), 1)
+
+
 class Crossings(TorchDispatchMode):
     """Counts the elements that leave a device for the host, of whatever kind of tensor."""
 
@@ -276,6 +287,7 @@ def test_meta(dtype):
         ops.corrupt(X, mean, sigma=np.ones(N_DIMS), direction=GAP, seed=1, row_offset=torch.tensor(3, device="meta")),
         ops.corrupt(X.clone().requires_grad_(), None, sigma=0.1, seed=1),
         ops.corrupt(X, None, sigma=torch.ones(N_DIMS, device="meta"), seed=1),
+        ops.corrupt(X, None, sigma=np.eye(N_DIMS), seed=1),
     ):
         assert (found.device.type, found.dtype, found.shape) == ("meta", dtype, X.shape)
     with pytest.raises(C3AlignError, match="meta device, which holds no values to sum; pass a tensor on another"):

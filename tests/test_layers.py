@@ -16,7 +16,7 @@ LAYERS = [
     ("_typing", "errors", "_version", "_imports"),
     ("ops",),
     ("statistics", "covariance", "noise", "mappings", "geometry", "gap", "neighbours"),
-    ("_settings", "_ingest", "_learner", "_corrupter", "_module", "aligner", "persistence"),
+    ("_settings", "_ingest", "_learner", "_corrupter", "nn", "aligner", "persistence"),
     ("shards", "search", "report", "datasets", "encoders", "decoders", "scores"),
     ("embed", "pipeline", "_pipeline_files", "distributed"),
     ("cli", "_demo", "_files", "_doctor", "__main__"),

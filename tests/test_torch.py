@@ -12,8 +12,8 @@ from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import c3align.ops.torch  # noqa: F401  registers the ops
-from c3align import C3Aligner, ops
-from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align import ops
+from c3align.errors import C3AlignError
 from tests import strategies
 from tests.test_ops import raw
 
@@ -202,46 +202,3 @@ def test_refusals_are_those_of_the_direct_path(name, value):
             ops.corrupt(X, None, **arguments)
         texts.append(str(caught.value))
     assert texts[0] == texts[1]
-
-
-class TestModule:
-    @pytest.fixture
-    def aligner(self):
-        rows = doubles(200, N_DIMS) + 3
-        return C3Aligner().fit(rows, doubles(200, N_DIMS, seed=4) - 3)
-
-    def test_compiled_whole_and_noise_moves_on(self, aligner):
-        torch._dynamo.reset()
-        X = doubles(8, N_DIMS) + 3
-        module = aligner.as_module()
-        compiled = torch.compile(aligner.as_module(), fullgraph=True, backend="aot_eager")
-        for _ in range(3):
-            assert raw(compiled(X)) == raw(module(X))
-        assert compiled.row_offset == 24
-        assert raw(compiled.eval()(X, "text")) == raw(aligner.transform(X, modality="text"))
-        with pytest.raises(Exception, match="pass a fitted one's name"):
-            compiled(X, "auto")
-
-    def test_gradients_in_training(self, aligner):
-        X = (doubles(8, N_DIMS) + 3).requires_grad_()
-        module = aligner.as_module()
-        first = module(X)
-        second = module(X)
-        assert raw(first.detach()) != raw(second.detach())
-        (first.sum() + second.sum()).backward()
-        assert X.grad.abs().sum() > 0
-
-    def test_half_precision_keeps_the_mean_whole(self, aligner):
-        X = (doubles(8, N_DIMS) + 3).half()
-        module = aligner.as_module().half().eval()
-        assert raw(module(X)) == raw(aligner.transform(X, modality="text"))
-
-    def test_every_choice_of_a_mean(self, aligner):
-        module = aligner.as_module().eval()
-        far = doubles(80, N_DIMS) - 3
-        with pytest.warns(ModalityMeanWarning, match="a gap rather than a topic"):
-            module(far, "text")
-        assert raw(module(far, "auto")) == raw(aligner.transform(far, modality="image"))
-        assert raw(module(far, "batch")) == raw(aligner.transform(far, modality="batch"))
-        with pytest.raises(Exception, match="no mean was learned for modality 'audio'"):
-            module(far, "audio")

@@ -20,8 +20,8 @@ from c3align.ops._rows import Rows, as_rows, is_tensor
 
 __all__ = ["normals", "transform"]
 
-_NORMAL_BITS = 20  # |z| < 8, so that |z| * 2**20 < 2**23
-_ROOT_BITS = 28  # a column's sum of absolute values < 2**28; products sum up below 2**52
+NORMAL_BITS = 20  # |z| < 8, so that |z| * 2**20 < 2**23
+ROOT_BITS = 28  # a column's sum of absolute values < 2**28; products sum up below 2**52
 _BLOCK_ELEMENTS = 1 << 20
 
 
@@ -42,7 +42,7 @@ def _fixed_point(root: Any, n_dims: int) -> _Root:
     largest = np.abs(values).sum(axis=0).max()
     if not np.isfinite(largest):
         raise C3AlignError("sigma holds NaN or infinity; pass finite values")
-    exponent = min(_ROOT_BITS - int(np.frexp(largest)[1]), 1000)
+    exponent = min(ROOT_BITS - int(np.frexp(largest)[1]), 1000)
     return _Root(np.rint(values * 2.0**exponent), exponent)
 
 
@@ -55,8 +55,8 @@ def _normals(n_rows: int, root: _Root, seed: Any, row_offset: Any) -> Float64Arr
     from c3align import ops
 
     z = ops.philox_normal(n_rows, len(root.integers), seed=seed, row_offset=row_offset)
-    integers = np.rint(z * 2.0**_NORMAL_BITS, dtype=np.float64)
-    return (integers @ root.integers) * 2.0 ** -(_NORMAL_BITS + root.exponent)
+    integers = np.rint(z * 2.0**NORMAL_BITS, dtype=np.float64)
+    return (integers @ root.integers) * 2.0 ** -(NORMAL_BITS + root.exponent)
 
 
 def transform(

@@ -16,13 +16,13 @@ import torch
 
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
-from c3align.ops import _checks, _eager_math, fixed
+from c3align.ops import _checks, _eager_math, _shaped, fixed
 from c3align.ops._eager_math import Affine, Noise
 from c3align.ops._noise import NoiseRequest, is_device_scalar
 from c3align.ops._rows import as_vector, check_shape_and_dtype, check_tensor, dtype_name
 from c3align.ops.reference import AT_MEAN, BAD_NORM, FIXED_SCALE, OK
 
-__all__ = ["moments", "transform"]
+__all__ = ["moments", "shaped_noise", "transform"]
 
 _BLOCK_ELEMENTS = 1 << 22  # about 20 arrays of a block are held, some of them float64
 _ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
@@ -106,12 +106,23 @@ def _binned(norms: torch.Tensor, usable: torch.Tensor) -> torch.Tensor:
     return torch.zeros(fixed.NORM_BINS, dtype=torch.int64, device=norms.device).index_add_(0, bits >> 23, mantissas)
 
 
-def normals(row_numbers: torch.Tensor, n_dims: int, seed: int) -> torch.Tensor:
-    """Standard normals (n, n_dims) float32 of rows with these numbers, on their device; block by block."""
-    out = torch.empty((len(row_numbers), n_dims), dtype=torch.float32, device=row_numbers.device)
+def shaped_noise(root: torch.Tensor, row_numbers: torch.Tensor, seed: int) -> torch.Tensor:
+    """``z @ root`` (n, n_dims) float64 of the rows with these numbers: see `c3align.ops._shaped`, whose bits it has."""
+    largest = root.abs().sum(0).max()
+    if _may_ask(root) and not bool(largest.isfinite()):
+        raise C3AlignError("sigma holds NaN or infinity; pass finite values")
+    exponent = (_shaped.ROOT_BITS - torch.frexp(largest).exponent).to(torch.int64).clamp(max=1000)
+    integers = (root * _power_of_two(exponent)).round()
+    out = torch.empty((len(row_numbers), root.shape[1]), dtype=torch.float64, device=root.device)
     for block in _blocks(out):
-        out[block] = _eager_math.normals(row_numbers[block], n_dims, seed)
-    return out
+        z = _eager_math.normals(row_numbers[block], root.shape[0], seed)
+        out[block] = (z * 2.0**_shaped.NORMAL_BITS).round().to(torch.float64) @ integers
+    return out * _power_of_two(-exponent - _shaped.NORMAL_BITS)
+
+
+def _power_of_two(exponent: torch.Tensor) -> torch.Tensor:
+    """() float64; `pow` need not be exact."""
+    return (exponent + 1023 << 52).view(torch.float64)
 
 
 def _check(X: torch.Tensor) -> None:

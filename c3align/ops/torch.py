@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from c3align.errors import C3AlignError
-from c3align.ops import _shaped
+from c3align.ops import _shaped, eager
 from c3align.ops._noise import NoiseRequest, stream
 from c3align.ops.reference import MAX_NORM, MIN_NORM
 
@@ -81,7 +81,7 @@ def _place(noise: NoiseRequest) -> tuple[Any, Any, torch.Tensor | None]:
 def shaped(
     X: torch.Tensor, vectors: dict[str, Any], noise: NoiseRequest, *, zero_rows: Any, out: Any, renormalize: bool
 ) -> torch.Tensor:
-    """See `c3align.ops._shaped`; only the noise is an op of its own, made on the host, and has no gradient."""
+    """See `c3align.ops._shaped`; only the noise is an op of its own, and has no gradient."""
     from c3align import ops
 
     if out is not None:
@@ -89,8 +89,9 @@ def shaped(
     wide = X if X.dtype == torch.float64 else X.float()
     residual = ops.align(wide, **vectors, renormalize=False, zero_rows=zero_rows)
     sigma = noise.sigma if isinstance(noise.sigma, torch.Tensor) else torch.tensor(noise.sigma)
-    root = sigma.to(X.device, torch.float64)
-    noisy = residual + torch.ops.c3align.shaped_noise(root, X.shape[0], *_place(noise)).to(residual.dtype)
+    root = sigma.to("cpu" if X.device.type == "mps" else X.device, torch.float64)
+    drawn = torch.ops.c3align.shaped_noise(root, X.shape[0], *_place(noise))
+    noisy = residual + drawn.to(residual.dtype).to(residual.device)
     if zero_rows == "keep":
         usable = ops.normalize(wide.detach(), zero_rows="keep").any(dim=1, keepdim=True)
         noisy = torch.where(usable, noisy, 0)
@@ -103,15 +104,17 @@ def _shape_of_noise(root: torch.Tensor, n_rows: int, *_: Any) -> torch.Tensor:
 
 
 def _run_shaped_noise(root: torch.Tensor, n_rows: int, seed: int, row_offset: int, first_row: Any) -> torch.Tensor:
-    if root.is_cuda and torch.cuda.is_current_stream_capturing():
-        raise C3AlignError("noise of a full covariance is made on the host; call this outside of a CUDA graph")
+    if not root.is_cpu:
+        numbers = eager.row_numbers(n_rows, row_offset if first_row is None else first_row, root.device)
+        return eager.shaped_noise(root, numbers, seed % 2**64)
     row_offset = int(row_offset if first_row is None else first_row) % 2**64
     noise = _shaped.normals(n_rows, root, seed=seed % 2**64, row_offset=row_offset)
-    return torch.from_numpy(noise).to(root.device)
+    return torch.from_numpy(noise)
 
 
 def _as_tensor(vector: Any, X: torch.Tensor) -> torch.Tensor | None:
-    return None if vector is None else torch.as_tensor(vector, device=X.device)
+    dtype = torch.float32 if X.device.type == "mps" else None  # which has no float64
+    return None if vector is None else torch.as_tensor(vector, dtype=dtype, device=X.device)
 
 
 def _signed(number: Any) -> Any:
