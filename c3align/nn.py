@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,17 +63,31 @@ class AlignerModule(torch.nn.Module):
         self._vectors = {name: np.array(found.mean) for name, found in self._statistics.items()}
         if isinstance(strength, np.ndarray):
             self._vectors[_ROOT] = np.array(strength)
-        self._digest = _digest(self._vectors)
         self._seeds = {name: noise.stream_seed(aligner.seed, name) for name in (*self._statistics, BATCH)}
-        self._forget()
-
-    def _forget(self) -> None:
-        self._uploaded: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
         self._looked: set[str] = set()
+        self._uploaded: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
+        self._upload(torch.device("cpu"))
+
+    def _upload(self, device: torch.device) -> None:
+        """Vectors in both compute dtypes, ready before a graph is recorded that could not wait for them."""
+        for name, vector in self._vectors.items():
+            for dtype in (torch.float32, torch.float64):
+                home = _home(device, dtype)
+                if (name, home, dtype) not in self._uploaded:
+                    self._uploaded[name, home, dtype] = torch.from_numpy(vector).to(dtype).to(home)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], *rest: Any) -> AlignerModule:
+        """`to`, `cuda` and their like, of models around this one too."""
+        self._upload(fn(torch.empty(0)).device)
+        return super()._apply(fn, *rest)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         """What is on a device stays there; a copy uploads its own."""
         return {**self.__dict__, "_uploaded": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._upload(torch.device("cpu"))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         state_dict.pop(f"{prefix}row_offset", None)  # of versions that counted rows themselves
@@ -104,9 +118,7 @@ class AlignerModule(torch.nn.Module):
             return aligned
         place = {"row_offset": row_offset, "row_ids": row_ids}
         place = {name: value for name, value in place.items() if value is not None} or {"row_offset": _draw(X.device)}
-        sigma = (
-            self._vector(_ROOT, X, torch.float64, _home_of_root(X.device)) if _ROOT in self._vectors else self._sigma
-        )
+        sigma = self._vector(_ROOT, X, torch.float64) if _ROOT in self._vectors else self._sigma
         noisy: torch.Tensor = ops.corrupt(X, mean, sigma=sigma, seed=self._seeds[modality], **place, **self._settings)
         return noisy
 
@@ -138,38 +150,22 @@ class AlignerModule(torch.nn.Module):
             self._looked.add(modality)
         return choice.modality
 
-    def _vector(self, name: str, X: torch.Tensor, dtype: torch.dtype, device: torch.device | None = None) -> Any:
-        """A mean, or the noise's root, on X's device in `dtype`: uploaded once."""
-        device = X.device if device is None else device
-        if torch.compiler.is_dynamo_compiling():
-            return self._constant(name, device, dtype, self._digest)
-        if type(X) not in _PLAIN or torch.compiler.is_compiling():
-            return self._vectors[name]
-        return self._upload(name, device, dtype)
-
-    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-    def _constant(self, name: str, device: torch.device, dtype: torch.dtype, digest: str) -> torch.Tensor:
-        """The same as a constant of the compiled graph, which a module of another digest must not share."""
-        return self._upload(name, device, dtype)
-
-    def _upload(self, name: str, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-        key = (name, device, dtype)
+    def _vector(self, name: str, X: torch.Tensor, dtype: torch.dtype) -> Any:
+        """A mean, or the noise's root, on X's device in `dtype`: uploaded once, by an eager call at the latest."""
+        key = (name, _home(X.device, dtype), dtype)
+        is_recorded = torch.compiler.is_compiling()
+        if type(X) not in _PLAIN and not is_recorded:
+            return self._vectors[name]  # fake tensors know no real ones
         if key not in self._uploaded:
-            self._uploaded[key] = torch.from_numpy(self._vectors[name]).to(dtype).to(device)
+            if is_recorded:
+                return self._vectors[name]
+            self._upload(X.device)
         return self._uploaded[key]
 
 
-def _digest(vectors: dict[str, Any]) -> str:
-    """Of all that compiled graphs hold as constants: torch compares it before it takes a graph for another module."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, vector in vectors.items():
-        digest.update(name.encode() + vector.tobytes())
-    return digest.hexdigest()
-
-
-def _home_of_root(device: torch.device) -> torch.device:
-    """Where a matrix of float64 lies that shapes noise for rows on `device`."""
-    return torch.device("cpu") if device.type == "mps" else device
+def _home(device: torch.device, dtype: torch.dtype) -> torch.device:
+    """Where a vector lies for rows on `device`, which may have no float64."""
+    return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
 
 
 def _draw(device: torch.device) -> torch.Tensor:

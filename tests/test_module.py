@@ -299,6 +299,19 @@ class TestGraphs:
             assert raw(compiled(module, X)) == raw(aligner.transform(X, modality="text"))
             assert raw(torch.compile(aligner.as_module().eval(), **how)(X)) == raw(module(X))
 
+    def test_a_graph_that_calls_it_twice(self, aligner, X):
+        torch._dynamo.reset()
+        module = aligner.as_module()
+        twice = torch.compile(lambda X: module(module(X)) + module(X, "image"), fullgraph=True, backend="aot_eager")
+        found = [raw(twice(X)) for _ in range(2)]
+        assert found[0] != found[1]
+
+    def test_vectors_move_with_the_model(self, aligner):
+        """To be there before a graph is recorded."""
+        model = Model(aligner).to("meta")
+        seen = {(name, device.type, dtype) for name, device, dtype in model.noise._uploaded}
+        assert {("text", "meta", torch.float32), ("image", "meta", torch.float64)} <= seen
+
     def test_exported(self, aligner, X):
         exported = torch.export.export(aligner.as_module().eval(), (X,))
         assert raw(exported.module()(X)) == raw(aligner.transform(X, modality="text"))
@@ -340,10 +353,11 @@ class TestSnapshot:
     def test_copies_and_pickles(self, aligner, X):
         module = aligner.as_module()
         expected = raw(module(X, row_offset=1))
-        assert module._uploaded
         for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module)), module.share_memory()):
             assert raw(twin(X, row_offset=1)) == expected
-        assert not pickle.loads(pickle.dumps(module))._uploaded
+        module(torch.empty(2, N_DIMS, device="meta"))
+        assert "meta" in {device.type for _, device, _ in module._uploaded}
+        assert {device.type for _, device, _ in copy.deepcopy(module)._uploaded} == {"cpu"}  # uploads its own
 
     def test_its_state_is_empty_and_an_old_one_is_taken(self, aligner, X):
         module = aligner.as_module()
