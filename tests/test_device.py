@@ -21,6 +21,7 @@ from tests import strategies
 from tests.test_corrupt import KINDS, N_DIMS
 from tests.test_ops import as_dtype, raw
 
+GAP = np.linspace(-1, 1, N_DIMS)
 TORCH_DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
@@ -275,6 +276,34 @@ def test_no_batch_goes_to_the_host(dtype):
     assert seen.elements == [X.numel()]
 
 
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        made = result if isinstance(result, (tuple, list)) else [result]
+        for tensor in made:
+            if isinstance(tensor, torch.Tensor) and func.name() != "aten::empty.memory_format":
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+def test_in_bounded_memory(monkeypatch):
+    """Whatever a batch's size, one block of it at a time is computed, in arrays of its own size."""
+    monkeypatch.setattr(eager, "_BLOCK_ELEMENTS", 1 << 14)
+    X = rows_of(4000, N_DIMS, torch.bfloat16)
+    noise = NoiseRequest(0.1, GAP, True, True, 1, 0)
+    with Largest() as seen:
+        eager.transform(X, {"mean": GAP / 9}, noise, zero_rows="raise", out=None, renormalize=True)
+        eager.moments(X, "raise")
+    assert seen.elements <= (1 << 14) * 128 // N_DIMS  # rows are padded to 128 columns for their sums
+    assert X.numel() > 20 * (1 << 14)
+
+
 @pytest.mark.parametrize("dtype", TORCH_DTYPES)
 def test_meta(dtype):
     """Nothing can be asked of it, so nothing is; a copy of it to the host is an error of torch's own."""
@@ -296,9 +325,6 @@ def test_meta(dtype):
         ops.normalize(X[0])
     with pytest.raises(C3AlignError, match="one value a column"):
         ops.align(X, np.zeros(3))
-
-
-GAP = np.linspace(-1, 1, N_DIMS)
 
 
 @pytest.fixture
@@ -327,6 +353,8 @@ def test_devices_without_float64_come_close(without_float64, dtype, monkeypatch)
     for ours, theirs in zip(found[2:4], expected[2:4]):
         assert np.abs(ours[1] - theirs[1]).max() * 2.0**-40 / len(X) < 2**-22
     assert found[:2] == expected[:2]
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    assert eager.in_float64(X).dtype == torch.float64
 
 
 def test_which_devices_have_float64():

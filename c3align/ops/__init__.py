@@ -211,7 +211,7 @@ def column_products(X: Array, *, zero_rows: ZeroRows = "raise") -> Float64Array:
 
     Parameters
     ----------
-    X : (n_rows, n_dims) array or tensor, floating; a tensor's products are computed on its device
+    X : (n_rows, n_dims) array or tensor, floating; a tensor's products are computed on its device (if it has float64)
     zero_rows : "raise" or "keep"
         Rows without a direction are refused, or add nothing.
 
@@ -234,7 +234,8 @@ def _wide_unit_rows(block: Any, zero_rows: ZeroRows) -> Any:
     """Unit rows in float64, normalised in the compute dtype but not rounded back to half precision."""
     if is_tensor(block):
         block = block.detach()
-        return normalize(block if block.element_size() == 8 else block.float(), zero_rows=zero_rows).double()
+        unit = normalize(block if block.element_size() == 8 else block.float(), zero_rows=zero_rows)
+        return unit.double() if unit.is_cpu else eager_backend().in_float64(unit)
     return normalize(as_rows(block).widened(), zero_rows=zero_rows).astype(np.float64)
 
 

@@ -22,7 +22,7 @@ from c3align.ops._noise import NoiseRequest, is_device_scalar
 from c3align.ops._rows import as_vector, check_shape_and_dtype, check_tensor, dtype_name
 from c3align.ops.reference import AT_MEAN, BAD_NORM, FIXED_SCALE, OK
 
-__all__ = ["moments", "shaped_noise", "transform"]
+__all__ = ["in_float64", "moments", "shaped_noise", "transform"]
 
 _BLOCK_ELEMENTS = 1 << 22  # about 20 arrays of a block are held, some of them float64
 _ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
@@ -93,6 +93,11 @@ def _summed(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [_fixed(wide).sum(0), _fixed(wide * wide).sum(0), _binned(norms, usable), usable.sum()[None]]
         totals += torch.cat(parts)
     return totals, status
+
+
+def in_float64(X: torch.Tensor) -> torch.Tensor:
+    """On its device, or on the host where the device has no float64."""
+    return X.double() if _eager_math.wide_dtype(X.device) == torch.float64 else X.cpu().double()
 
 
 def _fixed(values: torch.Tensor) -> torch.Tensor:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from c3align import C3Aligner, ops
+from c3align import ops
 from c3align.errors import C3AlignError
 from c3align.statistics import ModalityStatistics
+from tests.gpu.test_eager import check_a_replayed_graph, rows_of, same_bits
 from tests.test_corrupt import KINDS, N_DIMS
 from tests.test_ops import digest_of_many_rows, many_rows
 
@@ -24,17 +25,6 @@ WIDTHS = [1, 3, 127, 128, 132, 512, 768, 1024, 1025, 2048, 4100, 8192]
 @pytest.fixture(autouse=True)
 def _native(monkeypatch):
     monkeypatch.setenv("C3ALIGN_BACKEND", "native")
-
-
-def rows_of(n_rows, n_dims, dtype=torch.float32):
-    rng = np.random.default_rng(n_dims)
-    values = rng.standard_normal((n_rows, n_dims)) * 10 ** rng.uniform(-2, 2, (n_rows, 1))
-    return torch.from_numpy(values).to(dtype)
-
-
-def same_bits(device, host):
-    assert device.is_cuda
-    assert torch.equal(device.cpu().contiguous().view(torch.uint8), host.contiguous().view(torch.uint8))
 
 
 @pytest.mark.parametrize("n_dims", WIDTHS)
@@ -119,23 +109,7 @@ def test_streams_and_graphs():
 
 
 def test_a_replayed_graph_goes_on_with_new_noise():
-    X = rows_of(64, 512)
-    module = C3Aligner().fit(X.numpy()).as_module()
-    expected = [module(X) for _ in range(3)]
-    on_device, rows = C3Aligner().fit(X.numpy()).as_module().cuda(), X.cuda()
-    warm = torch.cuda.Stream()
-    with torch.cuda.stream(warm):
-        on_device(rows)
-    warm.synchronize()
-    on_device.row_offset.zero_()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = on_device(rows)
-    on_device.row_offset.zero_()
-    for step in range(3):
-        graph.replay()
-        torch.cuda.synchronize()
-        same_bits(found, expected[step])
+    check_a_replayed_graph()
 
 
 def test_gradients_and_compiled_graphs():
