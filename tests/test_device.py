@@ -287,7 +287,7 @@ class Largest(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         made = result if isinstance(result, (tuple, list)) else [result]
         for tensor in made:
-            if isinstance(tensor, torch.Tensor) and func.name() != "aten::empty.memory_format":
+            if isinstance(tensor, torch.Tensor) and not func.is_view and "empty" not in func.name():
                 self.elements = max(self.elements, tensor.numel())
         return result
 
