@@ -17,13 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from c3align import ops
+from c3align import centering, ops
 from c3align._imports import need
 from c3align._typing import Float64Array
 from c3align.encoders.precomputed import fingerprint_of, modality_of
 from c3align.errors import C3AlignError, EncoderMismatchError, ModalityMeanWarning
-from c3align.mappings import BATCH
-from c3align.mappings import choose_mean as decide
 from c3align.statistics import ModalityStatistics
 
 BLOCK_BYTES = 1 << 26
@@ -152,14 +150,13 @@ def located(stack: Stack, start: int) -> Iterator[None]:
 
 
 def choose_mean(aligner: Any, stack: Stack, modality: str) -> tuple[str, Float64Array]:
-    """Whose mean all the rows are centred by, decided once for the whole of them."""
-    aligner._check_is_fitted(modality)
-    sample = ModalityStatistics(*ops.peek(stack.sample(SAMPLE_ROWS)))
-    choice = decide(modality, aligner.statistics_, sample)
+    """Whose mean all the rows are centered by, decided once for the whole of them."""
+    state = centering.state_of(aligner, modality)
+    choice = centering.center(modality, state, stack.sample(SAMPLE_ROWS), stack.n_rows)
     if choice.warning:
         warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=2)
-    if choice.modality != BATCH:
-        return repr(choice.modality), aligner.statistics_[choice.modality].mean
+    if choice.modality != centering.BATCH:
+        return repr(choice.modality), state.statistics[choice.modality].mean
     whole = ModalityStatistics.empty(stack.n_dims)
     for start, stop in progress(stack.spans(), stack.n_rows, "mean"):
         with located(stack, start):

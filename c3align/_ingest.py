@@ -1,62 +1,277 @@
 """From what users hand to an estimator to checked rows, and back: scikit-learn's rules, torch tensors included.
 
-A tensor is viewed as a NumPy array and goes down the same path, so the refusals have the same type and text.
+A tensor goes down the same path by its shape and dtype, so that refusals have the same type and text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from c3align.errors import C3AlignError
+from c3align._typing import Float64Array, ZeroRows
+from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
+from c3align.geometry import encoder_overlap
+from c3align.geometry._overlap import centered_pair_cosine
 from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._rows import Rows, dtype_name, is_tensor, narrow_bfloat16, tensor_values, widen_bfloat16
 
+__all__ = ["Ingested", "Names", "check_order", "ingest", "ingest_more", "ingest_partners", "warn_of_two_encoders"]
+
+Names = tuple[str, ...] | None
 # first is what integers and numbers held as objects become, as everywhere in scikit-learn
 _DTYPES = [np.float64, np.float32, np.float16]
 _CHECKS: dict[str, Any] = {"dtype": _DTYPES, "ensure_all_finite": False}  # the ops say which rows are not
+_PLAIN = tuple(np.dtype(dtype) for dtype in _DTYPES)
+_EIGHT_BITS = ("int8", "uint8", "bool")
+# Two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3 or more, and .3 or
+# more. Rows that fill their space evenly, as made-up ones do, have a small overlap but partners that are alike.
+ONE_ENCODER, PARTNERS, ROWS_FOR_OVERLAP = 1.4, 0.1, 200
+EMBEDDING_COLUMNS = 64  # a y of so many floating columns, other than X's, is rows of another encoder and no target
 
 
-def ingest(estimator: Any, X: Any, *, reset: bool) -> tuple[Rows, Callable[[Any], Any]]:
-    """Checked rows of X, and a function that dresses results (in the rows' dtype) as X was: library, dtype, device.
+class C3Aligner(BaseEstimator):  # type: ignore[misc]
+    """Stands for the aligner in scikit-learn's checks, whose messages name the class."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class Ingested(NamedTuple):
+    """Checked rows, and what has to be known of where they came from.
+
+    like : makes results (in the rows' dtype) what X was: library, dtype, device
+    names : of the columns of a frame
+    is_integer : whether these were integers, whose rows may be zero
+    """
+
+    rows: Rows
+    like: Callable[[Any], Any]
+    names: Names = None
+    is_integer: bool = False
+
+    def policy(self, zero_rows: ZeroRows) -> ZeroRows:
+        """What becomes of zero rows: counts may well be zero, and are no embeddings that something went wrong with."""
+        return "keep" if self.is_integer else zero_rows
+
+    def warn_of_zero_rows(self, n_zero_rows: int, stacklevel: int) -> None:
+        """Say that integer rows were kept as zeros, where some were."""
+        if self.is_integer and n_zero_rows:
+            warnings.warn(
+                f"{n_zero_rows} of {self.rows.shape[0]} integer rows have no direction; they stay zeros, in no mean; "
+                "pass floating rows to have such rows refused",
+                ZeroRowsWarning,
+                stacklevel=stacklevel + 1,
+            )
+
+    def narrowed(self, wide: Float64Array, why: str) -> Any:
+        """Results in the rows' dtype.
+
+        Raises
+        ------
+        C3AlignError
+            When float16 cannot hold them, and why.
+        """
+        values = self.rows.narrowed(wide)
+        if self.rows.dtype == "float16" and not np.isfinite(values).all():
+            raise C3AlignError(f"{why}, too large for float16; pass float32 rows")
+        return values
+
+
+def ingest(
+    X: Any, *, n_dims: int | None = None, known: Mapping[str, tuple[str, ...]] | None = None, name: str = "X"
+) -> Ingested:
+    """Checked rows of X.
+
+    Parameters
+    ----------
+    X : array, tensor, data frame, list of rows
+    n_dims : int, optional
+        The width that is expected.
+    known : mapping of str to tuple of str, optional
+        Column names of fitted modalities, of which a frame must have one, in this order.
+    name : str
+        What messages call X.
 
     Raises
     ------
     ValueError, TypeError
-        scikit-learn's own: not 2-d, no rows, another width than fitted, sparse, not numbers.
+        scikit-learn's own: not 2-d, no rows, another width than fitted, sparse, not numbers, other column names.
+    C3AlignError
+        8-bit integers, which are packed bits or quantized; masked arrays.
     """
-    host, restore = _to_host(X, "X")
-    values = validate_data(estimator, host, reset=reset, **_CHECKS)
-    return Rows(values, values.dtype.name), restore
+    if type(X) is np.ndarray and X.ndim == 2 and X.dtype in _PLAIN and len(X) and X.shape[1] == n_dims and not known:
+        return Ingested(Rows(X, X.dtype.name, None, name), _as_it_is)
+    host, like = _to_host(_stacked(X), name)
+    _refuse_eight_bits(host, name)
+    probe, names = C3Aligner(), _names_of(X)
+    if n_dims is not None:
+        probe.n_features_in_ = n_dims
+        if known:
+            fitting = [columns for columns in known.values() if columns == names]
+            probe.feature_names_in_ = np.array(fitting[0] if fitting else next(iter(known.values())), dtype=object)
+    values = validate_data(probe, host, reset=n_dims is None, **_CHECKS)
+    found = getattr(probe, "feature_names_in_", None) if n_dims is None else None
+    names = None if found is None else tuple(found)
+    return Ingested(Rows(values, values.dtype.name, None, name), like, names, _is_integer(host))
 
 
-def ingest_partners(rows: Rows, y: Any) -> Rows | None:
-    """Rows paired with `rows`, or None when y is absent or holds labels (1-d, as scikit-learn's tools pass)."""
-    if y is None or (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) < 2:
+def ingest_more(X: Any, n_dims: int, known: Mapping[str, tuple[str, ...]], modality: str) -> Ingested:
+    """Checked rows of a modality to learn from, beside what is known; a new one may have column names of its own."""
+    others = dict(known)
+    own = {modality: others.pop(modality)} if modality in others else {}
+    given = ingest(X, n_dims=n_dims, known=own)
+    check_order(_names_of(X), others, "X")
+    return given._replace(names=_names_of(X))
+
+
+def ingest_partners(rows: Rows, names: Names, y: Any, *, is_named: bool) -> tuple[Rows, Names] | None:
+    """Rows paired with `rows` and their column names; None when y is a target.
+
+    y holds pairs when it is 2-d, floating and as wide as X, or when the caller names its modality. Any other y is a
+    target, which scikit-learn's tools pass along: labels 1-d or 2-d, of any dtype.
+
+    Raises
+    ------
+    C3AlignError
+        A y that is a string, a number or empty; floating rows of 64 columns or more, but not as many as X's (another
+        encoder's); pairs that do not fit X; a frame with X's columns in another order.
+    """
+    if y is None:
         return None
-    host, _ = _to_host(y, "y")
+    _refuse_no_rows(y)
+    if not (is_named or _looks_paired(rows, y)):
+        return None
+    host, _ = _to_host(_stacked(y), "y")
+    _refuse_eight_bits(host, "y")
     values = check_array(host, input_name="y", **_CHECKS)
     check_consistent_length(rows.values, values)
     if values.shape[1] != rows.shape[1]:
         raise C3AlignError(
             f"y has {values.shape[1]} columns and X {rows.shape[1]}; a 2-d y holds the rows paired with X's, from the "
-            "same space (pass labels 1-d, or no y at all)"
+            "same space (pass labels 1-d or as integers, or no y at all)"
         )
-    return Rows(values, values.dtype.name, None, "y")
+    partner_names = _names_of(y)
+    check_order(partner_names, {"X": names} if names else {}, "y")
+    return Rows(values, values.dtype.name, None, "y"), partner_names
+
+
+def check_order(names: Names, known: Mapping[str, tuple[str, ...]], what: str) -> None:
+    """Refuse columns that are known in another order.
+
+    Raises
+    ------
+    C3AlignError
+        With the name of whoever has them in another order.
+    """
+    for owner, columns in known.items():
+        if names and names != columns and sorted(names) == sorted(columns):
+            raise C3AlignError(
+                f"{what} has the columns of {owner} in another order; reorder them, as with {what}[columns]"
+            )
+
+
+def warn_of_two_encoders(rows: Rows, partners: Rows, stacklevel: int = 4) -> None:
+    """Say so when pairs do not look like rows of one encoder: no shared directions, and partners no more alike."""
+    if rows.shape[0] < ROWS_FOR_OVERLAP:
+        return
+    try:
+        overlap = encoder_overlap(rows, partners)
+    except C3AlignError:  # rows that are all alike, or without a direction, say nothing
+        return
+    if overlap < ONE_ENCODER and centered_pair_cosine(rows, partners) < PARTNERS:
+        warnings.warn(
+            f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more; check "
+            "that X and y come from the same, trained encoder",
+            EncoderMismatchWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def _refuse_no_rows(y: Any) -> None:
+    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    if isinstance(y, str | bytes) or len(shape) == 0:
+        raise C3AlignError(
+            f"y must be rows paired with X's or labels, got {y!r}; name the modality of X with modality={y!r}"
+            if isinstance(y, str)
+            else f"y must be rows paired with X's or labels, got {type(y).__name__}; omit it"
+        )
+    if shape[0] == 0:
+        raise C3AlignError("y has no rows; pass one row for each of X's, or no y at all")
+
+
+def _looks_paired(rows: Rows, y: Any) -> bool:
+    host = y if hasattr(y, "ndim") else np.asarray(y)
+    if host.ndim != 2:
+        return _holds_rows(y)
+    width = int(host.shape[1])
+    if not _is_floating(host):
+        return False
+    return width == rows.shape[1] or width >= EMBEDDING_COLUMNS
+
+
+def _is_floating(X: Any) -> bool:
+    if hasattr(X, "dtypes"):  # a frame
+        return all("float" in str(dtype).lower() for dtype in X.dtypes)
+    return "float" in str(getattr(X, "dtype", ""))
+
+
+def _holds_rows(X: Any) -> bool:
+    """Whether a 1-d container holds rows, as a Series of arrays does."""
+    if is_tensor(X) or getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__") or not len(X):
+        return False
+    first = next(iter(X))
+    return not isinstance(first, str | bytes) and len(np.shape(first)) == 1
+
+
+def _stacked(X: Any) -> Any:
+    """The rows of a 1-d container of rows (a Series of arrays, an array of objects) as one array."""
+    if isinstance(X, list | tuple) or not _holds_rows(X):
+        return X
+    parts = [np.asarray(row) for row in X]
+    if len({part.shape for part in parts}) > 1:
+        raise C3AlignError("X is a sequence of rows of different lengths; pass rows of one encoder")
+    return np.stack(parts)
+
+
+def _names_of(X: Any) -> Names:
+    """Column names of a frame, as far as all are strings."""
+    columns = getattr(X, "columns", None)
+    if columns is None or callable(columns):
+        return None
+    names = tuple(columns)
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def _refuse_eight_bits(X: Any, name: str) -> None:
+    if dtype_name_of(X) in _EIGHT_BITS:
+        raise C3AlignError(
+            f"{name} holds {dtype_name_of(X)}, packed bits or quantized values and not embeddings; unpack bits with "
+            f"numpy.unpackbits({name}, axis=1), or undo the quantization, and pass floating rows"
+        )
+
+
+def _is_integer(X: Any) -> bool:
+    return getattr(getattr(X, "dtype", None), "kind", "") in "iu" and hasattr(X, "dtype")
+
+
+def _as_it_is(values: Any) -> Any:
+    return values
 
 
 def _to_host(X: Any, name: str) -> tuple[Any, Callable[[Any], Any]]:
     if isinstance(X, np.ma.MaskedArray):
-        raise C3AlignError(f"{name} is masked; drop the masked rows and pass {name}.data")
+        raise C3AlignError(f"{name} is masked; remove the masked rows and pass {name}.data")
     if is_foreign(X):
         host, restored = _to_host(take_over(X, name), name)
         return host, lambda values: hand_back(restored(values), X)
     if not is_tensor(X):
         if dtype_name_of(X) != "bfloat16":
-            return X, lambda values: values
+            return X, _as_it_is
         return widen_bfloat16(X.view(np.uint16)), lambda values: narrow_bfloat16(values).view(X.dtype)
     values = tensor_values(X, name)
     if dtype_name(X) == "bfloat16":

@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
+from c3align.centering import AUTO, BATCH
 from c3align.errors import C3AlignError
-from c3align.mappings import AUTO, BATCH, MAPPINGS
+from c3align.mappings import MAPPINGS
 
 _NOISES = ("isotropic", "residual")
-_CHOICES = {"mapping": MAPPINGS, "noise": _NOISES, "zero_rows": ("raise", "keep"), "renormalize": (True, False)}
+_CHOICES = {
+    "mapping": MAPPINGS,
+    "noise": _NOISES,
+    "zero_rows": ("raise", "keep"),
+    "renormalize": (True, False),
+    "second_moments": (True, False),
+}
+NAMES = ("mapping", "renormalize", "noise", "noise_cosine", "sigma", "second_moments", "seed", "zero_rows")
 MAX_NAME_LENGTH = 200
 
 
-def check_settings(aligner: Any) -> None:
-    """Raise C3AlignError for the first parameter out of its range."""
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise C3AlignError for the first parameter out of its range; what is no parameter is not looked at."""
     for name, known in _CHOICES.items():
-        value = getattr(aligner, name)
+        value = settings[name]
         if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in known):
-            raise C3AlignError(f"{name}={value!r} is unknown; pass one of {', '.join(map(repr, known))}")
-    cosine, sigma, seed = aligner.noise_cosine, aligner.sigma, aligner.seed
+            raise C3AlignError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    cosine, sigma, seed = settings["noise_cosine"], settings["sigma"], settings["seed"]
     if cosine != "auto" and not (_is_real(cosine) and 0 < cosine <= 1):
-        raise C3AlignError(f"noise_cosine={cosine!r} cannot be; pass 'auto' or a number in (0, 1]")
+        raise C3AlignError(f"noise_cosine must be 'auto' or a number in (0, 1], got {cosine!r}")
     if sigma is not None and not (_is_real(sigma) and math.isfinite(sigma) and sigma >= 0):
-        raise C3AlignError(f"sigma={sigma!r} is no standard deviation; pass None or a finite number >= 0")
+        raise C3AlignError(f"sigma must be None or a finite number >= 0, got {sigma!r}")
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**64:
-        raise C3AlignError(f"seed={seed!r} does not fit; pass an integer in [0, 2**64)")
+        raise C3AlignError(f"seed must be an integer in [0, 2**64), got {seed!r}")
 
 
 def check_modality_name(name: Any) -> None:
     """Any name will do that is not taken by `transform`'s choices and prints in one line."""
     if not isinstance(name, str) or not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise C3AlignError(f"modality {name!r} is no name; pass a short printable string such as 'audio'")
+        raise C3AlignError(f"modality must be a short printable string such as 'audio', got {name!r}")
     if name in (AUTO, BATCH):
-        raise C3AlignError(f"modality {name!r} means a choice of transform; pass another name such as 'image'")
+        raise C3AlignError(f"modality {name!r} is reserved by transform; choose another name such as 'image'")
 
 
 def _is_real(value: Any) -> bool:

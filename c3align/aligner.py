@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
-from c3align import mappings, ops
-from c3align._corrupter import Corrupter
-from c3align._ingest import ingest
-from c3align._learner import pair_key
+from c3align import centering, mappings, noise, ops
+from c3align._ingest import Ingested, ingest, ingest_more, ingest_partners, warn_of_two_encoders
+from c3align._settings import check_modality_name, check_settings
+from c3align._state import PairKey, State, pair_key
 from c3align._typing import Array, Float64Array, ZeroRows
+from c3align.covariance import CovarianceStatistics, PairCovariance
+from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.gap import GapReport, measure_gap
 from c3align.ops._rows import Rows
+from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from c3align.nn import AlignerModule
 
 __all__ = ["C3Aligner"]
 
+_learning = threading.Lock()  # one state follows another; rows are read outside of it
 
-class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
+
+class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Make embeddings of several modalities interchangeable: Connect, Collapse, Corrupt (C3, ICLR 2024).
 
     Contrastive encoders put a text and its picture a constant gap and some noise apart, ``e_x - e_y = c + eps``.
@@ -41,30 +50,38 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
         pairs given to `fit`, which lie in few of the dimensions.
     noise_cosine : "auto" or float in (0, 1]
         Expected cosine between a clean row and the noisy one. "auto" takes the residuals of the pairs given to
-        `fit`, and without pairs the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
+        `fit`, and with fewer than two pairs the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
     sigma : float or None
         Standard deviation of the noise per coordinate; decides over `noise_cosine` when given.
+    second_moments : bool
+        Whether `fit` also learns each modality's covariance, (n_dims, n_dims) float64: single rows then find their
+        modality where cones are wide (CLAP).
     seed : int in [0, 2**64)
         Of the noise.
     zero_rows : "raise" or "keep"
-        What becomes of rows without a direction: refused, or kept as zeros, counted, and in no mean.
+        What becomes of rows without a direction: refused, or kept as zeros, counted, and in no mean. Zero rows of
+        integers, which are counts and not embeddings, are always kept, with a `ZeroRowsWarning`.
 
     Attributes
     ----------
+    state_ : State
+        All that was learned, one frozen value: `partial_fit` and `merge` put another in its place, or raise. Calls from
+        several threads are exact.
     statistics_ : dict of str to ModalityStatistics
         Exact statistics of each modality's unit rows.
+    second_moments_ : dict of str to CovarianceStatistics
+        With ``second_moments=True`` the same with products of columns.
     pairs_ : dict of (str, str) to PairStatistics
         Exact statistics of the differences first - second of paired rows; names in alphabetical order.
     covariances_ : dict of (str, str) to PairCovariance
-        With ``noise="residual"`` the same with products of columns, else empty.
+        With ``noise="residual"`` the same with products of columns.
     sigma_ : float
         Standard deviation of the noise per coordinate.
     encoder_fingerprint_ : str or None
         The encoder whose rows were seen, when told (`bind_encoder`).
-    n_features_in_ : int
-        Dimension of the rows.
+    n_features_in_ : int, the dimension of the rows
     feature_names_in_ : (n_features_in_,) array of str
-        Only after a fit on a data frame.
+        Columns of the first data frame, if any; one of another modality may have columns of its own.
 
     Examples
     --------
@@ -86,6 +103,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
         noise: str = "isotropic",
         noise_cosine: str | float = "auto",
         sigma: float | None = None,
+        second_moments: bool = False,
         seed: int = 0,
         zero_rows: ZeroRows = "raise",
     ) -> None:
@@ -94,23 +112,126 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
         self.noise = noise
         self.noise_cosine = noise_cosine
         self.sigma = sigma
+        self.second_moments = second_moments
         self.seed = seed
         self.zero_rows = zero_rows
 
-    def transform(self, X: Array, *, modality: str = "auto") -> Array:
-        """Align rows: normalise, subtract their modality's mean, normalise again. Deterministic, never noisy.
+    def fit(self, X: Array, y: Array | None = None, *, modality: str = "text", y_modality: str | None = None) -> Self:
+        """Learn the statistics of one modality, or of two from pairs; forgets what was learned before.
 
         Parameters
         ----------
-        X : (n_rows, n_dims) array or tensor
-        modality : str
-            Whose mean to subtract: a fitted modality, "batch" for X's own, or "auto", which chooses by the table
-            below and never takes a wrong mean in silence.
+        X : (n_rows, n_dims) array, tensor or data frame
+            Rows of `modality`, of any norm.
+        y : (n_rows, n_dims) array, tensor or data frame, optional
+            Row i is the partner of row i of X, in `y_modality`: gap, residuals and sigma are learned too, and with
+            ``noise="residual"`` the residuals' covariance. y holds pairs when it is 2-d, floating and as wide as X, or
+            when `y_modality` is given. Any other y is a target, as scikit-learn's tools pass it, and ignored; but a
+            string, a number, no rows, and 64 or more floating columns that are not as many as X's are refused.
+        modality, y_modality : str
+            Any names but "auto" and "batch"; partners are of "image" by default.
 
-            * two or more fitted: the one clearly nearest to the batch, else an error that asks for `modality`;
-            * one fitted and X near it: that one;
-            * one fitted and X far from it (a gap, not a topic): from 64 rows on X's own mean, below that the fitted
-              one, with a `ModalityMeanWarning` in both cases.
+        Raises
+        ------
+        ValueError
+            Input that is not finite, has rows without a direction, holds 8-bit integers (packed bits), or has a shape
+            that does not fit. Nothing is learned then, and what was learned before stays.
+
+        Warns
+        -----
+        EncoderMismatchWarning
+            Pairs that do not look like rows of one encoder; see `geometry.encoder_overlap`.
+        """
+        found = self._learned(X, y, modality, y_modality, None)
+        with _learning:
+            self.state_ = found
+        return self
+
+    def partial_fit(
+        self, X: Array, y: Array | None = None, *, modality: str = "text", y_modality: str | None = None
+    ) -> Self:
+        """Add rows to the statistics, as `fit` but without forgetting: all of the batch, or nothing on an error.
+
+        Any order, split or threads give the same bytes of state (covariances aside, which carry a tolerance).
+        """
+        found = self._learned(X, y, modality, y_modality, getattr(self, "state_", None))
+        with _learning:
+            before = getattr(self, "state_", None)
+            self.state_ = found if before is None else self._kept(before).merged(found)
+        return self
+
+    def _learned(self, X: Array, y: Array | None, modality: str, y_modality: str | None, before: State | None) -> State:
+        """What these rows alone teach."""
+        check_settings(vars(self))
+        other = "image" if y_modality is None else y_modality
+        for name in (modality, other):
+            check_modality_name(name)
+        given = ingest(X) if before is None else ingest_more(X, before.n_dims, before.feature_names, modality)
+        partners = ingest_partners(given.rows, given.names, y, is_named=y_modality is not None)
+        state = State(given.rows.shape[1]).with_modality(modality, self._statistics_of(given), given.names)
+        if partners is None:
+            return state
+        if modality == other:
+            raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
+        rows, names = partners
+        state = state.with_modality(other, self._statistics_of(Ingested(rows, given.like)), names)
+        if before is None or pair_key(modality, other) not in before.pairs:
+            warn_of_two_encoders(given.rows, rows)
+        kind = PairCovariance if self.noise == "residual" else PairStatistics
+        return state.with_pairs(
+            modality, other, kind.from_rows(given.rows, rows, zero_rows=given.policy(self.zero_rows))
+        )
+
+    def _statistics_of(self, given: Ingested) -> ModalityStatistics | CovarianceStatistics:
+        kind = CovarianceStatistics if self.second_moments else ModalityStatistics
+        found = kind.from_rows(given.rows, zero_rows=given.policy(self.zero_rows))
+        plain = found.statistics if isinstance(found, CovarianceStatistics) else found
+        given.warn_of_zero_rows(plain.n_zero_rows, stacklevel=5)
+        return found
+
+    def _kept(self, state: State) -> State:
+        """The state less what the settings no longer ask for."""
+        return state.reduced(second_moments=self.second_moments, covariances=self.noise == "residual")
+
+    def merge(self, other: C3Aligner) -> Self:
+        """Add what another aligner learned from other rows, exactly as if `self` had seen them; returns self.
+
+        Raises
+        ------
+        C3AlignError
+            When the widths differ, when `other` learned without the second moments or the pairs' covariance that the
+            settings ask for, and `EncoderMismatchError` when both are bound to different encoders.
+        """
+        theirs = self._kept(centering.state_of(other))
+        with _learning:
+            self.state_ = self._kept(centering.state_of(self)).merged(theirs)
+        return self
+
+    def bind_encoder(self, fingerprint: str) -> Self:
+        """Tie the statistics to the encoder they come from; a later `fit` unties them. Returns self.
+
+        Raises
+        ------
+        EncoderMismatchError
+            When they are tied to another encoder already.
+        """
+        with _learning:
+            self.state_ = centering.state_of(self).bound(fingerprint)
+        return self
+
+    def transform(self, X: Array, *, modality: str = "auto") -> Array:
+        """Align rows: normalize, subtract their modality's mean, normalize again. Deterministic, never noisy.
+
+        Parameters
+        ----------
+        X : (n_rows, n_dims) array, tensor or data frame
+        modality : str
+            Whose mean to subtract: a fitted modality, "batch" for X's own, or "auto", which chooses by the table of
+            `c3align.centering` and never takes a wrong mean in silence.
+
+            * two or more fitted: the one that the batch clearly belongs to, else an error that asks for `modality`;
+            * one fitted, and no shift of X's mean that chance does not explain: that one;
+            * one fitted and a shift: from 8 rows on X's own mean, with a `ModalityMeanWarning`; fewer are refused.
 
         Returns
         -------
@@ -121,17 +242,60 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
         NotFittedError
             When the named modality, or any at all, was not fitted.
         ValueError
-            As in `fit`.
+            When it is open whose mean to take (`C3AlignError`); and as in `fit`.
         """
-        self._check_is_fitted(modality)
-        rows, restore = ingest(self, X, reset=False)
-        mean = self._mean_for(rows, modality, caller=4)  # scikit-learn wraps this method
-        return restore(ops.align(rows, mean, renormalize=self.renormalize, zero_rows=self.zero_rows))
+        state = centering.state_of(self, modality)
+        given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
+        mean, _ = self._centered_by(given, modality, state, caller=4)  # scikit-learn wraps this method
+        aligned = ops.align(given.rows, mean, renormalize=self.renormalize, zero_rows=given.policy(self.zero_rows))
+        if given.is_integer:
+            given.warn_of_zero_rows(int((~aligned.any(axis=1)).sum()), stacklevel=4)
+        return given.like(aligned)
+
+    def corrupt(self, X: Array, *, modality: str = "text", seed: int | None = None, row_offset: int = 0) -> Array:
+        """Align rows and add noise: what a decoder trains on (C3, eq. 5).
+
+        The noise is a function of seed, modality, row and column: batch k of a shuffled epoch gets the same noise
+        wherever and in whatever order it is computed, and rows of two modalities get independent noise. With sigma 0
+        this is `transform` to the bit.
+
+        With ``noise="residual"`` it is ``unit(unit(x) - mean + s L z)``, L the symmetric square root of the covariance
+        of eps over the pairs (CLOSE, ICCV 2023), s 1 or what gives its trace ``n_dims * sigma_**2``. L is found by BLAS
+        and LAPACK: other machines or splits of the pairs may give noise that differs by up to 1e-4 of its size.
+
+        Parameters
+        ----------
+        X, modality : as in `transform`
+        seed : int in [0, 2**64), optional
+            Instead of the aligner's own; take another one every epoch.
+        row_offset : int in [0, 2**64)
+            Number of X's first row in the noise.
+
+        Returns
+        -------
+        (n_rows, n_dims), of X's library, dtype and device.
+
+        Raises
+        ------
+        C3AlignError
+            With ``noise="residual"`` when fewer than two pairs were learned; and as in `transform`.
+        """
+        state = centering.state_of(self, modality)
+        given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
+        mean, name = self._centered_by(given, modality, state, caller=3)
+        noisy = ops.corrupt(
+            given.rows,
+            mean,
+            sigma=self._strength(state),
+            seed=noise.stream_seed(self.seed if seed is None else seed, name),
+            row_offset=row_offset,
+            renormalize=self.renormalize,
+            zero_rows=given.policy(self.zero_rows),
+        )
+        return given.like(noisy)
 
     def translate(self, X: Array, *, source: str, target: str) -> Array:
-        """Rows of `source` as if they were rows of `target`: aligned, put around its mean, at its mean raw norm.
-
-        What a decoder expects that was trained on raw embeddings of `target`, such as an image generator.
+        """Rows of `source` as a decoder trained on raw rows of `target` expects them: around its mean, at its norm.
 
         Parameters
         ----------
@@ -139,75 +303,79 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
         source, target : str
             Fitted modalities.
 
-        Returns
-        -------
-        (n_rows, n_dims), of X's library, dtype and device.
+        Raises
+        ------
+        C3AlignError
+            A raw norm that float16 cannot hold; and as in `transform`.
         """
-        self._check_is_fitted(source)
-        self._check_is_fitted(target)
-        rows, restore = ingest(self, X, reset=False)
-        wide = Rows(rows.widened().astype(np.float64), "float64")
-        mean = self._mean_for(rows, source)
-        aligned = ops.align(wide, mean, renormalize=self.renormalize, zero_rows=self.zero_rows)
-        unit = self._around(aligned, self.statistics_[target].mean)
-        return restore(rows.narrowed(unit * self.statistics_[target].mean_norm))
+        state = centering.state_of(self, source, target)
+        given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
+        mean, _ = self._centered_by(given, source, state, caller=3)
+        wide = Rows(given.rows.widened().astype(np.float64), "float64")
+        aligned = ops.align(wide, mean, renormalize=self.renormalize, zero_rows=given.policy(self.zero_rows))
+        goal = state.statistics[target]
+        raw = mappings.invert_center(aligned, goal.mean, renormalized=self.renormalize) * goal.mean_norm
+        return given.like(given.narrowed(raw, f"{target!r} rows have a norm of {goal.mean_norm:.3g}"))
 
-    def inverse_transform(self, Z: Array, *, modality: str) -> Array:
+    def inverse_transform(self, Z: Array, *, modality: str = "auto") -> Array:
         """Unit rows of `modality` from aligned ones, in closed form; see `c3align.mappings.invert_center`.
 
         Parameters
         ----------
-        Z : (n_rows, n_dims) array or tensor
-            What `transform` returned. The norm a row had before is not in it.
+        Z : (n_rows, n_dims) array or tensor that `transform` returned; the norm a row had before is not in it
         modality : str
-            A fitted modality. Another one than Z's gives unit rows in that modality's place.
+            A fitted modality; "auto" where only one is. Another one than Z's gives unit rows in that modality's place.
 
         Returns
         -------
         (n_rows, n_dims) unit rows, of Z's library, dtype and device.
-        """
-        self._check_is_fitted(modality)
-        rows, restore = ingest(self, Z, reset=False)
-        wide = Rows(rows.widened().astype(np.float64), "float64")
-        unit = ops.normalize(wide, zero_rows=self.zero_rows)
-        aligned = unit if self.renormalize else wide.values
-        return restore(rows.narrowed(self._around(aligned, self._mean_of(modality))))
 
-    def _around(self, aligned: Float64Array, mean: Float64Array) -> Float64Array:
-        unit = mappings.invert_center(aligned, mean, renormalized=self.renormalize)
-        unit[~aligned.any(axis=1)] = 0  # rows kept as zeros stay so
-        return unit
+        Raises
+        ------
+        C3AlignError
+            With "auto" when several modalities are fitted.
+        """
+        state = centering.state_of(self, modality)
+        name = state.only if modality == centering.AUTO else modality
+        given = ingest(Z, n_dims=state.n_dims, known=state.feature_names)
+        wide = Rows(given.rows.widened().astype(np.float64), "float64")
+        unit = ops.normalize(wide, zero_rows=given.policy(self.zero_rows))
+        aligned = unit if self.renormalize else wide.values
+        found = mappings.invert_center(aligned, state.statistics[name].mean, renormalized=self.renormalize)
+        return given.like(given.rows.narrowed(found))
 
     def gap(self, a: str = "image", b: str = "text") -> GapReport:
         """The gap ``mean_a - mean_b`` of two fitted modalities, with its error and, from pairs, the residual."""
-        self._check_is_fitted(a)
-        self._check_is_fitted(b)
-        pairs = self.pairs_.get(pair_key(a, b))
-        return measure_gap(a, b, self.statistics_[a], self.statistics_[b], pairs)
+        state = centering.state_of(self, a, b)
+        return measure_gap(a, b, state.statistics[a], state.statistics[b], state.pairs.get(pair_key(a, b)))
 
     def as_module(self) -> AlignerModule:
         """A `torch.nn.Module`: `corrupt` with fresh noise at each call in train mode, `transform` in eval mode."""
-        self._check_is_fitted()
         from c3align.nn import AlignerModule
 
+        centering.state_of(self)
         return AlignerModule(self)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the aligner to `folder`: `aligner.safetensors` and a readable `config.json`; see `persistence`."""
+        """Write the aligner to `folder`: `aligner.safetensors` and a readable `config.json`; see `persistence`.
+
+        Raises
+        ------
+        C3AlignError
+            Settings or statistics that loading would refuse; nothing is written then.
+        """
         from c3align import persistence
 
-        self._check_is_fitted()
-        persistence.save(self, folder)
+        persistence.save(self.get_params(deep=False), centering.state_of(self), folder)
 
     @classmethod
-    def from_pretrained(cls, folder_or_hub_id: str | os.PathLike[str], *, encoder: str | None = None) -> C3Aligner:
+    def from_pretrained(cls, folder_or_hub_id: str | os.PathLike[str], *, encoder: str | None = None) -> Self:
         """Read an aligner from a folder, or from the Hugging Face Hub when no such folder exists.
 
         Parameters
         ----------
         folder_or_hub_id : path, or "owner/name"
-        encoder : str, optional
-            Fingerprint of the encoder in use; statistics of another one are refused.
+        encoder : str, optional; fingerprint of the encoder in use
 
         Raises
         ------
@@ -218,8 +386,63 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
         """
         from c3align import persistence
 
-        aligner = persistence.load(cls, folder_or_hub_id)
+        settings, state = persistence.load(folder_or_hub_id)
+        aligner = cls(**settings)
+        aligner.state_ = state
         return aligner if encoder is None else aligner.bind_encoder(encoder)
+
+    @property
+    def statistics_(self) -> dict[str, ModalityStatistics]:
+        return dict(self.state_.statistics)
+
+    @property
+    def pairs_(self) -> dict[PairKey, PairStatistics]:
+        return dict(self.state_.pairs)
+
+    @property
+    def second_moments_(self) -> dict[str, CovarianceStatistics]:
+        return dict(self.state_.second_moments)
+
+    @property
+    def covariances_(self) -> dict[PairKey, PairCovariance]:
+        return dict(self.state_.covariances)
+
+    @property
+    def encoder_fingerprint_(self) -> str | None:
+        return self.state_.fingerprint
+
+    @property
+    def n_features_in_(self) -> int:
+        return self.state_.n_dims
+
+    @property
+    def feature_names_in_(self) -> Any:
+        names = self.state_.feature_names
+        if names:
+            return np.array(next(iter(names.values())), dtype=object)
+        raise AttributeError("feature_names_in_ is there only after a fit on a data frame")
+
+    @property
+    def sigma_(self) -> float:
+        """Standard deviation of the noise per coordinate, from `sigma`, `noise_cosine`, the pairs, or the paper."""
+        return centering.state_of(self).sigma(self.sigma, self.noise_cosine)
+
+    def _strength(self, state: State) -> float | Float64Array:
+        """What `ops.corrupt` takes as sigma: a number, or a square root of the noise's covariance."""
+        sigma = state.sigma(self.sigma, self.noise_cosine)
+        return state.residual_root(sigma) if self.noise == "residual" and sigma else sigma
+
+    def _centered_by(self, given: Ingested, modality: str, state: State, caller: int) -> tuple[Float64Array, str]:
+        """The mean to subtract and whose it is; what has to be said of it is said to the `caller` frames up."""
+        found = centering.center(modality, state, given.rows)
+        if found.warning:
+            warnings.warn(found.warning, ModalityMeanWarning, stacklevel=caller)
+        if found.modality == centering.BATCH:
+            return ModalityStatistics.from_rows(given.rows, zero_rows=given.policy(self.zero_rows)).mean, found.modality
+        return state.statistics[found.modality].mean, found.modality
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "state_" in self.__dict__
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

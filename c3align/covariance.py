@@ -54,6 +54,18 @@ class _Products:
         """Eigenvalues (n_dims,) of the covariance, largest first, none below zero."""
         return np.maximum(0.0, np.linalg.eigvalsh(self.covariance)[::-1])
 
+    def packed(self) -> Float64Array:
+        """The upper triangle of `products` row by row, diagonal included, (n_dims * (n_dims + 1) / 2,)."""
+        return self.products[_upper(len(self.products))]
+
+    @classmethod
+    def from_packed(cls: type[_Sums], statistics: Any, packed: Float64Array) -> _Sums:
+        """The way back from `packed`."""
+        products = np.zeros((statistics.n_dims, statistics.n_dims))
+        upper = _upper(statistics.n_dims)
+        products[upper] = products.T[upper] = packed
+        return cls(statistics, products)
+
     def merge(self: _Sums, other: _Sums) -> _Sums:
         """Statistics of both sets of rows together."""
         return self._combined(other, 1)
@@ -120,7 +132,32 @@ class CovarianceStatistics(_Products):
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> CovarianceStatistics:
         """Statistics of the rows X (n_rows, n_dims), floating, of any norm; reads X twice."""
         statistics = ModalityStatistics.from_rows(X, zero_rows=zero_rows)
-        return cls(statistics, ops.column_products(X, zero_rows=zero_rows))
+        return cls(statistics, _mirrored(ops.column_products(X, zero_rows=zero_rows)))
+
+    @cached_property
+    def shrinkage(self) -> float:
+        """Ledoit and Wolf's (2004) weight of ``tr(S) / d * I``, in [0, 1], from the sums alone.
+
+        They need the mean fourth power of the centered rows' norms: for unit rows u of mean m with ``q = m . m`` it is
+        ``E(1 + q - 2 u.m)**2 = (1 + q)**2 - 4 (1 + q) q + 4 m' E[u u'] m``.
+        """
+        n, mean, covariance = self.n_rows, self.statistics.mean, self.covariance
+        d, q = len(mean), float(mean @ mean)
+        along = float(mean @ covariance @ mean) + q * q
+        fourth = (1 + q) ** 2 - 4 * (1 + q) * q + 4 * along
+        size = float((covariance**2).sum())
+        distance = size - float(np.trace(covariance)) ** 2 / d
+        error = max(fourth - size, 0.0) / n
+        return min(error / distance, 1.0) if distance > 0 else 1.0
+
+    @cached_property
+    def shrunken(self) -> Float64Array:
+        """The covariance (n_dims, n_dims) drawn towards a multiple of the identity by `shrinkage`."""
+        weight, target = self.shrinkage, np.trace(self.covariance) / len(self.covariance)
+        found = (1 - weight) * self.covariance
+        found[np.diag_indices_from(found)] += weight * target
+        found.flags.writeable = False
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,18 +203,6 @@ class PairCovariance(_Products):
     def negated(self) -> PairCovariance:
         """The same pairs the other way round: differences ``u_y - u_x``."""
         return PairCovariance(self.statistics.negated(), self.products)
-
-    def packed(self) -> Float64Array:
-        """The upper triangle of `products` row by row, diagonal included, (n_dims * (n_dims + 1) / 2,)."""
-        return self.products[_upper(len(self.products))]
-
-    @classmethod
-    def from_packed(cls, statistics: PairStatistics, packed: Float64Array) -> PairCovariance:
-        """The way back from `packed`."""
-        products = np.zeros((statistics.n_dims, statistics.n_dims))
-        upper = _upper(statistics.n_dims)
-        products[upper] = products.T[upper] = packed
-        return cls(statistics, products)
 
 
 def _upper(n_dims: int) -> Any:

@@ -1,14 +1,16 @@
-"""Everything c3align raises or warns with. Every message ends with the mend."""
+"""Everything c3align raises or warns with. Every message ends with the fix."""
 
 from __future__ import annotations
 
 __all__ = [
     "C3AlignError",
     "EncoderMismatchError",
+    "EncoderMismatchWarning",
     "FormatError",
     "MissingExtraError",
     "ModalityMeanWarning",
     "TruncationWarning",
+    "ZeroRowsWarning",
 ]
 
 
@@ -25,11 +27,19 @@ class EncoderMismatchError(C3AlignError):
 
 
 class MissingExtraError(C3AlignError, ImportError):
-    """An optional package is absent; the message holds the ``pip install`` line that mends it."""
+    """An optional package is absent; the message holds the ``pip install`` line that fixes it."""
 
 
 class ModalityMeanWarning(UserWarning):
     """A batch was centred by a mean that may not be its modality's own."""
+
+
+class EncoderMismatchWarning(UserWarning):
+    """Two sets of rows do not look as if they came from one encoder."""
+
+
+class ZeroRowsWarning(UserWarning):
+    """Integer rows without a direction were kept as zeros."""
 
 
 class TruncationWarning(UserWarning):

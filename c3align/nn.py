@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from c3align import noise, ops
+from c3align import centering, noise, ops
+from c3align.centering import BATCH
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.mappings import AUTO, BATCH, choose_mean
 from c3align.statistics import ModalityStatistics
 
 __all__ = ["AlignerModule"]
@@ -55,15 +55,15 @@ class AlignerModule(torch.nn.Module):
 
     def __init__(self, aligner: Any) -> None:
         super().__init__()
-        self._statistics = dict(aligner.statistics_)
+        self.state_ = centering.state_of(aligner)  # frozen
         self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
-        strength = aligner._strength()
+        strength = aligner._strength(self.state_)
         self._sigma = 1.0 if isinstance(strength, np.ndarray) else float(strength)
         # no buffers: a module cast to half precision keeps its means whole
-        self._vectors = {name: np.array(found.mean) for name, found in self._statistics.items()}
+        self._vectors = {name: np.array(found.mean) for name, found in self.state_.statistics.items() if found.n_rows}
         if isinstance(strength, np.ndarray):
             self._vectors[_ROOT] = np.array(strength)
-        self._seeds = {name: noise.stream_seed(aligner.seed, name) for name in (*self._statistics, BATCH)}
+        self._seeds = {name: noise.stream_seed(aligner.seed, name) for name in (*self.state_.statistics, BATCH)}
         self._looked: set[str] = set()
         self._uploaded: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
         self._upload(torch.device("cpu"))
@@ -125,7 +125,7 @@ class AlignerModule(torch.nn.Module):
     def _center(self, X: torch.Tensor, modality: str) -> tuple[str, Any]:
         """Whose mean is taken, and the mean; what has to be said about it is said, as in `C3Aligner.transform`."""
         if not _can_be_seen(X):
-            if modality not in self._statistics:
+            if modality not in self.state_.statistics:
                 raise C3AlignError(
                     f"modality={modality!r} cannot be chosen where rows cannot be seen (in a recorded graph, on the "
                     "meta device); pass a fitted one's name"
@@ -137,22 +137,18 @@ class AlignerModule(torch.nn.Module):
         return modality, self._vector(modality, X, torch.float64 if X.dtype == torch.float64 else torch.float32)
 
     def _looked_at(self, X: torch.Tensor, modality: str) -> str:
-        if modality not in (AUTO, BATCH, *self._statistics):
-            fitted = ", ".join(repr(name) for name in self._statistics)
-            raise C3AlignError(
-                f"no mean was learned for modality {modality!r} (learned: {fitted}); "
-                f"call partial_fit(X, modality={modality!r}) with rows of it and as_module() again"
-            )
-        choice = choose_mean(modality, self._statistics, ModalityStatistics(*ops.peek(X.detach())))
+        choice = centering.center(modality, centering.state_of(self, modality), X.detach())
         if choice.warning:
             warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=6)
-        if modality in self._statistics:
+        if modality in self.state_.statistics:
             self._looked.add(modality)
         return choice.modality
 
     def _vector(self, name: str, X: torch.Tensor, dtype: torch.dtype) -> Any:
         """A mean, or the noise's root, on X's device in `dtype`: uploaded once, by an eager call at the latest."""
         key = (name, _home(X.device, dtype), dtype)
+        if name not in self._vectors:
+            return self.state_.statistics[name].mean  # no rows were learned: it says so
         is_recorded = torch.compiler.is_compiling()
         if type(X) not in _PLAIN and not is_recorded:
             return self._vectors[name]  # fake tensors know no real ones

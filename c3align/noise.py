@@ -90,7 +90,7 @@ def paper_sigma(n_dims: int) -> float:
 
 
 def stream_seed(seed: int, modality: str) -> int:
-    """Seed of the noise of one modality: rows of two modalities under one seed get independent noise.
+    """Key of a modality's stream of noise: rows of two modalities under one seed get independent noise.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ def stream_seed(seed: int, modality: str) -> int:
 
     Returns
     -------
-    int in [0, 2**64), the same on every machine: what `c3align.ops.corrupt` takes as its seed.
+    int in [0, 2**64) : `seed` with the bits changed where the 64-bit BLAKE2b digest of the name has ones.
     """
-    return int.from_bytes(hashlib.blake2b(modality.encode(), digest_size=8).digest(), "little") ^ seed
+    return int.from_bytes(hashlib.blake2b(modality.encode(), digest_size=8).digest(), "little") ^ int(seed)
 
 
 def residual_root(covariances: Iterable[PairCovariance]) -> Float64Array:

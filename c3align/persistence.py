@@ -5,9 +5,9 @@ can check (promise P6). The file is replaced in one step, so a crash leaves the 
 
 Layout of `aligner.safetensors`: metadata ``{"config": JSON}``; for modality i in alphabetical order
 ``modality.i.counts`` (2,) rows and zero rows, ``.sums`` and ``.squares`` (2, n_dims), ``.norms`` (256,); for pair i
-``pair.i.counts``, ``.sums``, ``.squares``. All int64. With ``noise="residual"`` each pair also has ``.products``, the
-upper triangle of the products of columns row by row, (n_dims * (n_dims + 1) / 2,) float64; the configuration says so
-under "pair_products", and the format's version is 2.
+``pair.i.counts``, ``.sums``, ``.squares``. All int64. With ``second_moments=True`` each modality, and with
+``noise="residual"`` each pair, also has ``.products``, the upper triangle of the products of columns row by row,
+(n_dims * (n_dims + 1) / 2,) float64; the configuration says so under "modality_products" and "pair_products".
 """
 
 from __future__ import annotations
@@ -15,29 +15,27 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from c3align._settings import check_modality_name, check_settings
-from c3align.covariance import PairCovariance
+from c3align._settings import NAMES, check_modality_name, check_settings
+from c3align._state import State
+from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, FormatError, MissingExtraError
 from c3align.ops import NORM_BINS
 from c3align.statistics import ModalityStatistics, PairStatistics
 
-if TYPE_CHECKING:
-    from c3align.aligner import C3Aligner
-
 __all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "load", "save"]
 
 ALIGNER_FILE, CONFIG_FILE = "aligner.safetensors", "config.json"
-FORMAT = "c3align.C3Aligner"
-FORMAT_VERSION, WITH_PRODUCTS = 1, 2  # an aligner without products is written as ever
-PAIR_PRODUCTS = "upper triangle, float64"
-NUMERICS = 1  # raised with every change of any bit of a result; see "Numerics" in the changelog
+FORMAT, FORMAT_VERSION = "c3align.C3Aligner", 3
+PRODUCTS = "upper triangle, float64"
+NUMERICS = 2  # raised with every change of any bit of a result; see "Numerics" in the changelog
 MAX_DIMS, MAX_MODALITIES = 1 << 16, 64
 MAX_HEADER_BYTES = 1 << 20
 _CONFIG_KEYS = {
@@ -46,49 +44,61 @@ _CONFIG_KEYS = {
     "numerics",
     "settings",
     "n_features_in",
-    "feature_names_in",
+    "feature_names",
     "modalities",
     "pairs",
     "encoder_fingerprint",
+    "modality_products",
+    "pair_products",
 }
 _MODALITY_PARTS = ("counts", "sums", "squares", "norms")
 _PAIR_PARTS = ("counts", "sums", "squares")
 
 
-def save(aligner: C3Aligner, folder: str | os.PathLike[str]) -> None:
-    """Write a fitted aligner into `folder`, made when absent; the same state gives the same bytes.
+def save(settings: Mapping[str, Any], state: State, folder: str | os.PathLike[str]) -> None:
+    """Write a fitted aligner into `folder`, made when absent; the same settings and state give the same bytes.
 
     Raises
     ------
     C3AlignError
-        When `folder` is a file.
+        When `folder` is a file; and what `load` would refuse, before anything is written.
     """
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise C3AlignError(f"{target} is a file; pass the name of a folder")
+    content, config = _content(settings, state)
     target.mkdir(parents=True, exist_ok=True)
-    config = _config(aligner)
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    metadata = {"config": json.dumps(config, sort_keys=True)}
-    _replace(target / ALIGNER_FILE, safetensors.numpy.save(_tensors(aligner), metadata))
+    _replace(target / ALIGNER_FILE, content)
     _replace(target / CONFIG_FILE, text.encode())
 
 
-def _config(aligner: C3Aligner) -> dict[str, Any]:
-    names = getattr(aligner, "feature_names_in_", None)
-    settings = {name: _plain(value) for name, value in aligner.get_params(deep=False).items()}
-    shape = {"pair_products": PAIR_PRODUCTS} if aligner.covariances_ else {}
+def _content(settings: Mapping[str, Any], state: State) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of the file, which were read back, and the configuration in them."""
+    check_settings(settings)
+    config = _config(settings, state)
+    content = safetensors.numpy.save(_tensors(state), {"config": json.dumps(config, sort_keys=True)})
+    try:
+        _parsed(content)
+    except FormatError as error:
+        reason = str(error).partition(": ")[2].partition("; save it")[0] or str(error)
+        raise C3AlignError(f"this aligner cannot be saved: {reason}; fit it again within these limits") from error
+    return content, config
+
+
+def _config(settings: Mapping[str, Any], state: State) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "format_version": WITH_PRODUCTS if shape else FORMAT_VERSION,
+        "format_version": FORMAT_VERSION,
         "numerics": NUMERICS,
-        "settings": settings,
-        "n_features_in": int(aligner.n_features_in_),
-        "feature_names_in": None if names is None else [str(name) for name in names],
-        "modalities": list(aligner.statistics_),
-        "pairs": [list(names) for names in aligner.pairs_],
-        "encoder_fingerprint": aligner.encoder_fingerprint_,
-        **shape,
+        "settings": {name: _plain(settings[name]) for name in NAMES},
+        "n_features_in": int(state.n_dims),
+        "feature_names": [[name, list(columns)] for name, columns in state.feature_names.items()],
+        "modalities": list(state.statistics),
+        "pairs": [list(names) for names in state.pairs],
+        "encoder_fingerprint": state.fingerprint,
+        "modality_products": PRODUCTS if state.second_moments else None,
+        "pair_products": PRODUCTS if state.covariances else None,
     }
 
 
@@ -96,19 +106,21 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _tensors(aligner: C3Aligner) -> dict[str, np.ndarray[Any, Any]]:
+def _tensors(state: State) -> dict[str, np.ndarray[Any, Any]]:
     tensors: dict[str, np.ndarray[Any, Any]] = {}
-    groups = [("modality", aligner.statistics_.values()), ("pair", aligner.pairs_.values())]
-    for kind, found in groups:
-        for i, statistics in enumerate(found):
-            tensors[f"{kind}.{i}.counts"] = np.array([statistics.n_rows, statistics.n_zero_rows], np.int64)
-            tensors[f"{kind}.{i}.sums"] = statistics.sums
-            tensors[f"{kind}.{i}.squares"] = statistics.squares
-            if isinstance(statistics, ModalityStatistics):
-                tensors[f"{kind}.{i}.norms"] = statistics.norms
-    for i, names in enumerate(aligner.pairs_):
-        if names in aligner.covariances_:
-            tensors[f"pair.{i}.products"] = aligner.covariances_[names].packed()
+    groups: list[tuple[str, Any, Any]] = [
+        ("modality", state.statistics, state.second_moments),
+        ("pair", state.pairs, state.covariances),
+    ]
+    for kind, statistics, products in groups:
+        for i, (key, found) in enumerate(statistics.items()):
+            tensors[f"{kind}.{i}.counts"] = np.array([found.n_rows, found.n_zero_rows], np.int64)
+            tensors[f"{kind}.{i}.sums"] = found.sums
+            tensors[f"{kind}.{i}.squares"] = found.squares
+            if kind == "modality":
+                tensors[f"{kind}.{i}.norms"] = found.norms
+            if key in products:
+                tensors[f"{kind}.{i}.products"] = products[key].packed()
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
@@ -127,37 +139,46 @@ def _replace(path: Path, content: bytes) -> None:
         raise
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        os.fsync(folder)
+        os.close(folder)
 
 
-def load(cls: type[C3Aligner], folder_or_hub_id: str | os.PathLike[str]) -> C3Aligner:
-    """Read an aligner that `save` wrote; see `C3Aligner.from_pretrained`."""
+def load(folder_or_hub_id: str | os.PathLike[str]) -> tuple[dict[str, Any], State]:
+    """Settings and state of an aligner that `save` wrote; see `C3Aligner.from_pretrained`."""
     folder = _folder(folder_or_hub_id)
-    config, tensors = _read(folder / ALIGNER_FILE)
-    _check_copy(folder / CONFIG_FILE, config)
+    path = folder / ALIGNER_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is absent; pass a folder that save_pretrained wrote")
+    _check_copy(folder / CONFIG_FILE, _file_config(path))
+    return _parsed(path.read_bytes())
+
+
+def _parsed(content: bytes) -> tuple[dict[str, Any], State]:
+    """Everything checked, in kind, number, shape, dtype and value."""
+    config = _checked_config(_header_config(content[: MAX_HEADER_BYTES + 8], len(content)))
+    tensors = _checked_tensors(content, _expected_shapes(config))
+    del content
     try:
-        aligner = cls(**config["settings"])
-        check_settings(aligner)
-    except (TypeError, C3AlignError) as error:
+        check_settings(config["settings"])
+    except C3AlignError as error:
         raise _refusal(f"its settings do not fit ({error})") from error
-    aligner.statistics_ = {
-        name: _statistics(ModalityStatistics, tensors, f"modality.{i}") for i, name in enumerate(config["modalities"])
-    }
-    aligner.pairs_ = {
-        (a, b): _statistics(PairStatistics, tensors, f"pair.{i}") for i, (a, b) in enumerate(config["pairs"])
-    }
-    aligner.covariances_ = {}
-    if "pair_products" in config:
-        for i, (names, found) in enumerate(aligner.pairs_.items()):
-            aligner.covariances_[names] = _covariance(found, tensors, f"pair.{i}")
-    aligner.n_features_in_ = config["n_features_in"]
-    if config["feature_names_in"] is not None:
-        aligner.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
-    aligner.encoder_fingerprint_ = config["encoder_fingerprint"]
-    return aligner
+    statistics, second = _group(ModalityStatistics, CovarianceStatistics, config["modalities"], tensors, "modality")
+    names = [(a, b) for a, b in config["pairs"]]
+    pairs, covariances = _group(PairStatistics, PairCovariance, names, tensors, "pair")
+    columns = {name: tuple(found) for name, found in config["feature_names"]}
+    n_dims, fingerprint = config["n_features_in"], config["encoder_fingerprint"]
+    return config["settings"], State(n_dims, statistics, pairs, second, covariances, fingerprint, columns)
+
+
+def _group(
+    kind: Any, shaped: Any, keys: list[Any], tensors: dict[str, np.ndarray[Any, Any]], prefix: str
+) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Statistics by key, and those with products where the file has them."""
+    places = {key: f"{prefix}.{i}" for i, key in enumerate(keys)}
+    plain = {key: _statistics(kind, tensors, place) for key, place in places.items()}
+    packed = {key: tensors.get(f"{place}.products") for key, place in places.items()}
+    whole = {key: shaped.from_packed(plain[key], part) for key, part in packed.items() if part is not None}
+    return plain, {key: _checked(found, places[key]) for key, found in whole.items()}
 
 
 def _refusal(reason: str) -> FormatError:
@@ -180,17 +201,20 @@ def _folder(folder_or_hub_id: str | os.PathLike[str]) -> Path:
     return Path(snapshot_download(str(folder_or_hub_id), allow_patterns=[ALIGNER_FILE, CONFIG_FILE]))
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Configuration and tensors, both checked in kind, number, shape and dtype; values are checked later."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is absent; pass a folder that save_pretrained wrote")
-    config = _checked_config(_header_config(path))
-    expected = _expected_shapes(config)
-    payload = 8 * sum(int(np.prod(shape)) for shape in expected.values())
-    if path.stat().st_size > payload + MAX_HEADER_BYTES + 8:
+def _file_config(path: Path) -> dict[str, Any]:
+    """The configuration, from the head of the file alone; a file too large for it is refused before it is read."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        config = _checked_config(_header_config(file.read(min(size, MAX_HEADER_BYTES + 8)), size))
+    payload = 8 * sum(int(np.prod(shape)) for shape in _expected_shapes(config).values())
+    if size > payload + MAX_HEADER_BYTES + 8:
         raise _refusal(f"the file is larger than its {len(config['modalities'])} modalities need")
+    return config
+
+
+def _checked_tensors(content: bytes, expected: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray[Any, Any]]:
     try:
-        tensors = safetensors.numpy.load(path.read_bytes())
+        tensors = safetensors.numpy.load(content)
     except Exception as error:  # the library's own kinds, and KeyError for dtypes NumPy lacks
         raise _refusal(f"its tensors cannot be read ({error})") from error
     for name in sorted(set(tensors) ^ set(expected)):
@@ -199,17 +223,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
         dtype, found = np.dtype("float64" if name.endswith(".products") else "int64"), tensors[name]
         if found.dtype != dtype or found.shape != shape:
             raise _refusal(f"tensor {name!r} is {found.dtype} {found.shape} and not {dtype} {shape}")
-    return config, tensors
+    return tensors
 
 
-def _header_config(path: Path) -> Any:
+def _header_config(head: bytes, size: int) -> Any:
     """The JSON in the file's metadata, read without trusting the length that the file states."""
-    with path.open("rb") as file:
-        stated = int.from_bytes(file.read(8), "little")
-        if not 2 <= stated <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
-            raise _refusal(f"it states a header of {stated} bytes in a file of {path.stat().st_size}")
-        header = file.read(stated)
-    document = _parse(header, "its header")
+    stated = int.from_bytes(head[:8], "little")
+    if not 2 <= stated <= min(MAX_HEADER_BYTES, size - 8):
+        raise _refusal(f"it states a header of {stated} bytes in a file of {size}")
+    document = _parse(head[8 : 8 + stated], "its header")
     metadata = document.get("__metadata__") if isinstance(document, dict) else None
     if not isinstance(metadata, dict) or set(metadata) != {"config"} or not isinstance(metadata["config"], str):
         raise _refusal("its metadata do not hold a configuration and nothing else")
@@ -235,18 +257,18 @@ def _checked_config(config: Any) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise _refusal(f"its configuration is a {type(config).__name__}")
     form, version = config.get("format"), config.get("format_version")
-    if form != FORMAT or type(version) is not int or version not in (FORMAT_VERSION, WITH_PRODUCTS):
+    if form != FORMAT or type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise _refusal(f"format {form!r} version {version!r} is unknown")
-    keys = _CONFIG_KEYS | {"pair_products"} if version == WITH_PRODUCTS else _CONFIG_KEYS
-    if set(config) != keys:
-        raise _refusal(f"its configuration has unknown or missing keys ({sorted(set(config) ^ keys)})")
-    if version == WITH_PRODUCTS and (config["pair_products"] != PAIR_PRODUCTS or not config["pairs"]):
-        raise _refusal(f"products of pairs as {config['pair_products']!r}, for pairs {config['pairs']!r}")
-    if config["numerics"] != NUMERICS:
+    if config.get("numerics") != NUMERICS or version != FORMAT_VERSION:
         raise FormatError(
-            f"the aligner was fitted under numerics {config['numerics']!r} and this c3align computes under {NUMERICS}; "
-            "fit it again, or install the c3align that wrote it"
+            f"the aligner was fitted under numerics {config.get('numerics')!r} (format {version}) and this c3align "
+            f"computes under {NUMERICS}; fit it again, or install the c3align that wrote it"
         )
+    if set(config) != _CONFIG_KEYS:
+        raise _refusal(f"its configuration has unknown or missing keys ({sorted(set(config) ^ _CONFIG_KEYS)})")
+    for key, needed in (("modality_products", "modalities"), ("pair_products", "pairs")):
+        if config[key] is not None and (config[key] != PRODUCTS or not config[needed]):
+            raise _refusal(f"{key} are given as {config[key]!r}, for {needed} {config[needed]!r}")
     _check_names(config)
     return config
 
@@ -255,8 +277,8 @@ def _check_names(config: dict[str, Any]) -> None:
     n_dims, names, pairs = config["n_features_in"], config["modalities"], config["pairs"]
     if type(n_dims) is not int or not 1 <= n_dims <= MAX_DIMS:
         raise _refusal(f"a dimension of {n_dims!r}")
-    if not isinstance(config["settings"], dict):
-        raise _refusal("its settings are not a table")
+    if not isinstance(config["settings"], dict) or set(config["settings"]) != set(NAMES):
+        raise _refusal(f"its settings are not a table of {', '.join(NAMES)}")
     if not isinstance(names, list) or not 1 <= len(names) <= MAX_MODALITIES:
         raise _refusal("its modalities are not a short list of names")
     try:
@@ -268,11 +290,20 @@ def _check_names(config: dict[str, Any]) -> None:
     in_order = isinstance(pairs, list) and pairs == [pair for pair in possible if pair in pairs]
     if sorted(set(names)) != names or not in_order:
         raise _refusal("its modalities or pairs are not in order")
-    features, fingerprint = config["feature_names_in"], config["encoder_fingerprint"]
-    if features is not None and not (_are_strings(features) and len(features) == n_dims):
-        raise _refusal("its feature names do not fit its dimension")
+    _check_columns(config["feature_names"], names, n_dims)
+    fingerprint = config["encoder_fingerprint"]
     if fingerprint is not None and not (isinstance(fingerprint, str) and fingerprint):
         raise _refusal("its encoder fingerprint is not a text")
+
+
+def _check_columns(found: Any, names: list[str], n_dims: int) -> None:
+    """Column names are a list of [modality, names], one for a modality at most."""
+    whole = isinstance(found, list) and all(isinstance(part, list) and len(part) == 2 for part in found)
+    if not whole or not all(_are_strings(columns) and len(columns) == n_dims for _, columns in found):
+        raise _refusal("its feature names do not fit its dimension")
+    owners = [name for name, _ in found]
+    if not _are_strings(owners) or len(set(owners)) < len(owners) or not set(owners) <= set(names):
+        raise _refusal("its feature names do not fit its modalities")
 
 
 def _are_strings(values: Any) -> bool:
@@ -284,8 +315,11 @@ def _expected_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     shapes = {"counts": (2,), "sums": (2, n_dims), "squares": (2, n_dims), "norms": (NORM_BINS,)}
     modalities = {f"modality.{i}.{p}": shapes[p] for i in range(len(config["modalities"])) for p in _MODALITY_PARTS}
     pairs = {f"pair.{i}.{part}": shapes[part] for i in range(len(config["pairs"])) for part in _PAIR_PARTS}
-    if "pair_products" in config:
-        pairs.update({f"pair.{i}.products": (n_dims * (n_dims + 1) // 2,) for i in range(len(config["pairs"]))})
+    triangle = (n_dims * (n_dims + 1) // 2,)
+    if config["modality_products"]:
+        modalities.update({f"modality.{i}.products": triangle for i in range(len(config["modalities"]))})
+    if config["pair_products"]:
+        pairs.update({f"pair.{i}.products": triangle for i in range(len(config["pairs"]))})
     return {**modalities, **pairs}
 
 
@@ -293,17 +327,13 @@ def _statistics(kind: Any, tensors: dict[str, np.ndarray[Any, Any]], prefix: str
     parts = _MODALITY_PARTS if kind is ModalityStatistics else _PAIR_PARTS
     counts, *sums = (tensors[f"{prefix}.{part}"].copy() for part in parts)
     found = kind(int(counts[0]), int(counts[1]), *sums)
-    problem = found.problem()
-    if problem:
-        raise _refusal(f"in {prefix!r} {problem}")
-    return found
+    return _checked(found, prefix)
 
 
-def _covariance(pairs: PairStatistics, tensors: dict[str, np.ndarray[Any, Any]], prefix: str) -> PairCovariance:
-    found = PairCovariance.from_packed(pairs, tensors[f"{prefix}.products"])
+def _checked(found: Any, place: str) -> Any:
     problem = found.problem()
     if problem:
-        raise _refusal(f"in {prefix!r} {problem}")
+        raise _refusal(f"in {place!r} {problem}")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -111,7 +112,7 @@ class Pipeline:
             raise C3AlignError(f"there is no {modality} to learn from; pass some")
         progress = bool(options.get("progress", False))
         rows = self.encoder.encode(items, modality=modality, batch_size=batch_size, progress=progress)
-        with self.aligner._unchanged_on_error():
+        with _unchanged_on_error(self.aligner):
             if modality not in self._fitted():
                 self.aligner.partial_fit(rows, modality=modality)
             self.aligner.bind_encoder(self.encoder.fingerprint)
@@ -139,7 +140,7 @@ class Pipeline:
         self, unchanged when anything fails.
         """
         broken: list[Broken] = []
-        with self.aligner._unchanged_on_error():
+        with _unchanged_on_error(self.aligner):
             for batch in self._batches(items, modality, batch_size, on_error):
                 broken += batch.broken
                 if len(batch.rows):
@@ -336,3 +337,14 @@ def _warn_of(broken: list[Broken], modality: str) -> None:
             f"{broken[0].place} ({_reason(broken[0])}); drop or mend them",
             stacklevel=3,
         )
+
+
+@contextmanager
+def _unchanged_on_error(aligner: Any) -> Iterator[None]:
+    """The aligner knows what it knew before, when anything fails."""
+    before = dict(vars(aligner))
+    try:
+        yield
+    except BaseException:
+        aligner.__dict__ = before
+        raise

@@ -62,6 +62,39 @@ def convirt() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
+def clap() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """LAION-CLAP: 800 clips of ESC-50 (800, 512), the prompts of their 50 classes (50, 512), labels (800,)."""
+    return tuple(np.load(_load(f"clap-esc50/{name}.npy")) for name in ("audio", "class_text", "labels"))
+
+
+@pytest.fixture(scope="session")
+def glyph_rows() -> tuple[np.ndarray, np.ndarray]:
+    """The embedded encoder on 2,000 characters and their names: image (2000, 256), text (2000, 256)."""
+    from c3align import encoders
+    from c3align.datasets.glyphs import glyphs
+
+    encoder, chosen = encoders.load("glyphs"), glyphs(split="all")
+    pictures, names = list(chosen.pictures[::3][:2000]), chosen.names[::3][:2000]
+    return encoder.encode(pictures, modality="image"), encoder.encode(names, modality="text")
+
+
+@pytest.fixture(scope="session")
+def real_rows(request) -> dict[str, dict[str, np.ndarray]]:
+    """Every set of real embeddings, by name and modality."""
+    pairs = {
+        "coco": "coco-clip-vitb16/features_clip.npy",
+        "coco_random": "coco-clip-vitb16/features_clip_random.npy",
+        "convirt": "convirt/features_convirt.npy",
+        "convirt_random": "convirt/features_convirt_random.npy",
+    }
+    found = {name: dict(zip(("image", "text"), _pair(path))) for name, path in pairs.items()}
+    audio, prompts, _ = request.getfixturevalue("clap")
+    found["clap"] = {"audio": audio, "text": prompts}
+    found["glyphs"] = dict(zip(("image", "text"), request.getfixturevalue("glyph_rows")))
+    return found
+
+
+@pytest.fixture(scope="session")
 def philox_answers() -> list[tuple[int, list[int], list[int], list[int]]]:
     """Published known answers: (rounds, counter words, key words, expected words)."""
     lines = [line.split() for line in _load("philox/philox4x32_kat.txt").read_text().splitlines()]

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from c3align import ops
+from c3align import centering, ops
 from c3align.errors import C3AlignError
-from c3align.ops import _backend, _eager_math, _rows, _shaped, eager, reference
+from c3align.ops import _backend, _eager_math, _glance, _rows, _shaped, eager, reference
 from c3align.ops._noise import NoiseRequest
 from tests import strategies
 from tests.test_corrupt import KINDS, N_DIMS
@@ -155,8 +155,22 @@ class TestFace:
             same_moments(on_a_device(ops.moments, view), ops.moments(view))
         assert on_a_device(ops.normalize, X[:0]).shape == (0, N_DIMS)
         same_moments(on_a_device(ops.moments, X[:0]), ops.moments(X[:0]))
-        same_moments(on_a_device(ops.peek, X, 7), ops.peek(X, 7))
         assert np.abs(on_a_device(ops.column_products, X) - ops.column_products(X)).max() < 1e-12 * len(X)
+
+    @pytest.mark.parametrize("n_rows", [7, 60, 3000])
+    def test_a_glance(self, n_rows, monkeypatch):
+        """What decides on a mean is seen on the device, to the bit of what the host sees; Gram matrices nearly."""
+        X, scale = rows_of(n_rows), np.linspace(1, 2, N_DIMS)
+        X[3] = 0
+        expected = centering.Glance.of(X, 1000)
+        host = _glance.gram(expected.rows, scale, 20)
+        monkeypatch.setattr(_glance, "is_on_device", _rows.is_tensor)
+        found = centering.Glance.of(X, 1000)
+        assert found.n_rows == expected.n_rows
+        assert raw(found.mean) == raw(expected.mean)
+        assert raw(found.variance) == raw(expected.variance)
+        assert isinstance(found.rows, torch.Tensor)
+        assert np.abs(_glance.gram(found.rows, scale, 20) - host).max() < 1e-12
 
     def test_gradients_go_on(self, on_a_device):
         found = []

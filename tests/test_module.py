@@ -11,11 +11,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
-from c3align import C3Aligner, ops
+from c3align import C3Aligner, centering, ops
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.noise import stream_seed
 from tests.test_ops import raw
@@ -32,7 +33,8 @@ def doubles(*shape, seed=0):
 
 
 def make_aligner(**settings):
-    return C3Aligner(**settings).fit(doubles(200, N_DIMS) + 3, doubles(200, N_DIMS, seed=4) - 3)
+    rows, other = doubles(200, N_DIMS), doubles(200, N_DIMS, seed=4)
+    return C3Aligner(**settings).fit(rows + 3, rows + 0.3 * other - 3)
 
 
 @pytest.fixture
@@ -97,6 +99,7 @@ class TestNoise:
         assert [raw(module(X)), raw(module(X))] == [raw(second), raw(third)]
         assert len({raw(first), raw(second), raw(third)}) == 3
 
+    @pytest.mark.filterwarnings("ignore::c3align.errors.ModalityMeanWarning")
     def test_rows_of_one_pass_and_of_two_models_differ(self, aligner, X):
         same_rows = X[:1].expand(8, -1)
         torch.manual_seed(0)
@@ -122,8 +125,10 @@ class TestNoise:
         whole = module(X, row_offset=2**40)
         assert raw(module(X[order], row_ids=order + 2**40)) == raw(whole[order])
 
+    @pytest.mark.filterwarnings("ignore::c3align.errors.ModalityMeanWarning")
     def test_noise_of_two_modalities_is_independent(self, aligner):
-        pair = (doubles(500, N_DIMS, seed=1), doubles(500, N_DIMS, seed=2))
+        text = doubles(500, N_DIMS, seed=1)
+        pair = (text, text + 0.1 * doubles(500, N_DIMS, seed=2))
         module = C3Aligner(sigma=0.3, renormalize=False).fit(*pair).as_module()
         X, noises = doubles(4000, N_DIMS, seed=7), []
         for name in ("text", "image"):
@@ -132,7 +137,6 @@ class TestNoise:
         correlation = torch.corrcoef(torch.stack(noises))[0, 1]
         assert correlation.abs() < 0.05
 
-    @pytest.mark.xfail(reason="C3Aligner.corrupt takes the modality's own stream once it is merged")
     def test_it_is_corrupt(self, aligner, X):
         assert raw(aligner.as_module()(X, row_offset=7)) == raw(aligner.corrupt(X, row_offset=7))
 
@@ -341,6 +345,7 @@ class TestSnapshot:
         assert raw(module(X.half())) == raw(aligner.transform(X.half(), modality="text"))
         assert raw(module(X)) == raw(aligner.transform(X, modality="text"))
 
+    @pytest.mark.filterwarnings("ignore::c3align.errors.ModalityMeanWarning")
     def test_what_the_aligner_learns_later_is_not_in_it(self, aligner, X):
         module, before = aligner.as_module().eval(), raw(aligner.transform(X, modality="text"))
         aligner.partial_fit(doubles(500, N_DIMS, seed=9) * 5 + torch.arange(N_DIMS), modality="text")
@@ -374,20 +379,20 @@ class TestCentering:
     def test_every_choice_of_a_mean(self, aligner):
         module = aligner.as_module().eval()
         far = doubles(80, N_DIMS) - 3
-        with pytest.warns(ModalityMeanWarning, match="a gap rather than a topic") as caught:
+        with pytest.warns(ModalityMeanWarning, match="given as modality='text' lie") as caught:
             module(far, "text")
         assert caught[0].filename == __file__
         assert raw(module(far, "auto")) == raw(aligner.transform(far, modality="image"))
         assert raw(module(far, "batch")) == raw(aligner.transform(far, modality="batch"))
-        with pytest.raises(C3AlignError, match="no mean was learned for modality 'audio'"):
+        with pytest.raises(NotFittedError, match="no mean was learned for modality 'audio'"):
             module(far, "audio")
 
     def test_named_rows_are_looked_at_once(self, aligner, monkeypatch, X):
         module, looks = aligner.as_module(), []
-        peek = ops.peek
-        monkeypatch.setattr(ops, "peek", lambda X: looks.append(len(X)) or peek(X))
+        center = centering.center
+        monkeypatch.setattr(centering, "center", lambda *call: looks.append(call[0]) or center(*call))
         for _ in range(3):
             module(X)
             module.eval()(X)
             module.train()(X - 6, "image")
-        assert len(looks) == 2
+        assert looks == ["text", "image"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from c3align import C3Aligner, persistence
-from c3align.errors import EncoderMismatchError, FormatError, MissingExtraError
+from c3align.errors import C3AlignError, EncoderMismatchError, FormatError, MissingExtraError
 from tests import strategies
 from tests.test_ops import raw
 
@@ -70,6 +70,43 @@ class TestRoundTrip:
         wide = np.random.default_rng(0).normal(1, 1, (10, 4096))
         C3Aligner().fit(wide, -wide).save_pretrained(tmp_path)
         assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 2**20
+
+    def test_frames_of_two_modalities(self, rows, tmp_path):
+        text, image = (pd.DataFrame(part, columns=[f"{name}{i}" for i in range(12)]) for name, part in zip("ab", rows))
+        C3Aligner().fit(text, image).save_pretrained(tmp_path)
+        again = C3Aligner.from_pretrained(tmp_path)
+        assert list(again.feature_names_in_) == list(text.columns)
+        assert raw(again.transform(image, modality="image")) == raw(again.transform(rows[1], modality="image"))
+
+    def test_second_moments(self, rows, tmp_path):
+        aligner = C3Aligner(second_moments=True).fit(*rows)
+        aligner.save_pretrained(tmp_path)
+        again = C3Aligner.from_pretrained(tmp_path)
+        for name, found in aligner.second_moments_.items():
+            assert raw(again.second_moments_[name].products) == raw(found.products)
+        assert again.get_params()["second_moments"] is True
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (
+                lambda aligner: [aligner.partial_fit(np.eye(12), modality=f"m{i}") for i in range(70)],
+                "short list of names",
+            ),
+            (lambda aligner: aligner.set_params(sigma=-1), "sigma must be"),
+            (lambda aligner: aligner.set_params(seed=2**70), "seed must be"),
+        ],
+    )
+    def test_what_loading_refuses_is_not_saved(self, rows, tmp_path, change, reason):
+        aligner = C3Aligner().fit(rows[0])
+        aligner.save_pretrained(tmp_path)
+        before = [(tmp_path / name).read_bytes() for name in (persistence.ALIGNER_FILE, persistence.CONFIG_FILE)]
+        change(aligner)
+        with pytest.raises(C3AlignError, match=reason):
+            aligner.save_pretrained(tmp_path)
+        assert [
+            (tmp_path / name).read_bytes() for name in (persistence.ALIGNER_FILE, persistence.CONFIG_FILE)
+        ] == before
 
     def test_encoder(self, folder, rows):
         assert C3Aligner.from_pretrained(folder, encoder="clip@1").encoder_fingerprint_ == "clip@1"
@@ -145,6 +182,13 @@ def set_config(**values):
     return edited(lambda _, config: config.update(values))
 
 
+def set_settings(**values):
+    return edited(lambda _, config: config["settings"].update(values))
+
+
+PRODUCTS = persistence.PRODUCTS
+
+
 def nan_mean(tensors, _):
     tensors["modality.0.sums"] = tensors["modality.0.sums"].astype(np.float64)
     tensors["modality.0.sums"][0, 0] = np.nan
@@ -185,15 +229,15 @@ ATTACKS = {
     "missing tensor": (edited(lambda t, _: t.pop("pair.0.sums")), "'pair.0.sums' is missing"),
     "unknown key": (set_config(loader="os.system"), r"unknown or missing keys \(\['loader'\]\)"),
     "missing key": (edited(lambda _, config: config.pop("pairs")), "unknown or missing keys"),
-    "unknown setting": (set_config(settings={"callback": "x"}), "settings do not fit"),
-    "setting out of range": (set_config(settings={"sigma": -1}), "settings do not fit"),
+    "unknown setting": (set_settings(callback="x"), "settings are not a table"),
+    "setting out of range": (set_settings(sigma=-1), "settings do not fit"),
     "settings as a list": (set_config(settings=[1]), "settings are not a table"),
     "NaN in JSON": (set_config(settings={"sigma": float("nan")}), "NaN is not allowed"),
     "another format": (set_config(format="sklearn"), "format 'sklearn'"),
-    "a newer format": (set_config(format_version=3), "version 3 is unknown"),
+    "a newer format": (set_config(format_version=4), "version 4 is unknown"),
     "true as a version": (set_config(format_version=True), "version True is unknown"),
-    "a version without its products": (set_config(format_version=2), r"missing keys \(\['pair_products'\]\)"),
-    "products without their version": (set_config(pair_products="x"), r"unknown or missing keys \(\['pair_products'\]"),
+    "an older format": (set_config(format_version=2), r"format 2.* fit it again"),
+    "products that are not there": (set_config(modality_products=PRODUCTS), "'modality.0.products' is missing"),
     "other numerics": (set_config(numerics=99), "numerics 99"),
     "huge dimension": (set_config(n_features_in=2**62), "a dimension of"),
     "dimension as text": (set_config(n_features_in="12"), "a dimension of"),
@@ -201,14 +245,17 @@ ATTACKS = {
     "other dimension": (set_config(n_features_in=13), r"not int64 \(2, 13\)"),
     "no modality": (set_config(modalities=[]), "short list of names"),
     "modalities as text": (set_config(modalities="ab"), "short list of names"),
-    "modality named auto": (set_config(modalities=["auto", "text"]), "means a choice"),
-    "modality as a number": (set_config(modalities=["image", 3]), "is no name"),
+    "modality named auto": (set_config(modalities=["auto", "text"]), "is reserved"),
+    "modality as a number": (set_config(modalities=["image", 3]), "must be a short printable string"),
     "modalities unsorted": (set_config(modalities=["text", "image"]), "not in order"),
     "modality twice": (set_config(modalities=["text", "text"]), "not in order"),
     "pair of strangers": (set_config(pairs=[["audio", "text"]]), "not in order"),
     "pairs as text": (set_config(pairs="x"), "not in order"),
     "fingerprint as a list": (set_config(encoder_fingerprint=[1]), "fingerprint is not a text"),
-    "feature names": (set_config(feature_names_in=["a"]), "feature names"),
+    "feature names": (set_config(feature_names=[["text", ["a"]]]), "feature names"),
+    "feature names of strangers": (set_config(feature_names=[["audio", ["a"] * 12]]), "feature names"),
+    "feature names of two": (set_config(feature_names=[["text", ["a"] * 12]] * 2), "feature names"),
+    "feature names as text": (set_config(feature_names="text"), "feature names"),
 }
 
 
@@ -226,8 +273,8 @@ SHAPED = {
     "products as integers": (set_tensor("pair.0.products", lambda a: a.astype(np.int64)), "int64 .* and not float64"),
     "products missing": (edited(lambda t, _: t.pop("pair.0.products")), "'pair.0.products' is missing"),
     "products without pairs": (set_config(pairs=[]), r"for pairs \[\]"),
-    "products in another layout": (set_config(pair_products="full"), "products of pairs as 'full'"),
-    "products in an old version": (set_config(format_version=1), r"unknown or missing keys \(\['pair_products'\]"),
+    "products in another layout": (set_config(pair_products="full"), "pair_products are given as 'full'"),
+    "products in an old version": (set_config(format_version=1), "format 1.* fit it again"),
     "shaped, pair count": (set_tensor("pair.0.counts", lambda a: np.array([1, 0])), "contradict"),
     "shaped, a gigabyte": (bytes_of(lambda content: content + bytes(2**22)), "larger than its 2 modalities need"),
 }

@@ -294,7 +294,7 @@ class TestCorrupt:
             aligner.corrupt(text)
         before = dict(vars(aligner))
         for more in ((text, image), (text,)):
-            with pytest.raises(C3AlignError, match="learned without their covariance; fit on all pairs"):
+            with pytest.raises(C3AlignError, match="learned without their covariance; fit on all of them"):
                 aligner.partial_fit(*more)
         assert vars(aligner) == before
         aligner.fit(text, image).set_params(noise="isotropic").partial_fit(text, image)
@@ -377,7 +377,11 @@ class TestModule:
 
     def test_it_is_corrupt_and_then_transform(self, aligner):
         module, rows = aligner.as_module(), torch.from_numpy(pair()[0][:8])
-        how = {"sigma": aligner._strength(), "seed": c3align.noise.stream_seed(aligner.seed, "text"), "row_offset": 8}
+        how = {
+            "sigma": aligner._strength(aligner.state_),
+            "seed": c3align.noise.stream_seed(aligner.seed, "text"),
+            "row_offset": 8,
+        }
         for X in (rows, rows.half()):
             expected = ops.corrupt(X, aligner.statistics_["text"].mean, **how)
             assert raw(module(X, row_offset=8)) == raw(expected)

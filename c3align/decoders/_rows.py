@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align import ops
+from c3align import centering, ops
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.mappings import AUTO, choose_mean
 from c3align.ops._rows import Rows, as_rows, first_non_finite
-from c3align.statistics import ModalityStatistics
 
-__all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "clearly_nearest", "refuse_other_modality", "refuse_strays"]
+__all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "refuse_other_modality", "refuse_strays"]
 
 _STRAY_ROWS = 1 << 13
 BLOCK_ROWS = 1 << 16  # rows that are corrupted and shuffled together
@@ -46,7 +44,7 @@ def checked_rows(X: Any, n_dims: int | None = None) -> Rows:
 
 
 def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
-    """Refuse rows that lie far from the named modality's mean, or clearly nearest to another one's.
+    """Refuse rows that lie far from the named modality's mean, or on another one's side.
 
     A decoder that sees one row of the modality it is to be tested on is no longer trained on one modality alone.
 
@@ -57,27 +55,21 @@ def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
     C3AlignError
         When the rows are not of it.
     """
-    aligner._check_is_fitted(modality)
-    fitted, glance = aligner.statistics_, ModalityStatistics(*ops.peek(X))
-    problem = choose_mean(modality, fitted, glance).warning
-    nearest = clearly_nearest(fitted, glance)
-    if problem is None and nearest in (None, modality):
-        return
-    where = f"nearest to the mean of {nearest!r}" if problem is None else "far from its mean, a gap and not a topic"
-    raise C3AlignError(
-        f"the embeddings given as modality={modality!r} lie {where}; a decoder learns from one modality alone: pass "
-        f"raw {modality!r} rows of the encoder that the aligner was fitted on, or name their modality"
-    )
-
-
-def clearly_nearest(fitted: Any, glance: ModalityStatistics) -> str | None:
-    """The fitted modality that rows clearly belong to, by their mean; None where that is open."""
-    if len(fitted) < 2:
-        return None
-    try:
-        return choose_mean(AUTO, fitted, glance).modality
-    except C3AlignError:  # between two means: nothing speaks against the name
-        return None
+    state, glance = centering.state_of(aligner, modality), centering.Glance.of(X)
+    problem = centering.doubt_about(modality, state, glance, centering.FAR)
+    if problem is not None:
+        raise C3AlignError(
+            f"the embeddings given as modality={modality!r} {problem}; a decoder learns from one modality alone: pass "
+            f"raw {modality!r} rows of the encoder that the aligner was fitted on, or name their modality"
+        )
+    small = centering.doubt_about(modality, state, glance)
+    if small is not None:
+        warnings.warn(
+            f"the embeddings given as modality={modality!r} {small}; check that they are {modality!r} rows of the "
+            "encoder that the aligner was fitted on",
+            ModalityMeanWarning,
+            stacklevel=4,
+        )
 
 
 def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> None:

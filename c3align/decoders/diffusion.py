@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from c3align import ops
+from c3align import centering
 from c3align._typing import Array
 from c3align.decoders import _heads
-from c3align.decoders._rows import checked_rows, clearly_nearest
+from c3align.decoders._rows import checked_rows
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.statistics import ModalityStatistics
 
 __all__ = ["DiffusersGenerator"]
 
@@ -83,7 +82,7 @@ class DiffusersGenerator:
         self, pipeline: Any, *, aligner: Any = None, modality: str = "image", norm: float | None = None
     ) -> None:
         if aligner is not None:
-            aligner._check_is_fitted(modality)
+            centering.state_of(aligner, modality)
         self.pipeline, self.aligner, self.modality = pipeline, aligner, modality
         self._head = _heads.head_of(pipeline)
         self.n_dims: int = self._head.n_dims
@@ -217,7 +216,7 @@ class DiffusersGenerator:
         """Whether the rows lie where image embeddings do."""
         if self.aligner is None:
             return
-        nearest = clearly_nearest(self.aligner.statistics_, ModalityStatistics(*ops.peek(rows)))
+        nearest = centering.claimed_by(self.aligner.state_, centering.Glance.of(rows))
         if nearest not in (None, self.modality):
             self._warn(
                 f"the rows lie nearest to the mean of {nearest!r}, and {self._head.name} expects them in the place of "

@@ -18,6 +18,7 @@ training (C3, Lemmas 1 and 2)                            `contrastive_loss`, `co
                                                          `gradient_invariants`, `r_min`, `stable_region`
 the sphere (Wang and Isola)                              `alignment`, `uniformity`
 two distributions                                        `distribution_gap`, `linear_separability`
+one encoder, or two                                      `encoder_overlap`
 neighbours                                               `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`
 ======================================================== ===============================================================
 """
@@ -47,6 +48,7 @@ from c3align.geometry._gap import (
     residual_sigma,
     residual_spectrum,
 )
+from c3align.geometry._overlap import encoder_overlap
 from c3align.geometry._retrieval import Hubness, hubness, k_occurrence, modality_bias, recall_at_k
 from c3align.geometry._rows import unit_rows
 from c3align.geometry._spectrum import (
@@ -78,6 +80,7 @@ __all__ = [
     "dimensional_collapse",
     "distribution_gap",
     "effective_dimension",
+    "encoder_overlap",
     "gap_consistency",
     "gap_orthogonality",
     "gap_vector",

@@ -30,7 +30,7 @@ from c3align.ops._backend import (
 )
 from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._noise import NoiseRequest, stream
-from c3align.ops._rows import as_rows, as_vector, is_tensor
+from c3align.ops._rows import Rows, as_rows, as_vector, is_tensor
 from c3align.ops.reference import NO_NOISE, Affine
 
 __all__ = [
@@ -224,7 +224,8 @@ def column_products(X: Array, *, zero_rows: ZeroRows = "raise") -> Float64Array:
     total = np.zeros((X.shape[1], X.shape[1]))
     step = max(1, _PRODUCTS_BLOCK_ELEMENTS // X.shape[1])
     for start in range(0, X.shape[0], step):
-        unit = _wide_unit_rows(X[start : start + step], zero_rows)
+        block = slice(start, start + step)
+        unit = _wide_unit_rows(X.take(block) if isinstance(X, Rows) else X[block], zero_rows)
         products = unit.T @ unit
         total += products.cpu().numpy() if is_tensor(products) else products
     return total
@@ -237,15 +238,6 @@ def _wide_unit_rows(block: Any, zero_rows: ZeroRows) -> Any:
         unit = normalize(block if block.element_size() == 8 else block.float(), zero_rows=zero_rows)
         return unit.double() if unit.is_cpu else eager_backend().in_float64(unit)
     return normalize(as_rows(block).widened(), zero_rows=zero_rows).astype(np.float64)
-
-
-def peek(X: Array, n_rows: int = 4096) -> Moments:
-    """Moments of at most `n_rows` evenly spaced rows; unusable rows are left out unreported: a glance, no check."""
-    every = slice(None, None, -(-X.shape[0] // n_rows) or 1)
-    if is_tensor(X) and not X.is_cpu:
-        return Moments(*eager_backend().moments(X[every], None))
-    sample = as_rows(X).take(every)
-    return _as_moments(*pick().moments(sample))
 
 
 def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -> Any:

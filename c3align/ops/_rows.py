@@ -70,6 +70,11 @@ def is_tensor(X: Any) -> bool:
     return torch is not None and isinstance(X, torch.Tensor)
 
 
+def is_on_device(X: Any) -> bool:
+    """Whether X is a torch tensor on a device that is no CPU."""
+    return is_tensor(X) and not X.is_cpu
+
+
 def as_rows(X: Any, name: str = "X") -> Rows:
     """View `X` as rows; those that are `Rows` already come back as they are.
 

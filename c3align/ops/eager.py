@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from c3align._typing import Int64Array
+from c3align._typing import Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, _eager_math, _shaped, fixed
 from c3align.ops._eager_math import Affine, Noise
@@ -22,7 +22,7 @@ from c3align.ops._noise import NoiseRequest, is_device_scalar
 from c3align.ops._rows import as_vector, check_shape_and_dtype, check_tensor, dtype_name
 from c3align.ops.reference import AT_MEAN, BAD_NORM, FIXED_SCALE, OK
 
-__all__ = ["in_float64", "moments", "shaped_noise", "transform"]
+__all__ = ["gram", "in_float64", "moments", "shaped_noise", "transform"]
 
 _BLOCK_ELEMENTS = 1 << 22  # about 20 arrays of a block are held, some of them float64
 _ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
@@ -93,6 +93,15 @@ def _summed(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [_fixed(wide).sum(0), _fixed(wide * wide).sum(0), _binned(norms, usable), usable.sum()[None]]
         totals += torch.cat(parts)
     return totals, status
+
+
+def gram(X: torch.Tensor, scale: Float64Array, n_rows: int) -> Float64Array:
+    """See `c3align.ops._glance.gram`; up to `n_rows` squared numbers come to the host."""
+    unit, _, usable = _eager_math.unit_rows(X.to(_compute_dtype(X)))
+    chosen = unit[usable][:: -(-int(usable.sum()) // n_rows)]
+    wide = chosen.to(_eager_math.wide_dtype(X.device))
+    scaled = (wide - wide.mean(dim=0)) * torch.tensor(scale, dtype=wide.dtype, device=X.device)
+    return (scaled @ scaled.T).cpu().numpy().astype(np.float64)
 
 
 def in_float64(X: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,55 @@
+"""A quick look at some rows, in float64 and without exact sums: enough to decide whose they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from c3align._typing import Float64Array, Int64Array
+from c3align.ops._backend import eager_backend, pick
+from c3align.ops._rows import Rows, as_rows, is_on_device
+from c3align.ops.reference import FIXED_SCALE, OK, unit_rows
+
+__all__ = ["gram", "moments"]
+
+
+def moments(X: Any, n_rows: int) -> tuple[int, Float64Array, Float64Array, Any]:
+    """Number, mean and variance (n_dims,) of at most `n_rows` evenly spaced rows of X, and these rows.
+
+    Rows without a direction, or not finite, are left out unreported: a glance is no check. The variance has divisor
+    n - 1, and is zero for one row.
+    """
+    sample, n, sums, squares = (_on_device if is_on_device(X) else _on_host)(X, n_rows)
+    mean = sums / (max(n, 1) * FIXED_SCALE)
+    variance = np.maximum(squares / (max(n, 1) * FIXED_SCALE) - mean * mean, 0.0) * (n / max(n - 1, 1))
+    return n, mean, variance if n > 1 else np.zeros_like(mean), sample
+
+
+def _evenly(n: int, most: int) -> slice:
+    return slice(None, None, -(-n // most) or 1)
+
+
+def _on_host(X: Any, n_rows: int) -> tuple[Rows, int, Int64Array, Int64Array]:
+    rows = as_rows(X)
+    sample = rows.take(_evenly(rows.shape[0], n_rows))
+    sums, squares, _, status = pick().moments(sample)
+    return sample, int(sample.shape[0] - np.count_nonzero(status)), sums, squares
+
+
+def _on_device(X: Any, n_rows: int) -> tuple[Any, int, Int64Array, Int64Array]:
+    """The same sums; so few rows need the low words alone."""
+    sample = X[_evenly(X.shape[0], n_rows)]
+    n, _, sums, squares, _ = eager_backend().moments(sample, None)
+    return sample, n, sums[1], squares[1]
+
+
+def gram(rows: Any, scale: Float64Array, n_rows: int) -> Float64Array:
+    """Products of up to `n_rows` unit rows with each other, their mean subtracted and their columns times `scale`."""
+    if is_on_device(rows):
+        return eager_backend().gram(rows, scale, n_rows)
+    unit, _, status = unit_rows(rows.widened())
+    usable = np.flatnonzero(status == OK)
+    chosen = unit[usable[:: -(-len(usable) // n_rows)]].astype(np.float64) * scale
+    centered = chosen - chosen.mean(axis=0)
+    return centered @ centered.T

@@ -1,0 +1,304 @@
+"""Which mean belongs to a batch: on real embeddings of five encoders, trained and not, and at the edges."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.covariance import ledoit_wolf
+
+from c3align import C3Aligner, centering
+from c3align._discriminant import Discriminant
+from c3align._state import State
+from c3align.covariance import CovarianceStatistics
+from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning
+from c3align.geometry import encoder_overlap
+from c3align.statistics import ModalityStatistics
+from tests.test_ops import raw
+
+TRAINED = ["coco", "convirt", "clap", "glyphs"]
+SETS = [*TRAINED, "coco_random", "convirt_random"]
+
+
+def unit(rows):
+    rows = np.asarray(rows, np.float64)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def centered(rows):
+    return unit(unit(rows) - unit(rows).mean(axis=0))
+
+
+def fitted_on(kind=ModalityStatistics, **rows):
+    state = State(next(iter(rows.values())).shape[1])
+    for name, part in rows.items():
+        state = state.with_modality(name, kind.from_rows(part))
+    return state
+
+
+def chosen(state, rows):
+    """The modality that "auto" takes, "batch", or None where it refuses."""
+    try:
+        return centering.center(centering.AUTO, state, rows).modality
+    except C3AlignError:
+        return None
+
+
+class TestOneFitted:
+    @pytest.mark.parametrize("name", SETS)
+    @pytest.mark.parametrize("way", [0, 1])
+    def test_the_first_line_of_the_readme(self, real_rows, name, way):
+        """The other modality is centered by its own mean, with one warning; its residual gap is its sampling error."""
+        (fitted, rows), (other, batch) = list(real_rows[name].items())[:: 1 - 2 * way]
+        aligner = C3Aligner().fit(rows, modality=fitted)
+        with pytest.warns(ModalityMeanWarning) as caught:
+            aligned = aligner.transform(batch)
+        assert len(caught) == 1
+        message = str(caught[0].message)
+        for part in (
+            f"only '{fitted}' is fitted",
+            "another modality, or other material",
+            "expected error of",
+            "spread",
+        ):
+            assert part in message
+        assert f"pass modality='{fitted}'" in message
+        assert "call partial_fit(X, modality=" in message
+        assert caught[0].filename == __file__
+        assert np.abs(aligned - centered(batch)).max() < 1e-6
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            own = aligner.transform(rows)
+        before = np.linalg.norm(unit(rows).mean(axis=0) - unit(batch).mean(axis=0))
+        after = np.linalg.norm(own.mean(axis=0) - aligned.mean(axis=0))
+        # what renormalising leaves of means that were subtracted, far below the gap
+        assert after < before / 8
+        assert other not in aligner.statistics_
+
+    def test_false_alarms(self, real_rows):
+        """Another half of the same rows is never taken for something else: at most 1 in 1,000."""
+        parts = [(name, rows) for found in real_rows.values() for name, rows in found.items()]
+        rng = np.random.default_rng(0)
+        wrong = 0
+        for i in range(3000):
+            name, rows = parts[i % len(parts)]
+            order = rng.permutation(len(rows))
+            half = len(rows) // 2
+            size = int(np.exp(rng.uniform(0, np.log(4097))))
+            wrong += chosen(fitted_on(**{name: rows[order[:half]]}), rows[order[half : half + size]]) != name
+        assert wrong <= 3
+
+    @pytest.mark.parametrize("name", SETS)
+    def test_batches_of_the_other_modality_are_found(self, real_rows, name):
+        """All of 32 rows, most of 16."""
+        rng = np.random.default_rng(1)
+        for (fitted, rows), (_, batch) in itertools.permutations(real_rows[name].items()):
+            state = fitted_on(**{fitted: rows[: len(rows) // 2]})
+            for size, least in ((32, 40), (16, 36)):
+                found = [chosen(state, batch[rng.permutation(len(batch))[:size]]) for _ in range(40)]
+                assert found.count(centering.BATCH) >= least
+
+    def test_few_rows_of_pictures_are_refused_and_those_of_texts_are_not(self, coco):
+        image, text = coco
+        aligner = C3Aligner().fit(text)
+        whole = aligner.transform(text)
+        for n in (1, 2, 5, 7):
+            for start in range(0, 490, 35):
+                with pytest.raises(C3AlignError, match=rf"too few \({n}\) for a mean of their own"):
+                    aligner.transform(image[start : start + n])
+                # no jump: a row has one result, whatever batch it comes in
+                assert raw(aligner.transform(text[start : start + n])) == raw(whole[start : start + n])
+
+    def test_the_size_of_the_gap_does_not_matter(self):
+        """A gap of a fifth of the spread is as significant as one of five times, given the rows."""
+        rng = np.random.default_rng(0)
+        for size in (0.5, 5.0):
+            text = rng.standard_normal((2000, 64)) + 3
+            other = rng.standard_normal((500, 64)) + 3 + size * np.eye(64)[0] * 8 / 2
+            assert chosen(fitted_on(text=text), other) == centering.BATCH
+
+    def test_a_shift_that_is_negligible_is_no_shift(self):
+        """With enough rows any drift is significant; below a few per cent of the variance it does not matter."""
+        rng = np.random.default_rng(0)
+        text = rng.standard_normal((20000, 16)) + 2
+        assert chosen(fitted_on(text=text), text[:4000] + 0.1) == "text"
+
+    def test_rows_of_few_directions(self):
+        """The sampling error is as wide as the rows are flat: a line of rows needs more to alarm."""
+        rng = np.random.default_rng(0)
+        wrong = 0
+        for _ in range(300):
+            rows = rng.standard_normal((80, 1)) * np.eye(16)[0] + 1 + 0.05 * rng.standard_normal((80, 16))
+            wrong += chosen(fitted_on(text=rows[:40]), rows[40:60]) != "text"
+        assert wrong <= 1
+
+    @given(n=st.integers(1, 20), d=st.integers(1, 5), seed=st.integers(0, 99))
+    def test_degenerate_rows_decide_without_trouble(self, n, d, seed):
+        rng = np.random.default_rng(seed)
+        rows = np.round(rng.standard_normal((n, d))) + 2.5
+        same = np.tile(rows[:1], (n, 1))
+        for state in (fitted_on(text=rows), fitted_on(text=same), fitted_on(CovarianceStatistics, text=rows)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert chosen(state, rows) in ("text", "batch", None)
+        assert chosen(fitted_on(text=same), same) == "text"
+        assert chosen(fitted_on(text=rows), rows) == "text"
+
+    def test_no_usable_row_says_nothing(self):
+        state = fitted_on(text=np.eye(4) + 1)
+        assert chosen(state, np.zeros((3, 4))) == "text"
+
+    def test_tensors_decide_as_arrays(self, coco):
+        image, text = coco
+        aligner = C3Aligner().fit(torch.from_numpy(text))
+        with pytest.warns(ModalityMeanWarning):
+            assert np.abs(aligner.transform(torch.from_numpy(image)).numpy() - centered(image)).max() < 1e-6
+
+
+class TestSeveralFitted:
+    @pytest.mark.parametrize("name", SETS)
+    @pytest.mark.parametrize("kind", [ModalityStatistics, CovarianceStatistics])
+    def test_single_rows(self, real_rows, name, kind):
+        """At most 1 in 1,000 gets the wrong mean in silence; second moments refuse at most 1 %, variances 30 %."""
+        rng = np.random.default_rng(0)
+        halves, states = {}, {}
+        for modality, rows in real_rows[name].items():
+            order = rng.permutation(len(rows))
+            states[modality], halves[modality] = rows[order[: len(rows) // 2]], rows[order[len(rows) // 2 :]]
+        state = fitted_on(kind, **states)
+        found = {m: [chosen(state, row[None]) for row in half] for m, half in halves.items()}
+        n_rows = sum(len(part) for part in found.values())
+        refused = sum(part.count(None) for part in found.values())
+        right = sum(part.count(modality) for modality, part in found.items())
+        assert n_rows - right - refused <= n_rows / 1000
+        assert refused <= (0.01 if kind is CovarianceStatistics else 0.3) * n_rows
+
+    def test_batches_mixed_or_far_are_refused(self, coco, clap):
+        image, text = coco
+        state = fitted_on(image=image, text=text)
+        assert chosen(state, np.concatenate([image[:100], text[:100]])) is None
+        assert chosen(state, -text) is None
+        assert chosen(state, clap[0]) is None
+        with pytest.raises(C3AlignError, match=r"\('image', 'text'\); pass modality=.*second_moments=True"):
+            centering.center(centering.AUTO, state, -text)
+
+    def test_three_modalities(self):
+        rng = np.random.default_rng(0)
+        rows = {name: rng.standard_normal((300, 24)) + 4 * np.eye(24)[i] for i, name in enumerate("abc")}
+        for kind in (ModalityStatistics, CovarianceStatistics):
+            state = fitted_on(kind, **rows)
+            for name, part in rows.items():
+                assert chosen(state, part[:20]) == name
+
+    def test_equal_modalities_are_never_told_apart(self, coco):
+        state = fitted_on(a=coco[1], b=coco[1])
+        assert chosen(state, coco[1]) is None
+
+    def test_a_modality_without_a_usable_row_does_not_compete(self):
+        rows = np.random.default_rng(0).standard_normal((50, 6)) + 2
+        aligner = C3Aligner(zero_rows="keep").fit(rows).partial_fit(np.zeros((3, 6)), modality="image")
+        assert raw(aligner.transform(rows)) == raw(aligner.transform(rows, modality="text"))
+
+    def test_the_discriminant_is_fishers(self, coco):
+        """Against scikit-learn's shrinkage and a solve of our own."""
+        image, text = (unit(rows) for rows in coco)
+        line = Discriminant.between(fitted_on(CovarianceStatistics, image=image, text=text), "image", "text")
+        gap = image.mean(axis=0) - text.mean(axis=0)
+        pooled = (ledoit_wolf(image)[0] + ledoit_wolf(text)[0]) / 2
+        expected = np.linalg.solve(pooled, gap)
+        assert np.abs(line.direction - expected / (expected @ gap)).max() < 1e-6 * np.abs(line.direction).max()
+        positions = image @ line.direction - line.middle
+        assert positions.mean() == pytest.approx(0.5, abs=1e-9)
+        assert positions.std() == pytest.approx(line.spreads[0], rel=0.6)
+
+    def test_shrinkage_is_scikit_learns(self, real_rows):
+        for found in real_rows.values():
+            for rows in found.values():
+                expected, weight = ledoit_wolf(unit(rows))
+                learned = CovarianceStatistics.from_rows(unit(rows))
+                assert learned.shrinkage == pytest.approx(weight, rel=1e-6)
+                assert np.abs(learned.shrunken - expected).max() < 1e-9
+
+
+class TestNamed:
+    @pytest.mark.parametrize("name", SETS)
+    def test_a_wrong_name_warns(self, real_rows, name):
+        for (fitted, rows), (_, batch) in itertools.permutations(real_rows[name].items()):
+            aligner = C3Aligner().fit(rows, modality=fitted)
+            with pytest.warns(ModalityMeanWarning, match=f"given as modality='{fitted}'") as caught:
+                aligned = aligner.transform(batch, modality=fitted)
+            assert len(caught) == 1
+            # row by row all the same
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                assert raw(aligner.transform(batch[5:6], modality=fitted)) == raw(aligned[5:6])
+
+    def test_right_names_are_quiet(self, real_rows):
+        for found in real_rows.values():
+            state = fitted_on(**found)
+            for modality, rows in found.items():
+                for part in (rows, rows[:16], rows[::7]):
+                    assert centering.center(modality, state, part).warning is None
+
+    def test_single_rows_on_another_side_warn(self, coco):
+        image, text = coco
+        state = fitted_on(image=image, text=text)
+        told = [centering.center("text", state, row[None]).warning for row in image]
+        assert all("on the side of 'image'" in warning for warning in told)
+
+
+class TestOneEncoder:
+    @pytest.mark.parametrize("name", TRAINED)
+    def test_one_encoder(self, real_rows, name):
+        first, second = real_rows[name].values()
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            parts = [rows[rng.permutation(len(rows))[:200]] for rows in (first, second)]
+            assert encoder_overlap(*parts) >= 2.5
+
+    def test_two_encoders(self, real_rows):
+        parts = [(name, rows[:200]) for name, found in real_rows.items() for rows in found.values()]
+        for (name, rows), (other, others) in itertools.combinations(parts, 2):
+            if name != other and rows.shape[1] == others.shape[1]:
+                assert encoder_overlap(rows, others) <= 1.3
+
+    @pytest.mark.parametrize("name", ["coco_random", "convirt_random"])
+    def test_an_untrained_encoder_has_no_shared_directions(self, real_rows, name):
+        """There is nothing to find: its towers are two encoders in all but name."""
+        assert encoder_overlap(*real_rows[name].values()) == pytest.approx(1, abs=0.2)
+
+    def test_few_rows_are_unbiased(self):
+        """Rows of two unrelated spaces: about 1 on average from 10 rows on, and no more with 1,000."""
+        rng = np.random.default_rng(0)
+        roots = [rng.standard_normal((40, 128)) for _ in range(2)]
+        for n in (10, 1000):
+            found = [encoder_overlap(*(rng.standard_normal((n, 40)) @ root + 3 for root in roots)) for _ in range(30)]
+            assert np.mean(found) == pytest.approx(1, abs=0.15)
+
+    def test_fit_says_so(self, real_rows):
+        image, text = real_rows["coco"].values()
+        with pytest.warns(EncoderMismatchWarning, match=r"one encoder: overlap [01][.]\d, one encoder gives 3 or more"):
+            C3Aligner().fit(text, real_rows["convirt"]["image"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            C3Aligner().fit(text, image)
+            # rows that fill their space evenly, but are alike
+            shared = np.random.default_rng(0).standard_normal((400, 32))
+            made_up = [
+                row + 0.5 * np.random.default_rng(i).standard_normal((400, 32)) for i, row in enumerate([shared] * 2)
+            ]
+            C3Aligner().fit(*made_up)
+
+    def test_refusals(self):
+        rows = np.random.default_rng(0).standard_normal((30, 8))
+        with pytest.raises(C3AlignError, match="8 columns and b 7"):
+            encoder_overlap(rows, rows[:, :7])
+        with pytest.raises(C3AlignError, match="2 rows with a direction"):
+            encoder_overlap(rows, rows[:2])
+        with pytest.raises(C3AlignError, match="all alike"):
+            encoder_overlap(rows, np.ones((30, 8)))
