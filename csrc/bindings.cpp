@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cmath>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -47,6 +48,12 @@ Rows as_rows(const py::array& array, int dtype) {
     const int64_t size = array.itemsize();
     return Rows{memory<void>(array), Dtype(dtype), array.shape(0), array.shape(1), array.strides(0) / size,
                 array.strides(1) / size};
+}
+
+// What `at_mean_limit` of c3align/ops/reference.py is.
+double at_mean_limit(const RowMap& map, const Rows& rows) {
+    if (!map.mean || map.shift || !map.renormalize) return 0.0;
+    return rows.dtype == Dtype::kFloat64 ? std::sqrt(double(rows.n_dims)) * kAtMeanInDouble : kAtMeanInFloat;
 }
 
 #if defined(C3ALIGN_X86_KERNELS)
@@ -98,9 +105,10 @@ bool transform(const std::string& isa, int n_threads, const py::array& in, const
                double radius, bool random_strength, uint64_t seed, uint64_t row_offset) {
     const Noise noise{sigma, memory_or_null(columns), memory_or_null(direction), radius, random_strength, seed,
                       row_offset};
-    const RowMap map{memory_or_null(mean), memory_or_null(scale), memory_or_null(shift), noise, renormalize, stream};
+    RowMap map{memory_or_null(mean), memory_or_null(scale), memory_or_null(shift), noise, renormalize, stream};
     const Kernels& kernels = kernels_named(isa);
     const Rows source = as_rows(in, dtype), target = as_rows(out, dtype);
+    map.at_mean = at_mean_limit(map, source);
     uint8_t* verdicts = memory<uint8_t>(status);
     py::gil_scoped_release release;
     parallel_rows(source.n_rows, rows_at_once(source.n_dims), n_threads, [&](int64_t first, int64_t last) {
@@ -184,7 +192,8 @@ void on_cuda_transform(const RowsTuple& in, const RowsTuple& out, uintptr_t mean
                        uintptr_t first_row) {
     const Noise noise{sigma, at<void>(columns), at<void>(direction), radius, random_strength, seed, row_offset,
                       at<int64_t>(first_row)};
-    const RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), noise, renormalize, false};
+    RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), noise, renormalize, false};
+    map.at_mean = at_mean_limit(map, as_rows(in));
     throw_if(cuda_transform(as_rows(in), as_rows(out), map, at<uint8_t>(status), at<void>(stream)));
 }
 

@@ -8,6 +8,9 @@ A backend may be faster than this file; it may not differ from it. What fixes th
   of distances 16, 8, 4, 2, 1. Squares of float32 are exact in float64, so only the additions round.
 * **Element-wise work** is float32 for float16, bfloat16 and float32 rows, float64 for float64 rows, with one
   IEEE rounding for each operation written below. ``fma32`` is a fused multiply-add: one rounding for both.
+* **Rows at the mean** have no direction (`AT_MEAN`): where a mean is given, no shift, and the result is renormalised,
+  a row is at the mean when the norm of ``fl(unit(x) - mean)``, by the tree and before scale and noise, is at most
+  `at_mean_limit`, the error that the mean itself has. So is a row whose mapped norm is unusable.
 * **Noise** is Philox4x32-10 with key = seed and counter = (column // 4, row low, row high, purpose); its word
   ``w`` belongs to column ``4 * (column // 4) + w``, and two words make two normals by Box-Muller. What shapes
   the noise of a row (`Noise`) is one float64 number a row, rounded once to the rows' dtype.
@@ -16,6 +19,7 @@ A backend may be faster than this file; it may not differ from it. What fixes th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -32,6 +36,7 @@ MAX_NORM = 2.0**126  # above it the reciprocal would be subnormal
 FIXED_SCALE = 2.0**40
 
 OK, BAD_NORM, AT_MEAN = 0, 1, 2
+AT_MEAN_IN_FLOAT, AT_MEAN_IN_DOUBLE = 2.0**-22, 2.0**-40  # the second times sqrt(n_dims); see `at_mean_limit`
 
 # fourth counter word, so that two kinds of noise never share a stream
 PURPOSE_ROW_NOISE, PURPOSE_ROW_STRENGTH = 0, 1
@@ -165,6 +170,18 @@ def unit_rows(rows: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.
     return unit, norms, np.where(usable, OK, BAD_NORM).astype(np.uint8)
 
 
+def at_mean_limit(n_dims: int, dtype: Any) -> float:
+    """The norm up to which a centred row is the error of its mean: rounding to float32, or statistics to 2**-40."""
+    return AT_MEAN_IN_FLOAT if dtype == np.float32 else math.sqrt(n_dims) * AT_MEAN_IN_DOUBLE
+
+
+def _at_mean(centred: FloatArray, affine: Affine) -> npt.NDArray[np.bool_]:
+    if affine.mean is None or affine.shift is not None:
+        return np.zeros(len(centred), bool)
+    norms: FloatArray = np.sqrt(row_sum(centred.astype(np.float64) ** 2))
+    return norms <= at_mean_limit(centred.shape[1], centred.dtype)
+
+
 def align(
     rows: FloatArray,
     affine: Affine,
@@ -175,28 +192,25 @@ def align(
     """Normalise, map, add noise, renormalise; returns the rows and a status for each."""
     _, reciprocal, usable = _scale_rows(rows)
     with np.errstate(invalid="ignore", over="ignore"):
-        mapped = _apply_affine(rows, reciprocal, affine)
+        centred = rows * reciprocal if affine.mean is None else _multiply_add(rows, reciprocal, -affine.mean)
+        mapped = _scale_and_shift(centred, affine)
         if noise.sigma:
             mapped = _add_noise(mapped, noise)
         status = np.where(usable, OK, BAD_NORM).astype(np.uint8)
         if renormalize:
             _, reciprocal, has_direction = _scale_rows(mapped)
             mapped = mapped * reciprocal
-            status[usable & ~has_direction] = AT_MEAN
+            status[usable & (~has_direction | _at_mean(centred, affine))] = AT_MEAN
         mapped = np.where(status[:, None] == OK, mapped, rows.dtype.type(0))
     return mapped, status
 
 
-def _apply_affine(rows: FloatArray, reciprocal: FloatArray, affine: Affine) -> FloatArray:
-    if affine.mean is None:
-        mapped = rows * reciprocal
-    else:
-        mapped = _multiply_add(rows, reciprocal, -affine.mean)
+def _scale_and_shift(centred: FloatArray, affine: Affine) -> FloatArray:
     if affine.scale is not None and affine.shift is not None:
-        return _multiply_add(mapped, affine.scale, affine.shift)
+        return _multiply_add(centred, affine.scale, affine.shift)
     if affine.scale is not None:
-        return mapped * affine.scale
-    return mapped if affine.shift is None else mapped + affine.shift
+        return centred * affine.scale
+    return centred if affine.shift is None else centred + affine.shift
 
 
 def _add_noise(mapped: FloatArray, noise: Noise) -> FloatArray:

@@ -37,7 +37,8 @@ struct RowMap {
     const void* shift;
     Noise noise;
     bool renormalize;
-    bool stream;  // write past the caches
+    bool stream;           // write past the caches
+    double at_mean = 0.0;  // up to this norm a centred row has no direction; 0 where none is asked for its norm
 };
 
 // Each works on rows first to last, and may run on several ranges at once; `moments` adds to its sums, which no
