@@ -149,6 +149,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, Corrupter):
         wide = Rows(rows.widened().astype(np.float64), "float64")
         mean = self._mean_for(rows, source)
         aligned = ops.align(wide, mean, renormalize=self.renormalize, zero_rows=self.zero_rows)
+        if self.renormalize:  # the mean is no better than the rows it was learned from
+            narrow = Rows(rows.widened(), rows.compute_dtype.__name__)
+            aligned[~ops.align(narrow, mean, zero_rows=self.zero_rows).any(axis=1)] = 0
         unit = self._around(aligned, self.statistics_[target].mean)
         return restore(rows.narrowed(unit * self.statistics_[target].mean_norm))
 

@@ -65,7 +65,7 @@ def describe(values, dtype):
 
 def transform(library, rows, affine, *, renormalize, noise=reference.NO_NOISE, first_row=None):
     out, status = np.empty(rows.shape, rows.values.dtype), np.empty(rows.shape[0], np.uint8)
-    shape = noise.sigma, address(noise.columns), address(noise.direction), *noise[3:]
+    shape = noise.sigma, address(noise.columns), address(noise.direction), *noise[3:7], address(noise.row_ids)
     vectors = [address(vector) for vector in affine]
     where = describe(rows.values, rows.dtype), describe(out, rows.dtype)
     library.cuda_transform(*where, *vectors, renormalize, address(status), 0, *shape, address(first_row))
@@ -99,10 +99,7 @@ def test_bits_of_the_reference(emulated, rows, data, dtype):
     seen = _rows.as_rows(view)
     if not seen.values.flags.aligned:
         seen = _rows.as_rows(np.ascontiguousarray(seen.values))
-    rng = np.random.default_rng(rows.shape[1])
-    vectors = dict(zip(("mean", "scale", "shift"), rng.standard_normal((3, rows.shape[1]))))
-    chosen = data.draw(st.sets(st.sampled_from(["mean", "scale", "shift"])))
-    affine = affine_of({name: vectors[name] for name in chosen}, seen)
+    affine = affine_of(data.draw(strategies.vectors(seen)), seen)
     noise = data.draw(strategies.noises(seen))
     check(emulated, seen, affine, renormalize=data.draw(st.booleans()), noise=noise)
 

@@ -8,6 +8,7 @@ in float64. The bits are those of `c3align.ops.reference`, whatever the backend.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -74,7 +75,9 @@ def normalize(X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = No
     zero_rows : "raise" or "keep"
         What to do with rows without a direction (norm below 2**-126): refuse, or return them as zeros.
     out : array or tensor like X, optional
-        Where to write; may be X itself.
+        Where to write; may be X itself, and share memory with vectors. A batch that is refused leaves `out` as it was
+        where that is memory of X or of a vector; other memory then holds what ``zero_rows="keep"`` would give, zeros
+        for every row that is refused, because looking first takes as long as the work.
 
     Returns
     -------
@@ -108,9 +111,11 @@ def align(
     renormalize : bool
         Whether the result has unit rows.
     zero_rows : "raise" or "keep"
-        What to do with rows without a direction, also those that equal the mean: refuse, or return zeros.
+        What to do with rows without a direction: refuse, or return zeros. So are rows that equal the mean but for its
+        error: a centred norm up to 2**-22, and sqrt(n_dims) * 2**-40 for float64 rows, when the result is renormalised
+        and nothing is added to it (`shift`).
     out : array or tensor like X, optional
-        Where to write; may be X itself.
+        As in `normalize`.
 
     Returns
     -------
@@ -132,6 +137,7 @@ def corrupt(
     sigma: float | Array,
     seed: int,
     row_offset: Any = 0,
+    row_ids: Array | None = None,
     scale: Array | None = None,
     shift: Array | None = None,
     direction: Array | None = None,
@@ -156,6 +162,10 @@ def corrupt(
     seed, row_offset : int in [0, 2**64)
         The stream, and the number of X's first row in it. A `row_offset` that is an int64 tensor on X's device is
         read there when the kernel runs, so that a replayed CUDA graph can go on with new noise.
+    row_ids : (n_rows,) int64 or uint64, optional
+        The number of each row in the stream, in place of `row_offset` and those that follow it: row i gets the noise of
+        row ``row_ids[i]``, in whatever batch it comes, so that a shuffled epoch is split as one likes. A tensor on X's
+        device is read there.
     direction : (n_dims,), optional
         The noise is made orthogonal to it, ``z - (z . v) v`` with v its unit vector: to the gap, for instance.
     fixed_norm : bool
@@ -164,7 +174,7 @@ def corrupt(
     random_strength : bool
         Each row's noise is multiplied by its own uniform number in (0, 1).
     """
-    request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset)
+    request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset, row_ids)
     vectors = {"mean": mean, "scale": scale, "shift": shift}
     return _transform(X, vectors, request, zero_rows=zero_rows, out=out, renormalize=renormalize)
 
@@ -276,7 +286,7 @@ def _transform_foreign(X: Any, vectors: dict[str, Any], noise: Any, *, out: Any,
         raise C3AlignError("out= takes NumPy arrays and torch tensors; leave it away")
     host = {name: take_over(v, name) if is_foreign(v) else v for name, v in vectors.items()}
     if noise is not None:
-        shape = {name: getattr(noise, name) for name in ("sigma", "direction")}
+        shape = {name: getattr(noise, name) for name in ("sigma", "direction", "row_ids")}
         noise = noise._replace(**{name: take_over(v, name) for name, v in shape.items() if is_foreign(v)})
     return hand_back(_transform(take_over(X), host, noise, out=None, **settings), X)
 
@@ -301,10 +311,15 @@ def _transform(
     n_dims, dtype = rows.shape[1], rows.compute_dtype
     affine = Affine(**{name: as_vector(v, n_dims, dtype, name) for name, v in vectors.items() if v is not None})
     prepared = NO_NOISE if noise is None else noise.prepare(*rows.shape, dtype)
-    target = np.empty(rows.shape, rows.values.dtype) if out is None else _checks.target(out, rows)
-    if out is not None and np.may_share_memory(target, rows.values):
-        # a refused batch must leave the input as it was
-        _checks.status(rows, pick().moments(rows)[3], zero_rows)
-    status = pick().transform(rows, target, affine, renormalize=renormalize, noise=prepared)
-    _checks.status(rows, status, zero_rows)
+    transform = functools.partial(pick().transform, rows, renormalize=renormalize)
+    if out is None:
+        target = np.empty(rows.shape, rows.values.dtype)
+    else:
+        target = _checks.target(out, rows)
+        own, own_noise = _checks.apart(affine, target), _checks.apart(prepared, target)
+        if np.may_share_memory(target, rows.values) or own is not affine or own_noise is not prepared:
+            # a refused batch must leave what was given as it was
+            _checks.status(rows, transform(None, own, noise=own_noise), zero_rows)
+        affine, prepared = own, own_noise
+    _checks.status(rows, transform(target, affine, noise=prepared), zero_rows)
     return rows.restore(target) if out is None else out

@@ -84,6 +84,7 @@ class Noise(NamedTuple):
     direction : (d,) unit vector v; ``e - (e . v) v``, so that the noise is orthogonal to it
     radius : above 0 the norm that every row's noise gets, ``e * (radius / ||e||)``, instead of ``e * sigma``
     random_strength : times a uniform number in (0, 1), one a row
+    row_ids : (n_rows,) the number of each row in the stream, in place of `row_offset` and those that follow it
     """
 
     sigma: float = 0.0  # 1 where `columns` has it
@@ -93,6 +94,13 @@ class Noise(NamedTuple):
     random_strength: bool = False
     seed: int = 0
     row_offset: int = 0
+    row_ids: npt.NDArray[np.uint64] | None = None
+
+    def of(self, rows: slice) -> Noise:
+        """The noise of some of the rows."""
+        if self.row_ids is None:
+            return self._replace(row_offset=self.row_offset + rows.start)
+        return self._replace(row_ids=self.row_ids[rows])
 
 
 NO_NOISE = Noise()
@@ -214,7 +222,7 @@ def _scale_and_shift(centred: FloatArray, affine: Affine) -> FloatArray:
 
 
 def _add_noise(mapped: FloatArray, noise: Noise) -> FloatArray:
-    place = {"seed": noise.seed, "row_offset": noise.row_offset}
+    place: dict[str, Any] = {"seed": noise.seed, "row_offset": noise.row_offset, "row_ids": noise.row_ids}
     e: FloatArray = philox_normal(*mapped.shape, **place).astype(mapped.dtype)
     if noise.columns is not None:
         e = e * noise.columns
@@ -230,9 +238,9 @@ def _add_noise(mapped: FloatArray, noise: Noise) -> FloatArray:
     return _multiply_add(e, amount.astype(e.dtype)[:, None], mapped)
 
 
-def row_uniform(n_rows: int, *, seed: int, row_offset: int = 0) -> FloatArray:
+def row_uniform(n_rows: int, *, seed: int, row_offset: int = 0, row_ids: Any = None) -> FloatArray:
     """Uniform numbers in (0, 1), one a row: (n_rows,) float64, ``(word + 1/2) / 2**32``."""
-    words = _row_words(n_rows, 1, seed, row_offset, PURPOSE_ROW_STRENGTH)
+    words = _row_words(_row_numbers(n_rows, row_offset, row_ids), 1, seed, PURPOSE_ROW_STRENGTH)
     return (words[0][:, 0].astype(np.float64) + 0.5) * 2.0**-32
 
 
@@ -269,20 +277,23 @@ def philox4x32(counter: Sequence[Any], key: tuple[int, int], n_rounds: int = 10)
     return [word.astype(np.uint32) for word in x]
 
 
-def _row_words(n_rows: int, n_blocks: int, seed: int, row_offset: int, purpose: int) -> list[Rows]:
-    """Four words for each of `n_blocks` of each row; each (n_rows, n_blocks)."""
-    row = np.arange(n_rows, dtype=np.uint64) + np.uint64(row_offset)
+def _row_numbers(n_rows: int, row_offset: int, row_ids: Any) -> npt.NDArray[np.uint64]:
+    return np.arange(n_rows, dtype=np.uint64) + np.uint64(row_offset) if row_ids is None else row_ids
+
+
+def _row_words(row: npt.NDArray[np.uint64], n_blocks: int, seed: int, purpose: int) -> list[Rows]:
+    """Four words for each of `n_blocks` of each row of these numbers; each (n_rows, n_blocks)."""
     block = np.arange(n_blocks, dtype=np.uint64)
     low, high = (row & _MASK)[:, None], (row >> _SHIFT)[:, None]
-    shape = (n_rows, n_blocks)
+    shape = (len(row), n_blocks)
     counter = [np.broadcast_to(part, shape) for part in (block[None, :], low, high, np.uint64(purpose))]
     return philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))
 
 
-def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -> FloatArray:
-    """Standard normals (n_rows, n_dims) float32 as a function of (seed, row_offset + row, column)."""
+def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0, row_ids: Any = None) -> FloatArray:
+    """Standard normals (n_rows, n_dims) float32 as a function of (seed, row_offset + row or row_ids[row], column)."""
     n_blocks = -(-n_dims // 4)
-    words = _row_words(n_rows, n_blocks, seed, row_offset, PURPOSE_ROW_NOISE)
+    words = _row_words(_row_numbers(n_rows, row_offset, row_ids), n_blocks, seed, PURPOSE_ROW_NOISE)
     normals = [*_box_muller(words[0], words[1]), *_box_muller(words[2], words[3])]
     return np.stack(normals, axis=-1).reshape(n_rows, 4 * n_blocks)[:, :n_dims]
 

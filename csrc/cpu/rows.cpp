@@ -42,7 +42,7 @@ class NoiseMaker {
 
     // What is added to the row is `*amount` times what is returned.
     const T* draw(int64_t index, T* amount) {
-        const uint64_t row = noise_.row_offset + uint64_t(index);
+        const uint64_t row = noise_.number(index);
         row_normals(normals_, padded_, noise_.seed, row);
         for (int64_t j = n_dims_; j < padded_; ++j) normals_[j] = 0;
         T* e = e_;
@@ -206,6 +206,7 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
             rescale = reciprocal_norm<T>(squares, &norm);
             if (!usable_norm(norm) || norm <= limit) status[i] = kAtMean;
         }
+        if (!map.writes) continue;
         if (status[i] == kOk)
             writer.write(row, rescale, i);
         else
@@ -232,12 +233,13 @@ void moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uin
     }
 }
 
-void normals(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, int64_t first, int64_t last) {
+void normals(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, const uint64_t* row_ids, int64_t first,
+             int64_t last) {
     const int64_t padded = padded_to_slots(n_dims);
     Scratch scratch(padded * int64_t(sizeof(float)), 0);
     float* const row = scratch.take<float>(padded);
     for (int64_t i = first; i < last; ++i) {
-        row_normals(row, padded, seed, row_offset + uint64_t(i));
+        row_normals(row, padded, seed, row_ids ? row_ids[i] : row_offset + uint64_t(i));
         memcpy(out + i * n_dims, row, size_t(n_dims) * sizeof(float));
     }
 }

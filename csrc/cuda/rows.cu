@@ -127,7 +127,7 @@ __device__ __forceinline__ void transform_row(const Rows& in, const Rows& out, c
     if (map.at_mean > 0 && !measured_last && is_at_mean<kSteps>(row, map.at_mean, place, slots) && verdict == kOk)
         verdict = kAtMean;
     scale_and_shift_row<kSteps, kLayout>(row, map, place);
-    const uint64_t number = noise.row_offset + uint64_t(noise.first_row ? *noise.first_row : 0) + uint64_t(index);
+    const uint64_t number = noise.number(index);
     const double squares = finish_map<kSteps, kLayout, kKind>(row, noise, keys, number, place, n_threads, slots);
     T rescale = T(1);
     if (map.renormalize) {
@@ -135,6 +135,8 @@ __device__ __forceinline__ void transform_row(const Rows& in, const Rows& out, c
         const bool at_mean = measured_last && length <= map.at_mean;
         if (verdict == kOk && (at_mean || !usable_norm(length))) verdict = kAtMean;
     }
+    if (place.lane == 0 && place.segment == 0) status[index] = verdict;
+    if (!map.writes) return;
     if (verdict == kOk) {
 #pragma unroll
         for (int step = 0; step < kSteps; ++step) {
@@ -145,7 +147,6 @@ __device__ __forceinline__ void transform_row(const Rows& in, const Rows& out, c
 #pragma unroll
         for (int step = 0; step < kSteps; ++step) store<kLayout>(target, Quad<T>{}, step, place, out.column_stride);
     }
-    if (place.lane == 0 && place.segment == 0) status[index] = verdict;
 }
 
 template <typename Stored, typename T, int kSteps, Layout kLayout, NoiseKind kKind>
