@@ -77,7 +77,7 @@ class TestRoundTrip:
             C3Aligner.from_pretrained(folder, encoder="clip@2")
 
     def test_golden_file(self, golden, tmp_path):
-        """These integers and their bytes stay as they are, or the version of the numerics, which is among them, rises."""
+        """These integers and their bytes, the version among them, stay as they are, or the version rises."""
         X = (np.arange(60, dtype=np.float32).reshape(10, 6) % 17) - 8
         C3Aligner().fit(X, X[::-1]).save_pretrained(tmp_path)
         import hashlib

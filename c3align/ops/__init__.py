@@ -29,8 +29,8 @@ from c3align.ops._backend import (
 )
 from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._noise import NoiseRequest, stream
-from c3align.ops._rows import as_rows, as_vector, is_tensor
-from c3align.ops.reference import NO_NOISE, Affine
+from c3align.ops._rows import Rows, as_rows, as_vector, is_tensor
+from c3align.ops.reference import NO_NOISE, Affine, Noise
 
 __all__ = [
     "Moments",
@@ -49,6 +49,7 @@ __all__ = [
 ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
 _PRODUCTS_BLOCK_ELEMENTS = 1 << 22
 NORM_BINS = fixed.NORM_BINS
+_SCRATCH_BYTES = 1 << 24  # up to here a copy takes less time than noise drawn twice
 
 
 class Moments(NamedTuple):
@@ -312,14 +313,25 @@ def _transform(
     affine = Affine(**{name: as_vector(v, n_dims, dtype, name) for name, v in vectors.items() if v is not None})
     prepared = NO_NOISE if noise is None else noise.prepare(*rows.shape, dtype)
     transform = functools.partial(pick().transform, rows, renormalize=renormalize)
-    if out is None:
-        target = np.empty(rows.shape, rows.values.dtype)
-    else:
-        target = _checks.target(out, rows)
-        own, own_noise = _checks.apart(affine, target), _checks.apart(prepared, target)
-        if np.may_share_memory(target, rows.values) or own is not affine or own_noise is not prepared:
-            # a refused batch must leave what was given as it was
-            _checks.status(rows, transform(None, own, noise=own_noise), zero_rows)
-        affine, prepared = own, own_noise
+    if out is not None:
+        _write(transform, rows, _checks.target(out, rows), affine, prepared, zero_rows)
+        return out
+    target = np.empty(rows.shape, rows.values.dtype)
     _checks.status(rows, transform(target, affine, noise=prepared), zero_rows)
-    return rows.restore(target) if out is None else out
+    return rows.restore(target)
+
+
+def _write(
+    transform: Callable[..., Any], rows: Rows, target: Any, affine: Affine, noise: Noise, zero_rows: ZeroRows
+) -> None:
+    """Transform into memory of the caller's; a refused batch leaves what was given, rows and vectors, as it was."""
+    own_affine, own_noise = _checks.apart(affine, target), _checks.apart(noise, target)
+    if own_affine is affine and own_noise is noise and not np.may_share_memory(target, rows.values):
+        _checks.status(rows, transform(target, affine, noise=noise), zero_rows)
+    elif noise.sigma and target.nbytes < _SCRATCH_BYTES:
+        scratch = np.empty(target.shape, target.dtype)
+        _checks.status(rows, transform(scratch, own_affine, noise=own_noise), zero_rows)
+        target[...] = scratch
+    else:
+        _checks.status(rows, transform(None, own_affine, noise=own_noise), zero_rows)
+        transform(target, own_affine, noise=own_noise)

@@ -72,7 +72,9 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
 def apart(given: Given, memory: npt.NDArray[Any]) -> Given:
     """The vectors given, with copies of those that share `memory`, which will be written; itself when none does."""
     arrays = {name: value for name, value in given._asdict().items() if isinstance(value, np.ndarray)}
-    shared = {name: array.copy() for name, array in arrays.items() if np.may_share_memory(array, memory)}
+    shared: dict[str, Any] = {
+        name: array.copy() for name, array in arrays.items() if np.may_share_memory(array, memory)
+    }
     return given._replace(**shared) if shared else given
 
 

@@ -90,7 +90,7 @@ def shaped(
         raise C3AlignError("out= is not for a matrix sigma with gradients or on a device; leave it away")
     wide = X if X.dtype == torch.float64 else X.float()
     residual = ops.align(wide, **vectors, renormalize=False, zero_rows=zero_rows)
-    sigma = noise.sigma if isinstance(noise.sigma, torch.Tensor) else torch.tensor(noise.sigma)
+    sigma = noise.sigma if isinstance(noise.sigma, torch.Tensor) else torch.as_tensor(noise.sigma)
     root = sigma.to(X.device, torch.float64)
     noisy = residual + torch.ops.c3align.shaped_noise(root, X.shape[0], *_place(noise, X)).to(residual.dtype)
     compares = _shaped.compares(vectors, renormalize)
