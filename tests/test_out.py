@@ -120,7 +120,7 @@ def test_a_refused_batch_leaves_the_vectors_in_out(any_backend, monkeypatch, kin
     for given_rows in (X, rows().numpy()):  # in place, and out= apart from X
         X[2] = X[7]
         before = X.copy()
-        with pytest.raises(C3AlignError, match="equals the mean, so no direction, in":
+        with pytest.raises(C3AlignError, match="equals the mean, so no direction, in"):
             call(given_rows, X[7], kind, out=X)
         assert raw(X) == raw(before)
 
