@@ -70,7 +70,7 @@ def layouts(draw, rows: np.ndarray) -> np.ndarray:
 
 @st.composite
 def vectors(draw, rows) -> dict[str, np.ndarray]:
-    """Some of mean, scale and shift, float64; the mean is a row of `rows` (of `c3align.ops._rows`), near one, or any."""
+    """Some of mean, scale and shift, float64; its mean a row of `rows` (of `c3align.ops._rows`), near one, or any."""
     n_rows, n_dims = rows.shape
     rng = np.random.default_rng(n_dims)
     found = dict(zip(("mean", "scale", "shift"), rng.standard_normal((3, n_dims))))

@@ -134,7 +134,7 @@ def test_a_row_offset_on_the_device_is_added(emulated):
 @pytest.mark.parametrize("n_dims", [12, 130, 1024, 1030, 4100])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_rows_at_the_mean(emulated, n_dims, dtype):
-    """With noise and scale, too, which come before the last norm is taken; and far from the mean in one column alone."""
+    """With noise and scale, which come before the last norm is taken; and far from the mean in one column alone."""
     mean, tensor, _ = around(dtype, n_dims)
     rows = _rows.as_rows(tensor)
     ids = np.arange(6, dtype=np.uint64)[::-1] * np.uint64(2**61)
