@@ -58,7 +58,7 @@ def test_bits_of_the_reference(rows, data, dtype):
     affine = reference.Affine(**vectors)
     status = _backend.ReferenceBackend.transform(seen, expected, affine, renormalize=renormalize, noise=noise)
     columns, direction = (None if v is None else torch.from_numpy(v) for v in (noise.columns, noise.direction))
-    numbers = eager.row_numbers(len(X), noise.row_offset, X.device)
+    numbers = eager.numbers_of(noise.row_ids, noise.row_offset, len(X), X.device)
     shape = (columns, direction, noise.radius, noise.random_strength, noise.seed, numbers)
     on_torch = _eager_math.Affine(**{name: torch.from_numpy(vector) for name, vector in vectors.items()})
     found, verdicts = eager._transformed(X, on_torch, _eager_math.Noise(noise.sigma, *shape), renormalize)

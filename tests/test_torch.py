@@ -107,14 +107,15 @@ def test_op_by_torchs_own_checks(noise):
         if NOISES[noise] is None:
             opcheck(torch.ops.c3align.align, (X, *chosen, True, False))
             continue
-        shape = (0.2, torch.full((N_DIMS,), 0.2), torch.from_numpy(GAP), True, True, -5, -100, None)
-        for arguments in (shape, (0.2, None, None, False, False, 3, 0, torch.tensor(2**40))):
+        shape = (0.2, torch.full((N_DIMS,), 0.2), torch.from_numpy(GAP), True, True, -5, -100, None, None)
+        plain = (0.2, None, None, False, False, 3, 0)
+        for arguments in (shape, (*plain, torch.tensor(2**40), None), (*plain, None, torch.arange(6) + 2**40)):
             opcheck(torch.ops.c3align.corrupt, (X, *chosen, True, False, *arguments))
 
 
 def test_shaped_noise_by_torchs_own_checks():
     root = doubles(N_DIMS, N_DIMS)
-    for place in ((-5, -100, None), (3, 0, torch.tensor(2**40))):
+    for place in ((-5, -100, None, None), (3, 0, torch.tensor(2**40), None), (3, 0, None, torch.arange(6))):
         opcheck(torch.ops.c3align.shaped_noise, (root, 6, *place))
 
 

@@ -9,6 +9,7 @@ are computed where they are (devices without float64, as Apple's MPS, come close
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from c3align.ops._backend import (
 from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._noise import NoiseRequest, stream
 from c3align.ops._rows import Rows, as_rows, as_vector, is_tensor
-from c3align.ops.reference import NO_NOISE, Affine
+from c3align.ops.reference import NO_NOISE, Affine, Noise
 
 __all__ = [
     "Moments",
@@ -50,6 +51,7 @@ __all__ = [
 ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
 _PRODUCTS_BLOCK_ELEMENTS = 1 << 22
 NORM_BINS = fixed.NORM_BINS
+_SCRATCH_BYTES = 1 << 24  # up to here a copy takes less time than noise drawn twice
 
 
 class Moments(NamedTuple):
@@ -76,7 +78,9 @@ def normalize(X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = No
     zero_rows : "raise" or "keep"
         What to do with rows without a direction (norm below 2**-126): refuse, or return them as zeros.
     out : array or tensor like X, optional
-        Where to write; may be X itself.
+        Where to write; may be X itself, and share memory with vectors. A batch that is refused leaves `out` as it was
+        where that is memory of X or of a vector; other memory then holds what ``zero_rows="keep"`` would give, zeros
+        for every row that is refused, because looking first takes as long as the work.
 
     Returns
     -------
@@ -110,9 +114,11 @@ def align(
     renormalize : bool
         Whether the result has unit rows.
     zero_rows : "raise" or "keep"
-        What to do with rows without a direction, also those that equal the mean: refuse, or return zeros.
+        What to do with rows without a direction: refuse, or return zeros. So are rows that equal the mean but for its
+        error: a centred norm up to 2**-22, and sqrt(n_dims) * 2**-40 for float64 rows, when the result is renormalised
+        and nothing is added to it (`shift`).
     out : array or tensor like X, optional
-        Where to write; may be X itself.
+        As in `normalize`.
 
     Returns
     -------
@@ -134,6 +140,7 @@ def corrupt(
     sigma: float | Array,
     seed: int,
     row_offset: Any = 0,
+    row_ids: Array | None = None,
     scale: Array | None = None,
     shift: Array | None = None,
     direction: Array | None = None,
@@ -158,6 +165,10 @@ def corrupt(
     seed, row_offset : int in [0, 2**64)
         The stream, and the number of X's first row in it. A `row_offset` that is an int64 tensor on X's device is
         read there when the kernel runs, so that a replayed CUDA graph can go on with new noise.
+    row_ids : (n_rows,) int64 or uint64, optional
+        The number of each row in the stream, in place of `row_offset` and those that follow it: row i gets the noise of
+        row ``row_ids[i]``, in whatever batch it comes, so that a shuffled epoch is split as one likes. A tensor on X's
+        device is read there.
     direction : (n_dims,), optional
         The noise is made orthogonal to it, ``z - (z . v) v`` with v its unit vector: to the gap, for instance.
     fixed_norm : bool
@@ -166,7 +177,7 @@ def corrupt(
     random_strength : bool
         Each row's noise is multiplied by its own uniform number in (0, 1).
     """
-    request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset)
+    request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset, row_ids)
     vectors = {"mean": mean, "scale": scale, "shift": shift}
     return _transform(X, vectors, request, zero_rows=zero_rows, out=out, renormalize=renormalize)
 
@@ -282,7 +293,7 @@ def _transform_foreign(X: Any, vectors: dict[str, Any], noise: Any, *, out: Any,
         raise C3AlignError("out= takes NumPy arrays and torch tensors; leave it away")
     host = {name: take_over(v, name) if is_foreign(v) else v for name, v in vectors.items()}
     if noise is not None:
-        shape = {name: getattr(noise, name) for name in ("sigma", "direction")}
+        shape = {name: getattr(noise, name) for name in ("sigma", "direction", "row_ids")}
         noise = noise._replace(**{name: take_over(v, name) for name, v in shape.items() if is_foreign(v)})
     return hand_back(_transform(take_over(X), host, noise, out=None, **settings), X)
 
@@ -307,10 +318,26 @@ def _transform(
     n_dims, dtype = rows.shape[1], rows.compute_dtype
     affine = Affine(**{name: as_vector(v, n_dims, dtype, name) for name, v in vectors.items() if v is not None})
     prepared = NO_NOISE if noise is None else noise.prepare(*rows.shape, dtype)
-    target = np.empty(rows.shape, rows.values.dtype) if out is None else _checks.target(out, rows)
-    if out is not None and np.may_share_memory(target, rows.values):
-        # a refused batch must leave the input as it was
-        _checks.status(rows, pick().moments(rows)[3], zero_rows)
-    status = pick().transform(rows, target, affine, renormalize=renormalize, noise=prepared)
-    _checks.status(rows, status, zero_rows)
-    return rows.restore(target) if out is None else out
+    transform = functools.partial(pick().transform, rows, renormalize=renormalize)
+    if out is not None:
+        _write(transform, rows, _checks.target(out, rows), affine, prepared, zero_rows)
+        return out
+    target = np.empty(rows.shape, rows.values.dtype)
+    _checks.status(rows, transform(target, affine, noise=prepared), zero_rows)
+    return rows.restore(target)
+
+
+def _write(
+    transform: Callable[..., Any], rows: Rows, target: Any, affine: Affine, noise: Noise, zero_rows: ZeroRows
+) -> None:
+    """Transform into memory of the caller's; a refused batch leaves what was given, rows and vectors, as it was."""
+    own_affine, own_noise = _checks.apart(affine, target), _checks.apart(noise, target)
+    if own_affine is affine and own_noise is noise and not np.may_share_memory(target, rows.values):
+        _checks.status(rows, transform(target, affine, noise=noise), zero_rows)
+    elif noise.sigma and target.nbytes < _SCRATCH_BYTES:
+        scratch = np.empty(target.shape, target.dtype)
+        _checks.status(rows, transform(scratch, own_affine, noise=own_noise), zero_rows)
+        target[...] = scratch
+    else:
+        _checks.status(rows, transform(None, own_affine, noise=own_noise), zero_rows)
+        transform(target, own_affine, noise=own_noise)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
 from c3align.ops._rows import Rows, as_rows, dtype_name, first_non_finite, is_tensor
-from c3align.ops.reference import AT_MEAN, BAD_NORM
+from c3align.ops.reference import AT_MEAN, BAD_NORM, Affine, Noise
+
+Given = TypeVar("Given", Affine, Noise)
 
 NON_FINITE, HUGE = -1, -2  # beside the kinds that the backends flag
 
@@ -67,6 +69,15 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
         if not same or memory.strides != rows.values.strides:
             raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
     return memory
+
+
+def apart(given: Given, memory: npt.NDArray[Any]) -> Given:
+    """The vectors given, with copies of those that share `memory`, which will be written; itself when none does."""
+    arrays = {name: value for name, value in given._asdict().items() if isinstance(value, np.ndarray)}
+    shared: dict[str, Any] = {
+        name: array.copy() for name, array in arrays.items() if np.may_share_memory(array, memory)
+    }
+    return given._replace(**shared) if shared else given
 
 
 def _is_twin(out: Any, rows: Rows) -> bool:

@@ -8,16 +8,16 @@ throughout: norms within 2**-21, multiply-adds with two roundings, normals withi
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from c3align.ops import reference
 from c3align.ops.reference import AT_MEAN, BAD_NORM, MAX_NORM, MIN_NORM, OK, SEGMENT, SLOTS
 
-__all__ = ["Affine", "Noise", "align", "at_mean_limit", "normals", "unit_rows", "wide_dtype"]
+__all__ = ["Affine", "Noise", "align", "normals", "unit_rows", "wide_dtype"]
 
 _MASK = 0xFFFFFFFF
 _EXPONENT = 0x7F800000  # of a float32
@@ -58,11 +58,6 @@ def wide_dtype(device: torch.device) -> torch.dtype:
     except (TypeError, RuntimeError):
         return torch.float32
     return torch.float64
-
-
-def at_mean_limit(n_dims: int, dtype: torch.dtype) -> float:
-    """Rows no further than this from the mean have no direction but that of rounding."""
-    return math.sqrt(n_dims) * 2.0**-40 if dtype == torch.float64 else 2.0**-22
 
 
 def row_sum(terms: torch.Tensor) -> torch.Tensor:
@@ -178,10 +173,14 @@ def align(
         norms, reciprocal, has_direction = _scale_rows(mapped)
         if affine.mean is not None and affine.shift is None:
             distance = norms if mapped is centred else row_norms(centred)
-            has_direction = has_direction & (distance > at_mean_limit(rows.shape[1], rows.dtype))
+            has_direction = has_direction & (distance > _at_mean_limit(rows))
         mapped = mapped * reciprocal
         status = torch.where(usable & ~has_direction, AT_MEAN, status)
     return torch.where((status == OK)[:, None], mapped, 0.0), status.to(torch.uint8)
+
+
+def _at_mean_limit(rows: torch.Tensor) -> float:
+    return reference.at_mean_limit(rows.shape[1], np.float64 if rows.dtype == torch.float64 else np.float32)
 
 
 def _scale_and_shift(centred: torch.Tensor, affine: Affine) -> torch.Tensor:

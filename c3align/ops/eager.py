@@ -18,7 +18,7 @@ from c3align._typing import Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, _eager_math, _shaped, fixed
 from c3align.ops._eager_math import Affine, Noise
-from c3align.ops._noise import NoiseRequest, is_device_scalar
+from c3align.ops._noise import NoiseRequest, check_row_numbers, is_device_scalar
 from c3align.ops._rows import as_vector, check_shape_and_dtype, check_tensor, dtype_name
 from c3align.ops.reference import AT_MEAN, BAD_NORM, FIXED_SCALE, OK
 
@@ -46,7 +46,8 @@ def transform(
         return _empty_like(X) if target is None else target
     result, status = _transformed(X, Affine(**columns), prepared, renormalize)
     if _may_ask(X):
-        _refuse(X, status, columns, zero_rows)
+        ids = None if noise is None else _row_ids(noise.row_ids, X)
+        _refuse(X, status, {**columns, "row_ids": ids}, zero_rows)
     return result if target is None else target.copy_(result)  # a refused batch leaves X as it was
 
 
@@ -148,6 +149,10 @@ def _compute_dtype(X: torch.Tensor) -> torch.dtype:
     return torch.float64 if X.dtype == torch.float64 else torch.float32
 
 
+def _numpy_dtype(X: torch.Tensor) -> type[np.float32] | type[np.float64]:
+    return np.float64 if X.dtype == torch.float64 else np.float32
+
+
 def _empty_like(X: torch.Tensor) -> torch.Tensor:
     return torch.empty(X.shape, dtype=X.dtype, device=X.device)
 
@@ -169,34 +174,48 @@ def _column(vector: Any, X: torch.Tensor, name: str) -> torch.Tensor | None:
                 f"{name} has shape {shape} and the rows have {n_dims} dimensions; pass one value a column"
             )
         return vector.detach() if X.is_meta else vector.detach().to(X.device, dtype)
-    host = as_vector(vector, X.shape[1], np.float64 if dtype == torch.float64 else np.float32, name)
-    return torch.tensor(host, device=X.device)
+    return torch.tensor(as_vector(vector, X.shape[1], _numpy_dtype(X), name), device=X.device)
 
 
 def _prepare(noise: NoiseRequest, X: torch.Tensor) -> Noise | None:
     """The noise with all that the host knows; the place of the rows in the stream may lie on the device."""
+    noise.check_one_place()
+    first = _first_row(noise.row_offset, X)
+    ids = _row_ids(noise.row_ids, X)
     if X.is_meta:
         return None
-    host: Any = noise
-    first, ids = (_on_device(noise, name, X) for name in ("row_offset", "row_ids"))
-    host = host if first is None else host._replace(row_offset=0)
-    host = host if ids is None else host._replace(row_ids=None)
-    known: Any = host.prepare(*X.shape, np.float64 if X.dtype == torch.float64 else np.float32)
+    host: Any = noise if first is None else noise._replace(row_offset=0)
+    known: Any = (host if ids is None else host._replace(row_ids=None)).prepare(*X.shape, _numpy_dtype(X))
     columns, direction = (None if v is None else torch.tensor(v, device=X.device) for v in known[1:3])
-    if ids is None and getattr(known, "row_ids", None) is not None:
-        ids = torch.tensor(known.row_ids.view(np.int64), device=X.device)
-    if ids is None:
-        ids = row_numbers(X.shape[0], known.row_offset if first is None else first, X.device)
-    return Noise(known.sigma, columns, direction, known.radius, known.random_strength, known.seed, ids)
+    ids = known.row_ids if ids is None else ids
+    numbers = numbers_of(ids, known.row_offset if first is None else first, X.shape[0], X.device)
+    return Noise(known.sigma, columns, direction, known.radius, known.random_strength, known.seed, numbers)
 
 
-def _on_device(noise: NoiseRequest, name: str, X: torch.Tensor) -> torch.Tensor | None:
-    value: Any = getattr(noise, name, None)
-    if not is_device_scalar(value):
+def _first_row(row_offset: Any, X: torch.Tensor) -> torch.Tensor | None:
+    if not is_device_scalar(row_offset):
         return None
-    if value.dtype != torch.int64 or value.device != X.device:
-        raise C3AlignError(f"{name} is a tensor, but not an int64 on X's device; pass one, or an int")
-    return torch.as_tensor(value)
+    if row_offset.dtype != torch.int64 or row_offset.device != X.device:
+        raise C3AlignError("row_offset is a tensor, but not an int64 on X's device; pass one, or an int")
+    return torch.as_tensor(row_offset)
+
+
+def _row_ids(row_ids: Any, X: torch.Tensor) -> torch.Tensor | None:
+    """Those that lie on the device; signed ones are looked at with the status."""
+    if not is_device_scalar(row_ids):
+        return None
+    check_row_numbers(tuple(row_ids.shape), dtype_name(row_ids), X.shape[0])
+    return torch.as_tensor(row_ids.detach())
+
+
+def numbers_of(row_ids: Any, first: Any, n_rows: int, device: torch.device) -> torch.Tensor:
+    """Numbers of rows in the noise, (n_rows,) int64 of which the upper half of 64 bits is negative."""
+    if row_ids is None:
+        return row_numbers(n_rows, first, device)
+    if isinstance(row_ids, np.ndarray):
+        return torch.tensor(row_ids.view(np.int64), device=device)
+    ids = row_ids.to(device)
+    return ids.view(torch.int64) if ids.dtype == torch.uint64 else ids.to(torch.int64)
 
 
 def row_numbers(n_rows: int, first: Any, device: torch.device) -> torch.Tensor:
@@ -221,6 +240,13 @@ def _refuse(X: torch.Tensor, status: torch.Tensor, columns: dict[str, Any], zero
         if not bool(column.isfinite().all()):
             raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
     _checks.refuse("X", X.shape[0], zero_rows, _found(X, status, first_row))
+
+
+def _is_wrong(tensor: torch.Tensor) -> torch.Tensor:
+    """() bool: of a vector, not finite; of numbers of rows, below 0."""
+    if tensor.is_floating_point():
+        return ~tensor.isfinite().all()
+    return (tensor < 0).any() if tensor.dtype.is_signed else torch.zeros((), dtype=torch.bool, device=tensor.device)
 
 
 def _found(X: torch.Tensor, status: torch.Tensor, first_row: int) -> dict[int, tuple[int, int]]:
