@@ -110,7 +110,7 @@ MUTANTS = [
     Mutant("P5", "csrc/cpu/rows.cpp", " || norm <= limit", "", "test_at_mean"),
     Mutant("P5", "csrc/cpu/rows.cpp", "if (mapper.is_at_mean(x, factor, row))", "if (false)", "test_at_mean"),
     Mutant("P5", "csrc/cpu/rows.cpp", "sum_of_squares(padded_, row)) <= map_.at_mean", "sum_of_squares(padded_, row)) < map_.at_mean", "the_limit_is_where"),
-    Mutant("P5", "csrc/cpu/rows.cpp", "if (std::fabs(double(entry)) > map_.at_mean) return true;", "return std::fabs(double(entry)) > map_.at_mean;", "test_at_mean or bits_of_the_reference"),
+    Mutant("P5", "csrc/cpu/rows.cpp", "if (std::fabs(double(entry)) > map_.at_mean) return true;", "if (std::fabs(double(entry)) >= map_.at_mean) return true;", "the_limit_is_where"),
     Mutant("P5", "csrc/bindings.cpp", "!map.mean || map.shift || !map.renormalize", "!map.mean || !map.renormalize", "rule_does_not_hold"),
     Mutant("P5", "csrc/bindings.cpp", "std::sqrt(double(rows.n_dims)) * kAtMeanInDouble", "kAtMeanInDouble", "the_limit_is_where"),
     Mutant("P5", "csrc/core/row.h", "kAtMeanInFloat = 0x1p-22", "kAtMeanInFloat = 0x1p-23", "the_limit_is_where"),

@@ -158,6 +158,7 @@ def corrupt(
     Parameters
     ----------
     X, mean, scale, shift, renormalize, zero_rows, out : as in `align`
+        A matrix sigma never writes to `out` what is refused.
     sigma : float >= 0, (n_dims,), or (n_dims, n_dims)
         Standard deviation of the noise per coordinate (C3, eq. 5), one for all columns or one for each; or a root A
         of the covariance ``A^T A`` that it gets, ``z @ A`` in place of ``sigma * z`` (of z to 2**-20 and A to 2**-28 of

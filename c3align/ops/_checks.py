@@ -73,11 +73,9 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
 
 def apart(given: Given, memory: npt.NDArray[Any]) -> Given:
     """The vectors given, with copies of those that share `memory`, which will be written; itself when none does."""
-    arrays = {name: value for name, value in given._asdict().items() if isinstance(value, np.ndarray)}
-    shared: dict[str, Any] = {
-        name: array.copy() for name, array in arrays.items() if np.may_share_memory(array, memory)
-    }
-    return given._replace(**shared) if shared else given
+    arrays = [(name, v) for name, v in zip(given._fields, given) if isinstance(v, np.ndarray)]
+    copies: dict[str, Any] = {name: array.copy() for name, array in arrays if np.may_share_memory(array, memory)}
+    return given._replace(**copies) if copies else given
 
 
 def _is_twin(out: Any, rows: Rows) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from c3align.errors import C3AlignError
@@ -125,6 +126,8 @@ def _run_shaped_noise(
 
 
 def _as_tensor(vector: Any, X: torch.Tensor) -> torch.Tensor | None:
+    if isinstance(vector, np.ndarray) and any(stride < 0 for stride in vector.strides):
+        vector = vector.copy()  # torch knows no such strides
     if vector is None or X.device.type != "mps":
         return None if vector is None else torch.as_tensor(vector, device=X.device)
     host = torch.as_tensor(vector)
