@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from c3align import C3Aligner, encoders, geometry, scores
-from c3align.datasets import glyphs as data
+from c3align import datasets as data
 from c3align.decoders import EmbeddingGenerator
 
 VARIANTS = {"C1": (False, False), "C2_1": (True, False), "C2_2": (False, True), "C3": (True, True)}

@@ -28,14 +28,13 @@ from PIL import Image
 from throughput import provenance
 from tqdm import tqdm
 
-from c3align import embed, encoders
-from c3align.datasets import glyphs
+from c3align import datasets, embed, encoders
 from c3align.encoders import _base
 from c3align.encoders._sources import gather
 
 
 def write_pictures(folder: Path, n_items: int) -> None:
-    pictures = np.concatenate([glyphs.glyphs(font).pictures for font in glyphs.FONTS])
+    pictures = np.concatenate([datasets.glyphs(font).pictures for font in datasets.FONTS])
     for i in tqdm(range(n_items), desc="write pictures", disable=None):
         Image.fromarray(pictures[i % len(pictures)]).save(folder / f"{i:06d}.png")
 

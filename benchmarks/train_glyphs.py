@@ -28,8 +28,8 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from c3align import datasets as data
 from c3align import geometry, ops
-from c3align.datasets import glyphs as data
 from c3align.encoders import _glyph_towers as towers
 
 ROOT = Path(__file__).resolve().parents[1]

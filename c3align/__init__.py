@@ -26,7 +26,28 @@ _HOMES = {
     "PairStatistics": "c3align.statistics",
     "Pipeline": "c3align.pipeline",
 }
-_ROOMS = ("datasets", "encoders", "errors", "geometry", "mappings", "noise", "ops", "persistence", "report", "scores")
+# every public module and package; the command line is a program
+_ROOMS = (
+    "centering",
+    "covariance",
+    "datasets",
+    "decoders",
+    "embed",
+    "encoders",
+    "errors",
+    "gap",
+    "geometry",
+    "mappings",
+    "neighbours",
+    "nn",
+    "noise",
+    "ops",
+    "persistence",
+    "pipeline",
+    "report",
+    "scores",
+    "statistics",
+)
 
 
 def __getattr__(name: str) -> Any:

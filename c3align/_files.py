@@ -42,6 +42,11 @@ def open_rows(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     return rows
 
 
+def _is_pattern(path: str) -> bool:
+    """Whether a name stands for others; one of an existing file stands for itself, brackets and all."""
+    return glob.has_magic(path) and not os.path.exists(path)
+
+
 @dataclass(frozen=True)
 class Stack:
     """Rows of several files one after the other."""
@@ -52,7 +57,7 @@ class Stack:
     @classmethod
     def open(cls, patterns: list[str]) -> Stack:
         """Files and patterns, in the order given, each pattern's in alphabetical order."""
-        paths = [path for p in patterns for path in (sorted(glob.glob(p)) if glob.has_magic(p) else [p])]
+        paths = [path for p in patterns for path in (sorted(glob.glob(p)) if _is_pattern(p) else [p])]
         if not paths:
             raise C3AlignError(f"no file fits {' '.join(patterns)}; check the pattern")
         parts = [open_rows(path) for path in paths]

@@ -26,7 +26,7 @@ Names = tuple[str, ...] | None
 # first is what integers and numbers held as objects become, as everywhere in scikit-learn
 _DTYPES = [np.float64, np.float32, np.float16]
 _CHECKS: dict[str, Any] = {"dtype": _DTYPES, "ensure_all_finite": False}  # the ops say which rows are not
-_PLAIN = tuple(np.dtype(dtype) for dtype in _DTYPES)
+_PLAIN = {np.dtype(dtype): np.dtype(dtype).name for dtype in _DTYPES}
 _EIGHT_BITS = ("int8", "uint8", "bool")
 # Two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3 or more, and .3 or
 # more. Rows that fill their space evenly, as made-up ones do, have a small overlap but partners that are alike.
@@ -104,8 +104,8 @@ def ingest(
     C3AlignError
         8-bit integers, which are packed bits or quantized; masked arrays.
     """
-    if type(X) is np.ndarray and X.ndim == 2 and X.dtype in _PLAIN and len(X) and X.shape[1] == n_dims and not known:
-        return Ingested(Rows(X, X.dtype.name, None, name), _as_it_is)
+    if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] == n_dims and len(X) and not known and X.dtype in _PLAIN:
+        return Ingested(Rows(X, _PLAIN[X.dtype], None, name), _as_it_is)
     host, like = _to_host(_stacked(X), name)
     _refuse_eight_bits(host, name)
     probe, names = C3Aligner(), _names_of(X)

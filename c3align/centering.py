@@ -25,16 +25,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from c3align._discriminant import discriminants, steadied_variance, unbiased_variance
+from c3align._discriminant import ROUNDING, SURPRISE, Yardstick, discriminants, quantile
 from c3align._state import State
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _glance
+from c3align.ops.reference import FIXED_SCALE
 
 __all__ = [
     "AUTO",
@@ -51,13 +53,11 @@ __all__ = [
 ]
 
 AUTO, BATCH = "auto", "batch"  # names no modality may have
-GLANCE_ROWS, NAMED_ROWS, GRAM_ROWS = 4096, 32, 256  # rows looked at, evenly spaced
+GLANCE_ROWS, NAMED_ROWS, GRAM_ROWS = 1024, 32, 256  # rows looked at, evenly spaced
 MIN_ROWS_FOR_BATCH_MEAN = 8
 NEGLIGIBLE = 0.04  # of the total variance; halves of one modality stay below it from some 50 rows on
 LARGE = 0.25  # of the total variance: what a named modality's rows may be off before a warning
 FAR, FAR_FEW = 1.0, 2.0  # of the total variance: rows so far from the nearest of several means belong to none
-SURPRISE = 5.0  # standard deviations of a squared distance that are no chance
-ROUNDING = 1e-9  # squared distances below it are rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,21 +68,35 @@ class Glance:
     ----------
     n_rows : int
         Rows looked at that have a direction.
-    mean, variance : (n_dims,) float64
-        Of their unit rows; the variance with divisor n_rows - 1, zeros for one row.
+    mean : (n_dims,) float64
+        Of their unit rows.
+    squares : (n_dims,) float64 or int64
+        Sums of their squares, in units of 2**-40.
     rows : array or tensor
         Those rows, and those without a direction.
     """
 
     n_rows: int
     mean: Float64Array
-    variance: Float64Array
+    squares: Any
     rows: Any
 
     @classmethod
     def of(cls, X: Any, n_rows: int = GLANCE_ROWS) -> Glance:
         """Look at no more than `n_rows` of the rows X; unusable ones are left out unreported."""
         return cls(*_glance.moments(X, n_rows))
+
+    @cached_property
+    def variance(self) -> Float64Array:
+        """Variance (n_dims,) of the columns with divisor ``n_rows - 1``; zeros for one row."""
+        n = max(self.n_rows, 1)
+        return np.maximum(self.squares / (n * FIXED_SCALE) - self.mean**2, 0.0) * (n / max(n - 1, 1)) * (n > 1)
+
+    @property
+    def total_variance(self) -> float:
+        """Sum of the variances: ``1 - ||mean||**2`` for unit rows, times ``n / (n - 1)``."""
+        n = self.n_rows
+        return (1 - float(self.mean @ self.mean)) * n / (n - 1) if n > 1 else 0.0
 
     def participation(self, scale: Float64Array) -> float:
         """How many directions the rows, with their columns times `scale`, vary in: ``tr(S)**2 / tr(S**2)``.
@@ -141,49 +155,38 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
 
 def shift(state: State, name: str, glance: Glance) -> float:
     """The shift of the rows from a modality's mean as a share of its total variance; 0 where chance explains it."""
-    fitted = state.statistics[name]
-    if not glance.n_rows or not fitted.n_rows:
-        return 0.0
-    difference, spread, own = glance.mean - fitted.mean, unbiased_variance(fitted), glance.variance
-    if glance.n_rows < MIN_ROWS_FOR_BATCH_MEAN:
-        own = spread if fitted.n_rows > 1 else own
-    if fitted.n_rows == 1:
-        spread = own
-    error = own / glance.n_rows + spread / fitted.n_rows
-    total, excess = float(spread.sum()), float(difference @ difference - error.sum())
-    if excess <= max(NEGLIGIBLE * total, ROUNDING):
-        return 0.0
-    weights = 1 / steadied_variance(fitted, spread)
-    surprise = float((difference**2 * weights).sum() / max(float((error * weights).sum()), 1e-12))
-    return excess / max(total, ROUNDING) if surprise > _most_by_chance(state, name, glance, weights) else 0.0
-
-
-def _most_by_chance(state: State, name: str, glance: Glance, weights: Float64Array) -> float:
-    """The squared distance of two means, over its expectation, that chance does not exceed once in some thousands."""
     n = glance.n_rows
-    if n >= MIN_ROWS_FOR_BATCH_MEAN:
-        return _quantile(glance.participation(np.sqrt(weights)), SURPRISE * (1 + 2 / n))
-    if name in state.second_moments:
-        scaled = state.second_moments[name].shrunken * np.sqrt(np.outer(weights, weights))
-        return _quantile(float(np.trace(scaled) ** 2 / (scaled**2).sum()), SURPRISE)
-    # few rows do not show in how few directions they vary: measured on CLIP, ConVIRT, CLAP and glyphs
-    variance = state.statistics[name].variance
-    n_columns = int((variance > 1e-6 * variance.mean()).sum()) or 1
-    return max(min(1.4 + 0.8 * n, 4.0), _quantile(n_columns, SURPRISE))
+    if not n or not state.statistics[name].n_rows:
+        return 0.0
+    fitted = Yardstick.of(state, name)
+    few = n < MIN_ROWS_FOR_BATCH_MEAN
+    if fitted.n_rows == 1:  # it has no spread of its own
+        fitted, few = fitted.spread_by(glance.variance), False
+    difference = glance.mean - fitted.mean
+    own = fitted.total if few else glance.total_variance
+    excess = float(difference @ difference) - own / n - fitted.total / fitted.n_rows
+    if excess <= max(NEGLIGIBLE * fitted.total, ROUNDING):
+        return 0.0
+    difference *= difference
+    own = fitted.weighted_total if few else float(glance.variance @ fitted.weights)
+    error = max(own / n + fitted.weighted_total / fitted.n_rows, 1e-12)
+    surprise = float(difference @ fitted.weights) / error
+    most = fitted.most_by_chance(n) if n < MIN_ROWS_FOR_BATCH_MEAN else _most_by_chance(glance, fitted)
+    return excess / max(fitted.total, ROUNDING) if surprise > most else 0.0
 
 
-def _quantile(freedom: float, deviations: float) -> float:
-    """Chi-square over its degrees of freedom, so many standard deviations up (Wilson and Hilferty 1931)."""
-    width = 2 / (9 * freedom)
-    return (1 - width + deviations * math.sqrt(width)) ** 3
+def _most_by_chance(glance: Glance, fitted: Yardstick) -> float:
+    """The squared distance of two means, over its expectation, that chance does not exceed once in some thousands."""
+    freedom = glance.participation(np.sqrt(fitted.weights))
+    return quantile(freedom, SURPRISE * (1 + 2 / glance.n_rows))
 
 
 def claimed_by(state: State, glance: Glance) -> str | None:
     """The modality that wins against every other, or None."""
     lost: set[str] = set()
-    for (a, b), line in discriminants(state).items():
+    for line in discriminants(state):
         winner = line.winner(glance.mean, glance.n_rows)
-        lost |= {a, b} - {winner}
+        lost.update(name for name in (line.a, line.b) if name != winner)
     left = [name for name in state.usable if name not in lost]
     return left[0] if len(left) == 1 else None
 
@@ -266,7 +269,7 @@ def _distance(state: State, name: str, glance: Glance) -> float:
 
 def _spread(state: State, name: str) -> float:
     """Root mean square distance of a modality's rows from their mean."""
-    return math.sqrt(float(unbiased_variance(state.statistics[name]).sum()))
+    return math.sqrt(Yardstick.of(state, name).total)
 
 
 def _found(state: State, name: str, glance: Glance) -> str:

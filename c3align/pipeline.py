@@ -58,7 +58,7 @@ class Pipeline:
     --------
     >>> from c3align import Pipeline
     >>> from c3align.decoders import MemoryCaptioner
-    >>> from c3align.datasets.glyphs import glyphs
+    >>> from c3align.datasets import glyphs
     >>> train, unseen = glyphs(split="train"), glyphs(split="held_out")
     >>> pipeline = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(train.names)
     >>> pipeline.collect(train.pictures, modality="image").caption(unseen.pictures[:1])

@@ -71,7 +71,7 @@ def clap() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def glyph_rows() -> tuple[np.ndarray, np.ndarray]:
     """The embedded encoder on 2,000 characters and their names: image (2000, 256), text (2000, 256)."""
     from c3align import encoders
-    from c3align.datasets.glyphs import glyphs
+    from c3align.datasets import glyphs
 
     encoder, chosen = encoders.load("glyphs"), glyphs(split="all")
     pictures, names = list(chosen.pictures[::3][:2000]), chosen.names[::3][:2000]

@@ -78,14 +78,14 @@ class TestFit:
             (("text/0.npy", "holed.npy"), "counted from row 0 of text/0.npy holed.npy: X holds NaN"),
             (("text.npy", "other.npy"), "other.npy is float64 with 512 columns"),
             (("text.npy", "--pair", "image/0.npy"), "pass files of equal shape"),
-            (("text.npy", "--noise-cosine", "2"), "noise_cosine=2.0 cannot be"),
-            (("text.npy", "--zero-rows", "drop"), "zero_rows='drop' is unknown"),
-            (("text.npy", "--noise", "uniform"), "noise='uniform' is unknown"),
+            (("text.npy", "--noise-cosine", "2"), "noise_cosine must be 'auto' or a number in (0, 1], got 2.0"),
+            (("text.npy", "--zero-rows", "drop"), "zero_rows must be one of 'raise', 'keep', got 'drop'"),
+            (("text.npy", "--noise", "uniform"), "noise must be one of 'isotropic', 'residual', got 'uniform'"),
             (
                 ("text.npy", "--noise", "residual"),
                 "'residual' is learned from pairs; pass their partners as --pair",
             ),
-            (("text.npy", "--modality", "auto"), "pass another name"),
+            (("text.npy", "--modality", "auto"), "'auto' is reserved by transform"),
             (("text.npy", "--sed", "1"), "--sed"),
             ((), "see c3align --help"),
         ],
@@ -113,7 +113,7 @@ class TestTransform:
         call("fit", "text.npy", "--pair", "image.npy", "-o", "aligner")
         monkeypatch.setattr(_files, "BLOCK_BYTES", 70 * 512 * 4)
         code, out, _ = call("transform", "image/*.npy", "--aligner", "aligner", "--modality", "image", "-o", "z.npy")
-        assert (code, out) == (0, "z.npy: 500 rows, centred by the mean of 'image'\n")
+        assert (code, out) == (0, "z.npy: 500 rows, centered by the mean of 'image'\n")
         expected = C3Aligner().fit(coco[1], coco[0]).transform(coco[0], modality="image")
         assert raw(np.load("z.npy")) == raw(expected)
         assert "'text'" in call("transform", "text.npy", "--aligner", "aligner", "-o", "z.npy")[1]
@@ -124,10 +124,26 @@ class TestTransform:
         monkeypatch.setattr(_files, "BLOCK_BYTES", 70 * 512 * 4)
         code, _, err = call("transform", "image.npy", "-a", "aligner", "-o", "z.npy")
         assert code == 0
-        assert err.startswith("warning: only 'text' is fitted and these rows lie 0.85 from its mean")
+        assert err.startswith("warning: only 'text' is fitted, and these rows lie 0.85 from its mean")
         assert err.count("\n") == 1
         mean = C3Aligner().fit(coco[0]).statistics_["text"].mean
         assert raw(np.load("z.npy")) == raw(ops.align(coco[0], mean))
+
+    def test_a_folder_of_a_modality_that_is_not_fitted(self, folder, call, coco):
+        """Its name says what the rows are; they are centered by their own mean, however near the other one is."""
+        os.makedirs("emb/img_emb")
+        np.save("emb/img_emb/img_emb_000.npy", coco[0])
+        call("fit", "text.npy", "-o", "aligner")
+        code, out, err = call("transform", "emb", "-a", "aligner", "-o", "z.npy")
+        assert (code, out) == (0, "z.npy: 500 rows, centered by the mean of these rows themselves\n")
+        assert "the folder holds 'image' rows and the aligner knows 'text': they are centered by their own mean" in err
+        mean = C3Aligner().fit(coco[0]).statistics_["text"].mean
+        assert raw(np.load("z.npy")) == raw(ops.align(coco[0], mean))
+
+    def test_brackets_in_the_name_of_a_file(self, folder, call, coco):
+        np.save("text[1].npy", coco[1])
+        assert call("fit", "text[1].npy", "-o", "aligner")[0] == 0
+        assert C3Aligner.from_pretrained("aligner").statistics_ == C3Aligner().fit(coco[1]).statistics_
 
     def test_half_precision_stays(self, folder, call, coco):
         call("fit", "text.npy", "-o", "aligner")

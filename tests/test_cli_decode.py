@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from c3align import C3Aligner, Pipeline, cli, encoders
-from c3align.datasets import glyphs as data
-from c3align.decoders import EmbeddingGenerator
-from c3align.decoders.small_lm import small_lm
+from c3align import datasets as data
+from c3align.decoders import EmbeddingGenerator, small_lm
 from tests import tiny_encoders
 
 N = 120

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from c3align import cli
-from c3align.datasets import glyphs as data
+from c3align import datasets as data
 from tests import tiny_encoders
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from c3align import Pipeline, _demo, cli
+from c3align import datasets as data
 from c3align._demo import _cache, _gap, _sheet, _tasks, _variants
-from c3align.datasets import glyphs as data
 from tests import tiny_encoders
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c3align import C3Aligner, cli, embed, encoders
-from c3align.datasets import glyphs
+from c3align import C3Aligner, cli, datasets, embed, encoders
 from c3align.embed import Tree
 from c3align.encoders._sources import Item, gather
 from c3align.errors import C3AlignError
@@ -26,7 +25,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 @pytest.fixture(scope="module")
 def characters():
-    return glyphs.glyphs()
+    return datasets.glyphs()
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +216,7 @@ class TestAligners:
         assert C3Aligner.from_pretrained(tmp_path / "again").statistics_["image"] == first.statistics_["image"]
         capsys.readouterr()
         assert run("transform", tmp_path / "emb", "-a", tmp_path / "after", "-o", tmp_path / "z.npy") == 0
-        assert "centred by the mean of 'image'" in capsys.readouterr().out
+        assert "centered by the mean of 'image'" in capsys.readouterr().out
         rows = np.concatenate([np.load(path) for path in sorted((tmp_path / "emb" / "img_emb").glob("*"))])
         assert raw(np.load(tmp_path / "z.npy")) == raw(second.transform(rows, modality="image"))
 

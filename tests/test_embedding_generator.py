@@ -10,7 +10,7 @@ import safetensors.numpy
 import torch
 
 from c3align import C3Aligner, encoders, geometry, ops
-from c3align.datasets import glyphs as data
+from c3align import datasets as data
 from c3align.decoders import EmbeddingGenerator, _projection, _rows, _saved
 from c3align.errors import C3AlignError, FormatError
 

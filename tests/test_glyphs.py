@@ -11,7 +11,7 @@ import safetensors
 from PIL import Image
 
 from c3align import C3Aligner, encoders, geometry
-from c3align.datasets import glyphs as data
+from c3align.datasets import _glyphs as data
 from c3align.encoders import glyphs as module
 from c3align.errors import C3AlignError, MissingExtraError
 

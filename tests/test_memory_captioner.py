@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c3align import C3Aligner, encoders
-from c3align.datasets import glyphs
+from c3align import C3Aligner, datasets, encoders
 from c3align.decoders import MemoryCaptioner, PrefixCaptioner
 from c3align.decoders._memory import Memory
 from c3align.errors import C3AlignError, FormatError
@@ -68,7 +67,11 @@ class TestNearest:
 
     def test_unseen_characters(self):
         """On glyphs, never seen: consensus names more of the words than the nearest name alone."""
-        encoder, train, unseen = encoders.load("glyphs"), glyphs.glyphs(split="train"), glyphs.glyphs(split="held_out")
+        encoder, train, unseen = (
+            encoders.load("glyphs"),
+            datasets.glyphs(split="train"),
+            datasets.glyphs(split="held_out"),
+        )
         names, pictures = (encoder.encode(x, modality=m) for x, m in ((train.names, "text"), (train.pictures, "image")))
         fitted = C3Aligner().fit(names, pictures)
         aligned = fitted.transform(encoder.encode(unseen.pictures, modality="image"), modality="image")

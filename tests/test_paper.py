@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from c3align import geometry
-from c3align.decoders.small_lm import small_lm
+from c3align.decoders import small_lm
 from tests import media, tiny_encoders
 
 ROOT = Path(__file__).resolve().parents[1]

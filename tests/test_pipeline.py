@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from c3align import C3Aligner, Pipeline, encoders
-from c3align.datasets import glyphs as data
-from c3align.decoders import DiffusersGenerator, EmbeddingGenerator, MemoryCaptioner, PrefixCaptioner
-from c3align.decoders.small_lm import small_lm
+from c3align import datasets as data
+from c3align.decoders import DiffusersGenerator, EmbeddingGenerator, MemoryCaptioner, PrefixCaptioner, small_lm
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
 from tests import tiny_encoders
 from tests.test_ops import raw
@@ -293,7 +292,7 @@ sys.path.insert(0, {root!r})
 from tests.tiny_encoders import import_torchvision
 import_torchvision()
 from c3align import Pipeline
-from c3align.datasets.glyphs import glyphs
+from c3align.datasets import glyphs
 pipeline = Pipeline.from_pretrained({folder!r})
 print(json.dumps(pipeline.caption(glyphs(split="held_out").pictures[:20])))
 """

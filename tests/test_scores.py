@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import linalg
 
+from c3align import datasets as data
 from c3align import encoders, geometry, scores
-from c3align.datasets import glyphs as data
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.scores import _captions, _words, caption_scores, picture_scores
 from tests import tiny_encoders

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c3align.datasets import glyphs as characters
+from c3align import datasets as characters
 from c3align.errors import C3AlignError
 
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from c3align import geometry
+from c3align import datasets, geometry
 from c3align._imports import need
-from c3align.datasets import glyphs
 
 Images, Texts = torch.Tensor, torch.Tensor
 SMALL_OPEN_CLIP = {
@@ -82,7 +81,7 @@ def import_libraries() -> None:
 
 def inputs(architecture: Architecture, n_rows: int) -> tuple[Images, Texts]:
     """Glyphs, enlarged to three equal channels of [-1, 1], and their names in open_clip's tokens."""
-    drawn = glyphs.glyphs()
+    drawn = datasets.glyphs()
     chosen = np.linspace(0, len(drawn) - 1, n_rows).astype(int)
     pictures = torch.from_numpy(drawn.pictures[chosen]).float()[:, None] / 127.5 - 1
     edge = (architecture.size, architecture.size)

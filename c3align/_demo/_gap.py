@@ -12,8 +12,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from c3align import C3Aligner, _files, encoders, geometry, report
+from c3align import datasets as data
 from c3align._typing import Float64Array
-from c3align.datasets import glyphs as data
 
 SHOWN = (0x25, 0xE2, 0x0416, 0x2602, 0x28BF)  # replaced by the nearest held-out characters
 N_NAMES = 3

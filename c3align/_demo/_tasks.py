@@ -16,8 +16,7 @@ import numpy.typing as npt
 from c3align import Pipeline, geometry, scores
 from c3align._demo._gap import Material
 from c3align._demo._variants import VARIANTS, fit_aligner
-from c3align.decoders import EmbeddingGenerator, PrefixCaptioner
-from c3align.decoders.small_lm import small_lm
+from c3align.decoders import EmbeddingGenerator, PrefixCaptioner, small_lm
 from c3align.errors import C3AlignError
 
 __all__ = ["SETTINGS", "Learned", "draw", "name"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any
 
 import typer
 
 from c3align import _files
 from c3align.cli._app import AlignerFolder, Fingerprint, Output, Rows, app
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, ModalityMeanWarning
 
 
 @app.command(epilog="Examples:  c3align fit text.npy -o out   |   c3align fit emb-text --pair emb -o out")
@@ -76,12 +77,25 @@ def transform(
         raise C3AlignError(f"{rows[0]} holds several modalities; pass one of its folders")
     fitted = C3Aligner.from_pretrained(aligner, encoder=_files.one_fingerprint(found, encoder))
     stack = found[0].stack
-    if modality == "auto" and found[0].modality in fitted.statistics_:
-        modality = str(found[0].modality)
+    modality = _modality_of(found[0].modality, modality, fitted)
     if stack.n_dims != fitted.n_features_in_:
         raise C3AlignError(
             f"the rows have {stack.n_dims} dimensions and the aligner {fitted.n_features_in_}; use rows of its encoder"
         )
     name, mean = _files.choose_mean(fitted, stack, modality)
     _files.align(fitted, stack, mean, output)
-    print(f"{output}: {stack.n_rows} rows, centred by the mean of {name}")
+    print(f"{output}: {stack.n_rows} rows, centered by the mean of {name}")
+
+
+def _modality_of(known: str | None, asked: str, fitted: Any) -> str:
+    """What the folder says where nothing else is asked; one that was not fitted has a mean of its own."""
+    if asked != "auto" or known is None or known in fitted.statistics_:
+        return known if asked == "auto" and known in fitted.statistics_ else asked
+    names = ", ".join(map(repr, fitted.statistics_))
+    warnings.warn(
+        f"the folder holds {known!r} rows and the aligner knows {names}: they are centered by their own mean; to keep "
+        f"that mean, fit {known!r} rows too, as with --pair",
+        ModalityMeanWarning,
+        stacklevel=2,
+    )
+    return "batch"

@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["glyphs"]
+from c3align.datasets._glyphs import FONTS, SIZE, UNICODE_DIGEST, Glyphs, glyphs, is_held_out
+
+__all__ = ["FONTS", "SIZE", "UNICODE_DIGEST", "Glyphs", "glyphs", "is_held_out"]

@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from c3align.decoders._small_lm import small_lm
     from c3align.decoders.diffusion import DiffusersGenerator
     from c3align.decoders.embedding import EmbeddingGenerator
     from c3align.decoders.memory import MemoryCaptioner
     from c3align.decoders.prefix import PrefixCaptioner
-    from c3align.decoders.small_lm import small_lm
 
 __all__ = ["DiffusersGenerator", "EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner", "small_lm"]
 
@@ -19,7 +19,7 @@ _HOMES = {
     "EmbeddingGenerator": "c3align.decoders.embedding",
     "MemoryCaptioner": "c3align.decoders.memory",
     "PrefixCaptioner": "c3align.decoders.prefix",
-    "small_lm": "c3align.decoders.small_lm",
+    "small_lm": "c3align.decoders._small_lm",
 }
 
 

@@ -14,32 +14,28 @@ from c3align.ops.reference import FIXED_SCALE, OK, unit_rows
 __all__ = ["gram", "moments"]
 
 
-def moments(X: Any, n_rows: int) -> tuple[int, Float64Array, Float64Array, Any]:
-    """Number, mean and variance (n_dims,) of at most `n_rows` evenly spaced rows of X, and these rows.
+def moments(X: Any, n_rows: int) -> tuple[int, Float64Array, Any, Any]:
+    """Number, mean (n_dims,) and sums of squares (n_dims,) of at most `n_rows` evenly spaced rows of X, and these rows.
 
-    Rows without a direction, or not finite, are left out unreported: a glance is no check. The variance has divisor
-    n - 1, and is zero for one row.
+    Rows without a direction, or not finite, are left out unreported: a glance is no check. Squares are in units of
+    2**-40.
     """
     sample, n, sums, squares = (_on_device if is_on_device(X) else _on_host)(X, n_rows)
-    mean = sums / (max(n, 1) * FIXED_SCALE)
-    variance = np.maximum(squares / (max(n, 1) * FIXED_SCALE) - mean * mean, 0.0) * (n / max(n - 1, 1))
-    return n, mean, variance if n > 1 else np.zeros_like(mean), sample
-
-
-def _evenly(n: int, most: int) -> slice:
-    return slice(None, None, -(-n // most) or 1)
+    mean: Float64Array = sums * (1 / (max(n, 1) * FIXED_SCALE))
+    return n, mean, squares, sample
 
 
 def _on_host(X: Any, n_rows: int) -> tuple[Rows, int, Int64Array, Int64Array]:
     rows = as_rows(X)
-    sample = rows.take(_evenly(rows.shape[0], n_rows))
+    step = -(-rows.shape[0] // n_rows)
+    sample = rows if step <= 1 else rows.take(slice(None, None, step))
     sums, squares, _, status = pick().moments(sample)
-    return sample, int(sample.shape[0] - np.count_nonzero(status)), sums, squares
+    return sample, sample.shape[0] - int(np.count_nonzero(status)), sums, squares
 
 
 def _on_device(X: Any, n_rows: int) -> tuple[Any, int, Int64Array, Int64Array]:
     """The same sums; so few rows need the low words alone."""
-    sample = X[_evenly(X.shape[0], n_rows)]
+    sample = X[:: -(-X.shape[0] // n_rows) or 1]
     n, _, sums, squares, _ = eager_backend().moments(sample, None)
     return sample, n, sums[1], squares[1]
 

@@ -126,7 +126,7 @@ def _run_shaped_noise(
 
 
 def _as_tensor(vector: Any, X: torch.Tensor) -> torch.Tensor | None:
-    if isinstance(vector, np.ndarray) and any(stride < 0 for stride in vector.strides):
+    if not torch.compiler.is_compiling() and isinstance(vector, np.ndarray) and min(vector.strides, default=0) < 0:
         vector = vector.copy()  # torch knows no such strides
     if vector is None or X.device.type != "mps":
         return None if vector is None else torch.as_tensor(vector, device=X.device)

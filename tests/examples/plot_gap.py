@@ -10,8 +10,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from c3align import C3Aligner, encoders
-from c3align.datasets import glyphs
+from c3align import C3Aligner, datasets, encoders
 from c3align.report import plot_cones, report
 
 mpl.use("Agg")
@@ -19,7 +18,7 @@ mpl.use("Agg")
 
 def main(folder: Path) -> None:
     encoder = encoders.load("glyphs")
-    seen, unseen = glyphs.glyphs(split="train"), glyphs.glyphs(split="held_out")
+    seen, unseen = datasets.glyphs(split="train"), datasets.glyphs(split="held_out")
     # the means are learned on characters that the report does not see, and without pairs
     aligner = C3Aligner().fit(encoder.encode(seen.names, modality="text"))
     aligner.partial_fit(encoder.encode(seen.pictures, modality="image"), modality="image")

@@ -12,8 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from c3align import C3Aligner, encoders, geometry
-from c3align.datasets import glyphs
+from c3align import C3Aligner, datasets, encoders, geometry
 from c3align.report import plot_noise_cosine, plot_residual_spectrum, plot_residuals, report
 
 mpl.use("Agg")
@@ -21,7 +20,7 @@ mpl.use("Agg")
 
 def main(folder: Path) -> None:
     encoder = encoders.load("glyphs")
-    data = glyphs.glyphs(split="train")
+    data = datasets.glyphs(split="train")
     image, text = encoder.encode(data.pictures, modality="image"), encoder.encode(data.names, modality="text")
     found = report(image, text, names=("image", "text"), max_rows=2000)
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from c3align import encoders
-from c3align.datasets import glyphs
+from c3align import datasets, encoders
 from c3align.report import plot_overview, report
 
 mpl.use("Agg")
@@ -22,7 +21,7 @@ mpl.use("Agg")
 
 def main(folder: Path) -> None:
     encoder = encoders.load("glyphs")
-    fonts = [glyphs.glyphs(font, split="held_out") for font in list(glyphs.FONTS)[:2]]
+    fonts = [datasets.glyphs(font, split="held_out") for font in list(datasets.FONTS)[:2]]
     _, *chosen = np.intersect1d(*(font.code_points for font in fonts), return_indices=True)
     first, second = (font.pictures[rows] for font, rows in zip(fonts, chosen))
     names = [fonts[0].names[row] for row in chosen[0]]

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from c3align import C3Aligner, encoders, ops
-from c3align.datasets import glyphs
+from c3align import C3Aligner, datasets, encoders, ops
 
 
 def search(image: np.ndarray, text: np.ndarray) -> tuple[float, float]:
@@ -24,7 +23,7 @@ def search(image: np.ndarray, text: np.ndarray) -> tuple[float, float]:
 
 def main() -> None:
     encoder = encoders.load("glyphs")
-    seen, unseen = glyphs.glyphs(split="train"), glyphs.glyphs(split="held_out")
+    seen, unseen = datasets.glyphs(split="train"), datasets.glyphs(split="held_out")
     aligner = C3Aligner().fit(encoder.encode(seen.names, modality="text"))
     aligner.partial_fit(encoder.encode(seen.pictures, modality="image"), modality="image")
     rows = {
