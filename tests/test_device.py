@@ -147,6 +147,22 @@ class TestFace:
         with pytest.raises(C3AlignError, match="not an int64 on X's device"):
             on_a_device(ops.corrupt, X, None, sigma=0.1, seed=1, row_offset=place.int())
 
+    @pytest.mark.parametrize("where", ["host", "device"])
+    def test_numbers_of_rows(self, on_a_device, where, monkeypatch):
+        monkeypatch.setattr(eager, "is_device_scalar", _rows.is_tensor if where == "device" else lambda value: False)
+        X, call = rows_of(), {"sigma": 0.1, "seed": 1, "random_strength": True}
+        order = torch.randperm(60, generator=torch.Generator().manual_seed(0)) + 2**40
+        for ids in (order, order.to(torch.uint64), order.to(torch.int32) % 100):
+            expected = ops.corrupt(X, None, row_ids=ids, **call)
+            assert raw(on_a_device(ops.corrupt, X, None, row_ids=ids, **call)) == raw(expected)
+        for wrong in ({"row_ids": order - 2**41}, {"row_ids": order[:3]}, {"row_ids": order, "row_offset": 3}):
+            texts = []
+            for how in (on_a_device, lambda function, *a, **k: function(*a, **k)):
+                with pytest.raises(C3AlignError, match="row_ids") as caught:
+                    how(ops.corrupt, X, None, **call, **wrong)
+                texts.append(str(caught.value))
+            assert texts[0] == texts[1]
+
     @pytest.mark.parametrize("dtype", TORCH_DTYPES)
     def test_views_moments_and_products(self, on_a_device, dtype):
         X = rows_of(dtype=dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import io
 import pickle  # of a user's own model, as torch's tools do
 import warnings
@@ -22,10 +21,6 @@ from c3align.noise import stream_seed
 from tests.test_ops import raw
 
 N_DIMS = 9
-# the numbers of rows are an option of ops.corrupt that may not be there yet
-needs_row_ids = pytest.mark.skipif(
-    "row_ids" not in inspect.signature(ops.corrupt).parameters, reason="ops.corrupt knows no row_ids"
-)
 
 
 def doubles(*shape, seed=0):
@@ -119,7 +114,6 @@ class TestNoise:
             assert raw(torch.cat(parts)) == raw(whole)
             assert raw(module(X, row_offset=torch.tensor(2**40))) == raw(whole)
 
-    @needs_row_ids
     def test_rows_by_number(self, aligner, X):
         module, order = aligner.as_module(), torch.randperm(8)
         whole = module(X, row_offset=2**40)
@@ -192,9 +186,6 @@ class TestTraining:
         X = union()
         model = Model(make_aligner())
         for name in ("row_offset", "row_ids", "fsdp"):
-            if not (tmp_path / name).exists():
-                assert name == "row_ids"
-                continue
             expected = gradients(model, X, lambda model, X: model(X, row_offset=2**40))
             for ours, theirs in zip(torch.load(tmp_path / name), expected):
                 assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-15)
@@ -256,9 +247,7 @@ def on_a_rank(rank, folder):
     model = DistributedDataParallel(Model(make_aligner()))
     torch.manual_seed(rank)
     torch.save(model(union()).detach(), f"{folder}/noise-{rank}")
-    places = {"row_offset": {"row_offset": first}}
-    if "row_ids" in inspect.signature(ops.corrupt).parameters:
-        places["row_ids"] = {"row_ids": torch.arange(4) + first}
+    places = {"row_offset": {"row_offset": first}, "row_ids": {"row_ids": torch.arange(4) + first}}
     for name, place in places.items():
         found = gradients(model, X, lambda model, X, place=place: model(X, **place))
         if rank == 0:

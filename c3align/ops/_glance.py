@@ -21,8 +21,7 @@ def moments(X: Any, n_rows: int) -> tuple[int, Float64Array, Any, Any]:
     2**-40.
     """
     sample, n, sums, squares = (_on_device if is_on_device(X) else _on_host)(X, n_rows)
-    mean: Float64Array = sums * (1 / (max(n, 1) * FIXED_SCALE))
-    return n, mean, squares, sample
+    return n, np.asarray(sums * (1 / (max(n, 1) * FIXED_SCALE)), np.float64), squares, sample
 
 
 def _on_host(X: Any, n_rows: int) -> tuple[Rows, int, Int64Array, Int64Array]:

@@ -230,14 +230,15 @@ def _may_ask(X: torch.Tensor) -> bool:
     return not (X.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
-def _refuse(X: torch.Tensor, status: torch.Tensor, columns: dict[str, Any], zero_rows: str, first_row: int = 0) -> None:
-    """Raise for vectors and rows that are unusable; one wait where all are well."""
-    given = {name: column for name, column in columns.items() if column is not None}
-    doubts = torch.stack([status.any(), *(~column.isfinite().all() for column in given.values())])
-    if not bool(doubts.any()):
+def _refuse(X: torch.Tensor, status: torch.Tensor, inputs: dict[str, Any], zero_rows: str, first_row: int = 0) -> None:
+    """Raise for vectors, numbers of rows and rows that are unusable; one wait where all are well."""
+    wrong = {name: _is_wrong(tensor) for name, tensor in inputs.items() if tensor is not None}
+    if not bool(torch.stack([status.any(), *wrong.values()]).any()):
         return
-    for name, column in given.items():
-        if not bool(column.isfinite().all()):
+    for name, flag in wrong.items():
+        if bool(flag):
+            if name == "row_ids":
+                raise_for_negative()
             raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
     _checks.refuse("X", X.shape[0], zero_rows, _found(X, status, first_row))
 
