@@ -18,7 +18,7 @@ from c3align._typing import Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, _eager_math, _shaped, fixed
 from c3align.ops._eager_math import Affine, Noise
-from c3align.ops._noise import NoiseRequest, check_row_numbers, is_device_scalar
+from c3align.ops._noise import NoiseRequest, check_row_numbers, is_device_scalar, raise_for_negative
 from c3align.ops._rows import as_vector, check_shape_and_dtype, check_tensor, dtype_name
 from c3align.ops.reference import AT_MEAN, BAD_NORM, FIXED_SCALE, OK
 
