@@ -25,7 +25,7 @@ from c3align.statistics import ModalityStatistics, PairStatistics
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from c3align._module import AlignerModule
+    from c3align.nn import AlignerModule
 
 __all__ = ["C3Aligner"]
 
@@ -300,8 +300,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : (n_rows, n_dims) array or tensor, rows of `source`
-        source, target : str
-            Fitted modalities.
+        source, target : str, fitted modalities
 
         Raises
         ------
@@ -310,12 +309,13 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         state = centering.state_of(self, source, target)
         given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
-        mean, _ = self._centered_by(given, source, state, caller=3)
-        wide = Rows(given.rows.widened().astype(np.float64), "float64")
-        aligned = ops.align(wide, mean, renormalize=self.renormalize, zero_rows=given.policy(self.zero_rows))
-        goal = state.statistics[target]
-        raw = mappings.invert_center(aligned, goal.mean, renormalized=self.renormalize) * goal.mean_norm
-        return given.like(given.narrowed(raw, f"{target!r} rows have a norm of {goal.mean_norm:.3g}"))
+        policy, (mean, _) = given.policy(self.zero_rows), self._centered_by(given, source, state, caller=3)
+        aligned = ops.align(given.rows.in_float64(), mean, renormalize=self.renormalize, zero_rows=policy)
+        if self.renormalize:  # the mean is no better than the rows it was learned from
+            aligned[~ops.align(given.rows.in_compute_dtype(), mean, zero_rows=policy).any(axis=1)] = 0
+        goal, norm = state.statistics[target].mean, state.statistics[target].mean_norm
+        raw = mappings.invert_center(aligned, goal, renormalized=self.renormalize) * norm
+        return given.like(given.narrowed(raw, f"{target!r} rows have a norm of {norm:.3g}"))
 
     def inverse_transform(self, Z: Array, *, modality: str = "auto") -> Array:
         """Unit rows of `modality` from aligned ones, in closed form; see `c3align.mappings.invert_center`.
@@ -351,7 +351,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def as_module(self) -> AlignerModule:
         """A `torch.nn.Module`: `corrupt` with fresh noise at each call in train mode, `transform` in eval mode."""
-        from c3align._module import AlignerModule
+        from c3align.nn import AlignerModule
 
         centering.state_of(self)
         return AlignerModule(self)

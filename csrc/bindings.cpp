@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -72,6 +74,12 @@ Rows as_rows(const py::array& array, int dtype) {
                 array.strides(1) / size};
 }
 
+// What `at_mean_limit` of c3align/ops/reference.py is.
+double at_mean_limit(const RowMap& map, const Rows& rows) {
+    if (!map.mean || map.shift || !map.renormalize) return 0.0;
+    return rows.dtype == Dtype::kFloat64 ? std::sqrt(double(rows.n_dims)) * kAtMeanInDouble : kAtMeanInFloat;
+}
+
 #if defined(C3ALIGN_X86_KERNELS)
 // AMD's family 19h, of which Zen 4 alone has AVX-512.
 bool is_zen4() {
@@ -116,16 +124,19 @@ std::vector<std::string> isas() {
 // Rows that a thread takes at least: some microseconds' work, of which to begin takes less than a tenth.
 int64_t rows_at_once(int64_t n_dims) { return n_dims < 8192 ? 8192 / n_dims : 1; }
 
-// Whether any row is flagged, so that the caller need not look.
-bool transform(const std::string& isa, int n_threads, const py::array& in, const py::array& out, int dtype,
+// Whether any row is flagged, so that the caller need not look. Without `out` only the status is written.
+bool transform(const std::string& isa, int n_threads, const py::array& in, const py::object& out, int dtype,
                const py::object& mean, const py::object& scale, const py::object& shift, bool renormalize, bool stream,
                const py::array& status, double sigma, const py::object& columns, const py::object& direction,
-               double radius, bool random_strength, uint64_t seed, uint64_t row_offset) {
+               double radius, bool random_strength, uint64_t seed, uint64_t row_offset, const py::object& row_ids) {
     const Noise noise{sigma, memory_or_null(columns), memory_or_null(direction), radius, random_strength, seed,
-                      row_offset};
-    const RowMap map{memory_or_null(mean), memory_or_null(scale), memory_or_null(shift), noise, renormalize, stream};
+                      row_offset, static_cast<const uint64_t*>(memory_or_null(row_ids))};
+    RowMap map{memory_or_null(mean), memory_or_null(scale), memory_or_null(shift), noise, renormalize, stream};
     const Kernels& kernels = kernels_named(isa);
-    const Rows source = as_rows(in, dtype), target = as_rows(out, dtype);
+    const Rows source = as_rows(in, dtype);
+    const Rows target = out.is_none() ? source : as_rows(py::reinterpret_borrow<py::array>(out), dtype);
+    map.writes = !out.is_none();
+    map.at_mean = at_mean_limit(map, source);
     uint8_t* verdicts = memory<uint8_t>(status);
     const WithoutGil released;
     parallel_rows(source.n_rows, rows_at_once(source.n_dims), n_threads, [&](int64_t first, int64_t last) {
@@ -170,13 +181,15 @@ void bin_norms(const py::array& norms, const py::array& status, const py::array&
     }
 }
 
-void normals(const std::string& isa, int n_threads, const py::array& out, uint64_t seed, uint64_t row_offset) {
+void normals(const std::string& isa, int n_threads, const py::array& out, uint64_t seed, uint64_t row_offset,
+             const py::object& row_ids) {
     const Kernels& kernels = kernels_named(isa);
     float* z = memory<float>(out);
+    const uint64_t* numbers = static_cast<const uint64_t*>(memory_or_null(row_ids));
     const int64_t n_rows = out.shape(0), n_dims = out.shape(1);
     const WithoutGil released;
     parallel_rows(n_rows, rows_at_once(n_dims), n_threads, [&](int64_t first, int64_t last) {
-        kernels.normals(z, n_dims, seed, row_offset, first, last);
+        kernels.normals(z, n_dims, seed, row_offset, numbers, first, last);
     });
 }
 
@@ -204,14 +217,17 @@ void throw_if(const char* error) {
     if (error) throw std::runtime_error(std::string("CUDA: ") + error);
 }
 
-void on_cuda_transform(const RowsTuple& in, const RowsTuple& out, uintptr_t mean, uintptr_t scale, uintptr_t shift,
+// Without `out` only the status is written.
+void on_cuda_transform(const RowsTuple& in, const std::optional<RowsTuple>& out, uintptr_t mean, uintptr_t scale, uintptr_t shift,
                        bool renormalize, uintptr_t status, uintptr_t stream, double sigma, uintptr_t columns,
                        uintptr_t direction, double radius, bool random_strength, uint64_t seed, uint64_t row_offset,
-                       uintptr_t first_row) {
+                       uintptr_t row_ids, uintptr_t first_row) {
     const Noise noise{sigma, at<void>(columns), at<void>(direction), radius, random_strength, seed, row_offset,
-                      at<int64_t>(first_row)};
-    const RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), noise, renormalize, false};
-    throw_if(cuda_transform(as_rows(in), as_rows(out), map, at<uint8_t>(status), at<void>(stream)));
+                      at<uint64_t>(row_ids), at<int64_t>(first_row)};
+    RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), noise, renormalize, false};
+    map.writes = out.has_value();
+    map.at_mean = at_mean_limit(map, as_rows(in));
+    throw_if(cuda_transform(as_rows(in), as_rows(out.value_or(in)), map, at<uint8_t>(status), at<void>(stream)));
 }
 
 void on_cuda_moments(const RowsTuple& in, uintptr_t totals, uintptr_t status, uintptr_t stream) {

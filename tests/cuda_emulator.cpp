@@ -98,6 +98,26 @@ static double __shfl_xor_sync(unsigned, double value, int distance) {
     return emulator::lanes[buffer][self ^ distance];
 }
 
+static int __all_sync(unsigned, int mine) {
+    double all = mine != 0;
+    for (int distance = emulator::kWarp / 2; distance > 0; distance /= 2) {
+        const double theirs = __shfl_xor_sync(0xFFFFFFFFu, all, distance);
+        all = all != 0 && theirs != 0;
+    }
+    return all != 0;
+}
+
+static int __syncthreads_and(int mine) {
+    static int all;
+    if (threadIdx.x == 0) all = 1;
+    __syncthreads();
+    if (!mine) all = 0;
+    __syncthreads();
+    const int result = all;
+    __syncthreads();
+    return result;
+}
+
 static void atomicAdd(unsigned long long* target, unsigned long long value) { *target += value; }
 
 struct __half : c3align::Half {};

@@ -69,6 +69,19 @@ def layouts(draw, rows: np.ndarray) -> np.ndarray:
 
 
 @st.composite
+def vectors(draw, rows) -> dict[str, np.ndarray]:
+    """Some of mean, scale and shift, float64; its mean a row of `rows` (of `c3align.ops._rows`), near one, or any."""
+    n_rows, n_dims = rows.shape
+    rng = np.random.default_rng(n_dims)
+    found = dict(zip(("mean", "scale", "shift"), rng.standard_normal((3, n_dims))))
+    if n_rows and draw(st.booleans()):
+        away = found["mean"] * reference.at_mean_limit(n_dims, rows.compute_dtype) / np.linalg.norm(found["mean"])
+        unit = reference.unit_rows(rows.widened())[0][draw(st.integers(0, n_rows - 1))]
+        found["mean"] = unit + draw(st.sampled_from([0, 0.5, 1, 2])) * away
+    return {name: found[name] for name in draw(st.sets(st.sampled_from(list(found))))}
+
+
+@st.composite
 def noises(draw, rows) -> reference.Noise:
     """None, plain, and every shape of noise for `rows` (of `c3align.ops._rows`), as the backends take it."""
     if draw(st.booleans()):
@@ -77,7 +90,9 @@ def noises(draw, rows) -> reference.Noise:
     rng = np.random.default_rng(n_dims)
     sigma = draw(st.sampled_from([0.3, rng.uniform(0, 0.5, n_dims)]))
     direction = draw(st.sampled_from([None, rng.standard_normal(n_dims)]))
-    request = NoiseRequest(sigma, direction, draw(st.booleans()), draw(st.booleans()), draw(SEEDS), draw(ROW_OFFSETS))
+    ids = draw(st.sampled_from([None, rng.integers(0, 2**64, rows.shape[0], np.uint64)]))
+    place = draw(SEEDS), draw(ROW_OFFSETS) if ids is None else 0, ids
+    request = NoiseRequest(sigma, direction, draw(st.booleans()), draw(st.booleans()), *place)
     return request.prepare(*rows.shape, rows.compute_dtype)
 
 

@@ -25,6 +25,7 @@ from c3align import ops
 from c3align.errors import C3AlignError
 from c3align.ops import _backend, _rows, fixed, reference
 from tests import strategies
+from tests.test_at_mean import around
 from tests.test_corrupt import KINDS, N_DIMS
 from tests.test_ops import affine_of, as_dtype, raw
 
@@ -65,7 +66,7 @@ def describe(values, dtype):
 
 def transform(library, rows, affine, *, renormalize, noise=reference.NO_NOISE, first_row=None):
     out, status = np.empty(rows.shape, rows.values.dtype), np.empty(rows.shape[0], np.uint8)
-    shape = noise.sigma, address(noise.columns), address(noise.direction), *noise[3:]
+    shape = noise.sigma, address(noise.columns), address(noise.direction), *noise[3:7], address(noise.row_ids)
     vectors = [address(vector) for vector in affine]
     where = describe(rows.values, rows.dtype), describe(out, rows.dtype)
     library.cuda_transform(*where, *vectors, renormalize, address(status), 0, *shape, address(first_row))
@@ -99,10 +100,7 @@ def test_bits_of_the_reference(emulated, rows, data, dtype):
     seen = _rows.as_rows(view)
     if not seen.values.flags.aligned:
         seen = _rows.as_rows(np.ascontiguousarray(seen.values))
-    rng = np.random.default_rng(rows.shape[1])
-    vectors = dict(zip(("mean", "scale", "shift"), rng.standard_normal((3, rows.shape[1]))))
-    chosen = data.draw(st.sets(st.sampled_from(["mean", "scale", "shift"])))
-    affine = affine_of({name: vectors[name] for name in chosen}, seen)
+    affine = affine_of(data.draw(strategies.vectors(seen)), seen)
     noise = data.draw(strategies.noises(seen))
     check(emulated, seen, affine, renormalize=data.draw(st.booleans()), noise=noise)
 
@@ -131,6 +129,24 @@ def test_a_row_offset_on_the_device_is_added(emulated):
         emulated, rows, reference.Affine(), renormalize=True, noise=reference.Noise(0.1, row_offset=4), first_row=place
     )
     assert raw(found) == raw(ops.corrupt(rows.values, None, sigma=0.1, seed=0, row_offset=2**33 + 5))
+
+
+@pytest.mark.parametrize("n_dims", [12, 130, 1024, 1030, 4100])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_rows_at_the_mean(emulated, n_dims, dtype):
+    """With noise and scale, which come before the last norm is taken; and far from the mean in one column alone."""
+    mean, tensor, _ = around(dtype, n_dims)
+    rows = _rows.as_rows(tensor)
+    ids = np.arange(6, dtype=np.uint64)[::-1] * np.uint64(2**61)
+    plain = reference.Noise(sigma=0.1, seed=3, row_ids=ids.copy())
+    shaped = plain._replace(radius=2.0, random_strength=True)
+    late = mean.copy()
+    late[-1] += 1
+    for scale in (None, np.full(n_dims, 1e5)):
+        for noise in (reference.NO_NOISE, plain, shaped):
+            for where in (mean, late):
+                affine = affine_of({"mean": where} if scale is None else {"mean": where, "scale": scale}, rows)
+                check(emulated, rows, affine, renormalize=True, noise=noise)
 
 
 def test_wider_rows_are_refused(emulated):
@@ -192,6 +208,54 @@ class TestFace:
         same(found, ops.corrupt(X, None, sigma=0.1, seed=1, row_offset=2**33 + 1))
         with pytest.raises(C3AlignError, match="int64"):
             on_a_card(ops.corrupt, X, None, sigma=0.1, seed=1, row_offset=place.int())
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("on_device", [True, False])
+    def test_row_ids(self, on_a_card, monkeypatch, kind, on_device):
+        monkeypatch.setattr("c3align.ops.cuda.is_device_scalar", lambda x: on_device and _rows.is_tensor(x))
+        X, call, order = self.rows(), {"seed": 5, **KINDS[kind]}, torch.randperm(60)
+        expected = ops.corrupt(X, None, **call)[order]
+        for ids in (order, order.to(torch.uint64), order.int(), order.repeat_interleave(2)[::2], order.numpy()):
+            same(on_a_card(ops.corrupt, X[order], None, row_ids=ids, **call), expected)
+
+    @pytest.mark.parametrize("on_device", [True, False])
+    def test_wrong_row_ids(self, on_a_card, monkeypatch, on_device):
+        monkeypatch.setattr("c3align.ops.cuda.is_device_scalar", lambda x: on_device and _rows.is_tensor(x))
+        X, ids = self.rows(), torch.arange(60)
+        before = X.clone()
+        for wrong, text in (
+            ({"row_ids": ids - 1}, "row_ids holds negative numbers"),
+            ({"row_ids": ids[1:]}, "row_ids has shape"),
+            ({"row_ids": ids.float()}, "row_ids has dtype float32"),
+            ({"row_ids": ids, "row_offset": torch.tensor(1)}, "row_offset and row_ids both"),
+        ):
+            for out in ({}, {"out": X}):
+                with pytest.raises(C3AlignError, match=text):
+                    on_a_card(ops.corrupt, X, None, sigma=0.1, seed=1, **wrong, **out)
+        assert raw(X) == raw(before)
+
+    @pytest.mark.parametrize("is_captured", [False, True])
+    def test_vectors_that_are_rows_of_out(self, on_a_card, monkeypatch, is_captured):
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: is_captured)
+        for name in ("mean", "scale", "shift"):
+            X, other = self.rows(), self.rows() * 2
+            expected = ops.align(X, **{"mean": None, name: X[3] + 0})
+            same(on_a_card(ops.align, X, out=X, **{"mean": None, name: X[3]}), expected)
+            expected = ops.align(X, **{"mean": None, name: other[3] + 0})
+            same(on_a_card(ops.align, X, out=other, **{"mean": None, name: other[3]}), expected)
+
+    @pytest.mark.parametrize("kind", [None, *KINDS])
+    def test_a_batch_refused_for_a_row_at_the_mean_stays_as_it_was(self, on_a_card, kind):
+        X = ops.normalize(self.rows())
+        for given_rows, out in ((X, X), (X.clone(), X)):
+            before, call = X.clone(), {} if kind is None else {"seed": 5, **KINDS[kind]}
+            with pytest.raises(C3AlignError, match="equals the mean, so no direction, in 1 of 60 rows, first in row 7"):
+                on_a_card(ops.corrupt if call else ops.align, given_rows, X[7], out=out, **call)
+            assert raw(X) == raw(before)
+        other = torch.full_like(X, 5)
+        with pytest.raises(C3AlignError, match="first in row 7"):
+            on_a_card(ops.align, X, X[7], out=other)
+        same(other, ops.align(X, X[7], zero_rows="keep"))
 
     def test_out_and_in_place(self, on_a_card):
         X, out = self.rows(), torch.empty(60, N_DIMS)

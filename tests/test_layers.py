@@ -19,7 +19,7 @@ LAYERS = [
     ("_state",),
     ("_discriminant",),
     ("centering",),
-    ("_settings", "_ingest", "_module", "nn", "persistence"),
+    ("_settings", "_ingest", "nn", "persistence"),
     ("aligner",),
     ("shards", "search", "report", "datasets", "encoders", "decoders", "scores"),
     ("embed", "pipeline", "_pipeline_files", "distributed"),

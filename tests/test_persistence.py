@@ -114,7 +114,7 @@ class TestRoundTrip:
             C3Aligner.from_pretrained(folder, encoder="clip@2")
 
     def test_golden_file(self, golden, tmp_path):
-        """Numerics 1: these integers and their bytes stay as they are, or the version rises."""
+        """These integers and their bytes, the version among them, stay as they are, or the version rises."""
         X = (np.arange(60, dtype=np.float32).reshape(10, 6) % 17) - 8
         C3Aligner().fit(X, X[::-1]).save_pretrained(tmp_path)
         import hashlib

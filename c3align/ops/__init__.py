@@ -3,11 +3,13 @@
 NumPy arrays, torch tensors, and by DLPack CuPy's and JAX's; float16, bfloat16, float32 and float64, any strides,
 read-only memory. What comes out has the library, dtype and device of what went in; the input is never written.
 float16, bfloat16 and float32 rows are computed in float32 with float64 norms and rounded once at the end; float64 rows
-in float64. The bits are those of `c3align.ops.reference`, whatever the backend.
+in float64. The bits are those of `c3align.ops.reference`, whatever the backend and the device that computes: tensors
+are computed where they are (devices without float64, as Apple's MPS, come close: see `c3align.ops._eager_math`).
 """
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ from c3align.ops._backend import (
     backend,
     backend_reason,
     cuda_backend,
+    eager_backend,
     get_num_threads,
     num_threads_reason,
     on_cuda,
@@ -31,7 +34,7 @@ from c3align.ops._floats import usual_floats
 from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._noise import NoiseRequest, stream
 from c3align.ops._rows import Rows, as_rows, as_vector, is_tensor
-from c3align.ops.reference import NO_NOISE, Affine
+from c3align.ops.reference import NO_NOISE, Affine, Noise
 
 __all__ = [
     "Moments",
@@ -51,6 +54,7 @@ __all__ = [
 ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
 _PRODUCTS_BLOCK_ELEMENTS = 1 << 22
 NORM_BINS = fixed.NORM_BINS
+_SCRATCH_BYTES = 1 << 24  # up to here a copy takes less time than noise drawn twice
 
 
 class Moments(NamedTuple):
@@ -77,7 +81,9 @@ def normalize(X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = No
     zero_rows : "raise" or "keep"
         What to do with rows without a direction (norm below 2**-126): refuse, or return them as zeros.
     out : array or tensor like X, optional
-        Where to write; may be X itself.
+        Where to write; may be X itself, and share memory with vectors. A batch that is refused leaves `out` as it was
+        where that is memory of X or of a vector; other memory then holds what ``zero_rows="keep"`` would give, zeros
+        for every row that is refused, because looking first takes as long as the work.
 
     Returns
     -------
@@ -111,9 +117,11 @@ def align(
     renormalize : bool
         Whether the result has unit rows.
     zero_rows : "raise" or "keep"
-        What to do with rows without a direction, also those that equal the mean: refuse, or return zeros.
+        What to do with rows without a direction: refuse, or return zeros. So are rows that equal the mean but for its
+        error: a centred norm up to 2**-22, and sqrt(n_dims) * 2**-40 for float64 rows, when the result is renormalised
+        and nothing is added to it (`shift`).
     out : array or tensor like X, optional
-        Where to write; may be X itself.
+        As in `normalize`.
 
     Returns
     -------
@@ -135,6 +143,7 @@ def corrupt(
     sigma: float | Array,
     seed: int,
     row_offset: Any = 0,
+    row_ids: Array | None = None,
     scale: Array | None = None,
     shift: Array | None = None,
     direction: Array | None = None,
@@ -152,6 +161,7 @@ def corrupt(
     Parameters
     ----------
     X, mean, scale, shift, renormalize, zero_rows, out : as in `align`
+        A matrix sigma never writes to `out` what is refused.
     sigma : float >= 0, (n_dims,), or (n_dims, n_dims)
         Standard deviation of the noise per coordinate (C3, eq. 5), one for all columns or one for each; or a root A
         of the covariance ``A^T A`` that it gets, ``z @ A`` in place of ``sigma * z`` (of z to 2**-20 and A to 2**-28 of
@@ -159,6 +169,10 @@ def corrupt(
     seed, row_offset : int in [0, 2**64)
         The stream, and the number of X's first row in it. A `row_offset` that is an int64 tensor on X's device is
         read there when the kernel runs, so that a replayed CUDA graph can go on with new noise.
+    row_ids : (n_rows,) int64 or uint64, optional
+        The number of each row in the stream, in place of `row_offset` and those that follow it: row i gets the noise of
+        row ``row_ids[i]``, in whatever batch it comes, so that a shuffled epoch is split as one likes. A tensor on X's
+        device is read there.
     direction : (n_dims,), optional
         The noise is made orthogonal to it, ``z - (z . v) v`` with v its unit vector: to the gap, for instance.
     fixed_norm : bool
@@ -167,7 +181,7 @@ def corrupt(
     random_strength : bool
         Each row's noise is multiplied by its own uniform number in (0, 1).
     """
-    request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset)
+    request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset, row_ids)
     vectors = {"mean": mean, "scale": scale, "shift": shift}
     return _transform(X, vectors, request, zero_rows=zero_rows, out=out, renormalize=renormalize)
 
@@ -180,8 +194,9 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
     """
     _checks.zero_rows(zero_rows)
     X = take_over(X) if is_foreign(X) else X
-    if on_cuda(X):
-        return Moments(*cuda_backend().moments(X, zero_rows))
+    where = _device_backend(X)
+    if where is not None:
+        return Moments(*where.moments(X, zero_rows))
     rows = as_rows(X)
     n_dims = rows.shape[1]
     nothing = np.zeros((2, 2, n_dims), np.int64)
@@ -212,7 +227,7 @@ def column_products(X: Array, *, zero_rows: ZeroRows = "raise") -> Float64Array:
 
     Parameters
     ----------
-    X : (n_rows, n_dims) array or tensor, floating; a tensor's products are computed on its device
+    X : (n_rows, n_dims) array or tensor, floating; a tensor's products are computed on its device (if it has float64)
     zero_rows : "raise" or "keep"
         Rows without a direction are refused, or add nothing.
 
@@ -236,7 +251,8 @@ def _wide_unit_rows(block: Any, zero_rows: ZeroRows) -> Any:
     """Unit rows in float64, normalised in the compute dtype but not rounded back to half precision."""
     if is_tensor(block):
         block = block.detach()
-        return normalize(block if block.element_size() == 8 else block.float(), zero_rows=zero_rows).double()
+        unit = normalize(block if block.element_size() == 8 else block.float(), zero_rows=zero_rows)
+        return unit.double() if unit.is_cpu else eager_backend().in_float64(unit)
     return normalize(as_rows(block).widened(), zero_rows=zero_rows).astype(np.float64)
 
 
@@ -258,6 +274,13 @@ def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -
     return pick().philox_normal(n_rows, n_dims, **stream(seed, row_offset, n_rows))
 
 
+def _device_backend(X: Any) -> Any:
+    """What computes X where it is, the CUDA kernels or torch's own operations; None for memory of the host."""
+    if on_cuda(X):
+        return cuda_backend()
+    return eager_backend() if is_tensor(X) and not X.is_cpu else None
+
+
 def _elsewhere(X: Any, vectors: dict[str, Any]) -> Callable[..., Any] | None:
     """What transforms arrays that are not simply memory of this process; None where nothing needs to."""
     if is_tensor(X):
@@ -265,7 +288,8 @@ def _elsewhere(X: Any, vectors: dict[str, Any]) -> Callable[..., Any] | None:
 
         if torch_face.wanted(X, vectors):
             return torch_face.transform
-        return cuda_backend().transform if on_cuda(X) else None
+        where = _device_backend(X)
+        return None if where is None else where.transform
     return _transform_foreign if is_foreign(X) else None
 
 
@@ -274,7 +298,7 @@ def _transform_foreign(X: Any, vectors: dict[str, Any], noise: Any, *, out: Any,
         raise C3AlignError("out= takes NumPy arrays and torch tensors; leave it away")
     host = {name: take_over(v, name) if is_foreign(v) else v for name, v in vectors.items()}
     if noise is not None:
-        shape = {name: getattr(noise, name) for name in ("sigma", "direction")}
+        shape = {name: getattr(noise, name) for name in ("sigma", "direction", "row_ids")}
         noise = noise._replace(**{name: take_over(v, name) for name, v in shape.items() if is_foreign(v)})
     return hand_back(_transform(take_over(X), host, noise, out=None, **settings), X)
 
@@ -300,10 +324,26 @@ def _transform(
     n_dims, dtype = rows.shape[1], rows.compute_dtype
     affine = Affine(**{name: as_vector(v, n_dims, dtype, name) for name, v in vectors.items() if v is not None})
     prepared = NO_NOISE if noise is None else noise.prepare(*rows.shape, dtype)
-    target = np.empty(rows.shape, rows.values.dtype) if out is None else _checks.target(out, rows)
-    if out is not None and np.may_share_memory(target, rows.values):
-        # a refused batch must leave the input as it was
-        _checks.status(rows, pick().moments(rows)[3], zero_rows)
-    status = pick().transform(rows, target, affine, renormalize=renormalize, noise=prepared)
-    _checks.status(rows, status, zero_rows)
-    return rows.restore(target) if out is None else out
+    transform = functools.partial(pick().transform, rows, renormalize=renormalize)
+    if out is not None:
+        _write(transform, rows, _checks.target(out, rows), affine, prepared, zero_rows)
+        return out
+    target = np.empty(rows.shape, rows.values.dtype)
+    _checks.status(rows, transform(target, affine, noise=prepared), zero_rows)
+    return rows.restore(target)
+
+
+def _write(
+    transform: Callable[..., Any], rows: Rows, target: Any, affine: Affine, noise: Noise, zero_rows: ZeroRows
+) -> None:
+    """Transform into memory of the caller's; a refused batch leaves what was given, rows and vectors, as it was."""
+    own_affine, own_noise = _checks.apart(affine, target), _checks.apart(noise, target)
+    if own_affine is affine and own_noise is noise and not np.may_share_memory(target, rows.values):
+        _checks.status(rows, transform(target, affine, noise=noise), zero_rows)
+    elif noise.sigma and target.nbytes < _SCRATCH_BYTES:
+        scratch = np.empty(target.shape, target.dtype)
+        _checks.status(rows, transform(scratch, own_affine, noise=own_noise), zero_rows)
+        target[...] = scratch
+    else:
+        _checks.status(rows, transform(None, own_affine, noise=own_noise), zero_rows)
+        transform(target, own_affine, noise=own_noise)

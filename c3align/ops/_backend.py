@@ -34,18 +34,20 @@ class ReferenceBackend:
     @usual_floats
     def transform(
         rows: Rows,
-        out: npt.NDArray[Any],
+        out: npt.NDArray[Any] | None,
         affine: Any,
         *,
         renormalize: bool,
         noise: reference.Noise = reference.NO_NOISE,
     ) -> npt.NDArray[np.uint8]:
+        """Fill `out`, where there is one; a status for each row."""
         status = np.empty(rows.shape[0], np.uint8)
         for block in _blocks(rows):
             part = rows.take(block)
-            here = noise._replace(row_offset=noise.row_offset + block.start)
+            here = noise.of(block)
             computed, status[block] = reference.align(part.widened(), affine, renormalize=renormalize, noise=here)
-            out[block] = part.narrowed(computed)
+            if out is not None:
+                out[block] = part.narrowed(computed)
         return status
 
     @staticmethod
@@ -62,13 +64,15 @@ class ReferenceBackend:
 
     @staticmethod
     @usual_floats
-    def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
+    def philox_normal(
+        n_rows: int, n_dims: int, *, seed: int, row_offset: int, row_ids: Any = None
+    ) -> npt.NDArray[np.float32]:
         out: npt.NDArray[np.float32] = np.empty((n_rows, n_dims), np.float32)
         step = max(1, _BLOCK_ELEMENTS // n_dims)
         for start in range(0, n_rows, step):
-            rows = min(step, n_rows - start)
-            first = row_offset + start
-            out[start : start + rows] = reference.philox_normal(rows, n_dims, seed=seed, row_offset=first)
+            part = out[start : start + step]
+            first, ids = row_offset + start, None if row_ids is None else row_ids[start : start + step]
+            part[:] = reference.philox_normal(len(part), n_dims, seed=seed, row_offset=first, row_ids=ids)
         return out
 
 
@@ -112,7 +116,7 @@ def pick() -> Any:
 def on_cuda(X: Any) -> bool:
     """Whether X goes to the CUDA kernels: a tensor on such a device, and `C3ALIGN_BACKEND=native` asks for them.
 
-    Without that word tensors on a GPU are computed on the CPU, to the same bits, until the kernels have run on one.
+    Without that word tensors on a GPU are computed there by torch, to the same bits, until the kernels have run on one.
     """
     if not is_tensor(X) or not X.is_cuda or os.environ.get("C3ALIGN_BACKEND") != "native":
         return False
@@ -123,6 +127,12 @@ def on_cuda(X: Any) -> bool:
 def cuda_backend() -> Any:
     """The CUDA backend; imports torch, which is there when a tensor is."""
     return import_module("c3align.ops.cuda")
+
+
+@functools.cache
+def eager_backend() -> Any:
+    """The backend of torch's own operations, for every other device."""
+    return import_module("c3align.ops.eager")
 
 
 def backend() -> str:

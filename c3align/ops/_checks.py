@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
 from c3align.ops._rows import Rows, as_rows, dtype_name, first_non_finite, is_tensor
-from c3align.ops.reference import AT_MEAN, BAD_NORM
+from c3align.ops.reference import AT_MEAN, BAD_NORM, Affine, Noise
+
+Given = TypeVar("Given", Affine, Noise)
+
+NON_FINITE, HUGE = -1, -2  # beside the kinds that the backends flag
 
 
 def zero_rows(value: Any) -> None:
@@ -22,29 +27,28 @@ def status(rows: Rows, row_status: npt.NDArray[np.uint8] | None, policy: str, fi
     if row_status is None or not row_status.any():
         return
     flagged = np.flatnonzero(row_status)
-    n_rows = rows.shape[0]
+    found: dict[Any, tuple[int, int]] = {}
     if first_non_finite(rows.take(first_row + flagged))[0]:
-        count, first = first_non_finite(rows)  # of all rows, those of later blocks too
-        raise C3AlignError(
-            f"{rows.name} holds NaN or infinity in {_where(count, n_rows, first)}; drop or mend those rows"
-        )
-    huge = _huge_rows(rows, first_row + flagged[row_status[flagged] == BAD_NORM])
-    if huge.size:
-        where = _where(huge.size, n_rows, huge[0])
-        raise C3AlignError(f"{rows.name} holds a norm above 2**126 in {where}; scale the rows down")
-    if policy == "keep":
-        return
+        found[NON_FINITE] = first_non_finite(rows)  # of all rows, those of later blocks too
+    numbers = {kind: first_row + flagged[row_status[flagged] == kind] for kind in (BAD_NORM, AT_MEAN)}
+    numbers[HUGE] = _huge_rows(rows, numbers[BAD_NORM])
+    found |= {kind: (rows_of.size, int(rows_of[0])) for kind, rows_of in numbers.items() if rows_of.size}
+    refuse(rows.name, rows.shape[0], policy, found)
+
+
+def refuse(name: str, n_rows: int, policy: str, found: Mapping[int, tuple[int, int]]) -> None:
+    """Raise for the worst of the kinds `found`: how many rows of each, and the first of them."""
+    where = {kind: f"{count} of {n_rows} rows, first in row {first}" for kind, (count, first) in found.items()}
+    if NON_FINITE in where:
+        raise C3AlignError(f"{name} holds NaN or infinity in {where[NON_FINITE]}; drop or mend those rows")
+    if HUGE in where:
+        raise C3AlignError(f"{name} holds a norm above 2**126 in {where[HUGE]}; scale the rows down")
     for kind, what in ((BAD_NORM, "has a norm of zero or below 2**-126"), (AT_MEAN, "equals the mean")):
-        found = first_row + flagged[row_status[flagged] == kind]
-        if found.size:
+        if kind in where and policy != "keep":
             raise C3AlignError(
-                f"{rows.name} {what}, so no direction, in {_where(found.size, n_rows, found[0])}; "
+                f"{name} {what}, so no direction, in {where[kind]}; "
                 "drop those rows, or keep them as zeros with zero_rows='keep'"
             )
-
-
-def _where(count: int, n_rows: int, first: Any) -> str:
-    return f"{count} of {n_rows} rows, first in row {int(first)}"
 
 
 def _huge_rows(rows: Rows, flagged: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -65,6 +69,13 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
         if not same or memory.strides != rows.values.strides:
             raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
     return memory
+
+
+def apart(given: Given, memory: npt.NDArray[Any]) -> Given:
+    """The vectors given, with copies of those that share `memory`, which will be written; itself when none does."""
+    arrays = [(name, v) for name, v in zip(given._fields, given) if isinstance(v, np.ndarray)]
+    copies: dict[str, Any] = {name: array.copy() for name, array in arrays if np.may_share_memory(array, memory)}
+    return given._replace(**copies) if copies else given
 
 
 def _is_twin(out: Any, rows: Rows) -> bool:

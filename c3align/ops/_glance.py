@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from c3align._typing import Float64Array
-from c3align.ops._backend import pick
-from c3align.ops._rows import Rows, as_rows
+from c3align._typing import Float64Array, Int64Array
+from c3align.ops._backend import eager_backend, pick
+from c3align.ops._rows import Rows, as_rows, is_on_device
 from c3align.ops.reference import FIXED_SCALE, OK, unit_rows
 
 __all__ = ["gram", "moments"]
@@ -20,16 +20,29 @@ def moments(X: Any, n_rows: int) -> tuple[int, Float64Array, Any, Any]:
     Rows without a direction, or not finite, are left out unreported: a glance is no check. Squares are in units of
     2**-40.
     """
+    sample, n, sums, squares = (_on_device if is_on_device(X) else _on_host)(X, n_rows)
+    return n, np.asarray(sums * (1 / (max(n, 1) * FIXED_SCALE)), np.float64), squares, sample
+
+
+def _on_host(X: Any, n_rows: int) -> tuple[Rows, int, Int64Array, Int64Array]:
     rows = as_rows(X)
     step = -(-rows.shape[0] // n_rows)
     sample = rows if step <= 1 else rows.take(slice(None, None, step))
     sums, squares, _, status = pick().moments(sample)
-    n = sample.shape[0] - int(np.count_nonzero(status))
-    return n, sums * (1 / (max(n, 1) * FIXED_SCALE)), squares, sample
+    return sample, sample.shape[0] - int(np.count_nonzero(status)), sums, squares
 
 
-def gram(rows: Rows, scale: Float64Array, n_rows: int) -> Float64Array:
+def _on_device(X: Any, n_rows: int) -> tuple[Any, int, Int64Array, Int64Array]:
+    """The same sums; so few rows need the low words alone."""
+    sample = X[:: -(-X.shape[0] // n_rows) or 1]
+    n, _, sums, squares, _ = eager_backend().moments(sample, None)
+    return sample, n, sums[1], squares[1]
+
+
+def gram(rows: Any, scale: Float64Array, n_rows: int) -> Float64Array:
     """Products of up to `n_rows` unit rows with each other, their mean subtracted and their columns times `scale`."""
+    if is_on_device(rows):
+        return eager_backend().gram(rows, scale, n_rows)
     unit, _, status = unit_rows(rows.widened())
     usable = np.flatnonzero(status == OK)
     chosen = unit[usable[:: -(-len(usable) // n_rows)]].astype(np.float64) * scale

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from c3align.errors import C3AlignError
 from c3align.ops._rows import as_vector, is_tensor
@@ -24,6 +25,7 @@ class NoiseRequest(NamedTuple):
     random_strength: bool
     seed: Any
     row_offset: Any
+    row_ids: Any = None
 
     @property
     def is_shaped(self) -> bool:
@@ -32,11 +34,22 @@ class NoiseRequest(NamedTuple):
 
     def prepare(self, n_rows: int, n_dims: int, dtype: type[np.floating[Any]]) -> Noise:
         """Check everything; vectors come out in `dtype`, rounded once."""
-        place = stream(self.seed, self.row_offset, n_rows)
+        place = self.place(n_rows)
         columns, sigma, total = self._strength(n_dims, dtype)
         direction = None if self.direction is None else _unit(self.direction, n_dims, dtype)
         radius = total if self.fixed_norm else 0.0
         return Noise(sigma, columns, direction, radius, bool(self.random_strength), **place)
+
+    def place(self, n_rows: int) -> dict[str, Any]:
+        """Seed, row offset and numbers of the rows (or None), as the backends take them."""
+        self.check_one_place()
+        ids = None if self.row_ids is None else _row_numbers(self.row_ids, n_rows)
+        return {**stream(self.seed, self.row_offset, n_rows), "row_ids": ids}
+
+    def check_one_place(self) -> None:
+        """Refuse numbers of rows beside a row offset."""
+        if self.row_ids is not None and (is_tensor(self.row_offset) or self.row_offset != 0):
+            raise C3AlignError("row_offset and row_ids both say where the rows are; pass one of them")
 
     def _strength(self, n_dims: int, dtype: type[np.floating[Any]]) -> tuple[Any, float, float]:
         """The vector of standard deviations or None, the number beside it, and the root of the sum of squares."""
@@ -61,6 +74,27 @@ def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, int]:
     if row_offset + n_rows > _LARGEST:
         raise C3AlignError(f"row_offset={row_offset} leaves no room for {n_rows} rows; pass a smaller one")
     return {"seed": seed, "row_offset": row_offset}
+
+
+def _row_numbers(row_ids: Any, n_rows: int) -> npt.NDArray[np.uint64]:
+    values = np.asarray(row_ids.detach().cpu().numpy() if is_tensor(row_ids) else row_ids)
+    check_row_numbers(tuple(values.shape), str(values.dtype), n_rows)
+    if values.dtype.kind == "i" and (values < 0).any():
+        raise_for_negative()
+    return np.ascontiguousarray(values, np.uint64)
+
+
+def check_row_numbers(shape: tuple[int, ...], dtype: str, n_rows: int) -> None:
+    """Refuse what is not one integer a row."""
+    if not dtype.startswith(("int", "uint")):
+        raise C3AlignError(f"row_ids has dtype {dtype}; pass int64 or uint64, the number of each row")
+    if shape != (n_rows,):
+        raise C3AlignError(f"row_ids has shape {shape} and X has {n_rows} rows; pass one number a row")
+
+
+def raise_for_negative() -> NoReturn:
+    """Refuse numbers of rows below 0."""
+    raise C3AlignError("row_ids holds negative numbers; pass numbers in [0, 2**64)")
 
 
 def _unit(direction: Any, n_dims: int, dtype: type[np.floating[Any]]) -> Any:

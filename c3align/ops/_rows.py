@@ -42,6 +42,12 @@ class Rows:
             return widen_bfloat16(self.values)
         return np.ascontiguousarray(self.values, self.compute_dtype)
 
+    def in_float64(self) -> Rows:
+        return Rows(self.widened().astype(np.float64), "float64", None, self.name)
+
+    def in_compute_dtype(self) -> Rows:
+        return Rows(self.widened(), self.compute_dtype.__name__, None, self.name)
+
     def take(self, index: Any) -> Rows:
         """Some of the rows, as a view where NumPy gives one."""
         return Rows(self.values[index], self.dtype, None, self.name)
@@ -68,6 +74,11 @@ def is_tensor(X: Any) -> bool:
     """Whether X is a torch tensor; imports nothing, for there is none before torch is imported."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(X, torch.Tensor)
+
+
+def is_on_device(X: Any) -> bool:
+    """Whether X is a torch tensor on a device that is no CPU."""
+    return is_tensor(X) and not X.is_cpu
 
 
 def as_rows(X: Any, name: str = "X") -> Rows:

@@ -15,13 +15,15 @@ import numpy as np
 from c3align._typing import Float64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks
-from c3align.ops._noise import NoiseRequest, stream
-from c3align.ops._rows import Rows, as_rows, is_tensor
+from c3align.ops._backend import pick
+from c3align.ops._noise import NoiseRequest
+from c3align.ops._rows import Rows, as_rows, as_vector, is_tensor
+from c3align.ops.reference import OK, Affine
 
-__all__ = ["normals", "transform"]
+__all__ = ["compares", "normals", "transform"]
 
-_NORMAL_BITS = 20  # |z| < 8, so that |z| * 2**20 < 2**23
-_ROOT_BITS = 28  # a column's sum of absolute values < 2**28; products sum up below 2**52
+NORMAL_BITS = 20  # |z| < 8, so that |z| * 2**20 < 2**23
+ROOT_BITS = 28  # a column's sum of absolute values < 2**28; products sum up below 2**52
 _BLOCK_ELEMENTS = 1 << 20
 
 
@@ -42,21 +44,24 @@ def _fixed_point(root: Any, n_dims: int) -> _Root:
     largest = np.abs(values).sum(axis=0).max()
     if not np.isfinite(largest):
         raise C3AlignError("sigma holds NaN or infinity; pass finite values")
-    exponent = min(_ROOT_BITS - int(np.frexp(largest)[1]), 1000)
+    exponent = min(ROOT_BITS - int(np.frexp(largest)[1]), 1000)
     return _Root(np.rint(values * 2.0**exponent), exponent)
 
 
-def normals(n_rows: int, root: Any, *, seed: Any, row_offset: Any) -> Float64Array:
-    """``z @ root`` (n_rows, n_dims) float64, exact in the rounded factors; rows count from `row_offset`."""
-    return _normals(n_rows, _fixed_point(root, root.shape[1]), seed, row_offset)
+def normals(n_rows: int, root: Any, **place: Any) -> Float64Array:
+    """``z @ root`` (n_rows, n_dims) float64, exact in the rounded factors; `place` as `NoiseRequest.place` has it."""
+    return _normals(n_rows, _fixed_point(root, root.shape[1]), place)
 
 
-def _normals(n_rows: int, root: _Root, seed: Any, row_offset: Any) -> Float64Array:
-    from c3align import ops
+def _normals(n_rows: int, root: _Root, place: dict[str, Any]) -> Float64Array:
+    z = pick().philox_normal(n_rows, len(root.integers), **place)
+    integers = np.rint(z * 2.0**NORMAL_BITS, dtype=np.float64)
+    return (integers @ root.integers) * 2.0 ** -(NORMAL_BITS + root.exponent)
 
-    z = ops.philox_normal(n_rows, len(root.integers), seed=seed, row_offset=row_offset)
-    integers = np.rint(z * 2.0**_NORMAL_BITS, dtype=np.float64)
-    return (integers @ root.integers) * 2.0 ** -(_NORMAL_BITS + root.exponent)
+
+def compares(vectors: dict[str, Any], renormalize: bool) -> bool:
+    """Whether rows at the mean have no direction; see `c3align.ops.reference`."""
+    return renormalize and vectors.get("mean") is not None and vectors.get("shift") is None
 
 
 def transform(
@@ -85,14 +90,19 @@ def _corrupted(
 ) -> Any:
     from c3align import ops
 
-    place = stream(noise.seed, noise.row_offset, rows.shape[0])
+    place = noise.place(rows.shape[0])
     wide = Rows(rows.widened(), rows.compute_dtype.__name__, None, rows.name)
     noisy = ops.align(wide, **vectors, renormalize=False, zero_rows=zero_rows)
+    mean = vectors.get("mean") if compares(vectors, renormalize) else None
+    centred = Affine(None if mean is None else as_vector(mean, rows.shape[1], rows.compute_dtype, "mean"))
+    status = pick().transform(wide, None, centred, renormalize=True)
+    _checks.status(wide, status, zero_rows)
     step = max(1, _BLOCK_ELEMENTS // rows.shape[1])
     for start in range(0, rows.shape[0], step):
         part = noisy[start : start + step]
-        part += _normals(len(part), root, place["seed"], place["row_offset"] + start).astype(part.dtype)
-        if zero_rows == "keep":
-            unit = ops.normalize(wide.take(slice(start, start + step)), zero_rows="keep")
-            part[~unit.any(axis=1)] = 0
+        ids = None if place["row_ids"] is None else place["row_ids"][start : start + step]
+        here = {"seed": place["seed"], "row_offset": place["row_offset"] + start, "row_ids": ids}
+        part += _normals(len(part), root, here).astype(part.dtype)
+    if status is not None:
+        noisy[status != OK] = 0
     return ops.normalize(noisy, zero_rows=zero_rows) if renormalize else noisy

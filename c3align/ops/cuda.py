@@ -15,13 +15,15 @@ import torch
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _C, _checks, fixed  # type: ignore[attr-defined]
-from c3align.ops._noise import NoiseRequest, is_device_scalar
+from c3align.ops._noise import NoiseRequest, check_row_numbers, is_device_scalar, raise_for_negative
 from c3align.ops._rows import as_rows, check_shape_and_dtype, check_tensor, dtype_name
 from c3align.ops.reference import NO_NOISE, Noise
 
 __all__ = ["moments", "philox_normal", "transform"]
 
 _CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
+_VECTORS = ("mean", "scale", "shift")
+Inputs = dict[str, "torch.Tensor | None"]
 _ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
 
 
@@ -34,39 +36,36 @@ def transform(
     out: torch.Tensor | None,
     renormalize: bool,
 ) -> torch.Tensor:
-    """See `c3align.ops.align` and `corrupt`; a `row_offset` on the device is read there, at each replay of a graph."""
+    """See `c3align.ops.align` and `corrupt`; what of the noise lies on the device is read at each replay of a graph."""
     _check(X)
-    columns = {name: _column(vectors.get(name), X, name) for name in ("mean", "scale", "shift")}
-    first_row, prepared = _prepare(noise, X)
+    inputs, prepared = _inputs(vectors, noise, X)
     target = torch.empty(X.shape, dtype=X.dtype, device=X.device) if out is None else _checked_out(out, X)
     asks = not torch.cuda.is_current_stream_capturing()
-    in_place = out is not None and target.data_ptr() == X.data_ptr()
-    if asks and (in_place or not renormalize or not len(X)):
-        _raise_for_vectors(columns)
-    if asks and in_place:
-        moments(X, zero_rows)  # a refused batch must leave the input as it was
-    status = _launch(X, target, columns, prepared, first_row, renormalize)
-    if asks and bool(status.any()):  # the one wait; of vectors that are not finite no row keeps a length
-        _raise_for_vectors(columns)
+    looks_first = out is not None and _takes_apart(inputs, target, X) and asks
+    if asks and (looks_first or not renormalize or not len(X)):
+        _raise_for_inputs(inputs)
+    if looks_first:  # a refused batch must leave what was given as it was
+        _raise_for(X, _launch(X, None, inputs, prepared, renormalize), zero_rows)
+    status = _launch(X, target, inputs, prepared, renormalize)
+    if asks and not looks_first and _is_any_wrong(status, inputs):  # the one wait
+        _raise_for_inputs(inputs)  # of vectors that are not finite no row keeps a length
         _raise_for(X, status, zero_rows)
     return target
 
 
 def _launch(
-    X: torch.Tensor,
-    target: torch.Tensor,
-    columns: dict[str, torch.Tensor | None],
-    noise: Noise,
-    first_row: torch.Tensor | None,
-    renormalize: bool,
+    X: torch.Tensor, target: torch.Tensor | None, inputs: Inputs, noise: Noise, renormalize: bool
 ) -> torch.Tensor:
-    """What is wrong with each row, (n_rows,) uint8 on the device, once the kernel that is queued here has run."""
+    """What is wrong with each row, (n_rows,) uint8 on the device, once the kernel that is queued here has run.
+
+    Without a target nothing else is written.
+    """
     status = torch.empty(X.shape[0], dtype=torch.uint8, device=X.device)
-    shaping = [_column(vector, X, "noise") for vector in (noise.columns, noise.direction)]
-    numbers = (noise.sigma, *map(_address, shaping), *noise[3:])
+    at = {name: 0 if tensor is None else tensor.data_ptr() for name, tensor in inputs.items()}
+    numbers = noise.sigma, at["columns"], at["direction"], *noise[3:7], at["row_ids"], at["first_row"]
     with torch.cuda.device(X.device):
-        where = (*map(_address, columns.values()), renormalize, status.data_ptr(), _queue())
-        _C.cuda_transform(_describe(X), _describe(target), *where, *numbers, _address(first_row))
+        where = at["mean"], at["scale"], at["shift"], renormalize, status.data_ptr(), _queue()
+        _C.cuda_transform(_describe(X), None if target is None else _describe(target), *where, *numbers)
     return status
 
 
@@ -111,20 +110,35 @@ def _check(X: torch.Tensor) -> None:
         raise C3AlignError(f"X has {X.shape[1]} dimensions, the CUDA kernels take {_C.max_cuda_dims}; pass X.cpu()")
 
 
-def _prepare(noise: NoiseRequest | None, X: torch.Tensor) -> tuple[torch.Tensor | None, Noise]:
-    """A row offset that lies on the device, and the noise with all that the host knows."""
+def _inputs(vectors: dict[str, Any], noise: NoiseRequest | None, X: torch.Tensor) -> tuple[Inputs, Noise]:
+    """All that the kernel reads beside X, on its device; and the noise with all that the host knows."""
+    inputs: Inputs = {name: _column(vectors.get(name), X, name) for name in _VECTORS}
+    inputs.update(dict.fromkeys(("columns", "direction", "row_ids", "first_row")))
     if noise is None:
-        return None, NO_NOISE
-    first_row = noise.row_offset if is_device_scalar(noise.row_offset) else None
-    if first_row is not None:
-        if first_row.dtype != torch.int64 or first_row.device != X.device:
-            raise C3AlignError("row_offset is a tensor, but not an int64 on X's device; pass one, or an int")
-        noise = noise._replace(row_offset=0)
-    return first_row, noise.prepare(X.shape[0], X.shape[1], np.float64 if X.dtype == torch.float64 else np.float32)
+        return inputs, NO_NOISE
+    noise.check_one_place()
+    if is_device_scalar(noise.row_offset):
+        inputs["first_row"], noise = _first_row(noise.row_offset, X), noise._replace(row_offset=0)
+    if is_device_scalar(noise.row_ids):
+        inputs["row_ids"], noise = _row_ids(noise.row_ids, X), noise._replace(row_ids=None)
+    prepared = noise.prepare(X.shape[0], X.shape[1], np.float64 if X.dtype == torch.float64 else np.float32)
+    inputs.update({name: _column(getattr(prepared, name), X, "noise") for name in ("columns", "direction")})
+    if prepared.row_ids is not None:
+        inputs["row_ids"] = torch.from_numpy(prepared.row_ids).to(X.device)
+    return inputs, prepared
 
 
-def _address(tensor: torch.Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+def _first_row(row_offset: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
+    if row_offset.dtype != torch.int64 or row_offset.device != X.device:
+        raise C3AlignError("row_offset is a tensor, but not an int64 on X's device; pass one, or an int")
+    return row_offset
+
+
+def _row_ids(row_ids: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
+    """64 bits a number; those of a signed dtype are looked at with the status."""
+    check_row_numbers(tuple(row_ids.shape), dtype_name(row_ids), X.shape[0])
+    dtype = torch.uint64 if row_ids.dtype == torch.uint64 else torch.int64
+    return row_ids.detach().to(X.device, dtype).contiguous()
 
 
 def _queue() -> int:
@@ -154,11 +168,22 @@ def _checked_out(out: Any, X: torch.Tensor) -> torch.Tensor:
         raise C3AlignError("out differs from X in shape, dtype or device; pass a tensor like X")
     if any(stride == 0 and n > 1 for stride, n in zip(out.stride(), out.shape)):
         raise C3AlignError("out repeats its elements; pass a tensor of its own memory")
-    (first, last), (first_of_X, last_of_X) = _extent(out), _extent(X)
-    is_X = first == first_of_X and out.stride() == X.stride()
-    if not is_X and first < last_of_X and first_of_X < last:
+    is_X = out.data_ptr() == X.data_ptr() and out.stride() == X.stride()
+    if not is_X and _share_memory(out, X):
         raise C3AlignError("out overlaps X; pass X itself or a tensor of other memory")
     return out
+
+
+def _takes_apart(inputs: Inputs, target: torch.Tensor, X: torch.Tensor) -> bool:
+    """Copy the inputs that share memory with the target; whether any does, or X."""
+    shared = {name: tensor for name, tensor in inputs.items() if tensor is not None and _share_memory(tensor, target)}
+    inputs.update({name: tensor.clone() for name, tensor in shared.items()})
+    return bool(shared) or _share_memory(X, target)
+
+
+def _share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    (first, last), (first_of_b, last_of_b) = _extent(a), _extent(b)
+    return first < last_of_b and first_of_b < last
 
 
 def _extent(tensor: torch.Tensor) -> tuple[int, int]:
@@ -167,10 +192,19 @@ def _extent(tensor: torch.Tensor) -> tuple[int, int]:
     return tensor.data_ptr(), tensor.data_ptr() + (steps + 1) * tensor.element_size()
 
 
-def _raise_for_vectors(columns: dict[str, torch.Tensor | None]) -> None:
-    for name, column in columns.items():
+def _is_any_wrong(status: torch.Tensor, inputs: Inputs) -> bool:
+    wrong, row_ids = status.any(), inputs["row_ids"]
+    return bool(wrong | (row_ids < 0).any() if row_ids is not None and row_ids.dtype.is_signed else wrong)
+
+
+def _raise_for_inputs(inputs: Inputs) -> None:
+    for name in _VECTORS:
+        column = inputs[name]
         if column is not None and not bool(column.isfinite().all()):
             raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
+    row_ids = inputs["row_ids"]
+    if row_ids is not None and row_ids.dtype.is_signed and bool((row_ids < 0).any()):
+        raise_for_negative()
 
 
 def _raise_for(X: torch.Tensor, status: torch.Tensor, zero_rows: str, first_row: int = 0) -> None:

@@ -99,16 +99,19 @@ def _addressable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def transform(
     rows: Rows,
-    out: npt.NDArray[Any],
+    out: npt.NDArray[Any] | None,
     affine: Any,
     *,
     renormalize: bool,
     noise: Noise = NO_NOISE,
 ) -> npt.NDArray[np.uint8] | None:
-    """Fill `out` with the mapped rows; returns a status for each, or None when all are well. See `reference.align`."""
+    """Fill `out`, where there is one, with the mapped rows; returns a status for each, or None when all are well.
+
+    See `reference.align`.
+    """
     values = _addressable(rows.values)
     status = np.empty(len(values), np.uint8)
-    stream = out.nbytes >= STREAM_BYTES and not np.may_share_memory(out, values)
+    stream = out is not None and out.nbytes >= STREAM_BYTES and not np.may_share_memory(out, values)
     cost = 1 if noise is NO_NOISE else NOISE_COST
     threads, code = _threads_for(cost * values.size), _CODES[rows.dtype]
     flagged = _C.transform(isa, threads, values, out, code, *affine, renormalize, stream, status, *noise)
@@ -133,10 +136,12 @@ def binned(norms: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> npt.NDArra
     return bins
 
 
-def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int) -> npt.NDArray[np.float32]:
+def philox_normal(
+    n_rows: int, n_dims: int, *, seed: int, row_offset: int, row_ids: Any = None
+) -> npt.NDArray[np.float32]:
     """Standard normals (n_rows, n_dims). See `reference.philox_normal`."""
     out = np.empty((n_rows, n_dims), np.float32)
-    _C.normals(isa, _threads_for(NOISE_COST * out.size), out, seed, row_offset)
+    _C.normals(isa, _threads_for(NOISE_COST * out.size), out, seed, row_offset, row_ids)
     return out
 
 

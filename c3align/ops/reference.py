@@ -8,6 +8,9 @@ A backend may be faster than this file; it may not differ from it. What fixes th
   of distances 16, 8, 4, 2, 1. Squares of float32 are exact in float64, so only the additions round.
 * **Element-wise work** is float32 for float16, bfloat16 and float32 rows, float64 for float64 rows, with one
   IEEE rounding for each operation written below. ``fma32`` is a fused multiply-add: one rounding for both.
+* **Rows at the mean** have no direction (`AT_MEAN`): where a mean is given, no shift, and the result is renormalised,
+  a row is at the mean when the norm of ``fl(unit(x) - mean)``, by the tree and before scale and noise, is at most
+  `at_mean_limit`, the error that the mean itself has. So is a row whose mapped norm is unusable.
 * **Noise** is Philox4x32-10 with key = seed and counter = (column // 4, row low, row high, purpose); its word
   ``w`` belongs to column ``4 * (column // 4) + w``, and two words make two normals by Box-Muller. What shapes
   the noise of a row (`Noise`) is one float64 number a row, rounded once to the rows' dtype.
@@ -16,6 +19,7 @@ A backend may be faster than this file; it may not differ from it. What fixes th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -32,6 +36,7 @@ MAX_NORM = 2.0**126  # above it the reciprocal would be subnormal
 FIXED_SCALE = 2.0**40
 
 OK, BAD_NORM, AT_MEAN = 0, 1, 2
+AT_MEAN_IN_FLOAT, AT_MEAN_IN_DOUBLE = 2.0**-22, 2.0**-40  # the second times sqrt(n_dims); see `at_mean_limit`
 
 # fourth counter word, so that two kinds of noise never share a stream
 PURPOSE_ROW_NOISE, PURPOSE_ROW_STRENGTH = 0, 1
@@ -79,6 +84,7 @@ class Noise(NamedTuple):
     direction : (d,) unit vector v; ``e - (e . v) v``, so that the noise is orthogonal to it
     radius : above 0 the norm that every row's noise gets, ``e * (radius / ||e||)``, instead of ``e * sigma``
     random_strength : times a uniform number in (0, 1), one a row
+    row_ids : (n_rows,) the number of each row in the stream, in place of `row_offset` and those that follow it
     """
 
     sigma: float = 0.0  # 1 where `columns` has it
@@ -88,6 +94,13 @@ class Noise(NamedTuple):
     random_strength: bool = False
     seed: int = 0
     row_offset: int = 0
+    row_ids: npt.NDArray[np.uint64] | None = None
+
+    def of(self, rows: slice) -> Noise:
+        """The noise of some of the rows."""
+        if self.row_ids is None:
+            return self._replace(row_offset=self.row_offset + rows.start)
+        return self._replace(row_ids=self.row_ids[rows])
 
 
 NO_NOISE = Noise()
@@ -165,6 +178,18 @@ def unit_rows(rows: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.
     return unit, norms, np.where(usable, OK, BAD_NORM).astype(np.uint8)
 
 
+def at_mean_limit(n_dims: int, dtype: Any) -> float:
+    """The norm up to which a centred row is the error of its mean: rounding to float32, or statistics to 2**-40."""
+    return AT_MEAN_IN_FLOAT if dtype == np.float32 else math.sqrt(n_dims) * AT_MEAN_IN_DOUBLE
+
+
+def _at_mean(centred: FloatArray, affine: Affine) -> npt.NDArray[np.bool_]:
+    if affine.mean is None or affine.shift is not None:
+        return np.zeros(len(centred), bool)
+    norms: FloatArray = np.sqrt(row_sum(centred.astype(np.float64) ** 2))
+    return norms <= at_mean_limit(centred.shape[1], centred.dtype)
+
+
 def align(
     rows: FloatArray,
     affine: Affine,
@@ -175,32 +200,29 @@ def align(
     """Normalise, map, add noise, renormalise; returns the rows and a status for each."""
     _, reciprocal, usable = _scale_rows(rows)
     with np.errstate(invalid="ignore", over="ignore"):
-        mapped = _apply_affine(rows, reciprocal, affine)
+        centred = rows * reciprocal if affine.mean is None else _multiply_add(rows, reciprocal, -affine.mean)
+        mapped = _scale_and_shift(centred, affine)
         if noise.sigma:
             mapped = _add_noise(mapped, noise)
         status = np.where(usable, OK, BAD_NORM).astype(np.uint8)
         if renormalize:
             _, reciprocal, has_direction = _scale_rows(mapped)
             mapped = mapped * reciprocal
-            status[usable & ~has_direction] = AT_MEAN
+            status[usable & (~has_direction | _at_mean(centred, affine))] = AT_MEAN
         mapped = np.where(status[:, None] == OK, mapped, rows.dtype.type(0))
     return mapped, status
 
 
-def _apply_affine(rows: FloatArray, reciprocal: FloatArray, affine: Affine) -> FloatArray:
-    if affine.mean is None:
-        mapped = rows * reciprocal
-    else:
-        mapped = _multiply_add(rows, reciprocal, -affine.mean)
+def _scale_and_shift(centred: FloatArray, affine: Affine) -> FloatArray:
     if affine.scale is not None and affine.shift is not None:
-        return _multiply_add(mapped, affine.scale, affine.shift)
+        return _multiply_add(centred, affine.scale, affine.shift)
     if affine.scale is not None:
-        return mapped * affine.scale
-    return mapped if affine.shift is None else mapped + affine.shift
+        return centred * affine.scale
+    return centred if affine.shift is None else centred + affine.shift
 
 
 def _add_noise(mapped: FloatArray, noise: Noise) -> FloatArray:
-    place = {"seed": noise.seed, "row_offset": noise.row_offset}
+    place: dict[str, Any] = {"seed": noise.seed, "row_offset": noise.row_offset, "row_ids": noise.row_ids}
     e: FloatArray = philox_normal(*mapped.shape, **place).astype(mapped.dtype)
     if noise.columns is not None:
         e = e * noise.columns
@@ -216,9 +238,9 @@ def _add_noise(mapped: FloatArray, noise: Noise) -> FloatArray:
     return _multiply_add(e, amount.astype(e.dtype)[:, None], mapped)
 
 
-def row_uniform(n_rows: int, *, seed: int, row_offset: int = 0) -> FloatArray:
+def row_uniform(n_rows: int, *, seed: int, row_offset: int = 0, row_ids: Any = None) -> FloatArray:
     """Uniform numbers in (0, 1), one a row: (n_rows,) float64, ``(word + 1/2) / 2**32``."""
-    words = _row_words(n_rows, 1, seed, row_offset, PURPOSE_ROW_STRENGTH)
+    words = _row_words(_row_numbers(n_rows, row_offset, row_ids), 1, seed, PURPOSE_ROW_STRENGTH)
     return (words[0][:, 0].astype(np.float64) + 0.5) * 2.0**-32
 
 
@@ -255,20 +277,23 @@ def philox4x32(counter: Sequence[Any], key: tuple[int, int], n_rounds: int = 10)
     return [word.astype(np.uint32) for word in x]
 
 
-def _row_words(n_rows: int, n_blocks: int, seed: int, row_offset: int, purpose: int) -> list[Rows]:
-    """Four words for each of `n_blocks` of each row; each (n_rows, n_blocks)."""
-    row = np.arange(n_rows, dtype=np.uint64) + np.uint64(row_offset)
+def _row_numbers(n_rows: int, row_offset: int, row_ids: Any) -> npt.NDArray[np.uint64]:
+    return np.arange(n_rows, dtype=np.uint64) + np.uint64(row_offset) if row_ids is None else row_ids
+
+
+def _row_words(row: npt.NDArray[np.uint64], n_blocks: int, seed: int, purpose: int) -> list[Rows]:
+    """Four words for each of `n_blocks` of each row of these numbers; each (n_rows, n_blocks)."""
     block = np.arange(n_blocks, dtype=np.uint64)
     low, high = (row & _MASK)[:, None], (row >> _SHIFT)[:, None]
-    shape = (n_rows, n_blocks)
+    shape = (len(row), n_blocks)
     counter = [np.broadcast_to(part, shape) for part in (block[None, :], low, high, np.uint64(purpose))]
     return philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))
 
 
-def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -> FloatArray:
-    """Standard normals (n_rows, n_dims) float32 as a function of (seed, row_offset + row, column)."""
+def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0, row_ids: Any = None) -> FloatArray:
+    """Standard normals (n_rows, n_dims) float32 as a function of (seed, row_offset + row or row_ids[row], column)."""
     n_blocks = -(-n_dims // 4)
-    words = _row_words(n_rows, n_blocks, seed, row_offset, PURPOSE_ROW_NOISE)
+    words = _row_words(_row_numbers(n_rows, row_offset, row_ids), n_blocks, seed, PURPOSE_ROW_NOISE)
     normals = [*_box_muller(words[0], words[1]), *_box_muller(words[2], words[3])]
     return np.stack(normals, axis=-1).reshape(n_rows, 4 * n_blocks)[:, :n_dims]
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from c3align.errors import C3AlignError
-from c3align.ops import _shaped
+from c3align.ops import _shaped, eager
 from c3align.ops._noise import NoiseRequest, stream
 from c3align.ops.reference import MAX_NORM, MIN_NORM
 
@@ -23,17 +24,18 @@ _library: Any = torch.library.Library("c3align", "DEF")  # type: ignore[no-untyp
 _MAP = "Tensor X, Tensor? mean, Tensor? scale, Tensor? shift, bool renormalize, bool keep_zero_rows"
 _NOISE = (
     "float sigma, Tensor? columns, Tensor? direction, bool fixed_norm, bool random_strength, SymInt seed, "
-    "SymInt row_offset, Tensor? first_row"
+    "SymInt row_offset, Tensor? first_row, Tensor? row_ids"
 )
 _library.define(f"align({_MAP}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
 _library.define(f"corrupt({_MAP}, {_NOISE}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
 _library.define(
-    "shaped_noise(Tensor root, SymInt n_rows, SymInt seed, SymInt row_offset, Tensor? first_row) -> Tensor",
+    "shaped_noise(Tensor root, SymInt n_rows, SymInt seed, SymInt row_offset, Tensor? first_row, Tensor? row_ids) "
+    "-> Tensor",
     tags=torch.Tag.pt2_compliant_tag,
 )
 _PLAIN = (torch.Tensor, torch.nn.Parameter)  # others, fake tensors among them, may have no memory to read
 _VECTORS = ("mean", "scale", "shift")
-_NUMBER_OF_INPUTS = {"align": 6, "corrupt": 14}
+_NUMBER_OF_INPUTS = {"align": 6, "corrupt": 15}
 
 
 def wanted(X: torch.Tensor, vectors: dict[str, Any]) -> bool:
@@ -67,51 +69,69 @@ def _noise_inputs(noise: NoiseRequest, X: torch.Tensor) -> tuple[Any, ...]:
     is_vector = not isinstance(noise.sigma, (int, float)) and getattr(noise.sigma, "ndim", 1) > 0
     sigma, columns = (1.0, _as_tensor(noise.sigma, X)) if is_vector else (float(noise.sigma), None)
     shape = (_as_tensor(noise.direction, X), noise.fixed_norm, noise.random_strength)
-    return (sigma, columns, *shape, *_place(noise))
+    return (sigma, columns, *shape, *_place(noise, X))
 
 
-def _place(noise: NoiseRequest) -> tuple[Any, Any, torch.Tensor | None]:
+def _place(noise: NoiseRequest, X: torch.Tensor) -> tuple[Any, Any, torch.Tensor | None, torch.Tensor | None]:
+    noise.check_one_place()
     first_row = noise.row_offset if isinstance(noise.row_offset, torch.Tensor) else None
     row_offset = noise.row_offset if first_row is None else 0
     if not torch.compiler.is_compiling():
         stream(noise.seed, row_offset)  # refuse what the schema would wrap
-    return _signed(noise.seed), _signed(row_offset), first_row
+    return _signed(noise.seed), _signed(row_offset), first_row, _as_tensor(noise.row_ids, X)
 
 
 def shaped(
     X: torch.Tensor, vectors: dict[str, Any], noise: NoiseRequest, *, zero_rows: Any, out: Any, renormalize: bool
 ) -> torch.Tensor:
-    """See `c3align.ops._shaped`; only the noise is an op of its own, made on the host, and has no gradient."""
+    """See `c3align.ops._shaped`; only the noise is an op of its own, and has no gradient."""
     from c3align import ops
 
     if out is not None:
         raise C3AlignError("out= is not for a matrix sigma with gradients or on a device; leave it away")
     wide = X if X.dtype == torch.float64 else X.float()
     residual = ops.align(wide, **vectors, renormalize=False, zero_rows=zero_rows)
-    sigma = noise.sigma if isinstance(noise.sigma, torch.Tensor) else torch.tensor(noise.sigma)
-    root = sigma.to(X.device, torch.float64)
-    noisy = residual + torch.ops.c3align.shaped_noise(root, X.shape[0], *_place(noise)).to(residual.dtype)
-    if zero_rows == "keep":
-        usable = ops.normalize(wide.detach(), zero_rows="keep").any(dim=1, keepdim=True)
-        noisy = torch.where(usable, noisy, 0)
+    sigma = noise.sigma if isinstance(noise.sigma, torch.Tensor) else torch.as_tensor(noise.sigma)
+    root = sigma.to("cpu" if X.device.type == "mps" else X.device, torch.float64)
+    drawn = torch.ops.c3align.shaped_noise(root, X.shape[0], *_place(noise, X))
+    noisy = residual + drawn.to(residual.dtype).to(residual.device)
+    compares = _shaped.compares(vectors, renormalize)
+    if compares or zero_rows == "keep":
+        noisy = torch.where(_has_direction(wide, vectors["mean"] if compares else None, zero_rows), noisy, 0)
     result = ops.normalize(noisy, zero_rows=zero_rows) if renormalize else noisy
     return result.to(X.dtype)
+
+
+def _has_direction(X: torch.Tensor, mean: Any, zero_rows: Any) -> torch.Tensor:
+    """Which rows are neither zeros nor at the mean, (n_rows, 1) bool; the kernel says so, to its own bits."""
+    from c3align import ops
+
+    mean = mean.detach() if isinstance(mean, torch.Tensor) else mean
+    return ops.align(X.detach(), mean, zero_rows=zero_rows).any(dim=1, keepdim=True)
 
 
 def _shape_of_noise(root: torch.Tensor, n_rows: int, *_: Any) -> torch.Tensor:
     return root.new_empty((n_rows, root.shape[1]))
 
 
-def _run_shaped_noise(root: torch.Tensor, n_rows: int, seed: int, row_offset: int, first_row: Any) -> torch.Tensor:
-    if root.is_cuda and torch.cuda.is_current_stream_capturing():
-        raise C3AlignError("noise of a full covariance is made on the host; call this outside of a CUDA graph")
+def _run_shaped_noise(
+    root: torch.Tensor, n_rows: int, seed: int, row_offset: int, first_row: Any, row_ids: Any
+) -> torch.Tensor:
+    if not root.is_cpu:
+        numbers = eager.numbers_of(row_ids, row_offset if first_row is None else first_row, n_rows, root.device)
+        return eager.shaped_noise(root, numbers, seed % 2**64)
     row_offset = int(row_offset if first_row is None else first_row) % 2**64
-    noise = _shaped.normals(n_rows, root, seed=seed % 2**64, row_offset=row_offset)
-    return torch.from_numpy(noise).to(root.device)
+    request = NoiseRequest(root, None, False, False, seed % 2**64, row_offset, row_ids)
+    return torch.from_numpy(_shaped.normals(n_rows, root, **request.place(n_rows)))
 
 
 def _as_tensor(vector: Any, X: torch.Tensor) -> torch.Tensor | None:
-    return None if vector is None else torch.as_tensor(vector, device=X.device)
+    if not torch.compiler.is_compiling() and isinstance(vector, np.ndarray) and min(vector.strides, default=0) < 0:
+        vector = vector.copy()  # torch knows no such strides
+    if vector is None or X.device.type != "mps":
+        return None if vector is None else torch.as_tensor(vector, device=X.device)
+    host = torch.as_tensor(vector)
+    return host.to(X.device, torch.float32 if host.is_floating_point() else torch.int64)  # it has no float64
 
 
 def _signed(number: Any) -> Any:
@@ -141,6 +161,7 @@ def _run_corrupt(
     seed: int,
     row_offset: int,
     first_row: Any,
+    row_ids: Any,
 ) -> torch.Tensor:
     from c3align import ops
 
@@ -155,6 +176,7 @@ def _run_corrupt(
         random_strength=random_strength,
         seed=seed % 2**64,
         row_offset=row_offset % 2**64 if first_row is None else first_row,
+        row_ids=row_ids,
         renormalize=renormalize,
         zero_rows="keep" if keep else "raise",
     )
@@ -183,6 +205,8 @@ def _gradient(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         # zero rows went through or raised in the forward pass
         mapped = op(wide, mean, scale, shift, False, True, *arguments[6:])
         g = _through_normalization(g, *_unit(mapped))
+        if mean is not None and shift is None:
+            g = torch.where(_has_direction(wide, mean, "keep"), g, 0)
     through = g if scale is None else g * scale.to(g.dtype)
     found: list[Any] = [None] * len(arguments)
     found[0] = _through_normalization(through, unit, norms).to(X.dtype)

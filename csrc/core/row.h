@@ -15,6 +15,10 @@ constexpr int kSegment = 8 * kSlots;
 constexpr double kMinNorm = 0x1p-126;  // below it a float32 row has lost its direction to subnormal rounding
 constexpr double kMaxNorm = 0x1p126;   // above it the reciprocal would be subnormal
 
+// Up to this norm a centred row is the error of the mean and nothing else: in float32 that of a float32 mean; in float64,
+// times sqrt(n_dims), that of statistics in units of 2^-40.
+constexpr double kAtMeanInFloat = 0x1p-22, kAtMeanInDouble = 0x1p-40;
+
 enum Status : uint8_t { kOk = 0, kBadNorm = 1, kAtMean = 2 };
 
 C3_HD bool usable_norm(double norm) { return norm >= kMinNorm && norm <= kMaxNorm; }  // false for NaN

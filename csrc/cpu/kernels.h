@@ -23,8 +23,13 @@ struct Noise {
     double radius;
     bool random_strength;
     uint64_t seed, row_offset;
+    const uint64_t* row_ids = nullptr;   // a number for each row, in place of row_offset and those that follow it
     const int64_t* first_row = nullptr;  // on a device, added to row_offset, so that a recorded graph can go on
 
+    // of a row in the stream
+    C3_HD uint64_t number(int64_t index) const {
+        return row_ids ? row_ids[index] : row_offset + uint64_t(first_row ? *first_row : 0) + uint64_t(index);
+    }
     // whether more than sigma * normals is asked for
     C3_HD bool shaped() const { return columns || direction || radius != 0 || random_strength; }
 };
@@ -37,7 +42,9 @@ struct RowMap {
     const void* shift;
     Noise noise;
     bool renormalize;
-    bool stream;  // write past the caches
+    bool stream;           // write past the caches
+    bool writes = true;    // or only says what is wrong with each row
+    double at_mean = 0.0;  // up to this norm a centred row has no direction; 0 where none is asked for its norm
 };
 
 // Each works on rows first to last, and may run on several ranges at once; `moments` adds to its sums, which no
@@ -47,7 +54,8 @@ struct Kernels {
     void (*transform)(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, int64_t first, int64_t last);
     void (*moments)(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
                     int64_t last);
-    void (*normals)(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, int64_t first, int64_t last);
+    void (*normals)(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, const uint64_t* row_ids,
+                    int64_t first, int64_t last);
     void (*copy)(void* target, const void* source, size_t n_bytes);  // the floor that benchmarks measure
 };
 

@@ -42,7 +42,7 @@ class NoiseMaker {
 
     // What is added to the row is `*amount` times what is returned.
     const T* draw(int64_t index, T* amount) {
-        const uint64_t row = noise_.row_offset + uint64_t(index);
+        const uint64_t row = noise_.number(index);
         row_normals(normals_, padded_, noise_.seed, row);
         for (int64_t j = n_dims_; j < padded_; ++j) normals_[j] = 0;
         T* e = e_;
@@ -81,6 +81,9 @@ class NoiseMaker {
 // The map of one row after another.
 template <typename T>
 class Mapper {
+    using R = Register<T>;
+    using V = typename R::type;
+
   public:
     static constexpr int kArrays = 3 + NoiseMaker<T>::kArrays, kPlaced = 1;
 
@@ -96,10 +99,17 @@ class Mapper {
         if (map.shift) fill_padded(shift_, map.shift, n_dims, padded, false);
     }
 
+    // Whether a row is at the mean, where what is measured at the end is no longer the centred row. `row` is written.
+    bool is_at_mean(const T* x, T factor, T* row) const {
+        if (map_.at_mean == 0 || !(map_.scale || map_.noise.sigma != 0) || is_far(x, factor)) return false;
+        const V p = V{} + factor;
+        const T* mean = negative_mean_;
+        each_column([=](int64_t j) { store(row + j, R::multiply_add(load(x + j), p, load(mean + j))); });
+        return std::sqrt(sum_of_squares(padded_, row)) <= map_.at_mean;
+    }
+
     // Fills `row` from x * factor. Meanwhile what lies `ahead` is asked for.
     void apply(const T* x, T factor, int64_t index, const T* ahead, T* row) {
-        using R = Register<T>;
-        using V = typename R::type;
         const V p = V{} + factor;
         const T* mean = negative_mean_;
         const auto centred = [=](int64_t j) {
@@ -130,7 +140,18 @@ class Mapper {
   private:
     template <typename Column>
     C3_HD void each_column(Column column) const {
-        for (int64_t j = 0; j < padded_; j += Register<T>::lanes) column(j);
+        for (int64_t j = 0; j < padded_; j += R::lanes) column(j);
+    }
+
+    // Whether one entry alone makes the norm larger: as a rule the first one does.
+    bool is_far(const T* x, T factor) const {
+        for (int64_t j = 0; j < padded_; j += R::lanes) {
+            T entries[R::lanes];
+            store(entries, R::multiply_add(load(x + j), V{} + factor, load(negative_mean_ + j)));
+            for (const T entry : entries)
+                if (std::fabs(double(entry)) > map_.at_mean) return true;
+        }
+        return false;
     }
 
     const RowMap& map_;
@@ -155,6 +176,7 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
     Mapper<T> mapper(map, in.n_dims, padded, reader.place(first), writer.at(first), scratch);
     const MappedRows<T> mapped(padded, scratch);
     const auto mapped_row = [&](int64_t i) { return mapped.row(i, reader.place(i), writer.at(i)); };
+    const double limit = map.scale || map.noise.sigma != 0 ? 0 : map.at_mean;  // of the norms that are measured last
     T factor = T(0);
     const auto measure = [&](int64_t i) { return i < last ? sum_of_squares(padded, reader.row(i)) : 0; };
     const auto norm_of = [&](int64_t i, double sum_of_squares) {
@@ -165,7 +187,9 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
     const auto map_row = [&](int64_t i) {
         if (i >= last || status[i] != kOk) return;
         const T* x = reader.place(i);
-        mapper.apply(x, factor, i, reader.in_place() ? x + kRowsAhead * in.row_stride : x, mapped_row(i));
+        T* const row = mapped_row(i);
+        if (mapper.is_at_mean(x, factor, row)) status[i] = kAtMean;
+        else mapper.apply(x, factor, i, reader.in_place() ? x + kRowsAhead * in.row_stride : x, row);
     };
     norm_of(first, measure(first));
     map_row(first);
@@ -180,8 +204,9 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
         if (map.renormalize && status[i] == kOk) {
             double norm = 1;
             rescale = reciprocal_norm<T>(squares, &norm);
-            if (!usable_norm(norm)) status[i] = kAtMean;
+            if (!usable_norm(norm) || norm <= limit) status[i] = kAtMean;
         }
+        if (!map.writes) continue;
         if (status[i] == kOk)
             writer.write(row, rescale, i);
         else
@@ -208,12 +233,13 @@ void moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uin
     }
 }
 
-void normals(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, int64_t first, int64_t last) {
+void normals(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, const uint64_t* row_ids, int64_t first,
+             int64_t last) {
     const int64_t padded = padded_to_slots(n_dims);
     Scratch scratch(padded * int64_t(sizeof(float)), 0);
     float* const row = scratch.take<float>(padded);
     for (int64_t i = first; i < last; ++i) {
-        row_normals(row, padded, seed, row_offset + uint64_t(i));
+        row_normals(row, padded, seed, row_ids ? row_ids[i] : row_offset + uint64_t(i));
         memcpy(out + i * n_dims, row, size_t(n_dims) * sizeof(float));
     }
 }

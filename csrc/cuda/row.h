@@ -154,6 +154,11 @@ __device__ __forceinline__ double add_slots(const Slots& own, const Place& place
     return lane;
 }
 
+// Whether something is so for every thread of the row.
+__device__ __forceinline__ bool all_of_row(bool mine, double (*slots)[kSlots]) {
+    return slots ? __syncthreads_and(mine) != 0 : __all_sync(0xFFFFFFFFu, mine) != 0;
+}
+
 template <int kSteps, typename T>
 __device__ __forceinline__ double sum_of_products(const Quad<T>* a, const Quad<T>* b, const Place& place,
                                                   double (*slots)[kSlots]) {

@@ -37,19 +37,34 @@ __device__ __forceinline__ void scale_and_shift(Quad<T>& quad, const RowMap& map
     }
 }
 
-// x p - mean, scaled and shifted as RowMap asks; columns beyond the last stay zero, for the vectors are zero there.
-// What is asked of all rows alike is asked once, not at every four columns.
+// x p - mean; columns beyond the last stay zero, for the vectors are zero there.
 template <int kSteps, Layout kLayout, typename T>
-__device__ __forceinline__ void map_columns(Quad<T>* row, T p, const RowMap& map, const Place& place) {
+__device__ __forceinline__ void centre(Quad<T>* row, T p, const RowMap& map, const Place& place) {
     const T* means = static_cast<const T*>(map.mean ? map.mean : zeros) + place.first;
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
         const Quad<T> mean = load<kLayout, T>(means, step, place, 1);
         for (int k = 0; k < kColumns; ++k) row[step].v[k] = multiply_add(row[step].v[k], p, -mean.v[k]);
     }
+}
+
+// Scaled and shifted as RowMap asks. What is asked of all rows alike is asked once, not at every four columns.
+template <int kSteps, Layout kLayout, typename T>
+__device__ __forceinline__ void scale_and_shift_row(Quad<T>* row, const RowMap& map, const Place& place) {
     if (!map.scale && !map.shift) return;
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) scale_and_shift<kLayout>(row[step], map, step, place);
+}
+
+// Whether a centred row is at the mean, where its norm is not taken anyway. One entry above the limit says no, and as a
+// rule one of the thread's first four or of its neighbours' does, so that seldom anything is added.
+template <int kSteps, typename T>
+__device__ __forceinline__ bool is_at_mean(const Quad<T>* row, double limit, const Place& place,
+                                           double (*slots)[kSlots]) {
+    bool near = true;
+    for (int k = 0; k < kColumns; ++k) near = near && std::fabs(row[0].v[k]) <= T(limit);
+    if (!all_of_row(near, slots)) return false;
+    return sqrt(sum_of_products<kSteps>(row, row, place, slots)) <= limit;
 }
 
 // Adds plain noise and returns the sum of squares. Noise is long arithmetic that needs registers, so that the row waits
@@ -106,15 +121,22 @@ __device__ __forceinline__ void transform_row(const Rows& in, const Rows& out, c
     double norm, length;
     const T p = reciprocal_norm<T>(sum_of_products<kSteps>(row, row, place, slots), &norm);
     uint8_t verdict = usable_norm(norm) ? kOk : kBadNorm;
-    map_columns<kSteps, kLayout>(row, p, map, place);
+    centre<kSteps, kLayout>(row, p, map, place);
     const Noise& noise = map.noise;
-    const uint64_t number = noise.row_offset + uint64_t(noise.first_row ? *noise.first_row : 0) + uint64_t(index);
+    const bool measured_last = kKind == NoiseKind::kNone && !map.scale;
+    if (map.at_mean > 0 && !measured_last && is_at_mean<kSteps>(row, map.at_mean, place, slots) && verdict == kOk)
+        verdict = kAtMean;
+    scale_and_shift_row<kSteps, kLayout>(row, map, place);
+    const uint64_t number = noise.number(index);
     const double squares = finish_map<kSteps, kLayout, kKind>(row, noise, keys, number, place, n_threads, slots);
     T rescale = T(1);
     if (map.renormalize) {
         rescale = reciprocal_norm<T>(squares, &length);
-        if (verdict == kOk && !usable_norm(length)) verdict = kAtMean;
+        const bool at_mean = measured_last && length <= map.at_mean;
+        if (verdict == kOk && (at_mean || !usable_norm(length))) verdict = kAtMean;
     }
+    if (place.lane == 0 && place.segment == 0) status[index] = verdict;
+    if (!map.writes) return;
     if (verdict == kOk) {
 #pragma unroll
         for (int step = 0; step < kSteps; ++step) {
@@ -125,7 +147,6 @@ __device__ __forceinline__ void transform_row(const Rows& in, const Rows& out, c
 #pragma unroll
         for (int step = 0; step < kSteps; ++step) store<kLayout>(target, Quad<T>{}, step, place, out.column_stride);
     }
-    if (place.lane == 0 && place.segment == 0) status[index] = verdict;
 }
 
 template <typename Stored, typename T, int kSteps, Layout kLayout, NoiseKind kKind>

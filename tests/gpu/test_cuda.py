@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from c3align import C3Aligner, ops
+from c3align import ops
 from c3align.errors import C3AlignError
 from c3align.statistics import ModalityStatistics
+from tests.gpu.test_eager import check_a_replayed_graph, rows_of, same_bits
+from tests.test_at_mean import around
 from tests.test_corrupt import KINDS, N_DIMS
 from tests.test_ops import digest_of_many_rows, many_rows
 
@@ -24,17 +26,6 @@ WIDTHS = [1, 3, 127, 128, 132, 512, 768, 1024, 1025, 2048, 4100, 8192]
 @pytest.fixture(autouse=True)
 def _native(monkeypatch):
     monkeypatch.setenv("C3ALIGN_BACKEND", "native")
-
-
-def rows_of(n_rows, n_dims, dtype=torch.float32):
-    rng = np.random.default_rng(n_dims)
-    values = rng.standard_normal((n_rows, n_dims)) * 10 ** rng.uniform(-2, 2, (n_rows, 1))
-    return torch.from_numpy(values).to(dtype)
-
-
-def same_bits(device, host):
-    assert device.is_cuda
-    assert torch.equal(device.cpu().contiguous().view(torch.uint8), host.contiguous().view(torch.uint8))
 
 
 @pytest.mark.parametrize("n_dims", WIDTHS)
@@ -67,6 +58,33 @@ def test_every_kind_of_noise(kind, dtype):
     wide = {"sigma": 0.1, "fixed_norm": True, "direction": np.linspace(-1, 2, 3000), "seed": 1}
     X = rows_of(300, 3000, dtype)
     same_bits(ops.corrupt(X.cuda(), None, **wide), ops.corrupt(X, None, **wide))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_row_ids(kind, dtype):
+    X, order = rows_of(500, N_DIMS, dtype), torch.randperm(500)
+    call = {"seed": 5, **KINDS[kind]}
+    expected = ops.corrupt(X, None, **call)[order]
+    for ids in (order.cuda(), order.to(torch.uint64).cuda(), order.int().cuda(), order, order.numpy()):
+        same_bits(ops.corrupt(X[order].cuda(), None, row_ids=ids, **call), expected)
+    with pytest.raises(C3AlignError, match="row_ids holds negative numbers"):
+        ops.corrupt(X.cuda(), None, row_ids=order.cuda() - 1, **call)
+
+
+@pytest.mark.parametrize("n_dims", WIDTHS[1:])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_at_the_mean(n_dims, dtype):
+    mean, X, _ = around(str(dtype).removeprefix("torch."), n_dims)
+    for scale in (None, np.full(n_dims, 100.0)):
+        for noise in ({}, {"sigma": 0.1, "seed": 1}, {"sigma": 0.1, "seed": 1, "fixed_norm": True}):
+            call = ops.corrupt if noise else ops.align
+            arguments = {"scale": scale, "zero_rows": "keep", **noise}
+            same_bits(call(X.cuda(), mean, **arguments), call(X, mean, **arguments))
+    on_device = X.cuda()
+    with pytest.raises(C3AlignError, match="equals the mean"):
+        ops.align(on_device, mean, out=on_device)
+    same_bits(on_device, X)
 
 
 def test_vectors_that_four_columns_at_once_cannot_read():
@@ -119,23 +137,7 @@ def test_streams_and_graphs():
 
 
 def test_a_replayed_graph_goes_on_with_new_noise():
-    X = rows_of(64, 512)
-    module = C3Aligner().fit(X.numpy()).as_module()
-    expected = [module(X) for _ in range(3)]
-    on_device, rows = C3Aligner().fit(X.numpy()).as_module().cuda(), X.cuda()
-    warm = torch.cuda.Stream()
-    with torch.cuda.stream(warm):
-        on_device(rows)
-    warm.synchronize()
-    on_device.row_offset.zero_()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = on_device(rows)
-    on_device.row_offset.zero_()
-    for step in range(3):
-        graph.replay()
-        torch.cuda.synchronize()
-        same_bits(found, expected[step])
+    check_a_replayed_graph()
 
 
 def test_gradients_and_compiled_graphs():

@@ -1,0 +1,179 @@
+"""A fitted aligner as a layer of a torch model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from c3align import centering, noise, ops
+from c3align.centering import BATCH
+from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.statistics import ModalityStatistics
+
+__all__ = ["AlignerModule"]
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)  # others, fake tensors among them, may have no values to look at
+_ROOT = ""  # name of the noise's root among the means; no modality has it
+_STEPS = 2**62  # places in the stream of noise that a forward pass may begin at
+
+
+class AlignerModule(torch.nn.Module):
+    """Aligns rows in eval mode, and corrupts them with fresh noise at each call in train mode.
+
+    **Noise comes and goes as in** `torch.nn.Dropout`: each forward pass in train mode draws its place in the stream of
+    noise from torch's generator of X's device. So `torch.manual_seed` repeats it, `fork_rng` keeps it apart, activation
+    checkpointing computes it again, the processes of a distributed run and the workers of a loader have their own,
+    compiled functions and CUDA graphs go on with new noise, and who saves torch's random state resumes it. With
+    `row_offset` or `row_ids` the noise is instead that of `C3Aligner.corrupt` for these rows, whatever the generator:
+    the same for any batches and processes.
+
+    **It is a snapshot.** Means, noise, seed and settings are those of the aligner at the moment of `as_module()`; what
+    the aligner learns later is not in it, and its `state_dict` is empty: it goes with the aligner, not the weights.
+
+    Whether named rows lie near their mean is looked at once for each modality, in the first forward pass that is not
+    recorded; "auto" and "batch" look at each batch. Graphs that are recorded (`torch.compile`, `torch.export`, CUDA
+    graphs) cannot look, nor can rows on the meta device; there a fitted modality has to be named.
+
+    Parameters
+    ----------
+    aligner : C3Aligner, fitted
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from c3align import C3Aligner
+    >>> text = np.random.default_rng(0).normal(size=(500, 64)) + 1
+    >>> module = C3Aligner().fit(text).as_module()
+    >>> noisy = module(torch.from_numpy(text[:32]))  # train mode, as every new module
+    >>> aligned = module.eval()(torch.from_numpy(text[:32]))
+    """
+
+    def __init__(self, aligner: Any) -> None:
+        super().__init__()
+        self.state_ = centering.state_of(aligner)  # frozen
+        self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
+        strength = aligner._strength(self.state_)
+        self._sigma = 1.0 if isinstance(strength, np.ndarray) else float(strength)
+        # no buffers: a module cast to half precision keeps its means whole
+        self._vectors = {name: np.array(found.mean) for name, found in self.state_.statistics.items() if found.n_rows}
+        if isinstance(strength, np.ndarray):
+            self._vectors[_ROOT] = np.array(strength)
+        self._seeds = {name: noise.stream_seed(aligner.seed, name) for name in (*self.state_.statistics, BATCH)}
+        self._looked: set[str] = set()
+        self._uploaded: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
+        self._upload(torch.device("cpu"))
+
+    def _upload(self, device: torch.device) -> None:
+        """Vectors in both compute dtypes, ready before a graph is recorded that could not wait for them."""
+        for name, vector in self._vectors.items():
+            for dtype in (torch.float32, torch.float64):
+                home = _home(device, dtype)
+                if (name, home, dtype) not in self._uploaded:
+                    self._uploaded[name, home, dtype] = torch.from_numpy(vector).to(dtype).to(home)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], *rest: Any) -> AlignerModule:
+        """`to`, `cuda` and their like, of models around this one too."""
+        self._upload(fn(torch.empty(0)).device)
+        return super()._apply(fn, *rest)  # type: ignore[no-untyped-call]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is on a device stays there; a copy uploads its own."""
+        return {**self.__dict__, "_uploaded": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._upload(torch.device("cpu"))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state_dict.pop(f"{prefix}row_offset", None)  # of versions that counted rows themselves
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def forward(
+        self, X: torch.Tensor, modality: str = "text", *, row_offset: Any = None, row_ids: Any = None
+    ) -> torch.Tensor:
+        """Rows to aligned and, in train mode, noisy rows.
+
+        Parameters
+        ----------
+        X : (n_rows, n_dims) floating
+        modality : str
+            As in `C3Aligner.transform`.
+        row_offset : int in [0, 2**64), or int64 tensor () on X's device, optional
+            In train mode, number of X's first row in the noise.
+        row_ids : (n_rows,) int64, optional
+            In train mode, number of each row in the noise.
+
+        Returns
+        -------
+        (n_rows, n_dims) of X's dtype, on its device.
+        """
+        modality, mean = self._center(X, modality)
+        if not self.training:
+            aligned: torch.Tensor = ops.align(X, mean, **self._settings)
+            return aligned
+        place = {"row_offset": row_offset, "row_ids": row_ids}
+        place = {name: value for name, value in place.items() if value is not None} or {"row_offset": _draw(X.device)}
+        sigma = self._vector(_ROOT, X, torch.float64) if _ROOT in self._vectors else self._sigma
+        noisy: torch.Tensor = ops.corrupt(X, mean, sigma=sigma, seed=self._seeds[modality], **place, **self._settings)
+        return noisy
+
+    def _center(self, X: torch.Tensor, modality: str) -> tuple[str, Any]:
+        """Whose mean is taken, and the mean; what has to be said about it is said, as in `C3Aligner.transform`."""
+        if not _can_be_seen(X):
+            if modality not in self.state_.statistics:
+                raise C3AlignError(
+                    f"modality={modality!r} cannot be chosen where rows cannot be seen (in a recorded graph, on the "
+                    "meta device); pass a fitted one's name"
+                )
+        elif modality not in self._looked:
+            modality = self._looked_at(X, modality)
+        if modality == BATCH:
+            return BATCH, ModalityStatistics.from_rows(X.detach(), zero_rows=self._settings["zero_rows"]).mean
+        return modality, self._vector(modality, X, torch.float64 if X.dtype == torch.float64 else torch.float32)
+
+    def _looked_at(self, X: torch.Tensor, modality: str) -> str:
+        choice = centering.center(modality, centering.state_of(self, modality), X.detach())
+        if choice.warning:
+            warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=6)
+        if modality in self.state_.statistics:
+            self._looked.add(modality)
+        return choice.modality
+
+    def _vector(self, name: str, X: torch.Tensor, dtype: torch.dtype) -> Any:
+        """A mean, or the noise's root, on X's device in `dtype`: uploaded once, by an eager call at the latest."""
+        key = (name, _home(X.device, dtype), dtype)
+        if name not in self._vectors:
+            return self.state_.statistics[name].mean  # no rows were learned: it says so
+        is_recorded = torch.compiler.is_compiling()
+        if type(X) not in _PLAIN and not is_recorded:
+            return self._vectors[name]  # fake tensors know no real ones
+        if key not in self._uploaded:
+            if is_recorded:
+                return self._vectors[name]
+            self._upload(X.device)
+        return self._uploaded[key]
+
+
+def _home(device: torch.device, dtype: torch.dtype) -> torch.device:
+    """Where a vector lies for rows on `device`, which may have no float64."""
+    return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
+
+
+def _draw(device: torch.device) -> torch.Tensor:
+    """A place in the stream of noise, () int64 of the device's own generator."""
+    if device.type == "mps":  # draws 31 bits at a time
+        high, low = torch.randint(0, 2**31, (2,), dtype=torch.int64, device=device)
+        return high << 31 | low
+    return torch.randint(0, _STEPS, (), dtype=torch.int64, device=device)
+
+
+def _can_be_seen(X: torch.Tensor) -> bool:
+    """Whether the host may look at the rows: not while they become part of a graph, nor where they have no values."""
+    if torch.compiler.is_compiling() or X.is_meta or type(X) not in _PLAIN:
+        return False
+    return not (X.is_cuda and torch.cuda.is_current_stream_capturing())

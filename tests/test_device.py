@@ -1,0 +1,391 @@
+"""Tensors stay on their device: torch's own operations give the reference's bits, and no batch goes to the host.
+
+No device is needed. The operations are the same on CPU tensors, where they are compared with the reference; fake
+tensors of a GPU show what would cross to the host; and the meta device has nothing that could.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from c3align import centering, ops
+from c3align.errors import C3AlignError
+from c3align.ops import _backend, _eager_math, _glance, _rows, _shaped, eager, reference
+from c3align.ops._noise import NoiseRequest
+from tests import strategies
+from tests.test_corrupt import KINDS, N_DIMS
+from tests.test_ops import as_dtype, raw
+
+GAP = np.linspace(-1, 1, N_DIMS)
+TORCH_DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@pytest.fixture
+def on_a_device(monkeypatch):
+    """Calls a function as it would be called with tensors on a device that is no CPU."""
+
+    def call(function, *arguments, **how):
+        with monkeypatch.context() as here:
+            here.setattr(ops, "_device_backend", lambda X: eager if _rows.is_tensor(X) else None)
+            return function(*arguments, **how)
+
+    return call
+
+
+def rows_of(n_rows=60, n_dims=N_DIMS, dtype=torch.float32):
+    rng = np.random.default_rng(n_rows)
+    return torch.from_numpy(rng.standard_normal((n_rows, n_dims)) * 10 ** rng.uniform(-2, 2, (n_rows, 1))).to(dtype)
+
+
+def same_moments(found, expected):
+    for ours, theirs in zip(found, expected):
+        assert raw(np.asarray(ours)) == raw(np.asarray(theirs))
+
+
+@given(rows=strategies.blocks(), data=st.data(), dtype=st.sampled_from(strategies.DTYPES))
+def test_bits_of_the_reference(rows, data, dtype):
+    X = as_dtype(rows, dtype)
+    seen, rng = _rows.as_rows(X), np.random.default_rng(rows.shape[1])
+    chosen = data.draw(st.sets(st.sampled_from(["mean", "scale", "shift"])))
+    vectors = {name: rng.standard_normal(rows.shape[1]).astype(seen.compute_dtype) for name in sorted(chosen)}
+    noise, renormalize = data.draw(strategies.noises(seen)), data.draw(st.booleans())
+    expected = np.empty(seen.shape, seen.values.dtype)
+    affine = reference.Affine(**vectors)
+    status = _backend.ReferenceBackend.transform(seen, expected, affine, renormalize=renormalize, noise=noise)
+    columns, direction = (None if v is None else torch.from_numpy(v) for v in (noise.columns, noise.direction))
+    numbers = eager.numbers_of(noise.row_ids, noise.row_offset, len(X), X.device)
+    shape = (columns, direction, noise.radius, noise.random_strength, noise.seed, numbers)
+    on_torch = _eager_math.Affine(**{name: torch.from_numpy(vector) for name, vector in vectors.items()})
+    found, verdicts = eager._transformed(X, on_torch, _eager_math.Noise(noise.sigma, *shape), renormalize)
+    assert raw(verdicts) == raw(status)
+    assert raw(found) == raw(seen.restore(expected))
+    same_moments(eager.moments(X, "keep"), ops.moments(X, zero_rows="keep"))
+
+
+@pytest.mark.parametrize("dtype", TORCH_DTYPES)
+@pytest.mark.parametrize("n_dims", [1, 127, 512, 1023, 1025, 4100])
+def test_bits_on_many_rows(n_dims, dtype, monkeypatch):
+    """Squares and roots that are not rounded correctly show in one row of thousands only; blocks leave no trace."""
+    monkeypatch.setattr(eager, "_BLOCK_ELEMENTS", 1 << 16)
+    X = rows_of(max(300, 200_000 // n_dims), n_dims, dtype)
+    X[5], X[7, 0] = 0, torch.inf
+    mean = np.linspace(-0.02, 0.03, n_dims)
+    for noise in (None, NoiseRequest(0.1, None, True, True, 2**63 + 1, 2**32 - 300)):
+        rest = {} if noise is None else noise._asdict()
+        good = X[8:]
+        expected = ops.align(good, mean) if noise is None else ops.corrupt(good, mean, **rest)
+        vectors = {"mean": mean}
+        found = eager.transform(good, vectors, noise, zero_rows="raise", out=None, renormalize=True)
+        assert raw(found) == raw(expected)
+    X[7, 0] = 1
+    same_moments(eager.moments(X, "keep"), ops.moments(X, zero_rows="keep"))
+
+
+def test_normals_at_every_end():
+    """Words around all that the polynomials branch on."""
+    edges = [np.arange(-3000, 3000) + k * 2**29 for k in range(9)]
+    words = np.concatenate([*edges, np.random.default_rng(0).integers(0, 2**32, 1 << 18)]) % 2**32
+    narrow, wide = words.astype(np.uint32), torch.from_numpy(words)
+    assert raw(_eager_math._log_uniform(wide)) == raw(reference._log_uniform(narrow.view(np.int32)))
+    for ours, theirs in zip(_eager_math._box_muller(wide, wide.flip(0)), reference._box_muller(narrow, narrow[::-1])):
+        assert raw(ours) == raw(theirs)
+
+
+def test_a_multiply_add_rounds_once():
+    rng = np.random.default_rng(0)
+    a, b = (1 + 2.0**-12 * rng.integers(0, 4096, (2, 100_000))).astype(np.float32)
+    c = (2.0 ** -rng.integers(20, 140, 100_000) * rng.choice([-1, 1], 100_000)).astype(np.float32)
+    expected = reference.fma32(a, b, c)
+    assert (expected != (a.astype(np.float64) * b + c).astype(np.float32)).any()
+    assert raw(_eager_math.fma32(*map(torch.from_numpy, (a, b, c)))) == raw(expected)
+
+
+@pytest.mark.parametrize("exponents", [(-250, 250), (0, 2)])
+def test_roots_are_rounded_correctly(exponents):
+    squares = 2.0 ** np.random.default_rng(0).uniform(*exponents, 1 << 19)
+    assert raw(_eager_math._root(torch.from_numpy(squares))) == raw(np.sqrt(squares))
+
+
+@pytest.mark.parametrize("dtype", TORCH_DTYPES)
+def test_rows_at_the_mean_have_no_direction(dtype):
+    """Within what the mean itself is known to: 2**-22, for float64 rows sqrt(n_dims) * 2**-40."""
+    rows, limit = torch.eye(N_DIMS, dtype=dtype)[:3], N_DIMS**0.5 * 2.0**-40 if dtype == torch.float64 else 2.0**-22
+    for distance, kinds in ((0.99 * limit, [2, 0, 0]), (1.01 * limit, [0, 0, 0])):
+        mean = rows[0].to(torch.float64, copy=True)
+        mean[3] = distance
+        affine = _eager_math.Affine(mean.to(eager._compute_dtype(rows)))
+        ones = torch.ones(N_DIMS, dtype=eager._compute_dtype(rows))
+        numbers = eager.row_numbers(3, 0, rows.device)
+        noise = _eager_math.Noise(0.1, None, None, 0.0, False, 1, numbers)
+        for how in (affine, affine._replace(scale=1000 * ones)):
+            for added in (None, noise):
+                found, status = eager._transformed(rows, how, added, True)
+                assert status.tolist() == kinds
+                assert found.any(dim=1).tolist() == [kind == 0 for kind in kinds]
+        assert not eager._transformed(rows, affine, None, False)[1].any()
+        assert not eager._transformed(rows, affine._replace(shift=ones), None, True)[1].any()
+
+
+class TestFace:
+    """`c3align.ops` with tensors on a device."""
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_every_kind_of_noise(self, on_a_device, kind):
+        X, call = rows_of(), {"seed": 5, "row_offset": 2**64 - 100, **KINDS[kind]}
+        assert raw(on_a_device(ops.corrupt, X, None, **call)) == raw(ops.corrupt(X, None, **call))
+
+    def test_a_row_offset_on_the_device(self, on_a_device, monkeypatch):
+        monkeypatch.setattr(eager, "is_device_scalar", _rows.is_tensor)
+        X, place = rows_of(), torch.tensor(2**33 + 1)
+        found = on_a_device(ops.corrupt, X, None, sigma=0.1, seed=1, row_offset=place)
+        assert raw(found) == raw(ops.corrupt(X, None, sigma=0.1, seed=1, row_offset=2**33 + 1))
+        with pytest.raises(C3AlignError, match="not an int64 on X's device"):
+            on_a_device(ops.corrupt, X, None, sigma=0.1, seed=1, row_offset=place.int())
+
+    @pytest.mark.parametrize("where", ["host", "device"])
+    def test_numbers_of_rows(self, on_a_device, where, monkeypatch):
+        monkeypatch.setattr(eager, "is_device_scalar", _rows.is_tensor if where == "device" else lambda value: False)
+        X, call = rows_of(), {"sigma": 0.1, "seed": 1, "random_strength": True}
+        order = torch.randperm(60, generator=torch.Generator().manual_seed(0)) + 2**40
+        for ids in (order, order.to(torch.uint64), order.to(torch.int32) % 100):
+            expected = ops.corrupt(X, None, row_ids=ids, **call)
+            assert raw(on_a_device(ops.corrupt, X, None, row_ids=ids, **call)) == raw(expected)
+        for wrong in ({"row_ids": order - 2**41}, {"row_ids": order[:3]}, {"row_ids": order, "row_offset": 3}):
+            texts = []
+            for how in (on_a_device, lambda function, *a, **k: function(*a, **k)):
+                with pytest.raises(C3AlignError, match="row_ids") as caught:
+                    how(ops.corrupt, X, None, **call, **wrong)
+                texts.append(str(caught.value))
+            assert texts[0] == texts[1]
+
+    @pytest.mark.parametrize("dtype", TORCH_DTYPES)
+    def test_views_moments_and_products(self, on_a_device, dtype):
+        X = rows_of(dtype=dtype)
+        for view in (X[::3], X[:, 5:], X[:, ::2], X.T, X[:1].expand(7, -1)):
+            assert raw(on_a_device(ops.normalize, view)) == raw(ops.normalize(view))
+            same_moments(on_a_device(ops.moments, view), ops.moments(view))
+        assert on_a_device(ops.normalize, X[:0]).shape == (0, N_DIMS)
+        same_moments(on_a_device(ops.moments, X[:0]), ops.moments(X[:0]))
+        assert np.abs(on_a_device(ops.column_products, X) - ops.column_products(X)).max() < 1e-12 * len(X)
+
+    @pytest.mark.parametrize("n_rows", [7, 60, 3000])
+    def test_a_glance(self, n_rows, monkeypatch):
+        """What decides on a mean is seen on the device, to the bit of what the host sees; Gram matrices nearly."""
+        X, scale = rows_of(n_rows), np.linspace(1, 2, N_DIMS)
+        X[3] = 0
+        expected = centering.Glance.of(X, 1000)
+        host = _glance.gram(expected.rows, scale, 20)
+        monkeypatch.setattr(_glance, "is_on_device", _rows.is_tensor)
+        found = centering.Glance.of(X, 1000)
+        assert found.n_rows == expected.n_rows
+        assert raw(found.mean) == raw(expected.mean)
+        assert raw(found.variance) == raw(expected.variance)
+        assert isinstance(found.rows, torch.Tensor)
+        assert np.abs(_glance.gram(found.rows, scale, 20) - host).max() < 1e-12
+
+    def test_gradients_go_on(self, on_a_device):
+        found = []
+        for how in (on_a_device, lambda function, *a, **k: function(*a, **k)):
+            X = rows_of().requires_grad_()
+            how(ops.corrupt, X, None, sigma=0.1, seed=3).square()[:, 0].sum().backward()
+            found.append(raw(X.grad))
+        assert found[0] == found[1]
+
+    def test_out_and_in_place(self, on_a_device):
+        X, out = rows_of(), torch.empty(60, N_DIMS)
+        expected = ops.normalize(X)
+        assert on_a_device(ops.normalize, X, out=out) is out
+        assert raw(out) == raw(expected)
+        assert on_a_device(ops.normalize, X, out=X) is X
+        assert raw(X) == raw(expected)
+        overlapping = X.as_strided((59, N_DIMS), (N_DIMS, 1), 3)
+        with pytest.raises(C3AlignError, match="out is on meta and X on cpu; pass an out on X's device"):
+            on_a_device(ops.normalize, X, out=out.to("meta"))
+        for Y, wrong in ((X, out[:5]), (X, out.double()), (X, out[:1].expand(60, -1)), (X[:-1], overlapping)):
+            texts = []
+            for how in (on_a_device, lambda function, *a, **k: function(*a, **k)):
+                with pytest.raises(C3AlignError, match="out ") as caught:
+                    how(ops.normalize, Y, out=wrong)
+                texts.append(str(caught.value))
+            assert texts[0] == texts[1]
+
+    @pytest.mark.parametrize("policy", ["raise", "keep"])
+    @pytest.mark.parametrize(
+        "values",
+        [{4: torch.nan, 7: torch.inf}, {9: 1e38}, {2: 0.0, 3: 0.0}, {4: 0.0, 9: 1e38}, {4: 0.0, 5: torch.nan}, {}],
+    )
+    def test_refusals_are_the_same(self, on_a_device, values, policy):
+        X, mean = rows_of(), torch.eye(N_DIMS)[0]
+        X[20] = 4 * mean
+        for row, value in values.items():
+            X[row] = value
+        before = X.clone()
+        for function in (ops.normalize, lambda X, **how: ops.align(X, mean, **how), ops.moments):
+            texts = []
+            for how in (on_a_device, lambda function, *a, **k: function(*a, **k)):
+                try:
+                    how(function, X, zero_rows=policy)
+                    texts.append("")
+                except C3AlignError as error:
+                    texts.append(str(error))
+            assert texts[0] == texts[1]
+            assert raw(X) == raw(before)
+        if values and policy == "raise":
+            with pytest.raises(C3AlignError, match=" of 60 rows, first in row "):
+                on_a_device(ops.normalize, X, out=X)
+            assert raw(X) == raw(before)
+
+    def test_rows_of_later_blocks_are_named(self, on_a_device, monkeypatch):
+        X = rows_of()
+        X[37] = 0
+        monkeypatch.setattr(eager, "_ROWS_PER_BLOCK", 16)
+        monkeypatch.setattr(eager, "_BLOCK_ELEMENTS", 3 * N_DIMS)
+        for function in (ops.moments, ops.normalize):
+            with pytest.raises(C3AlignError, match="1 of 60 rows, first in row 37"):
+                on_a_device(function, X)
+        same_moments(on_a_device(ops.moments, X, zero_rows="keep"), ops.moments(X, zero_rows="keep"))
+
+    @pytest.mark.parametrize("name", ["mean", "scale", "shift"])
+    def test_vectors_are_checked(self, on_a_device, name, monkeypatch):
+        vectors = {"mean": None, name: torch.ones(N_DIMS)}
+        vectors[name][17] = torch.nan
+        monkeypatch.setattr(torch.Tensor, "is_cpu", False)  # else the host looks at them
+        with pytest.raises(C3AlignError, match=f"{name} holds NaN or infinity; pass finite values"):
+            on_a_device(ops.align, rows_of(), renormalize=False, **vectors)
+        with pytest.raises(C3AlignError, match=rf"{name} has shape \(3,\) and the rows have {N_DIMS} dimensions"):
+            on_a_device(ops.align, rows_of(), **{**vectors, name: torch.ones(3)})
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-300, 0.02, 1.0, 1e280])
+def test_noise_of_a_matrix(size, monkeypatch):
+    monkeypatch.setattr(eager, "_BLOCK_ELEMENTS", 1 << 12)
+    root = torch.from_numpy(np.random.default_rng(0).standard_normal((N_DIMS, N_DIMS)) * size)
+    found = eager.shaped_noise(root, eager.row_numbers(200, 2**40, root.device), 2**63 + 1)
+    assert raw(found) == raw(_shaped.normals(200, root, seed=2**63 + 1, row_offset=2**40))
+    root[3, 4] = torch.nan
+    with pytest.raises(C3AlignError, match="sigma holds NaN or infinity"):
+        eager.shaped_noise(root, eager.row_numbers(2, 0, root.device), 1)
+
+
+class Crossings(TorchDispatchMode):
+    """Counts the elements that leave a device for the host, of whatever kind of tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        sources = [a.numel() for a in args if isinstance(a, torch.Tensor) and a.device.type != "cpu"]
+        to_host = str(kwargs.get("device")) == "cpu" or func.name() == "aten::_local_scalar_dense"
+        self.elements += sources if to_host else []
+        return func(*args, **kwargs)
+
+
+@pytest.mark.parametrize("dtype", TORCH_DTYPES)
+def test_no_batch_goes_to_the_host(dtype):
+    """Tensors without values cannot be read in silence: what the ops do to them is what they would do elsewhere."""
+    X = torch.empty(50, N_DIMS, dtype=dtype, device="meta")
+    with Crossings() as seen:
+        affine = _eager_math.Affine(*(eager._column(np.zeros(N_DIMS), X, "mean") for _ in range(3)))
+        numbers = eager.row_numbers(50, torch.tensor(3, device="meta"), X.device)
+        for noise in (None, _eager_math.Noise(1.0, affine.scale, affine.shift, 2.0, True, 1, numbers)):
+            result, status = eager._transformed(X, affine, noise, True)
+            assert (result.device.type, result.dtype, result.shape) == ("meta", dtype, X.shape)
+            assert (status.device.type, status.shape) == ("meta", (50,))
+        totals, _ = eager._summed(X)
+        assert (totals.device.type, totals.shape) == ("meta", (2 * N_DIMS + ops.NORM_BINS + 1,))
+    assert seen.elements == []
+    with Crossings() as seen, pytest.raises(NotImplementedError):
+        X.cpu()  # it would be seen
+    assert seen.elements == [X.numel()]
+
+
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        made = result if isinstance(result, (tuple, list)) else [result]
+        for tensor in made:
+            if isinstance(tensor, torch.Tensor) and not func.is_view and "empty" not in func.name():
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+def test_in_bounded_memory(monkeypatch):
+    """Whatever a batch's size, one block of it at a time is computed, in arrays of its own size."""
+    monkeypatch.setattr(eager, "_BLOCK_ELEMENTS", 1 << 14)
+    X = rows_of(4000, N_DIMS, torch.bfloat16)
+    noise = NoiseRequest(0.1, GAP, True, True, 1, 0)
+    with Largest() as seen:
+        eager.transform(X, {"mean": GAP / 9}, noise, zero_rows="raise", out=None, renormalize=True)
+        eager.moments(X, "raise")
+    assert seen.elements <= (1 << 14) * 128 // N_DIMS  # rows are padded to 128 columns for their sums
+    assert X.numel() > 20 * (1 << 14)
+
+
+@pytest.mark.parametrize("dtype", TORCH_DTYPES)
+def test_meta(dtype):
+    """Nothing can be asked of it, so nothing is; a copy of it to the host is an error of torch's own."""
+    X = torch.empty(7, N_DIMS, dtype=dtype, device="meta")
+    mean = np.zeros(N_DIMS)
+    for found in (
+        ops.normalize(X),
+        ops.align(X, mean),
+        ops.align(X, torch.zeros(N_DIMS, device="meta"), out=torch.empty_like(X)),
+        ops.corrupt(X, mean, sigma=np.ones(N_DIMS), direction=GAP, seed=1, row_offset=torch.tensor(3, device="meta")),
+        ops.corrupt(X.clone().requires_grad_(), None, sigma=0.1, seed=1),
+        ops.corrupt(X, None, sigma=torch.ones(N_DIMS, device="meta"), seed=1),
+        ops.corrupt(X, None, sigma=np.eye(N_DIMS), seed=1),
+    ):
+        assert (found.device.type, found.dtype, found.shape) == ("meta", dtype, X.shape)
+    with pytest.raises(C3AlignError, match="meta device, which holds no values to sum; pass a tensor on another"):
+        ops.moments(X)
+    with pytest.raises(C3AlignError, match="must be 2-d"):
+        ops.normalize(X[0])
+    with pytest.raises(C3AlignError, match="one value a column"):
+        ops.align(X, np.zeros(3))
+
+
+@pytest.fixture
+def without_float64(monkeypatch):
+    """As on Apple's MPS."""
+    monkeypatch.setattr(_eager_math, "wide_dtype", lambda device: torch.float32)
+
+
+@pytest.mark.parametrize("dtype", TORCH_DTYPES[:3])
+def test_devices_without_float64_come_close(without_float64, dtype, monkeypatch):
+    X, rng = rows_of(2000, dtype=dtype), np.random.default_rng(0)
+    if dtype == torch.float32:
+        X[:500] *= 2.0 ** torch.from_numpy(rng.integers(-110, 110, (500, 1)))
+    mean = GAP / 30
+    exact = {torch.float16: 2**-11, torch.bfloat16: 2**-8, torch.float32: 2**-21}[dtype]
+    plain = eager.transform(X, {"mean": mean}, None, zero_rows="raise", out=None, renormalize=True)
+    assert (plain.double() - ops.align(X, mean).double()).abs().max() <= exact
+    for kind in KINDS.values():
+        noise = NoiseRequest(
+            kind["sigma"], kind.get("direction"), "fixed_norm" in kind, "random_strength" in kind, 1, 2**40
+        )
+        noisy = eager.transform(X, {"mean": mean}, noise, zero_rows="raise", out=None, renormalize=True)
+        expected = ops.corrupt(X, mean, **noise._asdict())
+        assert (noisy.double() - expected.double()).abs().max() <= exact + 2**-18
+    found, expected = eager.moments(X, "keep"), ops.moments(X, zero_rows="keep")
+    for ours, theirs in zip(found[2:4], expected[2:4]):
+        assert np.abs(ours[1] - theirs[1]).max() * 2.0**-40 / len(X) < 2**-22
+    assert found[:2] == expected[:2]
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    assert eager.in_float64(X).dtype == torch.float64
+
+
+def test_which_devices_have_float64():
+    assert _eager_math.wide_dtype(torch.device("cpu")) == torch.float64
