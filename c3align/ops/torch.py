@@ -125,8 +125,8 @@ def _run_shaped_noise(
 
 
 def _as_tensor(vector: Any, X: torch.Tensor) -> torch.Tensor | None:
-    if isinstance(vector, np.ndarray) and any(stride < 0 for stride in vector.strides):
-        vector = vector.copy()  # torch knows no such strides
+    if isinstance(vector, np.ndarray) and not torch.compiler.is_compiling():
+        vector = vector.copy() if min(vector.strides, default=0) < 0 else vector  # torch knows no such strides
     return None if vector is None else torch.as_tensor(vector, device=X.device)
 
 
