@@ -83,8 +83,9 @@ def test_a_batch_whose_mapped_rows_vanish_stays_as_it_was(any_backend):
 @LIKE_SCRATCH
 def test_vectors_that_are_rows_of_out(any_backend, monkeypatch, dtype, name, scratch_bytes):
     monkeypatch.setattr(ops, "_SCRATCH_BYTES", scratch_bytes)
+    monkeypatch.setattr("c3align.ops._backend._BLOCK_ELEMENTS", 1 << 12)
     for kind in ("none", "isotropic", "matrix"):
-        for make in (rows, lambda d: rows(d).numpy()):
+        for make in (lambda d: rows(d, 400), lambda d: rows(d, 400).numpy()):  # two ranges, both read vectors
             X, Y, other = make(dtype), make(dtype), make(dtype) * 2
             expected = call(X, kind=kind, **{"mean": None, name: X[3] + 0})
             assert raw(call(Y, kind=kind, out=Y, **{"mean": None, name: Y[3]})) == raw(expected)
@@ -104,9 +105,9 @@ def test_what_shapes_the_noise_may_be_out(any_backend, monkeypatch, scratch_byte
     out = rows("float64", N_DIMS).numpy()
     expected = ops.corrupt(X.numpy(), None, sigma=out.copy(), seed=1)
     assert raw(ops.corrupt(X.numpy(), None, sigma=out, seed=1, out=out)) == raw(expected)
-    for sigma in (0.1, ROOT):
+    for sigma, integers in ((0.1, np.int64), (0.1, np.uint64), (ROOT, np.uint64)):
         out = rows("float64", N_DIMS).numpy()
-        ids = out.reshape(-1)[:N_DIMS].view(np.int64)
+        ids = out.reshape(-1)[:N_DIMS].view(integers)
         ids[:] = np.arange(N_DIMS)[::-1]
         expected = ops.corrupt(X.numpy(), None, sigma=sigma, seed=1, row_ids=ids.copy())
         assert raw(ops.corrupt(X.numpy(), None, sigma=sigma, seed=1, row_ids=ids, out=out)) == raw(expected)
