@@ -13,12 +13,25 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from c3align._typing import Float64Array, ZeroRows
+from c3align._typing import ZeroRows
+from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
 from c3align.geometry import encoder_overlap
 from c3align.geometry._overlap import centered_pair_cosine
+from c3align.ops._backend import eager_backend
 from c3align.ops._foreign import hand_back, is_foreign, take_over
-from c3align.ops._rows import Rows, dtype_name, is_tensor, narrow_bfloat16, tensor_values, widen_bfloat16
+from c3align.ops._glance import can_look
+from c3align.ops._rows import (
+    Rows,
+    check_tensor,
+    dtype_name,
+    is_on_device,
+    is_tensor,
+    narrow_bfloat16,
+    tensor_values,
+    widen_bfloat16,
+)
+from c3align.statistics import ModalityStatistics
 
 __all__ = ["Ingested", "Names", "check_order", "ingest", "ingest_more", "ingest_partners", "warn_of_two_encoders"]
 
@@ -44,12 +57,13 @@ class C3Aligner(BaseEstimator):  # type: ignore[misc]
 class Ingested(NamedTuple):
     """Checked rows, and what has to be known of where they came from.
 
+    rows : rows in this process's memory, or a tensor on its device
     like : makes results (in the rows' dtype) what X was: library, dtype, device
     names : of the columns of a frame
     is_integer : whether these were integers, whose rows may be zero
     """
 
-    rows: Rows
+    rows: Any
     like: Callable[[Any], Any]
     names: Names = None
     is_integer: bool = False
@@ -68,7 +82,23 @@ class Ingested(NamedTuple):
                 stacklevel=stacklevel + 1,
             )
 
-    def narrowed(self, wide: Float64Array, why: str) -> Any:
+    def learned(self, second_moments: bool, zero_rows: ZeroRows) -> ModalityStatistics | CovarianceStatistics:
+        """Statistics of the rows."""
+        kind = CovarianceStatistics if second_moments else ModalityStatistics
+        found = kind.from_rows(self.rows, zero_rows=self.policy(zero_rows))
+        plain = found.statistics if isinstance(found, CovarianceStatistics) else found
+        self.warn_of_zero_rows(plain.n_zero_rows, stacklevel=5)
+        return found
+
+    def in_float64(self) -> Any:
+        """The rows in float64, or what is widest on their device."""
+        return eager_backend().widest(self.rows) if is_tensor(self.rows) else self.rows.in_float64()
+
+    def in_compute_dtype(self) -> Any:
+        """The rows in the dtype that the ops compute in."""
+        return eager_backend().computed(self.rows) if is_tensor(self.rows) else self.rows.in_compute_dtype()
+
+    def narrowed(self, wide: Any, why: str = "results are") -> Any:
         """Results in the rows' dtype.
 
         Raises
@@ -76,8 +106,13 @@ class Ingested(NamedTuple):
         C3AlignError
             When float16 cannot hold them, and why.
         """
-        values = self.rows.narrowed(wide)
-        if self.rows.dtype == "float16" and not np.isfinite(values).all():
+        if is_tensor(self.rows):
+            values, is_half = wide.to(self.rows.dtype), self.rows.element_size() == 2
+            finite = values.isfinite().all()
+        else:
+            values, is_half = self.rows.narrowed(wide), self.rows.dtype == "float16"
+            finite = np.isfinite(values).all()
+        if is_half and can_look(self.rows) and not finite:
             raise C3AlignError(f"{why}, too large for float16; pass float32 rows")
         return values
 
@@ -106,7 +141,7 @@ def ingest(
     """
     if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] == n_dims and len(X) and not known and X.dtype in _PLAIN:
         return Ingested(Rows(X, _PLAIN[X.dtype], None, name), _as_it_is)
-    host, like = _to_host(_stacked(X), name)
+    host, like = (_stand_in(X, name), _as_it_is) if is_on_device(X) else _to_host(_stacked(X), name)
     _refuse_eight_bits(host, name)
     probe, names = C3Aligner(), _names_of(X)
     if n_dims is not None:
@@ -117,6 +152,8 @@ def ingest(
     values = validate_data(probe, host, reset=n_dims is None, **_CHECKS)
     found = getattr(probe, "feature_names_in_", None) if n_dims is None else None
     names = None if found is None else tuple(found)
+    if is_on_device(X):
+        return Ingested(X if X.is_floating_point() else X.double(), like, names, _is_integer(host))
     return Ingested(Rows(values, values.dtype.name, None, name), like, names, _is_integer(host))
 
 
@@ -129,7 +166,7 @@ def ingest_more(X: Any, n_dims: int, known: Mapping[str, tuple[str, ...]], modal
     return given._replace(names=_names_of(X))
 
 
-def ingest_partners(rows: Rows, names: Names, y: Any, *, is_named: bool) -> tuple[Rows, Names] | None:
+def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple[Any, Names] | None:
     """Rows paired with `rows` and their column names; None when y is a target.
 
     y holds pairs when it is 2-d, floating and as wide as X, or when the caller names its modality. Any other y is a
@@ -146,10 +183,10 @@ def ingest_partners(rows: Rows, names: Names, y: Any, *, is_named: bool) -> tupl
     _refuse_no_rows(y)
     if not (is_named or _looks_paired(rows, y)):
         return None
-    host, _ = _to_host(_stacked(y), "y")
+    host = _stand_in(y, "y") if is_on_device(y) else _to_host(_stacked(y), "y")[0]
     _refuse_eight_bits(host, "y")
     values = check_array(host, input_name="y", **_CHECKS)
-    check_consistent_length(rows.values, values)
+    check_consistent_length(np.empty(rows.shape[0]), values)
     if values.shape[1] != rows.shape[1]:
         raise C3AlignError(
             f"y has {values.shape[1]} columns and X {rows.shape[1]}; a 2-d y holds the rows paired with X's, from the "
@@ -157,7 +194,7 @@ def ingest_partners(rows: Rows, names: Names, y: Any, *, is_named: bool) -> tupl
         )
     partner_names = _names_of(y)
     check_order(partner_names, {"X": names} if names else {}, "y")
-    return Rows(values, values.dtype.name, None, "y"), partner_names
+    return y if is_on_device(y) else Rows(values, values.dtype.name, None, "y"), partner_names
 
 
 def check_order(names: Names, known: Mapping[str, tuple[str, ...]], what: str) -> None:
@@ -175,7 +212,7 @@ def check_order(names: Names, known: Mapping[str, tuple[str, ...]], what: str) -
             )
 
 
-def warn_of_two_encoders(rows: Rows, partners: Rows, stacklevel: int = 4) -> None:
+def warn_of_two_encoders(rows: Any, partners: Any, stacklevel: int = 4) -> None:
     """Say so when pairs do not look like rows of one encoder: no shared directions, and partners no more alike."""
     if rows.shape[0] < ROWS_FOR_OVERLAP:
         return
@@ -204,7 +241,7 @@ def _refuse_no_rows(y: Any) -> None:
         raise C3AlignError("y has no rows; pass one row for each of X's, or no y at all")
 
 
-def _looks_paired(rows: Rows, y: Any) -> bool:
+def _looks_paired(rows: Any, y: Any) -> bool:
     host = y if hasattr(y, "ndim") else np.asarray(y)
     if host.ndim != 2:
         return _holds_rows(y)
@@ -257,6 +294,13 @@ def _refuse_eight_bits(X: Any, name: str) -> None:
 
 def _is_integer(X: Any) -> bool:
     return getattr(getattr(X, "dtype", None), "kind", "") in "iu" and hasattr(X, "dtype")
+
+
+def _stand_in(X: Any, name: str) -> Any:
+    """An array of a tensor's shape and dtype without its values, for checks that look at no value."""
+    check_tensor(X, name)
+    dtype = dtype_name(X)
+    return np.broadcast_to(np.zeros((), "float32" if dtype == "bfloat16" else dtype), tuple(X.shape))
 
 
 def _as_it_is(values: Any) -> Any:

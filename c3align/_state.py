@@ -13,6 +13,8 @@ from c3align import noise
 from c3align._typing import Float64Array
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, EncoderMismatchError
+from c3align.ops._backend import eager_backend
+from c3align.ops._rows import is_on_device
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 __all__ = ["PairKey", "State", "pair_key"]
@@ -159,6 +161,17 @@ class State:
         found = self.usable.values()
         variances = [statistics.total_variance for statistics in found]
         return float(np.sqrt(np.average(variances, weights=[statistics.n_rows for statistics in found])))
+
+    def mean_for(self, name: str, rows: Any) -> Any:
+        """A modality's mean (n_dims,): float64, or a tensor on the rows' device, uploaded once for each and dtype."""
+        mean = self.statistics[name].mean
+        if not is_on_device(rows):
+            return mean
+        known: dict[Any, Any] = vars(self).setdefault("_uploaded", {})
+        key = (name, rows.device, rows.dtype)
+        if key not in known:
+            known[key] = eager_backend().column(mean, rows, "mean")
+        return known[key]
 
     @property
     def only(self) -> str:

@@ -19,7 +19,6 @@ from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.gap import GapReport, measure_gap
-from c3align.ops._rows import Rows
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
@@ -67,18 +66,12 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     state_ : State
         All that was learned, one frozen value: `partial_fit` and `merge` put another in its place, or raise. Calls from
         several threads are exact.
-    statistics_ : dict of str to ModalityStatistics
-        Exact statistics of each modality's unit rows.
-    second_moments_ : dict of str to CovarianceStatistics
-        With ``second_moments=True`` the same with products of columns.
-    pairs_ : dict of (str, str) to PairStatistics
-        Exact statistics of the differences first - second of paired rows; names in alphabetical order.
-    covariances_ : dict of (str, str) to PairCovariance
-        With ``noise="residual"`` the same with products of columns.
-    sigma_ : float
-        Standard deviation of the noise per coordinate.
-    encoder_fingerprint_ : str or None
-        The encoder whose rows were seen, when told (`bind_encoder`).
+    statistics_ : dict of str to ModalityStatistics, exact statistics of each modality's unit rows
+    second_moments_ : dict of str to CovarianceStatistics, the same with products of columns (``second_moments=True``)
+    pairs_ : dict of (str, str) to PairStatistics, of differences first - second; names in alphabetical order
+    covariances_ : dict of (str, str) to PairCovariance, the same with products of columns (``noise="residual"``)
+    sigma_ : float, standard deviation of the noise per coordinate
+    encoder_fingerprint_ : str or None, the encoder whose rows were seen, when told (`bind_encoder`)
     n_features_in_ : int, the dimension of the rows
     feature_names_in_ : (n_features_in_,) array of str
         Columns of the first data frame, if any; one of another modality may have columns of its own.
@@ -168,26 +161,23 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             check_modality_name(name)
         given = ingest(X) if before is None else ingest_more(X, before.n_dims, before.feature_names, modality)
         partners = ingest_partners(given.rows, given.names, y, is_named=y_modality is not None)
-        state = State(given.rows.shape[1]).with_modality(modality, self._statistics_of(given), given.names)
+        state = State(given.rows.shape[1]).with_modality(
+            modality, given.learned(self.second_moments, self.zero_rows), given.names
+        )
         if partners is None:
             return state
         if modality == other:
             raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
         rows, names = partners
-        state = state.with_modality(other, self._statistics_of(Ingested(rows, given.like)), names)
+        state = state.with_modality(
+            other, Ingested(rows, given.like).learned(self.second_moments, self.zero_rows), names
+        )
         if before is None or pair_key(modality, other) not in before.pairs:
             warn_of_two_encoders(given.rows, rows)
         kind = PairCovariance if self.noise == "residual" else PairStatistics
         return state.with_pairs(
             modality, other, kind.from_rows(given.rows, rows, zero_rows=given.policy(self.zero_rows))
         )
-
-    def _statistics_of(self, given: Ingested) -> ModalityStatistics | CovarianceStatistics:
-        kind = CovarianceStatistics if self.second_moments else ModalityStatistics
-        found = kind.from_rows(given.rows, zero_rows=given.policy(self.zero_rows))
-        plain = found.statistics if isinstance(found, CovarianceStatistics) else found
-        given.warn_of_zero_rows(plain.n_zero_rows, stacklevel=5)
-        return found
 
     def _kept(self, state: State) -> State:
         """The state less what the settings no longer ask for."""
@@ -246,13 +236,23 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         state = centering.state_of(self, modality)
         given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
-        mean, _ = self._centered_by(given, modality, state, caller=4)  # scikit-learn wraps this method
+        mean = self._mean(
+            given, self._center(given, modality, state, caller=4), state
+        )  # scikit-learn wraps this method
         aligned = ops.align(given.rows, mean, renormalize=self.renormalize, zero_rows=given.policy(self.zero_rows))
         if given.is_integer:
             given.warn_of_zero_rows(int((~aligned.any(axis=1)).sum()), stacklevel=4)
         return given.like(aligned)
 
-    def corrupt(self, X: Array, *, modality: str = "text", seed: int | None = None, row_offset: int = 0) -> Array:
+    def corrupt(
+        self,
+        X: Array,
+        *,
+        modality: str = "text",
+        seed: int | None = None,
+        row_offset: int = 0,
+        row_ids: Array | None = None,
+    ) -> Array:
         """Align rows and add noise: what a decoder trains on (C3, eq. 5).
 
         The noise is a function of seed, modality, row and column: batch k of a shuffled epoch gets the same noise
@@ -270,6 +270,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Instead of the aligner's own; take another one every epoch.
         row_offset : int in [0, 2**64)
             Number of X's first row in the noise.
+        row_ids : (n_rows,) integers, optional
+            The number of each row in the noise, in place of `row_offset`: for batches that were shuffled.
 
         Returns
         -------
@@ -282,13 +284,14 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         state = centering.state_of(self, modality)
         given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
-        mean, name = self._centered_by(given, modality, state, caller=3)
+        name = self._center(given, modality, state, caller=3)
         noisy = ops.corrupt(
             given.rows,
-            mean,
+            self._mean(given, name, state),
             sigma=self._strength(state),
             seed=noise.stream_seed(self.seed if seed is None else seed, name),
             row_offset=row_offset,
+            row_ids=row_ids,
             renormalize=self.renormalize,
             zero_rows=given.policy(self.zero_rows),
         )
@@ -309,10 +312,13 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         state = centering.state_of(self, source, target)
         given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
-        policy, (mean, _) = given.policy(self.zero_rows), self._centered_by(given, source, state, caller=3)
-        aligned = ops.align(given.rows.in_float64(), mean, renormalize=self.renormalize, zero_rows=policy)
+        self._center(given, source, state, caller=3)
+        policy, wide = given.policy(self.zero_rows), given.in_float64()
+        aligned = ops.align(wide, state.mean_for(source, wide), renormalize=self.renormalize, zero_rows=policy)
         if self.renormalize:  # the mean is no better than the rows it was learned from
-            aligned[~ops.align(given.rows.in_compute_dtype(), mean, zero_rows=policy).any(axis=1)] = 0
+            computed = given.in_compute_dtype()
+            usable = ops.align(computed, state.mean_for(source, computed), zero_rows=policy).any(axis=1)
+            aligned = aligned * usable[:, None]
         goal, norm = state.statistics[target].mean, state.statistics[target].mean_norm
         raw = mappings.invert_center(aligned, goal, renormalized=self.renormalize) * norm
         return given.like(given.narrowed(raw, f"{target!r} rows have a norm of {norm:.3g}"))
@@ -338,11 +344,11 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         state = centering.state_of(self, modality)
         name = state.only if modality == centering.AUTO else modality
         given = ingest(Z, n_dims=state.n_dims, known=state.feature_names)
-        wide = Rows(given.rows.widened().astype(np.float64), "float64")
+        wide = given.in_float64()
         unit = ops.normalize(wide, zero_rows=given.policy(self.zero_rows))
-        aligned = unit if self.renormalize else wide.values
+        aligned = unit if self.renormalize else getattr(wide, "values", wide)
         found = mappings.invert_center(aligned, state.statistics[name].mean, renormalized=self.renormalize)
-        return given.like(given.rows.narrowed(found))
+        return given.like(given.narrowed(found))
 
     def gap(self, a: str = "image", b: str = "text") -> GapReport:
         """The gap ``mean_a - mean_b`` of two fitted modalities, with its error and, from pairs, the residual."""
@@ -432,14 +438,17 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         sigma = state.sigma(self.sigma, self.noise_cosine)
         return state.residual_root(sigma) if self.noise == "residual" and sigma else sigma
 
-    def _centered_by(self, given: Ingested, modality: str, state: State, caller: int) -> tuple[Float64Array, str]:
-        """The mean to subtract and whose it is; what has to be said of it is said to the `caller` frames up."""
+    def _center(self, given: Ingested, modality: str, state: State, caller: int) -> str:
+        """Whose mean to subtract, or "batch"; what has to be said of it is said to the `caller` frames up."""
         found = centering.center(modality, state, given.rows)
         if found.warning:
             warnings.warn(found.warning, ModalityMeanWarning, stacklevel=caller)
-        if found.modality == centering.BATCH:
-            return ModalityStatistics.from_rows(given.rows, zero_rows=given.policy(self.zero_rows)).mean, found.modality
-        return state.statistics[found.modality].mean, found.modality
+        return found.modality
+
+    def _mean(self, given: Ingested, name: str, state: State) -> Any:
+        if name == centering.BATCH:
+            return ModalityStatistics.from_rows(given.rows, zero_rows=given.policy(self.zero_rows)).mean
+        return state.mean_for(name, given.rows)
 
     def __sklearn_is_fitted__(self) -> bool:
         return "state_" in self.__dict__

@@ -137,8 +137,10 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
     C3AlignError
         Where the table says so; the message ends with the line that settles it.
     """
-    if modality == BATCH:
-        return Center(BATCH)
+    if modality == BATCH or (modality != AUTO and not _glance.can_look(X)):
+        return Center(modality)
+    if not _glance.can_look(X):
+        raise C3AlignError("modality='auto' looks at the rows, and a meta tensor has none; pass a fitted one's name")
     if modality != AUTO:
         return Center(modality, _warning(modality, doubt_about(modality, state, Glance.of(X, NAMED_ROWS))))
     glance = Glance.of(X)

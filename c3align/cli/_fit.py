@@ -89,8 +89,10 @@ def transform(
 
 def _modality_of(known: str | None, asked: str, fitted: Any) -> str:
     """What the folder says where nothing else is asked; one that was not fitted has a mean of its own."""
-    if asked != "auto" or known is None or known in fitted.statistics_:
-        return known if asked == "auto" and known in fitted.statistics_ else asked
+    if asked != "auto" or known is None:
+        return asked
+    if known in fitted.statistics_:
+        return known
     names = ", ".join(map(repr, fitted.statistics_))
     warnings.warn(
         f"the folder holds {known!r} rows and the aligner knows {names}: they are centered by their own mean; to keep "

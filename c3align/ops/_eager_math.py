@@ -285,3 +285,14 @@ def _cos_sin_turns(word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     c, s = torch.where(swap, sine, cosine), torch.where(swap, cosine, sine)
     negative_cosine = (quarter == 1) | (quarter == 2)
     return torch.where(negative_cosine, -c, c), torch.where(quarter >= 2, -s, s)
+
+
+def invert_center(aligned: torch.Tensor, mean: torch.Tensor, size: float, *, renormalized: bool) -> torch.Tensor:
+    """See `c3align.mappings.invert_center`; `size` is ``1 - ||mean||**2``."""
+    if renormalized:
+        along = row_sum(aligned * mean)
+        inside = torch.clamp(along * along + size, min=0)
+        unit = mean + (_root(inside) - along)[:, None] * aligned
+    else:
+        unit = unit_rows(aligned + mean)[0]
+    return torch.where(aligned.any(dim=1, keepdim=True), unit, 0)

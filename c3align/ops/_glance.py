@@ -11,7 +11,12 @@ from c3align.ops._backend import eager_backend, pick
 from c3align.ops._rows import Rows, as_rows, is_on_device
 from c3align.ops.reference import FIXED_SCALE, OK, unit_rows
 
-__all__ = ["gram", "moments"]
+__all__ = ["can_look", "gram", "moments"]
+
+
+def can_look(X: Any) -> bool:
+    """Whether X has values: tensors on torch's meta device have none."""
+    return not is_on_device(X) or X.device.type != "meta"
 
 
 def moments(X: Any, n_rows: int) -> tuple[int, Float64Array, Any, Any]:

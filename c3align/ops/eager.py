@@ -40,7 +40,7 @@ def transform(
     """See `c3align.ops.align` and `corrupt`."""
     _check(X)
     target = None if out is None else _checked_out(out, X)
-    columns = {name: _column(vectors.get(name), X, name) for name in ("mean", "scale", "shift")}
+    columns = {name: column(vectors.get(name), X, name) for name in ("mean", "scale", "shift")}
     prepared = None if noise is None else _prepare(noise, X)
     if X.is_meta:
         return _empty_like(X) if target is None else target
@@ -110,6 +110,16 @@ def in_float64(X: torch.Tensor) -> torch.Tensor:
     return X.double() if _eager_math.wide_dtype(X.device) == torch.float64 else X.cpu().double()
 
 
+def widest(X: torch.Tensor) -> torch.Tensor:
+    """In the widest dtype of its device."""
+    return X.to(_eager_math.wide_dtype(X.device))
+
+
+def computed(X: torch.Tensor) -> torch.Tensor:
+    """In the dtype that the ops compute in."""
+    return X.to(_compute_dtype(X))
+
+
 def _fixed(values: torch.Tensor) -> torch.Tensor:
     return (values * FIXED_SCALE).round().to(torch.int64)
 
@@ -162,7 +172,7 @@ def _blocks(X: torch.Tensor) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, X.shape[0], step))
 
 
-def _column(vector: Any, X: torch.Tensor, name: str) -> torch.Tensor | None:
+def column(vector: Any, X: torch.Tensor, name: str) -> torch.Tensor | None:
     """A vector (n_dims,) on the rows' device in their compute dtype; of one from the host all is checked here."""
     if vector is None:
         return None
@@ -290,3 +300,9 @@ def _extent(tensor: torch.Tensor) -> tuple[int, int]:
     steps = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride())) if tensor.numel() else -1
     start = 0 if tensor.is_meta else tensor.data_ptr()
     return start, start + (steps + 1) * tensor.element_size()
+
+
+def invert_center(aligned: torch.Tensor, mean: Any, size: float, *, renormalized: bool) -> torch.Tensor:
+    """See `c3align.mappings.invert_center`."""
+    there = torch.as_tensor(mean).to(aligned.device, aligned.dtype)
+    return _eager_math.invert_center(aligned, there, size, renormalized=renormalized)
