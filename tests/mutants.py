@@ -126,7 +126,7 @@ MUTANTS = [
     Mutant("P10", "c3align/ops/__init__.py", "_checks.status(rows, transform(None, own_affine, noise=own_noise), zero_rows)", "pass", "stays_as_it_was"),
     Mutant("P10", "c3align/ops/__init__.py", "and not np.may_share_memory(target, rows.values):", ":", "stays_as_it_was"),
     Mutant("P10", "c3align/ops/__init__.py", "if own_affine is affine and own_noise is noise and", "if", "leaves_the_vectors"),
-    Mutant("P10", "c3align/ops/_checks.py", "{name: array.copy() for", "{name: array for", "rows_of_out"),
+    Mutant("P10", "c3align/ops/_checks.py", "{name: value.copy()}", "{name: value}", "rows_of_out"),
     Mutant("P10", "csrc/cpu/rows.cpp", "if (!map.writes) continue;", "", "stays_as_it_was"),
     # rows at the mean, and numbers of rows
     Mutant("P5", "csrc/cpu/rows.cpp", " || norm <= limit", "", "test_at_mean"),

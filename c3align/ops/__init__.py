@@ -324,12 +324,13 @@ def _transform(
     n_dims, dtype = rows.shape[1], rows.compute_dtype
     affine = Affine(**{name: as_vector(v, n_dims, dtype, name) for name, v in vectors.items() if v is not None})
     prepared = NO_NOISE if noise is None else noise.prepare(*rows.shape, dtype)
-    transform = functools.partial(pick().transform, rows, renormalize=renormalize)
     if out is not None:
+        transform = functools.partial(pick().transform, rows, renormalize=renormalize)
         _write(transform, rows, _checks.target(out, rows), affine, prepared, zero_rows)
         return out
     target = np.empty(rows.shape, rows.values.dtype)
-    _checks.status(rows, transform(target, affine, noise=prepared), zero_rows)
+    status = pick().transform(rows, target, affine, renormalize=renormalize, noise=prepared)
+    _checks.status(rows, status, zero_rows)
     return rows.restore(target)
 
 
@@ -337,7 +338,8 @@ def _write(
     transform: Callable[..., Any], rows: Rows, target: Any, affine: Affine, noise: Noise, zero_rows: ZeroRows
 ) -> None:
     """Transform into memory of the caller's; a refused batch leaves what was given, rows and vectors, as it was."""
-    own_affine, own_noise = _checks.apart(affine, target), _checks.apart(noise, target)
+    own_affine = _checks.apart(affine, target)
+    own_noise = noise if noise.row_ids is None else _checks.apart(noise, target)  # its other vectors were made anew
     if own_affine is affine and own_noise is noise and not np.may_share_memory(target, rows.values):
         _checks.status(rows, transform(target, affine, noise=noise), zero_rows)
     elif noise.sigma and target.nbytes < _SCRATCH_BYTES:

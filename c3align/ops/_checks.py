@@ -73,9 +73,11 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
 
 def apart(given: Given, memory: npt.NDArray[Any]) -> Given:
     """The vectors given, with copies of those that share `memory`, which will be written; itself when none does."""
-    arrays = [(name, v) for name, v in zip(given._fields, given) if isinstance(v, np.ndarray)]
-    copies: dict[str, Any] = {name: array.copy() for name, array in arrays if np.may_share_memory(array, memory)}
-    return given._replace(**copies) if copies else given
+    for name, value in zip(given._fields, given):
+        if type(value) is np.ndarray and np.may_share_memory(value, memory):
+            copy: dict[str, Any] = {name: value.copy()}
+            given = given._replace(**copy)
+    return given
 
 
 def _is_twin(out: Any, rows: Rows) -> bool:

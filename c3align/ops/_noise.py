@@ -43,8 +43,9 @@ class NoiseRequest(NamedTuple):
     def place(self, n_rows: int) -> dict[str, Any]:
         """Seed, row offset and numbers of the rows (or None), as the backends take them."""
         self.check_one_place()
-        ids = None if self.row_ids is None else _row_numbers(self.row_ids, n_rows)
-        return {**stream(self.seed, self.row_offset, n_rows), "row_ids": ids}
+        place: dict[str, Any] = stream(self.seed, self.row_offset, n_rows)
+        place["row_ids"] = None if self.row_ids is None else _row_numbers(self.row_ids, n_rows)
+        return place
 
     def check_one_place(self) -> None:
         """Refuse numbers of rows beside a row offset."""
@@ -65,7 +66,7 @@ class NoiseRequest(NamedTuple):
         return columns.astype(dtype), 1.0 if total else 0.0, total
 
 
-def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, int]:
+def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, Any]:
     """Both as integers, when they and the rows behind them fit in 64 bits."""
     seed, row_offset = operator.index(seed), operator.index(row_offset)
     for name, number in (("seed", seed), ("row_offset", row_offset)):
