@@ -119,6 +119,8 @@ MUTANTS = [
     Mutant("P1", "c3align/_learner.py", "items = sorted(known.items())", "items = list(known.items())", "order_of_modalities"),
     Mutant("P1", "c3align/_learner.py", "found if modality < y_modality else found.negated()", "found", "order_of_modalities"),
     # refusals (P5, P10, P11)
+    Mutant("P10", "c3align/ops/__init__.py", "    if overwrite and is_apart:", "    if is_apart:", "leaves_other_memory"),
+    Mutant("P10", "c3align/ops/cuda.py", "(is_shared or not overwrite_out)", "is_shared", "test_cuda_emulated"),
     Mutant("P5", "c3align/_learner.py", "self.__dict__.update(before)", "pass", "nothing_changes or unfitted"),
     Mutant("P5", "c3align/ops/_checks.py", "if policy == \"keep\":", "if True:", "p5"),
     Mutant("P5", "c3align/ops/_checks.py", "first_row + flagged[row_status[flagged] == BAD_NORM]", "flagged[:0]", "p5"),

@@ -255,6 +255,9 @@ class TestFace:
         other = torch.full_like(X, 5)
         with pytest.raises(C3AlignError, match="first in row 7"):
             on_a_card(ops.align, X, X[7], out=other)
+        same(other, torch.full_like(X, 5))
+        with pytest.raises(C3AlignError, match="first in row 7"):
+            on_a_card(ops.align, X, X[7], out=other, overwrite_out=True)
         same(other, ops.align(X, X[7], zero_rows="keep"))
 
     def test_out_and_in_place(self, on_a_card):

@@ -292,7 +292,7 @@ def test_no_batch_goes_to_the_host(dtype):
     """Tensors without values cannot be read in silence: what the ops do to them is what they would do elsewhere."""
     X = torch.empty(50, N_DIMS, dtype=dtype, device="meta")
     with Crossings() as seen:
-        affine = _eager_math.Affine(*(eager._column(np.zeros(N_DIMS), X, "mean") for _ in range(3)))
+        affine = _eager_math.Affine(*(eager.column(np.zeros(N_DIMS), X, "mean") for _ in range(3)))
         numbers = eager.row_numbers(50, torch.tensor(3, device="meta"), X.device)
         for noise in (None, _eager_math.Noise(1.0, affine.scale, affine.shift, 2.0, True, 1, numbers)):
             result, status = eager._transformed(X, affine, noise, True)

@@ -584,9 +584,9 @@ def test_without_the_compiled_core_the_reference_runs_and_says_so(monkeypatch, c
     try:
         for _ in range(3):
             assert ops.normalize(np.eye(3)).tolist() == np.eye(3).tolist()
-        assert [r.message for r in caplog.records if "C++ compiler" in r.message] == [caplog.records[0].message]
+        assert [r.message for r in caplog.records if "C++17 compiler" in r.message] == [caplog.records[0].message]
         monkeypatch.setenv("C3ALIGN_BACKEND", "native")
-        with pytest.raises(C3AlignError, match="C\\+\\+ compiler"):
+        with pytest.raises(C3AlignError, match="C\\+\\+17 compiler"):
             ops.backend()
     finally:
         _backend._choose.cache_clear()

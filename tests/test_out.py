@@ -17,6 +17,11 @@ ALL_KINDS = {"none": None, **KINDS, "matrix": {"sigma": ROOT}}
 LIKE_SCRATCH = pytest.mark.parametrize("scratch_bytes", [0, 1 << 30])
 
 
+def through_scratch_below(n_bytes, monkeypatch):
+    for limit in ("_SCRATCH_BYTES", "_SMALL_BYTES"):
+        monkeypatch.setattr(ops, limit, n_bytes)
+
+
 def rows(dtype="float32", n_rows=20):
     return as_dtype(np.random.default_rng(1).standard_normal((n_rows, N_DIMS)), dtype)
 
@@ -34,7 +39,7 @@ def as_array(X):
 @pytest.mark.parametrize("dtype", strategies.DTYPES)
 @LIKE_SCRATCH
 def test_in_place(any_backend, monkeypatch, kind, dtype, scratch_bytes):
-    monkeypatch.setattr(ops, "_SCRATCH_BYTES", scratch_bytes)
+    through_scratch_below(scratch_bytes, monkeypatch)
     X, mean = rows(dtype), np.linspace(-0.02, 0.03, N_DIMS)
     expected = call(X, mean, kind)
     for view in (X.clone(), as_array(X.clone()), torch.cat([X, X], dim=1)[:, ::2].clone()[:, :N_DIMS]):
@@ -62,7 +67,7 @@ def refusals(dtype):
 @pytest.mark.parametrize("dtype", strategies.DTYPES)
 @LIKE_SCRATCH
 def test_a_batch_refused_in_place_stays_as_it_was(any_backend, monkeypatch, kind, dtype, scratch_bytes):
-    monkeypatch.setattr(ops, "_SCRATCH_BYTES", scratch_bytes)
+    through_scratch_below(scratch_bytes, monkeypatch)
     for _, X, arguments in refusals(dtype):
         for view in (X.clone(), as_array(X.clone())):
             with pytest.raises(C3AlignError, match="1 of 20 rows, first in row 7"):
@@ -82,7 +87,7 @@ def test_a_batch_whose_mapped_rows_vanish_stays_as_it_was(any_backend):
 @pytest.mark.parametrize("name", ["mean", "scale", "shift"])
 @LIKE_SCRATCH
 def test_vectors_that_are_rows_of_out(any_backend, monkeypatch, dtype, name, scratch_bytes):
-    monkeypatch.setattr(ops, "_SCRATCH_BYTES", scratch_bytes)
+    through_scratch_below(scratch_bytes, monkeypatch)
     monkeypatch.setattr("c3align.ops._backend._BLOCK_ELEMENTS", 1 << 12)
     for kind in ("none", "isotropic", "matrix"):
         for make in (lambda d: rows(d, 400), lambda d: rows(d, 400).numpy()):  # two ranges, both read vectors
@@ -95,7 +100,7 @@ def test_vectors_that_are_rows_of_out(any_backend, monkeypatch, dtype, name, scr
 
 @LIKE_SCRATCH
 def test_what_shapes_the_noise_may_be_out(any_backend, monkeypatch, scratch_bytes):
-    monkeypatch.setattr(ops, "_SCRATCH_BYTES", scratch_bytes)
+    through_scratch_below(scratch_bytes, monkeypatch)
     X = rows("float64", N_DIMS)
     for name, start in (("sigma", 3), ("direction", 5)):
         out = np.abs(rows("float64", N_DIMS).numpy())
@@ -116,7 +121,7 @@ def test_what_shapes_the_noise_may_be_out(any_backend, monkeypatch, scratch_byte
 @pytest.mark.parametrize("kind", ["none", "isotropic", "matrix"])
 @LIKE_SCRATCH
 def test_a_refused_batch_leaves_the_vectors_in_out(any_backend, monkeypatch, kind, scratch_bytes):
-    monkeypatch.setattr(ops, "_SCRATCH_BYTES", scratch_bytes)
+    through_scratch_below(scratch_bytes, monkeypatch)
     X = ops.normalize(rows()).numpy()
     for given_rows in (X, rows().numpy()):  # in place, and out= apart from X
         X[2] = X[7]
@@ -127,11 +132,24 @@ def test_a_refused_batch_leaves_the_vectors_in_out(any_backend, monkeypatch, kin
 
 
 @pytest.mark.parametrize("dtype", strategies.DTYPES)
-def test_other_memory_holds_what_keep_would_give(any_backend, dtype):
+@pytest.mark.parametrize("kind", ALL_KINDS)
+@LIKE_SCRATCH
+def test_a_refused_batch_leaves_other_memory_as_it_was(any_backend, monkeypatch, dtype, kind, scratch_bytes):
+    through_scratch_below(scratch_bytes, monkeypatch)
+    for _, X, arguments in refusals(dtype):
+        out = torch.full_like(X, 5)
+        with pytest.raises(C3AlignError, match="first in row 7"):
+            call(X, kind=kind, out=out, **arguments)
+        assert (out == 5).all()
+        assert raw(call(X[:7], kind=kind, out=out[:7], **arguments)) == raw(call(X[:7], kind=kind, **arguments))
+
+
+@pytest.mark.parametrize("dtype", strategies.DTYPES)
+def test_other_memory_that_may_be_overwritten_holds_what_keep_would_give(any_backend, dtype):
     for name, X, arguments in refusals(dtype):
         out = torch.full_like(X, 5)
         with pytest.raises(C3AlignError, match="first in row 7"):
-            ops.align(X, out=out, **arguments)
+            ops.align(X, out=out, overwrite_out=True, **arguments)
         well = [i for i in range(20) if i != 7]
         assert raw(out[well]) == raw(ops.align(X[well], **arguments)), name
         assert not out[7].any()

@@ -54,7 +54,7 @@ __all__ = [
 ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
 _PRODUCTS_BLOCK_ELEMENTS = 1 << 22
 NORM_BINS = fixed.NORM_BINS
-_SCRATCH_BYTES = 1 << 24  # up to here a copy takes less time than noise drawn twice
+_SMALL_BYTES, _SCRATCH_BYTES = 1 << 22, 1 << 24  # up to here a copy takes less time than two passes, noise in them
 
 
 class Moments(NamedTuple):
@@ -72,7 +72,9 @@ class Moments(NamedTuple):
     norms: Int64Array
 
 
-def normalize(X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = None) -> Array:
+def normalize(
+    X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = None, overwrite_out: bool = False
+) -> Array:
     """Divide each row by its Euclidean norm: ``u = x * fl(1 / ||x||)``.
 
     Parameters
@@ -81,9 +83,11 @@ def normalize(X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = No
     zero_rows : "raise" or "keep"
         What to do with rows without a direction (norm below 2**-126): refuse, or return them as zeros.
     out : array or tensor like X, optional
-        Where to write; may be X itself, and share memory with vectors. A batch that is refused leaves `out` as it was
-        where that is memory of X or of a vector; other memory then holds what ``zero_rows="keep"`` would give, zeros
-        for every row that is refused, because looking first takes as long as the work.
+        Where to write; may be X itself, or hold vectors. A refused batch leaves it as it was: all rows are looked at
+        before the first is written, which takes about half as long again.
+    overwrite_out : bool
+        Whether a refused batch may leave zeros and other rows' results in an `out` that is neither X nor a vector:
+        one pass.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def normalize(X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = No
     C3AlignError
         NaN or infinity (with the number of rows and the first), zero rows, a shape or dtype that does not fit.
     """
-    return _transform(X, {}, None, zero_rows=zero_rows, out=out, renormalize=False)
+    return _transform(X, {}, None, zero_rows=zero_rows, out=out, renormalize=False, overwrite_out=overwrite_out)
 
 
 def align(
@@ -106,6 +110,7 @@ def align(
     renormalize: bool = True,
     zero_rows: ZeroRows = "raise",
     out: Array | None = None,
+    overwrite_out: bool = False,
 ) -> Array:
     """Normalise rows, map them per column, renormalise: ``unit((unit(x) - mean) * scale + shift)``.
 
@@ -120,8 +125,7 @@ def align(
         What to do with rows without a direction: refuse, or return zeros. So are rows that equal the mean but for its
         error: a centred norm up to 2**-22, and sqrt(n_dims) * 2**-40 for float64 rows, when the result is renormalised
         and nothing is added to it (`shift`).
-    out : array or tensor like X, optional
-        As in `normalize`.
+    out, overwrite_out : as in `normalize`
 
     Returns
     -------
@@ -133,7 +137,8 @@ def align(
         As `normalize`; and vectors of another width, or not finite.
     """
     vectors = {"mean": mean, "scale": scale, "shift": shift}
-    return _transform(X, vectors, None, zero_rows=zero_rows, out=out, renormalize=renormalize)
+    settings = {"renormalize": renormalize, "overwrite_out": overwrite_out}
+    return _transform(X, vectors, None, zero_rows=zero_rows, out=out, **settings)
 
 
 def corrupt(
@@ -152,6 +157,7 @@ def corrupt(
     renormalize: bool = True,
     zero_rows: ZeroRows = "raise",
     out: Array | None = None,
+    overwrite_out: bool = False,
 ) -> Array:
     """Align rows and add noise before the renormalisation: ``unit(unit(x) - mean + sigma * z)``.
 
@@ -160,7 +166,7 @@ def corrupt(
 
     Parameters
     ----------
-    X, mean, scale, shift, renormalize, zero_rows, out : as in `align`
+    X, mean, scale, shift, renormalize, zero_rows, out, overwrite_out : as in `align`
         A matrix sigma never writes to `out` what is refused.
     sigma : float >= 0, (n_dims,), or (n_dims, n_dims)
         Standard deviation of the noise per coordinate (C3, eq. 5), one for all columns or one for each; or a root A
@@ -183,7 +189,8 @@ def corrupt(
     """
     request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset, row_ids)
     vectors = {"mean": mean, "scale": scale, "shift": shift}
-    return _transform(X, vectors, request, zero_rows=zero_rows, out=out, renormalize=renormalize)
+    settings = {"renormalize": renormalize, "overwrite_out": overwrite_out}
+    return _transform(X, vectors, request, zero_rows=zero_rows, out=out, **settings)
 
 
 @usual_floats
@@ -281,13 +288,15 @@ def _device_backend(X: Any) -> Any:
     return eager_backend() if is_tensor(X) and not X.is_cpu else None
 
 
-def _elsewhere(X: Any, vectors: dict[str, Any]) -> Callable[..., Any] | None:
+def _elsewhere(X: Any, vectors: dict[str, Any], overwrite_out: bool) -> Callable[..., Any] | None:
     """What transforms arrays that are not simply memory of this process; None where nothing needs to."""
     if is_tensor(X):
         from c3align.ops import torch as torch_face  # torch is there when a tensor is
 
         if torch_face.wanted(X, vectors):
             return torch_face.transform
+        if on_cuda(X):
+            return functools.partial(cuda_backend().transform, overwrite_out=overwrite_out)
         where = _device_backend(X)
         return None if where is None else where.transform
     return _transform_foreign if is_foreign(X) else None
@@ -312,12 +321,13 @@ def _transform(
     zero_rows: ZeroRows,
     out: Array | None,
     renormalize: bool,
+    overwrite_out: bool = False,
 ) -> Array:
     _checks.zero_rows(zero_rows)
     if noise is not None and noise.is_shaped and not is_foreign(X):
         return _shaped.transform(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
     if type(X) is not np.ndarray:
-        elsewhere = _elsewhere(X, vectors)
+        elsewhere = _elsewhere(X, vectors, overwrite_out)
         if elsewhere is not None:
             return elsewhere(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
     rows = as_rows(X)
@@ -326,7 +336,7 @@ def _transform(
     prepared = NO_NOISE if noise is None else noise.prepare(*rows.shape, dtype)
     if out is not None:
         transform = functools.partial(pick().transform, rows, renormalize=renormalize)
-        _write(transform, rows, _checks.target(out, rows), affine, prepared, zero_rows)
+        _write(transform, rows, _checks.target(out, rows), affine, prepared, zero_rows, overwrite_out)
         return out
     target = np.empty(rows.shape, rows.values.dtype)
     status = pick().transform(rows, target, affine, renormalize=renormalize, noise=prepared)
@@ -335,14 +345,21 @@ def _transform(
 
 
 def _write(
-    transform: Callable[..., Any], rows: Rows, target: Any, affine: Affine, noise: Noise, zero_rows: ZeroRows
+    transform: Callable[..., Any],
+    rows: Rows,
+    target: Any,
+    affine: Affine,
+    noise: Noise,
+    zero_rows: ZeroRows,
+    overwrite: bool,
 ) -> None:
-    """Transform into memory of the caller's; a refused batch leaves what was given, rows and vectors, as it was."""
+    """Transform into memory of the caller's; a refused batch leaves it as it was, or X and vectors at the least."""
     own_affine = _checks.apart(affine, target)
     own_noise = noise if noise.row_ids is None else _checks.apart(noise, target)  # its other vectors were made anew
-    if own_affine is affine and own_noise is noise and not np.may_share_memory(target, rows.values):
+    is_apart = own_affine is affine and own_noise is noise and not np.may_share_memory(target, rows.values)
+    if overwrite and is_apart:
         _checks.status(rows, transform(target, affine, noise=noise), zero_rows)
-    elif noise.sigma and target.nbytes < _SCRATCH_BYTES:
+    elif target.nbytes < (_SCRATCH_BYTES if noise.sigma else _SMALL_BYTES):
         scratch = np.empty(target.shape, target.dtype)
         _checks.status(rows, transform(scratch, own_affine, noise=own_noise), zero_rows)
         target[...] = scratch

@@ -35,13 +35,15 @@ def transform(
     zero_rows: str,
     out: torch.Tensor | None,
     renormalize: bool,
+    overwrite_out: bool = False,
 ) -> torch.Tensor:
     """See `c3align.ops.align` and `corrupt`; what of the noise lies on the device is read at each replay of a graph."""
     _check(X)
     inputs, prepared = _inputs(vectors, noise, X)
     target = torch.empty(X.shape, dtype=X.dtype, device=X.device) if out is None else _checked_out(out, X)
     asks = not torch.cuda.is_current_stream_capturing()
-    looks_first = out is not None and _takes_apart(inputs, target, X) and asks
+    is_shared = out is not None and _takes_apart(inputs, target, X)
+    looks_first = out is not None and asks and (is_shared or not overwrite_out)
     if asks and (looks_first or not renormalize or not len(X)):
         _raise_for_inputs(inputs)
     if looks_first:  # a refused batch must leave what was given as it was
