@@ -94,12 +94,16 @@ class Ingested(NamedTuple):
         """The rows in float64, or what is widest on their device."""
         return eager_backend().widest(self.rows) if is_tensor(self.rows) else self.rows.in_float64()
 
+    def values_of(self, rows: Any) -> Any:
+        """The array or tensor that such rows are."""
+        return rows if is_tensor(self.rows) else rows.values
+
     def in_compute_dtype(self) -> Any:
         """The rows in the dtype that the ops compute in."""
         return eager_backend().computed(self.rows) if is_tensor(self.rows) else self.rows.in_compute_dtype()
 
     def narrowed(self, wide: Any, why: str = "results are") -> Any:
-        """Results in the rows' dtype.
+        """Results in the rows' dtype; a float16 on a device may be one last place off, for torch rounds it twice.
 
         Raises
         ------

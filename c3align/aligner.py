@@ -245,13 +245,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return given.like(aligned)
 
     def corrupt(
-        self,
-        X: Array,
-        *,
-        modality: str = "text",
-        seed: int | None = None,
-        row_offset: int = 0,
-        row_ids: Array | None = None,
+        self, X: Array, *, modality: str = "text", seed: int | None = None, row_offset: int = 0, row_ids: Any = None
     ) -> Array:
         """Align rows and add noise: what a decoder trains on (C3, eq. 5).
 
@@ -268,10 +262,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X, modality : as in `transform`
         seed : int in [0, 2**64), optional
             Instead of the aligner's own; take another one every epoch.
-        row_offset : int in [0, 2**64)
-            Number of X's first row in the noise.
-        row_ids : (n_rows,) integers, optional
-            The number of each row in the noise, in place of `row_offset`: for batches that were shuffled.
+        row_offset : int in [0, 2**64), number of X's first row in the noise
+        row_ids : (n_rows,) integers, optional; the number of each row, for batches that were shuffled
 
         Returns
         -------
@@ -332,10 +324,6 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         modality : str
             A fitted modality; "auto" where only one is. Another one than Z's gives unit rows in that modality's place.
 
-        Returns
-        -------
-        (n_rows, n_dims) unit rows, of Z's library, dtype and device.
-
         Raises
         ------
         C3AlignError
@@ -346,7 +334,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         given = ingest(Z, n_dims=state.n_dims, known=state.feature_names)
         wide = given.in_float64()
         unit = ops.normalize(wide, zero_rows=given.policy(self.zero_rows))
-        aligned = unit if self.renormalize else getattr(wide, "values", wide)
+        aligned = unit if self.renormalize else given.values_of(wide)
         found = mappings.invert_center(aligned, state.statistics[name].mean, renormalized=self.renormalize)
         return given.like(given.narrowed(found))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from c3align import ops
 from c3align._typing import Array, Float64Array, ZeroRows
-from c3align.ops._rows import as_rows
+from c3align.ops._rows import is_tensor
 from c3align.statistics import ModalityStatistics, PairStatistics, pair_differences
 
 __all__ = ["CovarianceStatistics", "PairCovariance", "symmetric_root"]
@@ -193,11 +193,12 @@ class PairCovariance(_Products):
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairCovariance:
         """Statistics of the pairs (X[i], Y[i]), both (n_rows, n_dims) floating; refuses as `PairStatistics`."""
-        n_dims = as_rows(X).shape[1]
+        n_dims = int(X.shape[1])
         statistics, products = PairStatistics.empty(n_dims), np.zeros((n_dims, n_dims))
         for differences, n_without in pair_differences(X, Y, zero_rows=zero_rows):
             statistics = statistics + PairStatistics.of_differences(differences, n_without)
-            products += differences.T @ differences
+            found = differences.T @ differences
+            products += found.cpu().numpy() if is_tensor(found) else found
         return cls(statistics, _mirrored(products))
 
     def negated(self) -> PairCovariance:

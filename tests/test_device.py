@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from c3align import centering, ops
-from c3align.errors import C3AlignError
+from c3align import C3Aligner, centering, ops
+from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.ops import _backend, _eager_math, _glance, _rows, _shaped, eager, reference
 from c3align.ops._noise import NoiseRequest
 from tests import strategies
@@ -389,3 +389,115 @@ def test_devices_without_float64_come_close(without_float64, dtype, monkeypatch)
 
 def test_which_devices_have_float64():
     assert _eager_math.wide_dtype(torch.device("cpu")) == torch.float64
+
+
+@pytest.fixture
+def as_if_on_a_device(monkeypatch):
+    """CPU tensors are taken for tensors on another device, everywhere: same values, other paths."""
+    from c3align import _ingest, _state, mappings, statistics
+    from c3align.geometry import _overlap
+
+    for module in (_ingest, _state, statistics, _overlap, _glance):
+        monkeypatch.setattr(module, "is_on_device", _rows.is_tensor)
+    assert mappings.is_tensor is _rows.is_tensor
+    monkeypatch.setattr(ops, "_device_backend", lambda X: eager if _rows.is_tensor(X) else None)
+
+
+def two_modalities(dtype=torch.float32):
+    rng = np.random.default_rng(0)
+    shared, gap = rng.standard_normal((300, N_DIMS)), 20 * np.eye(2, N_DIMS)
+    return [torch.from_numpy(shared + gap[i] + 0.3 * rng.standard_normal((300, N_DIMS))).to(dtype) for i in range(2)]
+
+
+class TestAligner:
+    """`C3Aligner` from the first line to the last, to the bits that it has on the host."""
+
+    @pytest.mark.parametrize("dtype", TORCH_DTYPES)
+    @pytest.mark.parametrize("settings", [{}, {"renormalize": False}, {"second_moments": True}, {"noise": "residual"}])
+    def test_it_has_the_bits_of_the_host(self, request, dtype, settings):
+        text, image = two_modalities(dtype)
+        calls = {
+            "transform": lambda a: a.transform(image, modality="image"),
+            "auto": lambda a: a.transform(text),
+            "batch": lambda a: a.transform(image, modality="batch"),
+            "corrupt": lambda a: a.corrupt(text, seed=3, row_offset=5),
+            "row_ids": lambda a: a.corrupt(text, row_ids=torch.arange(299, -1, -1)),
+            "translate": lambda a: a.translate(text, source="text", target="image"),
+            "back": lambda a: a.inverse_transform(a.transform(text, modality="text"), modality="text"),
+        }
+        host = C3Aligner(**settings).fit(text, image)
+        expected = {name: call(host) for name, call in calls.items()}
+        request.getfixturevalue("as_if_on_a_device")
+        here = C3Aligner(**settings).fit(text, image)
+        assert here.statistics_ == host.statistics_
+        assert here.pairs_ == host.pairs_
+        if settings.get("noise") == "residual":  # BLAS has a hand in the noise's shape
+            here = host
+        for name, call in calls.items():
+            found = call(here)
+            assert (type(found), found.dtype) == (torch.Tensor, dtype)
+            if name in ("translate", "back") and dtype == torch.float16:  # torch rounds float64 by way of float32
+                assert (found.view(torch.int16) - expected[name].view(torch.int16)).abs().max() <= 1
+            else:
+                assert raw(found) == raw(expected[name]), name
+
+    def test_one_fitted_and_a_shift(self, as_if_on_a_device):
+        text, image = two_modalities()
+        aligner = C3Aligner().fit(text)
+        with pytest.warns(ModalityMeanWarning, match="their own mean"):
+            found = aligner.transform(image)
+        assert raw(found) == raw(ops.align(image, C3Aligner().fit(image).statistics_["text"].mean))
+        with pytest.raises(C3AlignError, match=r"too few \(3\)"):
+            aligner.transform(image[:3])
+
+    def test_vectors_go_up_once(self, as_if_on_a_device, monkeypatch):
+        text, image = two_modalities()
+        aligner, uploaded, column = C3Aligner().fit(text, image), [], eager.column
+        monkeypatch.setattr(eager, "column", lambda v, X, name: uploaded.append(type(v)) or column(v, X, name))
+        for _ in range(3):
+            aligner.transform(text, modality="text")
+        assert uploaded.count(np.ndarray) == 1
+
+    @pytest.mark.parametrize("dtype", TORCH_DTYPES)
+    def test_meta(self, dtype):
+        """Nothing of a batch can have been read, for there is nothing to read."""
+        aligner = C3Aligner().fit(*two_modalities())
+        X = torch.empty(7, N_DIMS, dtype=dtype, device="meta")
+        for found in (
+            aligner.transform(X, modality="image"),
+            aligner.corrupt(X, modality="text"),
+            aligner.translate(X, source="text", target="image"),
+            aligner.inverse_transform(X, modality="image"),
+            aligner.as_module()(X),
+            aligner.as_module().eval()(X, "image"),
+        ):
+            assert (found.device.type, found.dtype, found.shape) == ("meta", dtype, X.shape)
+        with pytest.raises(C3AlignError, match="a meta tensor has none; pass a fitted one's name"):
+            aligner.transform(X)
+        with pytest.raises(ValueError, match="X has 5 features, but C3Aligner is expecting"):
+            aligner.transform(X[:, :5], modality="text")
+        with pytest.raises(C3AlignError, match="holds no values to sum"):
+            aligner.partial_fit(X)
+
+    def test_refusals_are_those_of_the_host(self, request):
+        text, _ = two_modalities()
+        bad = {
+            "nan": text.clone(),
+            "zero": text.clone(),
+            "narrow": text[:, :5],
+            "bits": text.to(torch.int8),
+        }
+        bad["nan"][7, 2], bad["zero"][9] = torch.nan, 0
+
+        def messages(aligner):
+            found = []
+            for X in bad.values():
+                for call in (aligner.transform, aligner.partial_fit):
+                    with pytest.raises(ValueError) as caught:  # noqa: PT011  compared below
+                        call(X)
+                    found.append((type(caught.value), str(caught.value)))
+            return found
+
+        expected = messages(C3Aligner().fit(text))
+        request.getfixturevalue("as_if_on_a_device")
+        assert messages(C3Aligner().fit(text)) == expected

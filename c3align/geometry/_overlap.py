@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from c3align import ops
-from c3align._typing import Array, Float64Array
+from c3align._typing import Array
 from c3align.errors import C3AlignError
-from c3align.ops._rows import Rows, as_rows
+from c3align.ops._backend import eager_backend
+from c3align.ops._rows import as_rows, is_on_device
 
 __all__ = ["encoder_overlap"]
 
@@ -54,27 +57,31 @@ def encoder_overlap(a: Array, b: Array) -> float:
 
 def centered_pair_cosine(a: Array, b: Array) -> float:
     """Cosine of centered partners, all together: ``tr(C_ab) / sqrt(tr C_aa tr C_bb)`` over a sample of pairs."""
-    first, second = (_sample(as_rows(X)) for X in (a, b))
+    first, second = _sample(a, "a"), _sample(b, "b")
     whole = first.any(axis=1) & second.any(axis=1)
     first, second = (unit[whole] - unit[whole].mean(axis=0) for unit in (first, second))
     size = float((first**2).sum()) * float((second**2).sum())
     return float((first * second).sum()) / size**0.5 if size else 0.0
 
 
-def _sample(rows: Rows) -> Float64Array:
-    """Unit rows, evenly spaced; zeros for those without a direction."""
-    step = max(1, -(-rows.shape[0] // SAMPLE_ROWS))
-    return ops.normalize(rows.take(slice(None, None, step)).widened(), zero_rows="keep").astype(np.float64)
+def _sample(X: Array, name: str) -> Any:
+    """Unit rows, evenly spaced, float64, on the rows' device; zeros for those without a direction."""
+    step = max(1, -(-X.shape[0] // SAMPLE_ROWS))
+    if is_on_device(X):
+        eager = eager_backend()
+        return eager.widest(ops.normalize(eager.computed(X[::step].detach()), zero_rows="keep"))
+    wide = as_rows(X, name).take(slice(None, None, step)).widened()
+    return ops.normalize(wide, zero_rows="keep").astype(np.float64)
 
 
-def _standardized(X: Array, name: str) -> Float64Array:
+def _standardized(X: Array, name: str) -> Any:
     """Unit rows of an even sample, less their mean, over the deviation of each column."""
-    unit = _sample(as_rows(X, name))
+    unit = _sample(X, name)
     unit = unit[unit.any(axis=1)]
     if len(unit) < MIN_ROWS:
         raise C3AlignError(f"{name} has {len(unit)} rows with a direction; pass at least {MIN_ROWS}, better 200")
     centered = unit - unit.mean(axis=0)
-    variance = centered.var(axis=0)
-    if variance.sum() < _ROUNDING:
+    variance = (centered**2).mean(axis=0)
+    if float(variance.sum()) < _ROUNDING:
         raise C3AlignError(f"the rows of {name} are all alike; pass rows that vary")
-    return centered / np.sqrt(variance + _FLOOR * variance.mean())
+    return centered / (variance + _FLOOR * variance.mean()) ** 0.5

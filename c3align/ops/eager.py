@@ -124,6 +124,11 @@ def _fixed(values: torch.Tensor) -> torch.Tensor:
     return (values * FIXED_SCALE).round().to(torch.int64)
 
 
+def fixed_sums(values: torch.Tensor) -> Int64Array:
+    """Sums (n_dims,) of the values in units of 2**-40, on the host."""
+    return np.asarray(_fixed(values).sum(dim=0).cpu().numpy())
+
+
 def _binned(norms: torch.Tensor, usable: torch.Tensor) -> torch.Tensor:
     """See `fixed.binned`: the mantissas of the usable norms, by exponent."""
     bits = torch.where(usable, norms, 1.0).to(torch.float32).view(torch.int32).to(torch.int64)
