@@ -225,9 +225,34 @@ def spread(records: list[dict[str, Any]], name: str) -> str:
     return f"{text} ± {statistics.stdev(values):.3f}" if len(values) > 1 else text
 
 
+def which_mean() -> list[str]:
+    """One line for each set of real embeddings."""
+    found = json.loads((RESULTS / "which-mean.json").read_text())["sets"]
+    lines = [
+        "| rows | gap, and after the first line | R@1 of partners, and after | false alarms | single rows refused: "
+        "variances, second moments | wrong in silence | overlap, most with other encoders |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, r in found.items():
+        gap, alarms = max(r["first line"].values(), key=lambda way: way["after"]), r["false alarms"]
+        singles, overlap = r["single rows"], r["overlap"]
+        kinds = [singles[kind] for kind in ("variances", "second moments")]
+        cells = [
+            f"{name}: " + ", ".join(f"{n} {modality}" for modality, n in r["rows"].items()),
+            f"{gap['gap']:.3f}, {gap['after']:.3f}",
+            "; ".join(f"{way}: {before:.3f}, {after:.3f}" for way, (before, after) in r["R@1"].items()),
+            f"{alarms['wrong']} of {alarms['splits']}",
+            ", ".join(f"{100 * kind['refused']:.1f} %" for kind in kinds),
+            ", ".join(f"{100 * kind['wrong']:.2f} %" for kind in kinds),
+            f"{overlap['pair']:.2f}" + (f", {overlap['most of a mix']:.2f}" if overlap["most of a mix"] else ""),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
 def drawn(readme: str) -> str:
     """The README with its tables anew, each between two comments of its name."""
-    for table in (throughput, few_rows, accuracy, naming, strengths, low_data, drawing, report_cost):
+    for table in (which_mean, throughput, few_rows, accuracy, naming, strengths, low_data, drawing, report_cost):
         begin, end = f"<!-- {table.__name__} -->", f"<!-- /{table.__name__} -->"
         if begin not in readme or end not in readme:
             sys.exit(f"the README has no {begin} and {end}; put them where the table belongs")
