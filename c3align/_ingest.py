@@ -16,8 +16,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 from c3align._typing import ZeroRows
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
-from c3align.geometry import encoder_overlap
-from c3align.geometry._overlap import centered_pair_cosine
+from c3align.geometry._overlap import one_encoder
 from c3align.ops._backend import eager_backend
 from c3align.ops._foreign import hand_back, is_foreign, take_over
 from c3align.ops._glance import can_look
@@ -41,9 +40,6 @@ _DTYPES = [np.float64, np.float32, np.float16]
 _CHECKS: dict[str, Any] = {"dtype": _DTYPES, "ensure_all_finite": False}  # the ops say which rows are not
 _PLAIN = {np.dtype(dtype): np.dtype(dtype).name for dtype in _DTYPES}
 _EIGHT_BITS = ("int8", "uint8", "bool")
-# Two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3 or more, and .3 or
-# more. Rows that fill their space evenly, as made-up ones do, have a small overlap but partners that are alike.
-ONE_ENCODER, PARTNERS, ROWS_FOR_OVERLAP = 1.4, 0.1, 200
 EMBEDDING_COLUMNS = 64  # a y of so many floating columns, other than X's, is rows of another encoder and no target
 
 
@@ -218,13 +214,8 @@ def check_order(names: Names, known: Mapping[str, tuple[str, ...]], what: str) -
 
 def warn_of_two_encoders(rows: Any, partners: Any, stacklevel: int = 4) -> None:
     """Say so when pairs do not look like rows of one encoder: no shared directions, and partners no more alike."""
-    if rows.shape[0] < ROWS_FOR_OVERLAP:
-        return
-    try:
-        overlap = encoder_overlap(rows, partners)
-    except C3AlignError:  # rows that are all alike, or without a direction, say nothing
-        return
-    if overlap < ONE_ENCODER and centered_pair_cosine(rows, partners) < PARTNERS:
+    overlap, is_one = one_encoder(rows, partners, paired=True)
+    if not is_one:
         warnings.warn(
             f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more; check "
             "that X and y come from the same, trained encoder",

@@ -294,6 +294,20 @@ class TestOneEncoder:
             ]
             C3Aligner().fit(*made_up)
 
+    def test_the_report_says_so_for_two_encoders(self, real_rows):
+        from c3align.report import report
+
+        image, text = real_rows["coco"].values()
+        found = report(image, real_rows["convirt"]["text"], names=["a", "b"])
+        assert not found.pairs[0].is_one_encoder
+        titles = [advice.title for advice in found.advice() if advice.pair]
+        assert titles == ["These do not look like rows of one encoder"]
+        assert "an overlap of 1.0, where rows of two encoders have 1" in str(found)
+        found = report(image, text)
+        assert found.pairs[0].is_one_encoder
+        assert found.pairs[0].encoder_overlap == pytest.approx(encoder_overlap(image, text))
+        assert "one encoder" not in str(found)
+
     def test_refusals(self):
         rows = np.random.default_rng(0).standard_normal((30, 8))
         with pytest.raises(C3AlignError, match="8 columns and b 7"):

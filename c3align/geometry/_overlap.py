@@ -14,7 +14,9 @@ from c3align.ops._rows import as_rows, is_on_device
 
 __all__ = ["encoder_overlap"]
 
-SAMPLE_ROWS = 2048
+SAMPLE_ROWS, ENOUGH_ROWS = 2048, 200
+# two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3, and .3, or more
+ONE_ENCODER, PARTNERS = 1.4, 0.1
 _FLOOR = 0.05  # of the mean variance of the columns, so that columns without variance count little
 MIN_ROWS = 3
 _ROUNDING = 1e-12  # total variance of unit rows that are all alike
@@ -53,6 +55,20 @@ def encoder_overlap(a: Array, b: Array) -> float:
     products = float(((first @ second.T) ** 2).sum())
     expected = float((first**2).sum()) * float((second**2).sum()) / first.shape[1]
     return products / expected
+
+
+def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool]:
+    """The overlap, and whether the rows may be of one encoder; (None, True) where too few rows, or all alike, say so.
+
+    Rows that fill their space evenly, as made-up ones do, have a small overlap; partners that are alike speak for them.
+    """
+    if min(a.shape[0], b.shape[0]) < ENOUGH_ROWS:
+        return None, True
+    try:
+        overlap = encoder_overlap(a, b)
+    except C3AlignError:
+        return None, True
+    return overlap, overlap >= ONE_ENCODER or (paired and centered_pair_cosine(a, b) >= PARTNERS)
 
 
 def centered_pair_cosine(a: Array, b: Array) -> float:

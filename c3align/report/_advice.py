@@ -45,6 +45,9 @@ def advice(found: Report) -> list[Advice]:
 
 
 def _of_pair(pair: PairReport) -> Iterator[Advice]:
+    if not pair.is_one_encoder:
+        yield _two_encoders(pair)
+        return
     yield _gap(pair)
     if not pair.paired:
         yield from (_one_index(pair), _unknown_noise(pair))
@@ -74,6 +77,16 @@ def _gap(pair: PairReport) -> Advice:
     why += [] if orthogonal else [f"it leans towards what rows say ({leaning})"]
     text = f"The gap is not one constant: {' and '.join(why)}. Centring leaves {left:.2f} of {gap:.2f}."
     return Advice(pair.names, "care", "Centre, and check the result on your task", text, _fit_code(pair))
+
+
+def _two_encoders(pair: PairReport) -> Advice:
+    a, b = pair.names
+    text = (
+        f"The columns of {a} and {b} do not vary together: an overlap of {pair.encoder_overlap:.1f}, where rows of two "
+        "encoders have 1 and those of one have 3 or more. They come from two encoders, or from one that was never "
+        "trained. No alignment of means helps; embed both with one encoder, then measure again."
+    )
+    return Advice(pair.names, "care", "These do not look like rows of one encoder", text)
 
 
 def _cosine(pair: PairReport) -> str:

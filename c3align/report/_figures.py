@@ -114,6 +114,10 @@ class PairReport:
         The same as a noise cosine on centred rows.
     residual_participation : float or None
         Dimensions that the residual fills; n_dims when it is isotropic.
+    encoder_overlap : float or None
+        See `geometry.encoder_overlap`: about 1 for two encoders, 3 or more for one; None under 200 rows.
+    is_one_encoder : bool
+        False where the rows look like those of two encoders, or of one that was never trained.
     """
 
     names: tuple[str, str]
@@ -130,6 +134,8 @@ class PairReport:
     residual_sigma: float | None
     residual_cosine: float | None
     residual_participation: float | None
+    encoder_overlap: float | None
+    is_one_encoder: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from c3align import geometry, noise, ops
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
+from c3align.geometry._overlap import one_encoder
 from c3align.ops._rows import as_rows
 from c3align.report._figures import ModalityReport, PairReport, Report, State, finite
 from c3align.report._samples import N_NEIGHBOURS, Samples, When, even
@@ -241,6 +242,7 @@ def _pair(
     r = float(np.sqrt((of_a.total_variance + of_b.total_variance) / 2))
     orthogonality = geometry.gap_orthogonality(a, b)
     grouped = geometry.gap_consistency(a, b) if samples.paired else (None, None)
+    overlap, is_one = one_encoder(a, b, paired=samples.paired)
     return PairReport(
         names=(samples.names[i], samples.names[j]),
         n_rows=(samples.n_rows[i], samples.n_rows[j]),
@@ -256,6 +258,8 @@ def _pair(
         residual_sigma=sigma,
         residual_cosine=noise.cosine_from_sigma(sigma, samples.n_dims, norm=r) if sigma is not None and r else None,
         residual_participation=samples.residual_participation(i, j) if samples.paired else None,
+        encoder_overlap=overlap,
+        is_one_encoder=is_one,
     )
 
 
