@@ -302,7 +302,8 @@ class TestOneEncoder:
         assert not found.pairs[0].is_one_encoder
         titles = [advice.title for advice in found.advice() if advice.pair]
         assert titles == ["These do not look like rows of one encoder"]
-        assert "an overlap of 1.0, where rows of two encoders have 1" in str(found)
+        assert "an overlap of 1.0, where rows of two encoders have 1" in found.advice()[0].text
+        assert str(found).startswith("a and b do not look like rows of one encoder: overlap 1.0, one encoder gives 3")
         found = report(image, text)
         assert found.pairs[0].is_one_encoder
         assert found.pairs[0].encoder_overlap == pytest.approx(encoder_overlap(image, text))

@@ -38,9 +38,20 @@ def headline(found: Report) -> str:
     (a, b), before, after = pair.names, pair.before, pair.after
     own = f"{percent(before.modality_bias[1])} of the nearest neighbours of a {b} row are {b} rows"
     widest = f", the widest of {len(found.pairs)} gaps" if len(found.pairs) > 1 else ""
-    return (
+    text = (
         f"{a} and {b} sit {before.gap_norm:.2f} apart{widest}, and {own}; after {after_word(found)} "
         f"{after.gap_norm:.2f} and {percent(after.modality_bias[1])}."
+    )
+    return "".join(_stranger(other) for other in found.pairs) + text
+
+
+def _stranger(pair: PairReport) -> str:
+    if pair.is_one_encoder:
+        return ""
+    a, b = pair.names
+    return (
+        f"{a} and {b} do not look like rows of one encoder: overlap {pair.encoder_overlap:.1f}, one encoder gives 3 or "
+        "more. "
     )
 
 
