@@ -226,8 +226,8 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE) ->
     most : float
         The shift that is tolerated, as a share of the modality's total variance.
     """
-    if not glance.n_rows:
-        return None
+    if not glance.n_rows or not state.statistics[name].sums.any():
+        return None  # a mean of zeros, as of rows and their opposites, is meant to change nothing
     other = claimed_by(state, glance) if len(state.usable) > 1 else None
     if other in (None, name) and shift(state, name, glance) <= most:
         return None

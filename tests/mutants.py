@@ -156,7 +156,6 @@ MUTANTS = [
     Mutant("P11", "c3align/centering.py", "    if doubt is None:\n", "    if True:\n", "wrong_name"),
     # which mean, and the way back
     Mutant("mean", "c3align/centering.py", "    if glance.n_rows < MIN_ROWS_FOR_BATCH_MEAN:\n        raise", "    if True:\n        raise", "promised_line"),
-    Mutant("mean", "c3align/centering.py", " - own / n - fitted.total / fitted.n_rows", "", "false_alarms"),
     Mutant("back", "c3align/mappings.py", "np.sqrt(inside) - along", "np.sqrt(inside) + along", "inverse_transform"),
     # whose mean (faults of silence), and what is learned from what
     Mutant("mean", "c3align/centering.py", "max(NEGLIGIBLE * fitted.total, ROUNDING)", "ROUNDING", "negligible"),

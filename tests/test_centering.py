@@ -125,8 +125,9 @@ class TestOneFitted:
     def test_a_shift_that_is_negligible_is_no_shift(self):
         """With enough rows any drift is significant; below a few per cent of the variance it does not matter."""
         rng = np.random.default_rng(0)
-        text = rng.standard_normal((20000, 16)) + 2
-        assert chosen(fitted_on(text=text), text[:4000] + 0.1) == "text"
+        text, drifted = (rng.standard_normal((n, 16)) + 2 for n in (20000, 4000))
+        for size, expected in ((0.5, "text"), (1.0, centering.BATCH)):  # 1.7 and 5.3 % of the variance
+            assert chosen(fitted_on(text=text), drifted + size * np.eye(16)[0]) == expected
 
     def test_rows_of_few_directions(self):
         """The sampling error is as wide as the rows are flat: a line of rows needs more to alarm."""
@@ -244,6 +245,12 @@ class TestNamed:
             for modality, rows in found.items():
                 for part in (rows, rows[:16], rows[::7]):
                     assert centering.center(modality, state, part).warning is None
+
+    def test_a_mean_of_zeros_is_meant(self, coco):
+        """Rows with their opposites: an aligner that does not collapse."""
+        for rows in coco:
+            state = fitted_on(text=np.concatenate([rows, -rows]))
+            assert centering.center("text", state, rows).warning is None
 
     def test_single_rows_on_another_side_warn(self, coco):
         image, text = coco

@@ -69,9 +69,9 @@ def refusals(dtype):
 def test_a_batch_refused_in_place_stays_as_it_was(any_backend, monkeypatch, kind, dtype, scratch_bytes):
     through_scratch_below(scratch_bytes, monkeypatch)
     for _, X, arguments in refusals(dtype):
-        for view in (X.clone(), as_array(X.clone())):
+        for view, overwrite_out in ((X.clone(), False), (as_array(X.clone()), False), (X.clone(), True)):
             with pytest.raises(C3AlignError, match="1 of 20 rows, first in row 7"):
-                call(view, kind=kind, out=view, **arguments)
+                call(view, kind=kind, out=view, overwrite_out=overwrite_out, **arguments)
             assert raw(view) == raw(X)
 
 
