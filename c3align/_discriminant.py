@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -141,6 +142,12 @@ class Discriminant:
         if position > self._margin(1, n_rows):
             return self.a
         return self.b if position < -self._margin(0, n_rows) else None
+
+    def winner_at(self, positions: Float64Array, name: str) -> Any:
+        """Which single rows at these positions belong to `name`, for they cannot be explained as the other."""
+        if name == self.a:
+            return positions > self._margin(1, 1)
+        return positions < -self._margin(0, 1)
 
     def _margin(self, other: int, n_rows: int) -> float:
         deviation = self.spreads[other] * math.sqrt(1 / n_rows + 1 / self.n_rows[other])

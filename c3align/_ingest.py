@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
+from c3align._state import check_order
 from c3align._typing import ZeroRows
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
@@ -32,7 +33,7 @@ from c3align.ops._rows import (
 )
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["Ingested", "Names", "check_order", "ingest", "ingest_more", "ingest_partners", "warn_of_two_encoders"]
+__all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners", "warn_of_two_encoders"]
 
 Names = tuple[str, ...] | None
 # first is what integers and numbers held as objects become, as everywhere in scikit-learn
@@ -161,9 +162,10 @@ def ingest_more(X: Any, n_dims: int, known: Mapping[str, tuple[str, ...]], modal
     """Checked rows of a modality to learn from, beside what is known; a new one may have column names of its own."""
     others = dict(known)
     own = {modality: others.pop(modality)} if modality in others else {}
-    given = ingest(X, n_dims=n_dims, known=own)
-    check_order(_names_of(X), others, "X")
-    return given._replace(names=_names_of(X))
+    names = _names_of(X)
+    given = ingest(X, n_dims=n_dims, known=own or ({modality: names} if names else {}))
+    check_order(names, others, "X")
+    return given._replace(names=names)
 
 
 def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple[Any, Names] | None:
@@ -195,21 +197,6 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     partner_names = _names_of(y)
     check_order(partner_names, {"X": names} if names else {}, "y")
     return y if is_on_device(y) else Rows(values, values.dtype.name, None, "y"), partner_names
-
-
-def check_order(names: Names, known: Mapping[str, tuple[str, ...]], what: str) -> None:
-    """Refuse columns that are known in another order.
-
-    Raises
-    ------
-    C3AlignError
-        With the name of whoever has them in another order.
-    """
-    for owner, columns in known.items():
-        if names and names != columns and sorted(names) == sorted(columns):
-            raise C3AlignError(
-                f"{what} has the columns of {owner} in another order; reorder them, as with {what}[columns]"
-            )
 
 
 def warn_of_two_encoders(rows: Any, partners: Any, stacklevel: int = 4) -> None:
@@ -247,14 +234,15 @@ def _looks_paired(rows: Any, y: Any) -> bool:
 
 
 def _is_floating(X: Any) -> bool:
-    if hasattr(X, "dtypes"):  # a frame
-        return all("float" in str(dtype).lower() for dtype in X.dtypes)
-    return "float" in str(getattr(X, "dtype", ""))
+    found = getattr(X, "dtypes", None)  # of a frame
+    dtypes = [getattr(X, "dtype", None)] if found is None else list(found)
+    return all(getattr(dtype, "kind", "") == "f" or "float" in str(dtype).lower() for dtype in dtypes)
 
 
 def _holds_rows(X: Any) -> bool:
     """Whether a 1-d container holds rows, as a Series of arrays does."""
-    if is_tensor(X) or getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__") or not len(X):
+    shape = getattr(X, "shape", None)  # of frames it has two numbers, whatever they yield when iterated
+    if is_tensor(X) or shape is None or len(shape) != 1 or not shape[0]:
         return False
     first = next(iter(X))
     return not isinstance(first, str | bytes) and len(np.shape(first)) == 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from c3align.centering import AUTO, BATCH
 from c3align.errors import C3AlignError
@@ -20,20 +21,20 @@ _CHOICES = {
     "second_moments": (True, False),
 }
 NAMES = ("mapping", "renormalize", "noise", "noise_cosine", "sigma", "second_moments", "seed", "zero_rows")
-MAX_NAME_LENGTH = 200
+MAX_NAME_LENGTH, MIN_COSINE, MAX_SIGMA = 200, 1e-6, 1e30
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Raise C3AlignError for the first parameter out of its range; what is no parameter is not looked at."""
     for name, known in _CHOICES.items():
-        value = settings[name]
+        value = bool(settings[name]) if isinstance(settings[name], np.bool_) else settings[name]
         if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in known):
             raise C3AlignError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     cosine, sigma, seed = settings["noise_cosine"], settings["sigma"], settings["seed"]
-    if cosine != "auto" and not (_is_real(cosine) and 0 < cosine <= 1):
-        raise C3AlignError(f"noise_cosine must be 'auto' or a number in (0, 1], got {cosine!r}")
-    if sigma is not None and not (_is_real(sigma) and math.isfinite(sigma) and sigma >= 0):
-        raise C3AlignError(f"sigma must be None or a finite number >= 0, got {sigma!r}")
+    if cosine != "auto" and not (_is_real(cosine) and MIN_COSINE <= cosine <= 1):
+        raise C3AlignError(f"noise_cosine must be 'auto' or a number in (0, 1], at least 1e-6, got {cosine!r}")
+    if sigma is not None and not (_is_real(sigma) and 0 <= sigma < MAX_SIGMA):
+        raise C3AlignError(f"sigma must be None or a number >= 0, below 1e30, got {sigma!r}")
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**64:
         raise C3AlignError(f"seed must be an integer in [0, 2**64), got {seed!r}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +19,7 @@ from c3align.ops._backend import eager_backend
 from c3align.ops._rows import is_on_device
 from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["PairKey", "State", "pair_key"]
+__all__ = ["PairKey", "State", "check_order", "learning", "pair_key"]
 
 PairKey = tuple[str, str]
 MIN_PAIRS_FOR_NOISE = 2  # one pair has no residual: its difference is the gap
@@ -89,6 +91,10 @@ class State:
                 f"rows of {self.n_dims} and of {other.n_dims} dimensions cannot be learned together; "
                 "use rows of one encoder"
             )
+        for name, columns in other.feature_names.items():
+            check_order(columns, self.feature_names, name)
+            if self.feature_names.get(name, columns) != columns:
+                raise C3AlignError(f"{name!r} has columns of other names; use frames of one encoder")
         merged = State(
             self.n_dims,
             _merged(self.statistics, other.statistics),
@@ -212,6 +218,31 @@ class State:
             raise C3AlignError("the pairs have no residuals to take a covariance from; choose noise='isotropic'")
         root = noise.residual_root(self.covariances.values())
         return root if sigma == self.pairs_sigma else root * (sigma / self.pairs_sigma)
+
+
+def learning() -> Any:
+    """The lock under which one state follows another; rows are read outside of it."""
+    return _learning[0]
+
+
+_learning = [threading.RLock()]
+if hasattr(os, "register_at_fork"):  # a child has the lock as it was, and not the thread that would free it
+    os.register_at_fork(after_in_child=lambda: _learning.__setitem__(0, threading.RLock()))
+
+
+def check_order(names: tuple[str, ...] | None, known: Mapping[str, tuple[str, ...]], what: str) -> None:
+    """Refuse columns that are known in another order.
+
+    Raises
+    ------
+    C3AlignError
+        With the name of whoever has them in another order.
+    """
+    for owner, columns in known.items():
+        if names and names != columns and sorted(names) == sorted(columns):
+            raise C3AlignError(
+                f"{what} has the columns of {owner} in another order; reorder them, as with {what}[columns]"
+            )
 
 
 def pair_key(a: str, b: str) -> PairKey:

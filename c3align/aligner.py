@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from sklearn.utils import Tags
 from c3align import centering, mappings, noise, ops
 from c3align._ingest import Ingested, ingest, ingest_more, ingest_partners, warn_of_two_encoders
 from c3align._settings import check_modality_name, check_settings
-from c3align._state import PairKey, State, pair_key
+from c3align._state import PairKey, State, learning, pair_key
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from c3align.nn import AlignerModule
 
 __all__ = ["C3Aligner"]
-
-_learning = threading.Lock()  # one state follows another; rows are read outside of it
 
 
 class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -136,7 +133,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Pairs that do not look like rows of one encoder; see `geometry.encoder_overlap`.
         """
         found = self._learned(X, y, modality, y_modality, None)
-        with _learning:
+        with learning():
             self.state_ = found
         return self
 
@@ -148,7 +145,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Any order, split or threads give the same bytes of state (covariances aside, which carry a tolerance).
         """
         found = self._learned(X, y, modality, y_modality, getattr(self, "state_", None))
-        with _learning:
+        with learning():
             before = getattr(self, "state_", None)
             self.state_ = found if before is None else self._kept(before).merged(found)
         return self
@@ -193,7 +190,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             settings ask for, and `EncoderMismatchError` when both are bound to different encoders.
         """
         theirs = self._kept(centering.state_of(other))
-        with _learning:
+        with learning():
             self.state_ = self._kept(centering.state_of(self)).merged(theirs)
         return self
 
@@ -205,7 +202,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         EncoderMismatchError
             When they are tied to another encoder already.
         """
-        with _learning:
+        with learning():
             self.state_ = centering.state_of(self).bound(fingerprint)
         return self
 
@@ -217,9 +214,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X : (n_rows, n_dims) array, tensor or data frame
         modality : str
             Whose mean to subtract: a fitted modality, "batch" for X's own, or "auto", which chooses by the table of
-            `c3align.centering` and never takes a wrong mean in silence.
+            `c3align.centering`; what fewer than 8 rows show is little, so name what you know.
 
-            * two or more fitted: the one that the batch clearly belongs to, else an error that asks for `modality`;
+            * two or more fitted: the one that the batch clearly belongs to, else (a mixture too) an error;
             * one fitted, and no shift of X's mean that chance does not explain: that one;
             * one fitted and a shift: from 8 rows on X's own mean, with a `ModalityMeanWarning`; fewer are refused.
 
@@ -235,7 +232,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             When it is open whose mean to take (`C3AlignError`); and as in `fit`.
         """
         state = centering.state_of(self, modality)
-        given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
+        given = self._given(X, state)
         mean = self._mean(
             given, self._center(given, modality, state, caller=4), state
         )  # scikit-learn wraps this method
@@ -275,7 +272,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             With ``noise="residual"`` when fewer than two pairs were learned; and as in `transform`.
         """
         state = centering.state_of(self, modality)
-        given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
+        given = self._given(X, state)
         name = self._center(given, modality, state, caller=3)
         noisy = ops.corrupt(
             given.rows,
@@ -303,7 +300,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             A raw norm that float16 cannot hold; and as in `transform`.
         """
         state = centering.state_of(self, source, target)
-        given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
+        if not {source, target} <= set(state.statistics):
+            raise C3AlignError(f"source and target must be fitted modalities, got {source!r} and {target!r}; name both")
+        given = self._given(X, state)
         self._center(given, source, state, caller=3)
         policy, wide = given.policy(self.zero_rows), given.in_float64()
         aligned = ops.align(wide, state.mean_for(source, wide), renormalize=self.renormalize, zero_rows=policy)
@@ -330,8 +329,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             With "auto" when several modalities are fitted.
         """
         state = centering.state_of(self, modality)
-        name = state.only if modality == centering.AUTO else modality
-        given = ingest(Z, n_dims=state.n_dims, known=state.feature_names)
+        name = state.only if modality not in state.statistics else modality
+        given = self._given(Z, state)
         wide = given.in_float64()
         unit = ops.normalize(wide, zero_rows=given.policy(self.zero_rows))
         aligned = unit if self.renormalize else given.values_of(wide)
@@ -425,6 +424,10 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """What `ops.corrupt` takes as sigma: a number, or a square root of the noise's covariance."""
         sigma = state.sigma(self.sigma, self.noise_cosine)
         return state.residual_root(sigma) if self.noise == "residual" and sigma else sigma
+
+    def _given(self, X: Array, state: State) -> Ingested:
+        check_settings(vars(self))
+        return ingest(X, n_dims=state.n_dims, known=state.feature_names)
 
     def _center(self, given: Ingested, modality: str, state: State, caller: int) -> str:
         """Whose mean to subtract, or "batch"; what has to be said of it is said to the `caller` frames up."""

@@ -50,14 +50,16 @@ __all__ = [
     "doubt_about",
     "shift",
     "state_of",
+    "strays",
 ]
 
 AUTO, BATCH = "auto", "batch"  # names no modality may have
 GLANCE_ROWS, NAMED_ROWS, GRAM_ROWS = 1024, 32, 256  # rows looked at, evenly spaced
 MIN_ROWS_FOR_BATCH_MEAN = 8
 NEGLIGIBLE = 0.04  # of the total variance; halves of one modality stay below it from some 50 rows on
-LARGE = 0.25  # of the total variance: what a named modality's rows may be off before a warning
+LARGE, LARGE_CLAIMED = 0.15, 0.5  # of the total variance: a shift that is told of; of rows that are clearly of no other
 FAR, FAR_FEW = 1.0, 2.0  # of the total variance: rows so far from the nearest of several means belong to none
+MIXED = 0.02  # share of rows on another modality's side, beyond a single one, that makes a batch a mixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +144,12 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
     if not _glance.can_look(X):
         raise C3AlignError("modality='auto' looks at the rows, and a meta tensor has none; pass a fitted one's name")
     if modality != AUTO:
-        return Center(modality, _warning(modality, doubt_about(modality, state, Glance.of(X, NAMED_ROWS))))
+        doubt = doubt_about(modality, state, Glance.of(X, NAMED_ROWS))
+        return Center(modality, _warning(f"given as modality={modality!r}", modality, doubt))
     glance = Glance.of(X)
     if len(state.usable) > 1:
-        return Center(clear_modality(state, glance))
+        name = clear_modality(state, glance)
+        return Center(name, _warning(f"taken as {name!r}", name, doubt_about(name, state, glance)))
     name = next(iter(state.usable or state.statistics))
     found = shift(state, name, glance)
     if not found:
@@ -206,12 +210,29 @@ def clear_modality(state: State, glance: Glance) -> str:
         found = claimed_by(state, glance)
         few = glance.n_rows < MIN_ROWS_FOR_BATCH_MEAN
         if found is not None and shift(state, found, glance) <= (FAR_FEW if few else FAR):
-            return found
+            others = strays(state, found, glance)
+            if not others:
+                return found
+            raise C3AlignError(f"these rows are a mixture: {others}; split them, and pass each part with its modality=")
     second = "" if state.second_moments else "; C3Aligner(second_moments=True) tells more rows apart"
     raise C3AlignError(
         f"these rows do not clearly belong to one of the fitted modalities ({names}); pass modality= with one of "
         f"them{second}"
     )
+
+
+def strays(state: State, name: str, glance: Glance) -> str:
+    """How many of the rows looked at lie on another modality's side, in words; nothing where hardly any do."""
+    if glance.n_rows < 2 or len(state.usable) < 2:
+        return ""
+    for line in discriminants(state):
+        if name in (line.a, line.b):
+            other = line.b if name == line.a else line.a
+            positions = _glance.positions(glance.rows, line.direction) - line.middle
+            count = sum(line.winner_at(positions, other))
+            if count > 1 + MIXED * glance.n_rows:
+                return f"{count} of {len(positions)} lie on the side of {other!r}"
+    return ""
 
 
 def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE) -> str | None:
@@ -229,18 +250,22 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE) ->
     if not glance.n_rows or not state.statistics[name].sums.any():
         return None  # a mean of zeros, as of rows and their opposites, is meant to change nothing
     other = claimed_by(state, glance) if len(state.usable) > 1 else None
-    if other in (None, name) and shift(state, name, glance) <= most:
+    most = max(most, LARGE_CLAIMED) if other == name else most
+    mixed = strays(state, name, glance) if other in (None, name) else ""
+    if other in (None, name) and not mixed and shift(state, name, glance) <= most:
         return None
     where = f"lie {_distance(state, name, glance):.2f} from its mean (its own rows {_spread(state, name):.2f})"
+    if mixed:
+        return f"{where}, and {mixed}"
     return where if other in (None, name) else f"{where}, on the side of {other!r}"
 
 
-def _warning(name: str, doubt: str | None) -> str | None:
+def _warning(how: str, name: str, doubt: str | None) -> str | None:
     if doubt is None:
         return None
     return (
-        f"the rows given as modality={name!r} {doubt}, and were centered by it all the same; check that they are "
-        f"{name!r} rows of the encoder that fit saw, or pass modality='batch'"
+        f"the rows {how} {doubt}, and were centered by its mean all the same; check that they are "
+        f"{name!r} rows of the encoder that fit saw, of any topic; if they are, all is well"
     )
 
 
@@ -252,10 +277,12 @@ def state_of(aligner: Any, *modalities: str) -> State:
     NotFittedError
         With the line that fixes it.
     """
-    state: State | None = vars(aligner).get("state_")
+    state: State | None = getattr(aligner, "__dict__", {}).get("state_")
     if state is None:
         raise NotFittedError("this C3Aligner has learned nothing yet; call fit(X) with rows of one modality first")
     for modality in modalities:
+        if not isinstance(modality, str):
+            raise C3AlignError(f"modality must be a string, got {modality!r}; pass a fitted one's name")
         if modality not in state.statistics and modality not in (AUTO, BATCH):
             fitted = ", ".join(repr(name) for name in state.statistics)
             raise NotFittedError(
@@ -282,7 +309,7 @@ def _found(state: State, name: str, glance: Glance) -> str:
 
 
 def _settle(name: str, state: State) -> str:
-    other = "image" if name != "image" else "text"
+    other = "text" if name != "text" else "image"
     return (
         f"if they are another modality, call partial_fit(X, modality={other!r}) (or what they are) on representative "
         f"rows; if they are {name!r}, pass modality={name!r}"
@@ -294,7 +321,8 @@ def _readings(state: State, name: str, glance: Glance, n_rows: int) -> str:
     error, spread = math.sqrt(total / max(n_rows, glance.n_rows)), math.sqrt(total)
     return (
         f"{_found(state, name, glance)}. They were centered by their own mean, with an expected error of {error:.3f} "
-        f"(the rows spread {spread:.2f} around it); {_settle(name, state)}"
+        f"if they are a random sample and not one topic (the rows spread {spread:.2f} around it), so pass all rows "
+        f"of a set at once; {_settle(name, state)}"
     )
 
 

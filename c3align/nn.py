@@ -34,9 +34,10 @@ class AlignerModule(torch.nn.Module):
     **It is a snapshot.** Means, noise, seed and settings are those of the aligner at the moment of `as_module()`; what
     the aligner learns later is not in it, and its `state_dict` is empty: it goes with the aligner, not the weights.
 
-    Whether named rows lie near their mean is looked at once for each modality, in the first forward pass that is not
-    recorded; "auto" and "batch" look at each batch. Graphs that are recorded (`torch.compile`, `torch.export`, CUDA
-    graphs) cannot look, nor can rows on the meta device; there a fitted modality has to be named.
+    Whether named rows lie near their mean is looked at once for each modality, in the first forward pass after each
+    switch between training and evaluation that is not recorded; "auto" and "batch" look at each batch. Graphs that are
+    recorded (`torch.compile`, `torch.export`, CUDA graphs) cannot look, nor can rows on the meta device; there a fitted
+    modality has to be named.
 
     Parameters
     ----------
@@ -76,10 +77,16 @@ class AlignerModule(torch.nn.Module):
                 if (name, home, dtype) not in self._uploaded:
                     self._uploaded[name, home, dtype] = torch.from_numpy(vector).to(dtype).to(home)
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], *rest: Any) -> AlignerModule:
+    def train(self, mode: bool = True) -> AlignerModule:
+        """As of every module; rows are looked at anew, for evaluation often means another modality."""
+        if mode != self.training:
+            self._looked.clear()
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], *rest: Any, **more: Any) -> AlignerModule:
         """`to`, `cuda` and their like, of models around this one too."""
         self._upload(fn(torch.empty(0)).device)
-        return super()._apply(fn, *rest)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, *rest, **more)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         """What is on a device stays there; a copy uploads its own."""

@@ -21,6 +21,7 @@ import numpy as np
 from c3align._typing import Float64Array
 from c3align.covariance import PairCovariance, symmetric_root
 from c3align.errors import C3AlignError
+from c3align.ops._noise import stream
 
 __all__ = [
     "PAPER_SIGMA",
@@ -101,7 +102,8 @@ def stream_seed(seed: int, modality: str) -> int:
     -------
     int in [0, 2**64) : `seed` with the bits changed where the 64-bit BLAKE2b digest of the name has ones.
     """
-    return int.from_bytes(hashlib.blake2b(modality.encode(), digest_size=8).digest(), "little") ^ int(seed)
+    seed = stream(seed, 0)["seed"]
+    return int.from_bytes(hashlib.blake2b(modality.encode(), digest_size=8).digest(), "little") ^ seed
 
 
 def residual_root(covariances: Iterable[PairCovariance]) -> Float64Array:

@@ -5,14 +5,14 @@ can check (promise P6). The file is replaced in one step, so a crash leaves the 
 
 Layout of `aligner.safetensors`: metadata ``{"config": JSON}``; for modality i in alphabetical order
 ``modality.i.counts`` (2,) rows and zero rows, ``.sums`` and ``.squares`` (2, n_dims), ``.norms`` (256,); for pair i
-``pair.i.counts``, ``.sums``, ``.squares``. All int64. With ``second_moments=True`` each modality, and with
-``noise="residual"`` each pair, also has ``.products``, the upper triangle of the products of columns row by row,
-(n_dims * (n_dims + 1) / 2,) float64; the configuration says so under "modality_products" and "pair_products".
+``pair.i.counts``, ``.sums``, ``.squares``. All int64. Where the configuration says so ("modality_products",
+"pair_products") also ``.products``, the upper triangle of the products of columns row by row, float64.
 """
 
 from __future__ import annotations
 
 import json
+import numbers
 import os
 import tempfile
 from collections.abc import Mapping
@@ -51,8 +51,7 @@ _CONFIG_KEYS = {
     "modality_products",
     "pair_products",
 }
-_MODALITY_PARTS = ("counts", "sums", "squares", "norms")
-_PAIR_PARTS = ("counts", "sums", "squares")
+_MODALITY_PARTS, _PAIR_PARTS = ("counts", "sums", "squares", "norms"), ("counts", "sums", "squares")
 
 
 def save(settings: Mapping[str, Any], state: State, folder: str | os.PathLike[str]) -> None:
@@ -63,27 +62,28 @@ def save(settings: Mapping[str, Any], state: State, folder: str | os.PathLike[st
     C3AlignError
         When `folder` is a file; and what `load` would refuse, before anything is written.
     """
-    target = Path(folder)
-    if target.exists() and not target.is_dir():
+    if (target := Path(folder)).is_file():
         raise C3AlignError(f"{target} is a file; pass the name of a folder")
-    content, config = _content(settings, state)
+    content, copy = _content(settings, state)
     target.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     _replace(target / ALIGNER_FILE, content)
-    _replace(target / CONFIG_FILE, text.encode())
+    _replace(target / CONFIG_FILE, copy)
 
 
-def _content(settings: Mapping[str, Any], state: State) -> tuple[bytes, dict[str, Any]]:
-    """The bytes of the file, which were read back, and the configuration in them."""
+def _content(settings: Mapping[str, Any], state: State) -> tuple[bytes, bytes]:
+    """The bytes of the file, which were read back, and those of the readable copy."""
     check_settings(settings)
     config = _config(settings, state)
     content = safetensors.numpy.save(_tensors(state), {"config": json.dumps(config, sort_keys=True)})
+    copy = (json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode(errors="replace")
     try:
         _parsed(content)
+        if len(copy) > MAX_HEADER_BYTES or _parse(copy, CONFIG_FILE) != config:
+            raise _refusal("its names are too long, or hold half characters")
     except FormatError as error:
         reason = str(error).partition(": ")[2].partition("; save it")[0] or str(error)
         raise C3AlignError(f"this aligner cannot be saved: {reason}; fit it again within these limits") from error
-    return content, config
+    return content, copy
 
 
 def _config(settings: Mapping[str, Any], state: State) -> dict[str, Any]:
@@ -103,7 +103,8 @@ def _config(settings: Mapping[str, Any], state: State) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) and not isinstance(value, np.longdouble) else value
+    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, int) else value
 
 
 def _tensors(state: State) -> dict[str, np.ndarray[Any, Any]]:
@@ -138,8 +139,7 @@ def _replace(path: Path, content: bytes) -> None:
         Path(scratch).unlink(missing_ok=True)
         raise
     if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
+        os.fsync(folder := os.open(path.parent, os.O_RDONLY))
         os.close(folder)
 
 
@@ -235,7 +235,7 @@ def _header_config(head: bytes, size: int) -> Any:
     metadata = document.get("__metadata__") if isinstance(document, dict) else None
     if not isinstance(metadata, dict) or set(metadata) != {"config"} or not isinstance(metadata["config"], str):
         raise _refusal("its metadata do not hold a configuration and nothing else")
-    return _parse(metadata["config"].encode(), "its configuration")
+    return _parse(metadata["config"].encode(errors="replace"), "its configuration")
 
 
 def _parse(text: bytes, what: str) -> Any:

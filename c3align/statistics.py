@@ -54,12 +54,12 @@ class _ExactSums:
     def mean(self) -> Float64Array:
         """Mean (n_dims,), float64, exactly rounded quotient of the sums."""
         self._need_rows()
-        return fixed.divide(fixed.to_ints(self.sums), self.n_rows * _ONE)
+        return _frozen(fixed.divide(fixed.to_ints(self.sums), self.n_rows * _ONE))
 
     @cached_property
     def variance(self) -> Float64Array:
         """Variance (n_dims,) of each column, ``E[v**2] - E[v]**2`` with one rounding; divisor n_rows."""
-        return fixed.divide(self._scaled_variances(), (self.n_rows * _ONE) ** 2)
+        return _frozen(fixed.divide(self._scaled_variances(), (self.n_rows * _ONE) ** 2))
 
     @cached_property
     def total_variance(self) -> float:
@@ -137,6 +137,11 @@ class _ExactSums:
         return hash(self.to_bytes())
 
 
+def _frozen(values: Float64Array) -> Float64Array:
+    values.flags.writeable = False
+    return values
+
+
 def _signed_sum(a: Int64Array, b: Int64Array, sign: int) -> Int64Array:
     if a.ndim == 1:
         return a + sign * b
@@ -197,10 +202,12 @@ class ModalityStatistics(_ExactSums):
         found = super().problem()
         if found or not self.n_rows:
             return found
-        n, energy, mantissas = self.n_rows, sum(fixed.to_ints(self.squares)), int(self.norms.sum())
+        n, energy, bins = self.n_rows, sum(fixed.to_ints(self.squares)), [int(mantissas) for mantissas in self.norms]
         if abs(energy - n * _ONE) > n * (_ONE // 2**20 + self.n_dims):
             return "the count contradicts the sums of squares of unit rows"
-        if (self.norms < 0).any() or not n << 23 <= mantissas < n << 24:
+        # a mantissa has its highest of 24 bits, so that each bin tells how few rows and how many it may be of
+        fewest, most = sum(-(-found // ((1 << 24) - 1)) for found in bins), sum(found >> 23 for found in bins)
+        if any(found < 1 << 23 for found in bins if found) or not fewest <= n <= most:
             return "the count contradicts the norms"
         return None
 
@@ -286,7 +293,7 @@ def pair_differences(X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> It
         raise C3AlignError("X and y are on different devices; pass both on one")
     for rows in (x, y):
         ops.moments(rows, zero_rows=zero_rows)  # refuses with the row's number in the whole
-    step = max(1, _PAIR_BLOCK_ELEMENTS // x.shape[1])
+    step = max(1, _PAIR_BLOCK_ELEMENTS // max(x.shape[1], 4))  # squares up to 4 have to fit in an int64
     for start in range(0, x.shape[0], step):
         a, b = (_unit_rows(rows, slice(start, start + step), zero_rows) for rows in (x, y))
         whole = a.any(axis=1) & b.any(axis=1)

@@ -179,6 +179,25 @@ class TestSeveralFitted:
         assert n_rows - right - refused <= n_rows / 1000
         assert refused <= (0.01 if kind is CovarianceStatistics else 0.3) * n_rows
 
+    def test_a_mixture_is_refused_and_a_named_one_warns(self, real_rows):
+        """One picture of twenty rows in a table of texts; a single stray is no mixture."""
+        for found in real_rows.values():
+            for (name, rows), (other, strangers) in itertools.permutations(found.items()):
+                aligner = C3Aligner().fit(rows, modality=name).partial_fit(strangers, modality=other)
+                mixed = np.concatenate([rows[:40], strangers[:10]])
+                with pytest.raises(C3AlignError, match=rf"mixture: \d+ of 50 lie on the side of '{other}'; split them"):
+                    aligner.transform(mixed)
+                with pytest.warns(ModalityMeanWarning, match=f"lie on the side of '{other}'"):
+                    aligner.transform(mixed[::-1][:30], modality=name)
+                assert chosen(aligner.state_, rows[:40]) == name
+
+    def test_rows_of_another_encoder_are_told_of(self, coco, convirt):
+        """Both ways of asking say the same, and neither is silent."""
+        aligner = C3Aligner().fit(*convirt[::-1])
+        for rows in coco:
+            with pytest.warns(ModalityMeanWarning, match="taken as '"):
+                aligner.transform(rows)
+
     def test_batches_mixed_or_far_are_refused(self, coco, clap):
         image, text = coco
         state = fitted_on(image=image, text=text)
@@ -251,6 +270,16 @@ class TestNamed:
         for rows in coco:
             state = fitted_on(text=np.concatenate([rows, -rows]))
             assert centering.center("text", state, rows).warning is None
+
+    def test_one_topic_of_the_right_name(self, clap):
+        """Clips of one class lie far from the mean of all, on the right side: no advice may lead away from the name."""
+        audio, prompts, labels = clap
+        state = fitted_on(audio=audio, text=prompts)
+        topics = [audio[labels == label] for label in range(50)]
+        told = [centering.center("audio", state, topic).warning for topic in topics]
+        assert all("of any topic; if they are, all is well" in warning for warning in told if warning)
+        assert not any("batch" in warning for warning in told if warning)
+        assert [chosen(state, topic) for topic in topics].count("audio") >= 45
 
     def test_single_rows_on_another_side_warn(self, coco):
         image, text = coco

@@ -382,6 +382,15 @@ class TestCentering:
         monkeypatch.setattr(centering, "center", lambda *call: looks.append(call[0]) or center(*call))
         for _ in range(3):
             module(X)
-            module.eval()(X)
             module.train()(X - 6, "image")
         assert looks == ["text", "image"]
+        for _ in range(3):
+            module.eval()(X)
+        assert looks == ["text", "image", "text"]
+
+    def test_trained_on_texts_and_run_on_pictures(self, aligner, X):
+        """The name is text by default, and was right in training."""
+        module = aligner.as_module()
+        module(X)
+        with pytest.warns(ModalityMeanWarning, match="given as modality='text'"):
+            module.eval()(X - 6)

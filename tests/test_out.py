@@ -163,3 +163,15 @@ def test_wrong_arguments_leave_out_alone(any_backend):
     with pytest.raises(C3AlignError):
         ops.corrupt(X, None, sigma=0.1, seed=0, row_ids=-np.arange(20), out=out)
     assert (out == 5).all()
+
+
+def test_rows_of_out_that_overlap_each_other(any_backend):
+    X, memory = np.random.default_rng(0).standard_normal((3, 4)).astype("f4"), np.zeros(40, "f4")
+    for strides in ((8, 4), (4, 4), (12, 4), (4, 8)):
+        with pytest.raises(C3AlignError, match="repeats its elements"):
+            ops.normalize(X, out=np.lib.stride_tricks.as_strided(memory, (3, 4), strides))
+    with pytest.raises(C3AlignError, match="repeats its elements"):
+        ops.normalize(torch.from_numpy(X), out=torch.zeros(30).as_strided((3, 4), (3, 1)))
+    for strides in ((16, 4), (20, 4), (4, 12)):
+        out = np.lib.stride_tricks.as_strided(memory, (3, 4), strides)
+        assert raw(ops.normalize(X, out=out)) == raw(ops.normalize(X))

@@ -95,6 +95,7 @@ class TestRoundTrip:
             ),
             (lambda aligner: aligner.set_params(sigma=-1), "sigma must be"),
             (lambda aligner: aligner.set_params(seed=2**70), "seed must be"),
+            (lambda aligner: aligner.bind_encoder("\ud800"), "half characters"),
         ],
     )
     def test_what_loading_refuses_is_not_saved(self, rows, tmp_path, change, reason):
@@ -199,6 +200,17 @@ def beyond_unit_rows(array):
     return array
 
 
+def one_bit_of_a_bin(array):
+    array[250] ^= 1
+    return array
+
+
+def half_a_character(content):
+    (length,) = struct.unpack("<Q", content[:8])
+    header = content[8 : 8 + length].decode().replace("center", "\\ud800", 1)
+    return struct.pack("<Q", len(header)) + header.encode() + content[8 + length :]
+
+
 ATTACKS = {
     "empty": (bytes_of(lambda _: b""), "states a header"),
     "truncated": (bytes_of(lambda content: content[:-100]), "cannot be read"),
@@ -224,6 +236,9 @@ ATTACKS = {
     "pair count": (set_tensor("pair.0.counts", lambda a: np.array([1, 0])), "contradicts"),
     "sums too large": (set_tensor("modality.0.sums", beyond_unit_rows), "count contradicts the sums"),
     "squares negative": (set_tensor("modality.0.squares", lambda a: -a), "count contradicts the sums"),
+    "norms of a number that no row has": (set_tensor("modality.0.norms", one_bit_of_a_bin), "contradicts the norms"),
+    "half a character": (bytes_of(half_a_character), "is not JSON|differs|header"),
+    "a sigma of 400 digits": (set_settings(sigma=10**400), "settings do not fit"),
     "norms negative": (set_tensor("modality.0.norms", lambda a: -a), "contradicts the norms"),
     "unknown tensor": (edited(lambda t, _: t.update(extra=np.zeros(3))), "unknown tensor 'extra'"),
     "missing tensor": (edited(lambda t, _: t.pop("pair.0.sums")), "'pair.0.sums' is missing"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib
+import os
 import pkgutil
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 
 import c3align
 from c3align import C3Aligner
-from c3align._state import State
+from c3align._state import State, learning
 from c3align.errors import C3AlignError
 from tests.test_ops import raw
 
@@ -105,6 +107,29 @@ class TestThreads:
 
         assert in_threads(learn) == []
         assert aligner.statistics_["text"].n_rows == 90
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+    def test_a_child_of_a_thread_that_learns_can_learn(self, rows):
+        with learning():
+            child = os.fork()
+            if not child:
+                C3Aligner().fit(rows[0])
+                os._exit(0)
+        for _ in range(200):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                break
+            time.sleep(0.05)
+        else:
+            os.kill(child, signal.SIGKILL)
+            pytest.fail("the child waits for a thread that it does not have")
+        assert status == 0
+
+    def test_what_was_worked_out_cannot_be_written(self, rows):
+        found = C3Aligner().fit(rows[0]).statistics_["text"]
+        for values in (found.mean, found.variance, found.sums):
+            with pytest.raises(ValueError, match="read-only"):
+                values[...] = 0
 
 
 class TestWidths:
@@ -203,6 +228,21 @@ class TestFrames:
         with pytest.raises(C3AlignError, match="X has the columns of text in another order"):
             C3Aligner().fit(text).partial_fit(image[image.columns[::-1]], modality="image")
 
+    def test_merges_look_at_columns_too(self, rows):
+        frame = pd.DataFrame(rows[0], columns=[f"e{i}" for i in range(16)])
+        aligner = C3Aligner().fit(frame)
+        with pytest.raises(C3AlignError, match="columns of text in another order"):
+            aligner.merge(C3Aligner().fit(frame[frame.columns[::-1]]))
+        with pytest.raises(C3AlignError, match="'text' has columns of other names"):
+            aligner.merge(C3Aligner().fit(frame.add_prefix("x")))
+        assert aligner.merge(C3Aligner().fit(frame)).statistics_["text"].n_rows == 240
+
+    def test_frames_one_after_the_other_are_quiet(self, rows):
+        text, image = (pd.DataFrame(part, columns=[f"{n}{i}" for i in range(16)]) for n, part in zip("ti", rows))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            C3Aligner().fit(text).partial_fit(image, modality="image").transform(image, modality="image")
+
     def test_a_series_of_rows_is_taken_whole(self, rows):
         text, image = rows
         series = pd.Series(list(text))
@@ -214,6 +254,31 @@ class TestFrames:
         assert C3Aligner().fit(series, pd.Series(list(image))).state_ == C3Aligner().fit(text, image).state_
         with pytest.raises(C3AlignError, match="rows of different lengths"):
             C3Aligner().fit(pd.Series([text[0], text[1, :5]]))
+
+    def test_frames_that_yield_columns(self, rows):
+        """As polars and pyarrow do: rows stay rows."""
+
+        class Frame:
+            def __init__(self, values):
+                self.values, self.shape = values, values.shape
+                self.columns = [f"c{i}" for i in range(values.shape[1])]
+
+            def __array__(self, dtype=None, copy=None):
+                return np.asarray(self.values, dtype)
+
+            def __iter__(self):
+                return iter(self.values.T)
+
+            def __len__(self):
+                return len(self.values)
+
+        text, image = rows
+        aligner = C3Aligner().fit(Frame(text), Frame(image), y_modality="image")
+        assert aligner.n_features_in_ == 16
+        assert aligner.statistics_ == C3Aligner().fit(text.astype("f8"), image.astype("f8")).statistics_
+
+    def test_pairs_of_other_byte_order(self, rows):
+        assert C3Aligner().fit(rows[0], rows[1].astype(">f8")).pairs_
 
     @pytest.mark.parametrize("dtype", ["uint8", "int8", "bool"])
     def test_packed_bits_are_refused(self, rows, dtype):
@@ -250,6 +315,42 @@ class TestNoise:
         assert np.isfinite(aligner.translate(text, source="text", target="image")).all()
 
 
+class TestSettings:
+    """What `set_params` changes after a fit is checked when it is used."""
+
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [
+            ("noise", "Residual"),
+            ("renormalize", None),
+            ("renormalize", "no"),
+            ("seed", 1.5),
+            ("sigma", -1),
+            ("sigma", 10**400),
+            ("noise_cosine", "x"),
+            ("noise_cosine", 1e-200),
+            ("zero_rows", "k"),
+            ("mapping", "q"),
+        ],
+    )
+    def test_checked_on_use(self, rows, setting, value):
+        aligner = C3Aligner().fit(rows[0]).set_params(**{setting: value})
+        for call in (aligner.transform, aligner.corrupt, aligner.inverse_transform):
+            with pytest.raises(C3AlignError, match=f"{setting} must be"):
+                call(rows[0])
+
+    def test_numpys_booleans(self, rows):
+        aligner = C3Aligner(renormalize=np.True_).fit(rows[0])
+        assert raw(aligner.transform(rows[0])) == raw(C3Aligner().fit(rows[0]).transform(rows[0]))
+
+    @pytest.mark.parametrize("seed", [1.5, "3", np.float64(2)])
+    def test_seeds_are_integers(self, rows, seed):
+        with pytest.raises(TypeError, match="integer"):
+            C3Aligner().fit(rows[0]).corrupt(rows[0], seed=seed)
+        with pytest.raises(C3AlignError, match="seed=-1 does not fit"):
+            C3Aligner().fit(rows[0]).corrupt(rows[0], seed=-1)
+
+
 class TestFrontDoor:
     def test_inverse_transform_without_a_modality(self, rows):
         text, image = rows
@@ -258,6 +359,16 @@ class TestFrontDoor:
         assert raw(aligner.inverse_transform(aligned)) == raw(aligner.inverse_transform(aligned, modality="text"))
         with pytest.raises(C3AlignError, match=r"several modalities are fitted \('image', 'text'\); pass modality="):
             C3Aligner().fit(text, image).inverse_transform(aligned)
+
+    def test_names_that_are_no_modality(self, rows):
+        aligner = C3Aligner().fit(*rows)
+        for source, target in (("auto", "image"), ("text", "batch")):
+            with pytest.raises(C3AlignError, match="source and target must be fitted modalities"):
+                aligner.translate(rows[0], source=source, target=target)
+        with pytest.raises(C3AlignError, match="several modalities are fitted"):
+            aligner.inverse_transform(rows[0], modality="batch")
+        with pytest.raises(C3AlignError, match="modality must be a string, got"):
+            aligner.transform(rows[0], modality=["text"])
 
     def test_every_public_module_is_an_attribute(self):
         public = {m.name for m in pkgutil.iter_modules(c3align.__path__) if not m.name.startswith("_")}

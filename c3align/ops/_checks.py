@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -61,7 +61,7 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
     """The memory of `out`, when results can be written there as they are."""
     memory = out if _is_twin(out, rows) else _twin(out, rows)
     if not memory.flags.writeable or (
-        not memory.flags.c_contiguous and any(s == 0 and n > 1 for s, n in zip(memory.strides, memory.shape))
+        not memory.flags.c_contiguous and overlaps_itself(memory.shape, memory.strides, memory.itemsize)
     ):
         raise C3AlignError("out is read-only or repeats its elements; pass an array of its own memory")
     if np.may_share_memory(memory, rows.values):
@@ -69,6 +69,17 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
         if not same or memory.strides != rows.values.strides:
             raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
     return memory
+
+
+def overlaps_itself(shape: Sequence[int], strides: Sequence[int], size: int = 1) -> bool:
+    """Whether two elements of a 2-d array share memory: the smaller step has to clear an element, the larger a line."""
+    steps = sorted((abs(step), n) for step, n in zip(strides, shape) if n > 1)
+    reach = size
+    for step, n in steps:
+        if step < reach:
+            return True
+        reach = step * n
+    return False
 
 
 def apart(given: Given, memory: npt.NDArray[Any]) -> Given:

@@ -11,7 +11,7 @@ from c3align.ops._backend import eager_backend, pick
 from c3align.ops._rows import Rows, as_rows, is_on_device
 from c3align.ops.reference import FIXED_SCALE, OK, unit_rows
 
-__all__ = ["can_look", "gram", "moments"]
+__all__ = ["can_look", "gram", "moments", "positions"]
 
 
 def can_look(X: Any) -> bool:
@@ -53,3 +53,14 @@ def gram(rows: Any, scale: Float64Array, n_rows: int) -> Float64Array:
     chosen = unit[usable[:: -(-len(usable) // n_rows)]].astype(np.float64) * scale
     centered = chosen - chosen.mean(axis=0)
     return centered @ centered.T
+
+
+def positions(rows: Any, direction: Float64Array) -> Float64Array:
+    """Products of the unit rows with a direction, one for each row that has one."""
+    if is_on_device(rows):
+        return eager_backend().positions(rows, direction)
+    wide = rows.widened()
+    squares = np.einsum("nd,nd->n", wide, wide, dtype=np.float64)
+    usable = np.isfinite(squares) & (squares > 0)
+    along = wide @ direction.astype(wide.dtype)
+    return np.asarray(along[usable] / np.sqrt(squares[usable]), np.float64)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.ma  # now, and not by a lazy import that a fork may interrupt
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError

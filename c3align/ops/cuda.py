@@ -168,7 +168,7 @@ def _checked_out(out: Any, X: torch.Tensor) -> torch.Tensor:
     fits = isinstance(out, torch.Tensor) and out.shape == X.shape and out.dtype == X.dtype and out.device == X.device
     if not fits:
         raise C3AlignError("out differs from X in shape, dtype or device; pass a tensor like X")
-    if any(stride == 0 and n > 1 for stride, n in zip(out.stride(), out.shape)):
+    if _checks.overlaps_itself(out.shape, out.stride()):
         raise C3AlignError("out repeats its elements; pass a tensor of its own memory")
     is_X = out.data_ptr() == X.data_ptr() and out.stride() == X.stride()
     if not is_X and _share_memory(out, X):

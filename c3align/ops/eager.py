@@ -105,6 +105,13 @@ def gram(X: torch.Tensor, scale: Float64Array, n_rows: int) -> Float64Array:
     return (scaled @ scaled.T).cpu().numpy().astype(np.float64)
 
 
+def positions(X: torch.Tensor, direction: Float64Array) -> Float64Array:
+    """See `c3align.ops._glance.positions`; one number a row comes to the host."""
+    unit, _, usable = _eager_math.unit_rows(X.to(_compute_dtype(X)))
+    along = unit[usable] @ torch.tensor(direction, dtype=unit.dtype, device=X.device)
+    return along.cpu().numpy().astype(np.float64)
+
+
 def in_float64(X: torch.Tensor) -> torch.Tensor:
     """On its device, or on the host where the device has no float64."""
     return X.double() if _eager_math.wide_dtype(X.device) == torch.float64 else X.cpu().double()
@@ -291,7 +298,7 @@ def _checked_out(out: Any, X: torch.Tensor) -> torch.Tensor:
         )
     if out.device != X.device:
         raise C3AlignError(f"out is on {out.device} and X on {X.device}; pass an out on X's device")
-    if any(stride == 0 and n > 1 for stride, n in zip(out.stride(), out.shape)):
+    if _checks.overlaps_itself(out.shape, out.stride()):
         raise C3AlignError("out is read-only or repeats its elements; pass an array of its own memory")
     (first, last), (first_of_X, last_of_X) = _extent(out), _extent(X)
     is_X = first == first_of_X and out.stride() == X.stride()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import os
 import sys
 from typing import Any
@@ -45,6 +46,7 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let one call use up to `n` threads."""
     global _threads
+    n = operator.index(n)
     if n < 1:
         raise C3AlignError(f"{n} threads cannot work; pass 1 or more")
     _threads = n
