@@ -70,8 +70,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     sigma_ : float, standard deviation of the noise per coordinate
     encoder_fingerprint_ : str or None, the encoder whose rows were seen, when told (`bind_encoder`)
     n_features_in_ : int, the dimension of the rows
-    feature_names_in_ : (n_features_in_,) array of str
-        Columns of the first data frame, if any; one of another modality may have columns of its own.
+    feature_names_in_ : (n_features_in_,) array of str, columns of the first data frame; others may differ
 
     Examples
     --------
@@ -157,6 +156,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         for name in (modality, other):
             check_modality_name(name)
         given = ingest(X) if before is None else ingest_more(X, before.n_dims, before.feature_names, modality)
+        centering.warn_of_strangers(modality, before, given.rows)
         partners = ingest_partners(given.rows, given.names, y, is_named=y_modality is not None)
         state = State(given.rows.shape[1]).with_modality(
             modality, given.learned(self.second_moments, self.zero_rows), given.names

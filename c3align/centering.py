@@ -24,6 +24,7 @@ cannot be explained as the other. S is diagonal, or the shrunken covariance wher
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,7 +35,7 @@ from sklearn.exceptions import NotFittedError
 from c3align._discriminant import ROUNDING, SURPRISE, Yardstick, discriminants, quantile
 from c3align._state import State
 from c3align._typing import Float64Array
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.ops import _glance
 from c3align.ops.reference import FIXED_SCALE
 
@@ -51,6 +52,7 @@ __all__ = [
     "shift",
     "state_of",
     "strays",
+    "warn_of_strangers",
 ]
 
 AUTO, BATCH = "auto", "batch"  # names no modality may have
@@ -258,6 +260,19 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE) ->
     if mixed:
         return f"{where}, and {mixed}"
     return where if other in (None, name) else f"{where}, on the side of {other!r}"
+
+
+def warn_of_strangers(name: str, state: State | None, X: Any) -> None:
+    """Say so when rows that are learned as a modality that is known look like none of it: was a name forgotten?"""
+    if state is None or name not in state.usable or not _glance.can_look(X):
+        return
+    doubt = doubt_about(name, state, Glance.of(X, NAMED_ROWS), FAR)
+    if doubt is not None:
+        warnings.warn(
+            f"rows that {doubt} were learned as {name!r} rows; if they are another modality, name it with modality=",
+            ModalityMeanWarning,
+            stacklevel=4,
+        )
 
 
 def _warning(how: str, name: str, doubt: str | None) -> str | None:

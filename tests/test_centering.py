@@ -288,6 +288,22 @@ class TestNamed:
         assert all("on the side of 'image'" in warning for warning in told)
 
 
+class TestLearning:
+    def test_a_forgotten_name_is_told_of(self, coco):
+        image, text = coco
+        with pytest.warns(
+            ModalityMeanWarning, match="were learned as 'text' rows; if they are another modality"
+        ) as told:
+            C3Aligner().fit(text).partial_fit(image)
+        assert told[0].filename == __file__
+        aligner = C3Aligner().fit(text, image)
+        with pytest.warns(ModalityMeanWarning, match="on the side of 'image' were learned as 'text'"):
+            aligner.partial_fit(image[:3])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            C3Aligner().fit(text[:100], image[:100]).partial_fit(text[100:]).partial_fit(image[100:], modality="image")
+
+
 class TestOneEncoder:
     @pytest.mark.parametrize("name", TRAINED)
     def test_one_encoder(self, real_rows, name):

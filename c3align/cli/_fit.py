@@ -22,6 +22,9 @@ def fit(
     encoder: Fingerprint = None,
     noise_cosine: Annotated[float | None, typer.Option(help="Noise as a cosine; learned when absent.")] = None,
     noise: Annotated[str, typer.Option(help="'isotropic', or 'residual': shaped as in the pairs.")] = "isotropic",
+    second_moments: Annotated[
+        bool, typer.Option("--second-moments", help="Learn covariances too: single rows find their modality.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     zero_rows: Annotated[str, typer.Option(help="'raise', or 'keep' rows without a direction as zeros.")] = "raise",
 ) -> None:
@@ -29,7 +32,7 @@ def fit(
     from c3align import C3Aligner
 
     settings: dict[str, Any] = {"noise": noise, "noise_cosine": "auto" if noise_cosine is None else noise_cosine}
-    aligner = C3Aligner(seed=seed, zero_rows=zero_rows, **settings)  # type: ignore[arg-type]
+    aligner = C3Aligner(seed=seed, zero_rows=zero_rows, second_moments=second_moments, **settings)  # type: ignore[arg-type]
     found = _files.sources(rows)[::-1]  # of a tree of two modalities text comes first
     if pair:
         found = [found[0], *_files.sources(pair)]
