@@ -120,6 +120,8 @@ class AlignerModule(torch.nn.Module):
         (n_rows, n_dims) of X's dtype, on its device.
         """
         modality, mean = self._center(X, modality)
+        if torch.onnx.is_in_onnx_export():
+            return self._plain(X, mean)
         if not self.training:
             aligned: torch.Tensor = ops.align(X, mean, **self._settings)
             return aligned
@@ -128,6 +130,15 @@ class AlignerModule(torch.nn.Module):
         sigma = self._vector(_ROOT, X, torch.float64) if _ROOT in self._vectors else self._sigma
         noisy: torch.Tensor = ops.corrupt(X, mean, sigma=sigma, seed=self._seeds[modality], **place, **self._settings)
         return noisy
+
+    def _plain(self, X: torch.Tensor, mean: Any) -> torch.Tensor:
+        """`align` in operations that ONNX knows, within 2**-21 of it for float32; nothing is refused there."""
+        if self.training:
+            raise C3AlignError("ONNX has no seeded noise; export the module after .eval()")
+        wide = X.double() if X.dtype == torch.float64 else X.float()
+        centered = torch.nn.functional.normalize(wide, dim=1) - torch.as_tensor(mean, dtype=wide.dtype)
+        aligned = torch.nn.functional.normalize(centered, dim=1) if self._settings["renormalize"] else centered
+        return aligned.to(X.dtype)
 
     def _center(self, X: torch.Tensor, modality: str) -> tuple[str, Any]:
         """Whose mean is taken, and the mean; what has to be said about it is said, as in `C3Aligner.transform`."""

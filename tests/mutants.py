@@ -349,6 +349,7 @@ MUTANTS = [
     Mutant("module", "c3align/nn.py", "self._upload(fn(torch.empty(0)).device)", "pass", "vectors_move_with"),
     Mutant("module", "c3align/nn.py", "torch.from_numpy(vector).to(dtype)", "torch.from_numpy(vector).half().to(dtype)", "keeps_the_mean_whole"),
     Mutant("module", "c3align/nn.py", "if type(X) not in _PLAIN and not is_recorded:", "if False:", "fake_tensors_leave"),
+    Mutant("module", "c3align/nn.py", "if torch.onnx.is_in_onnx_export():", "if False:", "TestOnnx"),
     # loading (P6)
     Mutant("P6", "c3align/persistence.py", "    if problem:\n        raise", "    if False:\n        raise", "attack"),
     Mutant("P6", "c3align/persistence.py", "for name in sorted(set(tensors) ^ set(expected)):", "for name in []:", "attack"),

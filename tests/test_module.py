@@ -394,3 +394,27 @@ class TestCentering:
         module(X)
         with pytest.warns(ModalityMeanWarning, match="given as modality='text'"):
             module.eval()(X - 6)
+
+
+class TestOnnx:
+    def test_the_graph_holds_plain_operations(self, aligner, X, monkeypatch):
+        """What the exporter is given has no op that only we know, and the same rows."""
+        module = aligner.as_module().eval()
+        expected = module(X)
+        monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+        graph = torch.export.export(module, (X,)).graph_module
+        assert not [node for node in graph.graph.nodes if "c3align" in str(node.target)]
+        assert (module(X) - expected).abs().max() < 2**-21
+        for dtype in (torch.float16, torch.float64):
+            assert module(X.to(dtype)).dtype == dtype
+        with pytest.raises(C3AlignError, match="export the module after"):
+            module.train()(X)
+
+    def test_in_an_onnx_runtime(self, aligner, X, tmp_path):
+        runtime = pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+        module = aligner.as_module().eval()
+        torch.onnx.export(module, (X,), str(tmp_path / "aligner.onnx"), dynamo=True)
+        session = runtime.InferenceSession(str(tmp_path / "aligner.onnx"))
+        (found,) = session.run(None, {session.get_inputs()[0].name: X.numpy()})
+        assert np.abs(found - module(X).numpy()).max() < 2**-21
