@@ -27,7 +27,7 @@ demo: $(DEMO)/.built  ## see the gap of a real encoder closed, and used (five mi
 
 test: $(BIN)/.built $(OLD)/.installed browser check  ## all tests, on the newest scikit-learn and on 1.6
 	@$(OLD)/bin/python -m pytest -q tests/test_contract.py
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests
 
 test-fast: $(BIN)/.built  ## the quick tests in the dev profile, newest scikit-learn only
 	@C3ALIGN_HYPOTHESIS_PROFILE=dev OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" tests

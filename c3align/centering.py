@@ -237,7 +237,7 @@ def strays(state: State, name: str, glance: Glance) -> str:
     return ""
 
 
-def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE) -> str | None:
+def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE, *, mixtures: bool = True) -> str | None:
     """Where rows given as a modality lie, when that speaks against it: too far off, or on another one's side.
 
     Parameters
@@ -248,12 +248,14 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE) ->
     glance : Glance
     most : float
         The shift that is tolerated, as a share of the modality's total variance.
+    mixtures : bool
+        Whether single rows on another one's side speak against it.
     """
     if not glance.n_rows or not state.statistics[name].sums.any():
         return None  # a mean of zeros, as of rows and their opposites, is meant to change nothing
     other = claimed_by(state, glance) if len(state.usable) > 1 else None
     most = max(most, LARGE_CLAIMED) if other == name else most
-    mixed = strays(state, name, glance) if other in (None, name) else ""
+    mixed = strays(state, name, glance) if mixtures and other in (None, name) else ""
     if other in (None, name) and not mixed and shift(state, name, glance) <= most:
         return None
     where = f"lie {_distance(state, name, glance):.2f} from its mean (its own rows {_spread(state, name):.2f})"

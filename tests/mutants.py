@@ -232,7 +232,7 @@ MUTANTS = [
     Mutant("P7", "c3align/decoders/_caption_files.py", "os.rename(_aside(target), target)", "pass", "all_or_nothing"),
     # decoders of pictures
     Mutant("draw", "c3align/centering.py", "if other in (None, name) and not mixed and shift(state, name, glance) <= most:", "if not mixed and shift(state, name, glance) <= most:", "texts_of_an_encoder"),
-    Mutant("draw", "c3align/decoders/_rows.py", "problem = centering.doubt_about(modality, state, glance, centering.FAR)", "problem = None", "texts_of_clip"),
+    Mutant("draw", "c3align/decoders/_rows.py", "problem = centering.doubt_about(modality, state, glance, centering.FAR, mixtures=False)", "problem = None", "texts_of_clip"),
     Mutant("draw", "c3align/decoders/_rows.py", '"row_offset": part.start or 0', '"row_offset": 0', "noise_is_the_aligners"),
     Mutant("draw", "c3align/decoders/_rows.py", "rng = np.random.default_rng([self.seed, epoch])", "rng = np.random.default_rng(self.seed)", "new_every_epoch"),
     Mutant("draw", "c3align/decoders/_picture_training.py", 'if name.startswith("adam."):', "if False:", "goes_on_to_the_same_bits"),

@@ -78,7 +78,7 @@ class TestFit:
             (("text/0.npy", "holed.npy"), "counted from row 0 of text/0.npy holed.npy: X holds NaN"),
             (("text.npy", "other.npy"), "other.npy is float64 with 512 columns"),
             (("text.npy", "--pair", "image/0.npy"), "pass files of equal shape"),
-            (("text.npy", "--noise-cosine", "2"), "noise_cosine must be 'auto' or a number in (0, 1], got 2.0"),
+            (("text.npy", "--noise-cosine", "2"), "noise_cosine must be 'auto' or a number in (0, 1]"),
             (("text.npy", "--zero-rows", "drop"), "zero_rows must be one of 'raise', 'keep', got 'drop'"),
             (("text.npy", "--noise", "uniform"), "noise must be one of 'isotropic', 'residual', got 'uniform'"),
             (

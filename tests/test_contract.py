@@ -32,12 +32,11 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("array_api", [{}, {"SCIPY_ARRAY_API": "1"}], ids=["NumPy", "array API"])
-def test_check_estimator_of_the_default(array_api):
-    """As a user runs it, on arrays of other libraries too: zero failures."""
+def test_check_estimator_of_the_default():
+    """As a user runs it, on arrays of other libraries too, which the checks above leave out: zero failures."""
     code = "from sklearn.utils.estimator_checks import check_estimator; from c3align import C3Aligner; "
     code += "check_estimator(C3Aligner())"
-    environment = {**{k: v for k, v in os.environ.items() if k != "SCIPY_ARRAY_API"}, **array_api}
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1"}
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -56,13 +56,13 @@ def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
         When the rows are not of it.
     """
     state, glance = centering.state_of(aligner, modality), centering.Glance.of(X)
-    problem = centering.doubt_about(modality, state, glance, centering.FAR)
+    problem = centering.doubt_about(modality, state, glance, centering.FAR, mixtures=False)
     if problem is not None:
         raise C3AlignError(
             f"the embeddings given as modality={modality!r} {problem}; a decoder learns from one modality alone: pass "
             f"raw {modality!r} rows of the encoder that the aligner was fitted on, or name their modality"
         )
-    small = centering.doubt_about(modality, state, glance)
+    small = centering.doubt_about(modality, state, glance, mixtures=False)
     if small is not None:
         warnings.warn(
             f"the embeddings given as modality={modality!r} {small}; check that they are {modality!r} rows of the "
