@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ _CHOICES = {
     "second_moments": (True, False),
 }
 NAMES = ("mapping", "renormalize", "noise", "noise_cosine", "sigma", "second_moments", "seed", "zero_rows")
+_used = operator.itemgetter(*NAMES)
+_found_well: set[tuple[Any, ...]] = set()
+MOST_REMEMBERED = 1000
 MAX_NAME_LENGTH, MIN_COSINE, MAX_SIGMA = 200, 1e-6, 1e30
 
 
@@ -37,6 +41,19 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise C3AlignError(f"sigma must be None or a number >= 0, below 1e30, got {sigma!r}")
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**64:
         raise C3AlignError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+
+
+def check_used(settings: Mapping[str, Any]) -> None:
+    """As `check_settings`, in a microsecond where the same settings were found well before."""
+    used = _used(settings)
+    try:
+        if used in _found_well:
+            return
+    except TypeError:  # something that cannot be hashed, and so no setting
+        pass
+    check_settings(settings)
+    if len(_found_well) < MOST_REMEMBERED:
+        _found_well.add(used)
 
 
 def check_modality_name(name: Any) -> None:

@@ -12,7 +12,7 @@ from sklearn.utils import Tags
 
 from c3align import centering, mappings, noise, ops
 from c3align._ingest import Ingested, ingest, ingest_more, ingest_partners, warn_of_two_encoders
-from c3align._settings import check_modality_name, check_settings
+from c3align._settings import check_modality_name, check_settings, check_used
 from c3align._state import PairKey, State, learning, pair_key
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
@@ -426,7 +426,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return state.residual_root(sigma) if self.noise == "residual" and sigma else sigma
 
     def _given(self, X: Array, state: State) -> Ingested:
-        check_settings(vars(self))
+        check_used(vars(self))
         return ingest(X, n_dims=state.n_dims, known=state.feature_names)
 
     def _center(self, given: Ingested, modality: str, state: State, caller: int) -> str:

@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 AUTO, BATCH = "auto", "batch"  # names no modality may have
-GLANCE_ROWS, NAMED_ROWS, GRAM_ROWS = 1024, 32, 256  # rows looked at, evenly spaced
+GLANCE_ROWS, NAMED_ROWS, GRAM_ROWS = 1024, 16, 256  # rows looked at, evenly spaced
 MIN_ROWS_FOR_BATCH_MEAN = 8
 NEGLIGIBLE = 0.04  # of the total variance; halves of one modality stay below it from some 50 rows on
 LARGE, LARGE_CLAIMED = 0.15, 0.5  # of the total variance: a shift that is told of; of rows that are clearly of no other
@@ -146,7 +146,7 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
     if not _glance.can_look(X):
         raise C3AlignError("modality='auto' looks at the rows, and a meta tensor has none; pass a fitted one's name")
     if modality != AUTO:
-        doubt = doubt_about(modality, state, Glance.of(X, NAMED_ROWS))
+        doubt = doubt_about(modality, state, Glance.of(X, NAMED_ROWS), mixtures=False)
         return Center(modality, _warning(f"given as modality={modality!r}", modality, doubt))
     glance = Glance.of(X)
     if len(state.usable) > 1:
@@ -231,7 +231,7 @@ def strays(state: State, name: str, glance: Glance) -> str:
         if name in (line.a, line.b):
             other = line.b if name == line.a else line.a
             positions = _glance.positions(glance.rows, line.direction) - line.middle
-            count = sum(line.winner_at(positions, other))
+            count = int(np.count_nonzero(line.winner_at(positions, other)))
             if count > 1 + MIXED * glance.n_rows:
                 return f"{count} of {len(positions)} lie on the side of {other!r}"
     return ""

@@ -60,7 +60,7 @@ def positions(rows: Any, direction: Float64Array) -> Float64Array:
     if is_on_device(rows):
         return eager_backend().positions(rows, direction)
     wide = rows.widened()
-    squares = np.einsum("nd,nd->n", wide, wide, dtype=np.float64)
+    squares = np.einsum("nd,nd->n", wide, wide)
     usable = np.isfinite(squares) & (squares > 0)
-    along = wide @ direction.astype(wide.dtype)
+    along = np.einsum("nd,d->n", wide, direction.astype(wide.dtype))  # so few rows are not worth BLAS's threads
     return np.asarray(along[usable] / np.sqrt(squares[usable]), np.float64)
