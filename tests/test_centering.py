@@ -179,7 +179,7 @@ class TestSeveralFitted:
         assert n_rows - right - refused <= n_rows / 1000
         assert refused <= (0.01 if kind is CovarianceStatistics else 0.3) * n_rows
 
-    def test_a_mixture_is_refused_and_a_named_one_warns(self, real_rows):
+    def test_a_mixture_is_refused(self, real_rows):
         """One picture of twenty rows in a table of texts; a single stray is no mixture."""
         for found in real_rows.values():
             for (name, rows), (other, strangers) in itertools.permutations(found.items()):
@@ -187,8 +187,6 @@ class TestSeveralFitted:
                 mixed = np.concatenate([rows[:40], strangers[:10]])
                 with pytest.raises(C3AlignError, match=rf"mixture: \d+ of 50 lie on the side of '{other}'; split them"):
                     aligner.transform(mixed)
-                with pytest.warns(ModalityMeanWarning, match=f"lie on the side of '{other}'"):
-                    aligner.transform(mixed[::-1][:30], modality=name)
                 assert chosen(aligner.state_, rows[:40]) == name
 
     def test_rows_of_another_encoder_are_told_of(self, coco, convirt):
