@@ -45,7 +45,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 def check_used(settings: Mapping[str, Any]) -> None:
     """As `check_settings`, in a microsecond where the same settings were found well before."""
-    used = _used(settings)
+    values = _used(settings)
+    used = (*values, *map(type, values))  # for True equals 1
     try:
         if used in _found_well:
             return

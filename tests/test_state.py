@@ -339,6 +339,14 @@ class TestSettings:
             with pytest.raises(C3AlignError, match=f"{setting} must be"):
                 call(rows[0])
 
+    def test_a_one_is_not_true(self, rows):
+        """Settings that were found well before are remembered, with their types."""
+        aligner = C3Aligner(seed=1).fit(rows[0])
+        aligner.transform(rows[0])
+        for setting, value in (("seed", True), ("renormalize", 1)):
+            with pytest.raises(C3AlignError, match=f"{setting} must be"):
+                C3Aligner(seed=1).fit(rows[0]).set_params(**{setting: value}).transform(rows[0])
+
     def test_numpys_booleans(self, rows):
         aligner = C3Aligner(renormalize=np.True_).fit(rows[0])
         assert raw(aligner.transform(rows[0])) == raw(C3Aligner().fit(rows[0]).transform(rows[0]))
