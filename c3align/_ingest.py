@@ -20,7 +20,6 @@ from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
 from c3align.geometry._overlap import one_encoder
 from c3align.ops._backend import eager_backend
 from c3align.ops._foreign import hand_back, is_foreign, take_over
-from c3align.ops._glance import can_look
 from c3align.ops._rows import (
     Rows,
     check_tensor,
@@ -31,6 +30,7 @@ from c3align.ops._rows import (
     tensor_values,
     widen_bfloat16,
 )
+from c3align.ops.glance import can_look
 from c3align.statistics import ModalityStatistics
 
 __all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners", "warn_of_two_encoders"]

@@ -166,6 +166,34 @@ void moments(const std::string& isa, int n_threads, const py::array& in, int dty
     });
 }
 
+// What every `step`-th row shows at a glance: how many have a direction, and of the mean of these unit rows the squared
+// norm, the squared distance from `mean` and the product with each of the `directions`, which lie one after another.
+std::tuple<int64_t, double, double, std::vector<double>> glance(const std::string& isa, const py::array& in, int dtype,
+                                                                int64_t step, const py::array& mean,
+                                                                const py::array& directions) {
+    const Kernels& kernels = kernels_named(isa);
+    Rows rows = as_rows(in, dtype);
+    rows.n_rows = (rows.n_rows + step - 1) / step;
+    rows.row_stride *= step;
+    const size_t n_dims = size_t(rows.n_dims), n_rows = size_t(rows.n_rows);
+    const double *goal = memory<double>(mean), *lines = memory<double>(directions);
+    const UsualFloats floats;
+    std::vector<int64_t> sums(2 * n_dims);
+    std::vector<double> norms(n_rows), products(size_t(directions.shape(0)));
+    std::vector<uint8_t> status(n_rows);
+    kernels.moments(rows, sums.data(), sums.data() + n_dims, norms.data(), status.data(), 0, rows.n_rows);
+    const int64_t usable = std::count(status.begin(), status.end(), uint8_t(kOk));
+    const double unit = 1 / (double(std::max<int64_t>(usable, 1)) * 0x1p40);
+    double squares = 0, distance = 0;
+    for (size_t j = 0; j < n_dims; ++j) {
+        const double value = double(sums[j]) * unit;
+        squares += value * value;
+        distance += (value - goal[j]) * (value - goal[j]);
+        for (size_t k = 0; k < products.size(); ++k) products[k] += value * lines[k * n_dims + j];
+    }
+    return {usable, squares, distance, products};
+}
+
 // Adds the norms of rows that are well to their bins.
 void bin_norms(const py::array& norms, const py::array& status, const py::array& bins) {
     const double* norm = memory<double>(norms);
@@ -256,6 +284,7 @@ PYBIND11_MODULE(_C, m) {
     m.def("isas", &isas, "Instruction sets this build has and this machine can run, best last.");
     m.def("transform", &transform);
     m.def("moments", &moments);
+    m.def("glance", &glance);
     m.def("bin_norms", &bin_norms);
     m.def("normals", &normals);
     m.def("copy", &copy);

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from c3align import C3Aligner, centering, ops
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.ops import _backend, _eager_math, _glance, _rows, _shaped, eager, reference
+from c3align.ops import _backend, _eager_math, _rows, _shaped, eager, glance, reference
 from c3align.ops._noise import NoiseRequest
 from tests import strategies
 from tests.test_corrupt import KINDS, N_DIMS
@@ -179,14 +179,14 @@ class TestFace:
         X, scale = rows_of(n_rows), np.linspace(1, 2, N_DIMS)
         X[3] = 0
         expected = centering.Glance.of(X, 1000)
-        host = _glance.gram(expected.rows, scale, 20)
-        monkeypatch.setattr(_glance, "is_on_device", _rows.is_tensor)
+        host = glance.gram(expected.rows, scale, 20)
+        monkeypatch.setattr(glance, "is_on_device", _rows.is_tensor)
         found = centering.Glance.of(X, 1000)
         assert found.n_rows == expected.n_rows
         assert raw(found.mean) == raw(expected.mean)
         assert raw(found.variance) == raw(expected.variance)
         assert isinstance(found.rows, torch.Tensor)
-        assert np.abs(_glance.gram(found.rows, scale, 20) - host).max() < 1e-12
+        assert np.abs(glance.gram(found.rows, scale, 20) - host).max() < 1e-12
 
     def test_gradients_go_on(self, on_a_device):
         found = []
@@ -397,7 +397,7 @@ def as_if_on_a_device(monkeypatch):
     from c3align import _ingest, _state, mappings, statistics
     from c3align.geometry import _overlap
 
-    for module in (_ingest, _state, statistics, _overlap, _glance):
+    for module in (_ingest, _state, statistics, _overlap, glance):
         monkeypatch.setattr(module, "is_on_device", _rows.is_tensor)
     assert mappings.is_tensor is _rows.is_tensor
     monkeypatch.setattr(ops, "_device_backend", lambda X: eager if _rows.is_tensor(X) else None)

@@ -97,7 +97,7 @@ def _summed(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def gram(X: torch.Tensor, scale: Float64Array, n_rows: int) -> Float64Array:
-    """See `c3align.ops._glance.gram`; up to `n_rows` squared numbers come to the host."""
+    """See `c3align.ops.glance.gram`; up to `n_rows` squared numbers come to the host."""
     unit, _, usable = _eager_math.unit_rows(X.to(_compute_dtype(X)))
     chosen = unit[usable][:: -(-int(usable.sum()) // n_rows)]
     wide = chosen.to(_eager_math.wide_dtype(X.device))
@@ -106,7 +106,7 @@ def gram(X: torch.Tensor, scale: Float64Array, n_rows: int) -> Float64Array:
 
 
 def positions(X: torch.Tensor, direction: Float64Array) -> Float64Array:
-    """See `c3align.ops._glance.positions`; one number a row comes to the host."""
+    """See `c3align.ops.glance.positions`; one number a row comes to the host."""
     unit, _, usable = _eager_math.unit_rows(X.to(_compute_dtype(X)))
     along = unit[usable] @ torch.tensor(direction, dtype=unit.dtype, device=X.device)
     return along.cpu().numpy().astype(np.float64)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _interpreter
 from c3align.ops._rows import Rows
@@ -129,6 +130,11 @@ def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray
     threads = _threads_for(values.size)
     _C.moments(isa, threads, values, _CODES[rows.dtype], sums, squares, norms, status)
     return sums, squares, norms, status
+
+
+def glance(rows: Rows, step: int, mean: Float64Array, directions: Float64Array) -> Any:
+    """See `c3align.ops.glance.against`."""
+    return _C.glance(isa, _addressable(rows.values), _CODES[rows.dtype], step, mean, directions)
 
 
 def binned(norms: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
