@@ -37,7 +37,6 @@ _ROOMS = (
     "errors",
     "gap",
     "geometry",
-    "mappings",
     "neighbours",
     "nn",
     "noise",

@@ -18,7 +18,7 @@ from c3align._imports import need
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import reference
-from c3align.ops._rows import Rows, as_rows, first_non_finite
+from c3align.ops.arrays import Rows, as_rows, first_non_finite
 
 __all__ = ["Search", "faiss_index", "nearest"]
 

@@ -13,7 +13,7 @@ from c3align._typing import Array, Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.geometry._rows import Source, as_pairs, mean_of, moments_of_blocks, pair_blocks, unit_blocks
 from c3align.geometry._spectrum import participation_ratio, spectrum_of
-from c3align.ops._rows import as_rows
+from c3align.ops.arrays import as_rows
 
 __all__ = [
     "GroupedGap",

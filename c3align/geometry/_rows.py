@@ -11,7 +11,7 @@ from c3align import ops
 from c3align._typing import Array, Float64Array
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError
-from c3align.ops._rows import Rows, as_rows, first_non_finite
+from c3align.ops.arrays import Rows, as_rows, first_non_finite
 from c3align.statistics import ModalityStatistics
 
 __all__ = ["Moments", "Source", "as_pairs", "mean_of", "moments_of", "pair_blocks", "plain_rows", "unit_rows"]

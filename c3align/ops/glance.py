@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from c3align._typing import Float64Array, Int64Array
-from c3align.ops._backend import eager_backend, pick
-from c3align.ops._rows import Rows, as_rows, is_on_device
+from c3align.ops.arrays import Rows, as_rows, is_on_device
+from c3align.ops.backends import load, pick
 from c3align.ops.reference import FIXED_SCALE, OK, unit_rows
 
 __all__ = ["GLANCE_ROWS", "Glance", "against", "can_look", "gram", "moments", "positions"]
@@ -97,7 +97,7 @@ def _on_host(X: Any, n_rows: int) -> tuple[Rows, int, Int64Array, Int64Array]:
 def _on_device(X: Any, n_rows: int) -> tuple[Any, int, Int64Array, Int64Array]:
     """The same sums; so few rows need the low words alone."""
     sample = X[:: -(-X.shape[0] // n_rows) or 1]
-    n, _, sums, squares, _ = eager_backend().moments(sample, None)
+    n, _, sums, squares, _ = load("_device").moments(load("eager"), sample, None)
     return sample, n, sums[1], squares[1]
 
 
@@ -127,7 +127,7 @@ def against(X: Any, n_rows: int, mean: Float64Array, directions: Float64Array) -
 def gram(rows: Any, scale: Float64Array, n_rows: int) -> Float64Array:
     """Products of up to `n_rows` unit rows with each other, their mean subtracted and their columns times `scale`."""
     if is_on_device(rows):
-        return eager_backend().gram(rows, scale, n_rows)
+        return load("eager").gram(rows, scale, n_rows)
     unit, _, status = unit_rows(rows.widened())
     usable = np.flatnonzero(status == OK)
     chosen = unit[usable[:: -(-len(usable) // n_rows)]].astype(np.float64) * scale
@@ -138,7 +138,7 @@ def gram(rows: Any, scale: Float64Array, n_rows: int) -> Float64Array:
 def positions(rows: Any, direction: Float64Array) -> Float64Array:
     """Products of the unit rows with a direction, one for each row that has one."""
     if is_on_device(rows):
-        return eager_backend().positions(rows, direction)
+        return load("eager").positions(rows, direction)
     wide = rows.widened()
     squares = np.einsum("nd,nd->n", wide, wide)
     usable = np.isfinite(squares) & (squares > 0)

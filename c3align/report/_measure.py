@@ -17,7 +17,7 @@ from c3align import geometry, noise, ops
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.geometry._overlap import one_encoder
-from c3align.ops._rows import as_rows
+from c3align.ops.arrays import as_rows
 from c3align.report._figures import ModalityReport, PairReport, Report, State, finite
 from c3align.report._samples import N_NEIGHBOURS, Samples, When, even
 from c3align.report._source import Source

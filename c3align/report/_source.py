@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from c3align.errors import C3AlignError
-from c3align.ops._rows import as_rows
+from c3align.ops.arrays import as_rows
 
 __all__ = ["Source"]
 
