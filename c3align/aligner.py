@@ -306,8 +306,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._center(given, source, state, caller=3)
         norm = state.statistics[target].mean_norm
         mean, goal = state.mean_for(source, given.rows), state.mean_for(target, given.rows)
-        settings = {"renormalize": self.renormalize, "zero_rows": given.policy(self.zero_rows)}
-        raw = ops.translate(given.rows, mean, goal, norm=norm, **settings)
+        policy = given.policy(self.zero_rows)
+        raw = ops.translate(given.rows, mean, goal, norm=norm, renormalize=self.renormalize, zero_rows=policy)
         given.refuse_overflow(raw, f"{target!r} rows have a norm of {norm:.3g}")
         return given.like(raw)
 

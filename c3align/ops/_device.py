@@ -205,7 +205,7 @@ def _apart(row_map: RowMap, target: torch.Tensor, X: torch.Tensor) -> tuple[RowM
     vectors = {name: _copied(getattr(row_map, name), target) for name in _VECTORS}
     numbers = {name: _copied(getattr(noise, name), target) for name in ("row_ids", "first_row")}
     shared: dict[str, Any] = {name: copy for name, copy in vectors.items() if copy is not None}
-    moved = {name: copy for name, copy in numbers.items() if copy is not None}
+    moved: dict[str, Any] = {name: copy for name, copy in numbers.items() if copy is not None}
     if moved:
         shared["noise"] = noise._replace(**moved)
     return row_map._replace(**shared), bool(shared) or _share_memory(X, target)
