@@ -45,7 +45,6 @@ _ROOMS = (
     "persistence",
     "pipeline",
     "report",
-    "scores",
     "statistics",
 )
 

@@ -280,14 +280,6 @@ class TestDoctor:
         assert "backend: reference: C3ALIGN_BACKEND=reference asks for it" in out
         assert "CUDA: " in out
 
-    def test_java(self, call, monkeypatch, tmp_path):
-        java = tmp_path / "java"
-        java.touch(mode=0o755)
-        monkeypatch.setenv("PATH", str(tmp_path))
-        assert f"Java: {java}\n" in call("doctor")[1]
-        java.unlink()
-        assert "Java: none; METEOR, SPICE and the PTB tokenizer need it: install a JRE\n" in call("doctor")[1]
-
     def test_json(self, call):
         found = json.loads(call("doctor", "--json")[1])
         assert found["backend"] == ops.backend()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
+import _lemmas
 import numpy as np
 import pytest
 import torch
@@ -178,7 +179,7 @@ class TestClosedForms:
 
     def test_initial_gap(self):
         """The authors' cell 3: 100 trials of 255 random and 257 constant dimensions gave 1.00047, 0.90 to 1.10."""
-        assert geometry.predicted_initial_gap(512, 257) == pytest.approx(1.0020, abs=5e-5)
+        assert _lemmas.predicted_initial_gap(512, 257) == pytest.approx(1.0020, abs=5e-5)
         rng = np.random.default_rng(0)
         gaps = []
         for _ in range(100):
@@ -191,7 +192,7 @@ class TestClosedForms:
 
     def test_initial_gap_with_dimensions_of_one_modality(self):
         """Figure 4 at step 0: 1.2255, and 1.2478 in the one draw that was printed."""
-        predicted = geometry.predicted_initial_gap(512, 257, (25, 230))
+        predicted = _lemmas.predicted_initial_gap(512, 257, (25, 230))
         assert predicted == pytest.approx(1.2255, abs=5e-5)
         rng = np.random.default_rng(0)
         gaps = []
@@ -200,10 +201,10 @@ class TestClosedForms:
             a[:, :25], b[:, 25:255] = rng.standard_normal((500, 25)), rng.standard_normal((500, 230))
             gaps.append(np.linalg.norm(geometry.gap_vector(a, b)))
         assert np.mean(gaps) == pytest.approx(predicted, abs=0.05)
-        assert geometry.predicted_initial_gap(8, 0) == 0
+        assert _lemmas.predicted_initial_gap(8, 0) == 0
         for counts in [(512, 300, (300, 0)), (0, 0), (8, -1)]:
             with pytest.raises(C3AlignError, match="not part of"):
-                geometry.predicted_initial_gap(*counts)
+                _lemmas.predicted_initial_gap(*counts)
 
     def test_strength_of_noise(self, coco):
         """||eps|| = s sqrt(d); cos = m / sqrt(m**2 + s**2 d); LAFITE: (1 - xi) / sqrt((1 - xi)**2 + xi**2)."""
@@ -350,8 +351,8 @@ PAIR_MEASURES = {
     "collapse": lambda a, b: geometry.dimensional_collapse(a, 0.7),
     "participation": lambda a, b: [geometry.participation(a)],
     "principal_angles": lambda a, b: geometry.principal_angles(a, b, 3),
-    "loss": lambda a, b: [geometry.contrastive_loss(a, b)],
-    "region": lambda a, b: np.concatenate(geometry.stable_region(a, b, 0.07, 0.5)),
+    "loss": lambda a, b: [_lemmas.contrastive_loss(a, b)],
+    "region": lambda a, b: np.concatenate(_lemmas.stable_region(a, b, 0.07, 0.5)),
     "alignment": lambda a, b: [geometry.alignment(a, b)],
     "uniformity": lambda a, b: [geometry.uniformity(a)],
     "distribution_gap": geometry.distribution_gap,

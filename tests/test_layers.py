@@ -21,7 +21,7 @@ LAYERS = [
     ("centering",),
     ("_settings", "_ingest", "nn", "persistence"),
     ("aligner",),
-    ("shards", "search", "report", "datasets", "encoders", "decoders", "scores"),
+    ("shards", "search", "report", "datasets", "encoders", "decoders"),
     ("embed", "pipeline", "_pipeline_files", "distributed"),
     ("cli", "_demo", "_files", "_doctor", "__main__"),
 ]

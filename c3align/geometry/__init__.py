@@ -1,9 +1,9 @@
-"""Measures of an embedding space: the gap between modalities, the noise around it, spectrum, training, retrieval.
+"""Measures of an embedding space: the gap between modalities, the noise around it, spectrum, retrieval.
 
 Every measure takes rows (n_rows, n_dims) of any norm, NumPy or torch, normalises them and computes in float64. Those of
 the gap, the residual, the spectrum and the distributions go in blocks, so that a memmap larger than memory is never
 copied whole. Where a *source* is asked for, moments are enough, and `ModalityStatistics` or `CovarianceStatistics` or
-any iterable of blocks, read once, do as well. What compares rows with rows (training, neighbours, uniformity, linear
+any iterable of blocks, read once, do as well. What compares rows with rows (neighbours, uniformity, linear
 separability) holds them in float64, and is for a sample of a large set.
 "Pairs" are rows of equal number. Definitions follow C3 (ICLR 2024), section 3, and its released notebooks.
 
@@ -13,9 +13,7 @@ the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_
 the residual                                             `residual_sigma`, `residual_spectrum`, `residual_participation`
 the spectrum, dimensional collapse                       `covariance_spectrum`, `effective_dimension`,
                                                          `dimensional_collapse`, `participation`, `participation_ratio`,
-                                                         `principal_angles`, `predicted_initial_gap`
-training (C3, Lemmas 1 and 2)                            `contrastive_loss`, `contrastive_gradient`,
-                                                         `gradient_invariants`, `r_min`, `stable_region`
+                                                         `principal_angles`
 the sphere (Wang and Isola)                              `alignment`, `uniformity`
 two distributions                                        `distribution_gap`, `linear_separability`
 one encoder, or two                                      `encoder_overlap`
@@ -25,15 +23,6 @@ neighbours                                               `recall_at_k`, `modalit
 
 from __future__ import annotations
 
-from c3align.geometry._contrastive import (
-    GradientInvariants,
-    StableRegion,
-    contrastive_gradient,
-    contrastive_loss,
-    gradient_invariants,
-    r_min,
-    stable_region,
-)
 from c3align.geometry._distributions import DistributionGap, Separability, distribution_gap, linear_separability
 from c3align.geometry._gap import (
     GroupedGap,
@@ -58,7 +47,6 @@ from c3align.geometry._spectrum import (
     effective_dimension,
     participation,
     participation_ratio,
-    predicted_initial_gap,
     principal_angles,
 )
 from c3align.geometry._sphere import alignment, uniformity
@@ -66,16 +54,12 @@ from c3align.geometry._sphere import alignment, uniformity
 __all__ = [
     "DimensionalCollapse",
     "DistributionGap",
-    "GradientInvariants",
     "GroupedGap",
     "Hubness",
     "MeanStd",
     "ResidualParticipation",
     "Separability",
-    "StableRegion",
     "alignment",
-    "contrastive_gradient",
-    "contrastive_loss",
     "covariance_spectrum",
     "dimensional_collapse",
     "distribution_gap",
@@ -84,7 +68,6 @@ __all__ = [
     "gap_consistency",
     "gap_orthogonality",
     "gap_vector",
-    "gradient_invariants",
     "grouped_gap",
     "hubness",
     "k_occurrence",
@@ -93,14 +76,11 @@ __all__ = [
     "pair_cosine",
     "participation",
     "participation_ratio",
-    "predicted_initial_gap",
     "principal_angles",
-    "r_min",
     "recall_at_k",
     "residual_participation",
     "residual_sigma",
     "residual_spectrum",
-    "stable_region",
     "uniformity",
     "unit_rows",
 ]

@@ -11,10 +11,10 @@ from c3align import ops
 from c3align._typing import Array, Float64Array
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError
-from c3align.ops._rows import Rows, as_rows, first_non_finite
+from c3align.ops._rows import Rows, as_rows
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["Moments", "Source", "as_pairs", "mean_of", "moments_of", "pair_blocks", "plain_rows", "unit_rows"]
+__all__ = ["Moments", "Source", "as_pairs", "mean_of", "moments_of", "pair_blocks", "unit_rows"]
 
 Source: TypeAlias = Any  # rows, statistics of rows, or an iterable of blocks of rows
 BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64
@@ -40,16 +40,6 @@ def unit_part(rows: Rows, index: Any) -> Float64Array:
     except C3AlignError:
         ops.moments(rows)  # refuses with the row's number in the whole
         raise
-
-
-def plain_rows(X: Array, name: str = "X") -> Float64Array:
-    """Rows as they are, in float64."""
-    rows = as_rows(X, name)
-    count, first = first_non_finite(rows)
-    if count:
-        where = f"{count} of {rows.shape[0]} rows, first in row {first}"
-        raise C3AlignError(f"{name} holds NaN or infinity in {where}; drop or mend those rows")
-    return rows.widened().astype(np.float64)
 
 
 def block_rows(n_dims: int, multiple: int = 1) -> int:

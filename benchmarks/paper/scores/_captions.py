@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from c3align._imports import need
 from c3align.errors import C3AlignError, MissingExtraError
-from c3align.scores._words import WORD_METRICS, plain_words
+from scores._words import WORD_METRICS, plain_words
 
 __all__ = ["CAPTION_METRICS", "caption_scores"]
 
@@ -43,7 +43,7 @@ def caption_scores(
     metrics : list of str, optional
         Of "bleu" (1 to 4, of the corpus), "rouge_l", "cider" (CIDEr-D), "meteor", "spice" by pycocoevalcap, as
         papers report them; and "word_f1", "exact", "bigram_precision", "word_map", defined in
-        `c3align.scores._words`, which need nothing. By default the five of pycocoevalcap, less those that cannot run
+        `scores._words`, which need nothing. By default the five of pycocoevalcap, less those that cannot run
         here, which are named in the result.
     tokenizer : "auto", "ptb" or "plain"
         What pycocoevalcap's metrics count: tokens of the Penn treebank as Stanford's tokenizer makes them, without
