@@ -250,7 +250,7 @@ class TestDistributionGap:
 class TestSeparability:
     def test_of_clip(self, coco):
         assert geometry.linear_separability(*coco) == (1, 1)
-        after = geometry.linear_separability(*coco, centred=True)
+        after = geometry.linear_separability(*coco, centered=True)
         assert 0.5 < after.accuracy < 0.6  # measured here: 0.553
         assert 0.5 < after.auc < 0.62
 

@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ("_typing", "errors", "_version", "_imports"),
     ("ops",),
-    ("statistics", "covariance", "noise", "mappings", "geometry", "gap", "neighbours"),
+    ("statistics", "covariance", "noise", "mappings", "geometry", "neighbours"),
     ("_state",),
     ("_discriminant",),
     ("centering",),

@@ -1,4 +1,4 @@
-"""Measures of neighbours: recall, whose modality they are of, and hubs. Exact, by cosine, in blocks of queries."""
+"""Measures of neighbors: recall, whose modality they are of, and hubs. Exact, by cosine, in blocks of queries."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ def k_occurrence(queries: Array, targets: Array | None = None, k: int = 10) -> I
 def hubness(queries: Array, targets: Array | None = None, k: int = 10) -> Hubness:
     """Skewness of the k-occurrence, and the share of targets that nobody finds; see `k_occurrence`.
 
-    Measure it on the rows as they came and on the aligned ones: means far from zero make hubs, and centring is their
+    Measure it on the rows as they came and on the aligned ones: means far from zero make hubs, and centering is their
     oldest cure.
     """
     counts = k_occurrence(queries, targets, k)
     n_queries = queries.shape[0]
-    centred = counts - counts.mean()
-    spread = float((centred**2).mean())
-    skewness = float((centred**3).mean()) / spread**1.5 if spread else 0.0
+    centered = counts - counts.mean()
+    spread = float((centered**2).mean())
+    skewness = float((centered**3).mean()) / spread**1.5 if spread else 0.0
     return Hubness(skewness, float((counts == 0).mean()), float(counts.max()) / n_queries)
 
 

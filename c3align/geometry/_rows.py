@@ -100,10 +100,10 @@ def moments_of_blocks(blocks: Iterable[Float64Array]) -> Moments:
     n_rows, total, products = 0, np.zeros(()), np.zeros(())
     for block in blocks:
         near = block[0] if near is None and len(block) else near
-        centred = block - near if len(block) else block
-        n_rows += len(centred)
-        total = total + centred.sum(axis=0)
-        products = products + centred.T @ centred
+        centered = block - near if len(block) else block
+        n_rows += len(centered)
+        total = total + centered.sum(axis=0)
+        products = products + centered.T @ centered
     _need_two(n_rows)
     covariance = (products - np.outer(total, total) / n_rows) / (n_rows - 1)
     return Moments(n_rows, near + total / n_rows, covariance)

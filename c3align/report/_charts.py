@@ -84,7 +84,7 @@ def _plane(samples: Samples) -> tuple[Float64Array, Float64Array, list[str]]:
         along = gap / np.linalg.norm(gap)
         across = np.eye(len(along)) - np.outer(along, along)
         values, vectors = np.linalg.eigh(across @ second @ across)
-        plane, names = np.stack([along, vectors[:, -1]], axis=1), ["along the gap", "across it, where rows spread most"]
+        plane, names = np.stack([along, vectors[:, -1]], axis=1), ["along the gap", "across it"]
         shares = np.array([along @ second @ along, values[-1]]) / total
     largest = plane[np.abs(plane).argmax(axis=0), [0, 1]]
     flips = np.where(largest < 0, -1.0, 1.0)  # a sign that does not depend on the machine

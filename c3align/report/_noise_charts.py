@@ -90,7 +90,7 @@ def noise_cosine(samples: Samples, i: int, j: int) -> Figure:
             )
         )
         words.append(f"{cosine:.2f} for {what} (sigma {sigma:.4f})")
-    finding = f"Cosine between a centred row and the same row with noise, of {d} dimensions: {listed(words)}."
+    finding = f"Cosine between a centered row and the same row with noise, of {d} dimensions: {listed(words)}."
     if samples.paired:
         matched = float(samples.cosines("after", i, j)["matched"].mean())
         ends = np.array([0.0, end])
