@@ -95,12 +95,13 @@ def report(
         of_pairs = _pair_statistics(sources, bar) if paired else {}
         after = [_total(source, bar, partial(align, i)) for i, source in enumerate(sources)]
         samples = _sampled(sources, paired, align, max_rows)
-    with _bar("measure", len(sources) + len(which), "step", progress) as bar:
-        modalities = tuple(_modality(i, sources[i], before[i], samples) for i in _stepped(range(len(sources)), bar))
-        pairs = tuple(
-            _pair(pair, samples, (before, after), of_pairs.get(pair), aligner is None) for pair in _stepped(which, bar)
-        )
-    return Report(modalities, pairs, OWN_MEANS if aligner is None else BY_ALIGNER, samples)
+    modalities = tuple(_modality(i, source, before[i], samples) for i, source in enumerate(sources))
+    with _bar("measure", len(which), "pair", progress) as bar:
+        pairs = []
+        for pair in which:
+            pairs.append(_pair(pair, samples, (before, after), of_pairs.get(pair), aligner is None))
+            bar.update(1)
+    return Report(modalities, tuple(pairs), OWN_MEANS if aligner is None else BY_ALIGNER, samples)
 
 
 def samples_of(
@@ -149,16 +150,8 @@ def _paired(sources: list[Source], paired: bool | None) -> bool:
 
 def _bar(what: str, total: int, unit: str, progress: bool) -> Any:
     """A bar on stderr, when it takes over a second and a person watches."""
-    disable = None if progress else True
-    return tqdm(
-        total=total, desc=what, unit=unit, unit_scale=True, delay=1, disable=disable, leave=False, file=sys.stderr
-    )
-
-
-def _stepped(items: Any, bar: Any) -> Iterator[Any]:
-    for item in items:
-        yield item
-        bar.update(1)
+    look = {"unit": unit, "unit_scale": True, "delay": 1, "leave": False, "file": sys.stderr}
+    return tqdm(total=total, desc=what, disable=None if progress else True, **look)
 
 
 @contextmanager
