@@ -89,9 +89,9 @@ class TestGroupedGap:
         assert np.isnan(geometry.gap_consistency(a, b, group=5)).all()
         assert np.isnan(geometry.grouped_gap(a, b).length.mean)
         assert np.isnan(geometry.grouped_gap(a[:1], b[:1], group=1).residual_direction.mean)
-        with pytest.raises(C3AlignError, match="group of 0"):
+        with pytest.raises(C3AlignError, match="group must be 1 or more, got 0"):
             geometry.grouped_gap(a, b, group=0)
-        with pytest.raises(C3AlignError, match="no pairs"):
+        with pytest.raises(C3AlignError, match="zero pairs"):
             geometry.grouped_gap(a[:0], b[:0])
 
     def test_no_gap_has_no_direction(self):
@@ -262,7 +262,7 @@ class TestSeparability:
         shifted = geometry.linear_separability(a + np.eye(5)[0], b)
         assert shifted.accuracy == pytest.approx(0.7, abs=0.06)
         assert shifted.auc == pytest.approx(0.77, abs=0.06)
-        with pytest.raises(C3AlignError, match="need 5 rows"):
+        with pytest.raises(C3AlignError, match="got 5 for "):
             geometry.linear_separability(a, b[:4])
 
     def test_partners_share_a_fold(self, coco):
@@ -303,7 +303,7 @@ class TestNeighbours:
         found = geometry.hubness(np.eye(6) + 0.5, np.concatenate([-np.eye(6), np.ones((1, 6))]), k=1)
         assert found.largest == 1  # the middle is everyone's nearest
         assert found.anti_hubs == 6 / 7
-        with pytest.raises(C3AlignError, match="no neighbour"):
+        with pytest.raises(C3AlignError, match="no neighbor to find"):
             geometry.k_occurrence(np.ones((1, 6)))
 
     def test_blocks(self, coco, monkeypatch):
@@ -464,7 +464,7 @@ class TestSources:
             geometry.gap_vector([[1.0, 2.0]], coco[0])
         with pytest.raises(C3AlignError, match="of 512 and of 100 dimensions"):
             geometry.gap_vector([coco[0], coco[0][:, :100]], coco[0])
-        with pytest.raises(C3AlignError, match="no rows have no mean"):
+        with pytest.raises(C3AlignError, match="cannot average zero rows"):
             geometry.gap_vector(iter(()), coco[0])
         with pytest.raises(C3AlignError, match="two rows"):
             geometry.covariance_spectrum(iter(()))

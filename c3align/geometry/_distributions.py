@@ -73,8 +73,8 @@ def linear_separability(a: Array, b: Array, *, n_folds: int = 5, centered: bool 
     Parameters
     ----------
     a, b : (n_a, n_dims), (n_b, n_dims)
-        Of equally many, row i of a and row i of b are always in one fold: a partner that was learned by the other
-        name would mislead.
+        With equally many, row i of a and row i of b are always in one fold: a partner that was learned under the
+        other name would mislead.
     n_folds : int
         Each modality needs as many rows.
     centered : bool
@@ -82,13 +82,15 @@ def linear_separability(a: Array, b: Array, *, n_folds: int = 5, centered: bool 
         centered by means of their own, those of few rows above all, score below chance: what a fold lacks, the others
         have too much of.
     seed : int
-        Of the folds.
+        Chooses the folds.
     """
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
     units = unit_rows(a), unit_rows(b)
     if min(map(len, units)) < n_folds or n_folds < 2:
-        raise C3AlignError(f"{n_folds} folds need {n_folds} rows of each modality; pass more rows, or 2 folds or more")
+        raise C3AlignError(
+            f"n_folds must be from 2 to the number of rows, got {n_folds} for {[*map(len, units)]} rows; pass more rows"
+        )
     fold = np.concatenate([np.random.default_rng(seed).permutation(len(unit)) % n_folds for unit in units])
     is_b = np.repeat([False, True], [len(unit) for unit in units])
     scores = np.empty(len(is_b))

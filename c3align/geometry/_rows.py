@@ -80,7 +80,7 @@ def mean_of(X: Source) -> Float64Array:
         total = unit.sum(axis=0) + (0 if total is None else total)
         n_rows += len(unit)
     if total is None or not n_rows:
-        raise C3AlignError("no rows have no mean; pass some")
+        raise C3AlignError("cannot average zero rows; pass at least one")
     return total / n_rows
 
 
@@ -111,7 +111,7 @@ def moments_of_blocks(blocks: Iterable[Float64Array]) -> Moments:
 
 def _need_two(n_rows: int) -> None:
     if n_rows < 2:
-        raise C3AlignError("a covariance needs two rows; pass more")
+        raise C3AlignError(f"a covariance needs two rows, got {n_rows}; pass more")
 
 
 def as_pairs(a: Array, b: Array) -> tuple[Rows, Rows]:
@@ -119,10 +119,10 @@ def as_pairs(a: Array, b: Array) -> tuple[Rows, Rows]:
     pair = as_rows(a, "a"), as_rows(b, "b")
     if pair[0].shape != pair[1].shape:
         raise C3AlignError(
-            f"pairs need equal shapes, not {pair[0].shape} and {pair[1].shape}; pass row i of b as partner of a's"
+            f"pairs need equal shapes, got {pair[0].shape} and {pair[1].shape}; pass row i of b as partner of a's"
         )
     if not pair[0].shape[0]:
-        raise C3AlignError("there are no pairs; pass some")
+        raise C3AlignError("cannot measure zero pairs; pass at least one")
     return pair
 
 

@@ -80,7 +80,7 @@ def dimensional_collapse(X: Source, energy: float = 0.99) -> DimensionalCollapse
     energy : float in (0, 1)
     """
     if not 0 < energy < 1:
-        raise C3AlignError(f"energy={energy} is no share; pass a number in (0, 1)")
+        raise C3AlignError(f"energy must be in (0, 1), got {energy}")
     sums = np.cumsum(covariance_spectrum(X))
     total = float(sums[-1])
     if not total:  # all rows are one
@@ -120,7 +120,7 @@ def principal_angles(a: Source, b: Source, k: int | tuple[int, int]) -> Float64A
     if len(both[1].mean) != n_dims:
         raise C3AlignError(f"a has {n_dims} dimensions and b {len(both[1].mean)}; pass rows of one encoder")
     if not all(1 <= size <= n_dims for size in sizes):
-        raise C3AlignError(f"k={k} components of {n_dims} dimensions cannot be; pass 1 to {n_dims}")
+        raise C3AlignError(f"k must be 1 to {n_dims}, got {k}; pass 1 to {n_dims}")
     bases = [
         linalg.eigh(moments.covariance, subset_by_index=(n_dims - size, n_dims - 1))[1]
         for moments, size in zip(both, sizes)

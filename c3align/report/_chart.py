@@ -72,7 +72,7 @@ class Series:
     colour : str
         A role: "m0", "m1", ... for modalities, "ink", "muted".
     shape : int
-        Of points and marks, see `SHAPES`.
+        For points and marks, see `SHAPES`.
     dashed : bool
     tips : tuple of str
         What each of the points (or, of an area, each bar) says when pointed at.

@@ -149,7 +149,7 @@ def _said(samples: Samples, i: int, j: int, means: dict[When, dict[str, float]])
         )
     within = min(before[f"within {a}"], before[f"within {b}"])
     strange = "two rows of one modality that have nothing to do with each other are more alike than a true pair"
-    plain = "true pairs are more alike than strangers of one modality"
+    plain = "true pairs are more alike than unrelated rows of one modality"
     return (
         f"Before, a true pair has a cosine of {fixed(before['matched'])} on average and two unrelated rows of one "
         f"modality {fixed(within)} or more: {strange if within > before['matched'] else plain}. After, "
