@@ -17,7 +17,7 @@ from c3align._state import check_order
 from c3align._typing import ZeroRows
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
-from c3align.geometry._overlap import one_encoder
+from c3align.geometry import one_encoder
 from c3align.ops.arrays import (
     Rows,
     check_tensor,

@@ -17,7 +17,7 @@ from c3align._state import PairKey, State, learning, pair_key
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.gap import GapReport, measure_gap
+from c3align.geometry import GapReport, measure_gap
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:

@@ -125,7 +125,7 @@ int64_t rows_at_once(int64_t n_dims) { return n_dims < 8192 ? 8192 / n_dims : 1;
 
 const void* vector_of(const py::object& request, const char* name) { return memory_or_null(request.attr(name)); }
 
-// `RowMap` and `Noise` of c3align/ops/_rowmap.py, field by field; the request keeps the memory alive.
+// `RowMap` and `Noise` of c3align/ops/rowmap.py, field by field; the request keeps the memory alive.
 RowMap as_row_map(const py::object& request, bool stream) {
     const py::object noise = request.attr("noise");
     RowMap map{};

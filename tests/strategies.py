@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from c3align.ops import reference
-from c3align.ops._rowmap import NO_NOISE, Noise, NoiseRequest, RowMap
+from c3align.ops.rowmap import NO_NOISE, Noise, NoiseRequest, RowMap
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 DIMS = st.one_of(

@@ -255,11 +255,11 @@ class TestReport:
     @pytest.mark.parametrize(
         ("arguments", "text"),
         [
-            (("image.npy",), "pass the rows of two or more"),
+            (("image.npy",), "pass the rows of each"),
             (("image.npy", "absent.npy"), "no file absent.npy; check the name"),
             (("image.npy", "text.npy", "--names", "a"), "are 1 names for 2 modalities; pass one for each"),
             (("image.npy", "image/0.npy", "image/*.npy"), "more than one input is called image; pass --names"),
-            (("image.npy", "text.npy", "--sample", "1"), "max_rows=1 is too few"),
+            (("image.npy", "text.npy", "--sample", "1"), "max_rows must be 2 or more, got 1"),
             (("image.npy", "text/0.npy", "--aligner", "nowhere"), "nowhere"),
         ],
     )
@@ -280,14 +280,6 @@ class TestDoctor:
         assert "backend: reference: C3ALIGN_BACKEND=reference asks for it" in out
         assert "CUDA: " in out
 
-    def test_java(self, call, monkeypatch, tmp_path):
-        java = tmp_path / "java"
-        java.touch(mode=0o755)
-        monkeypatch.setenv("PATH", str(tmp_path))
-        assert f"Java: {java}\n" in call("doctor")[1]
-        java.unlink()
-        assert "Java: none; METEOR, SPICE and the PTB tokenizer need it: install a JRE\n" in call("doctor")[1]
-
     def test_json(self, call):
         found = json.loads(call("doctor", "--json")[1])
         assert found["backend"] == ops.backend()
@@ -299,7 +291,7 @@ class TestDemo:
         code, out, err = call("demo", "--quick", "--plot", tmp_path / "demo.png")
         assert (code, err) == (0, "")
         assert "never seen the 566 characters" in out
-        assert "nearest neighbours of a text row are text rows; after alignment" in out
+        assert "nearest neighbors of a text row are text rows; after alignment" in out
         assert "reads " in out
         assert out.isascii() is False
         assert (tmp_path / "demo.png").stat().st_size > 10_000

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from c3align import ops
 from c3align.errors import C3AlignError
 from c3align.ops import _compute, _dispatch, arrays, backends, fixed, reference
-from c3align.ops._rowmap import NO_NOISE, Noise, RowMap
+from c3align.ops.rowmap import NO_NOISE, Noise, RowMap
 from tests import strategies
 from tests.test_at_mean import around
 from tests.test_corrupt import KINDS, N_DIMS

@@ -27,7 +27,7 @@ from c3align.ops import (
     glance,
     reference,
 )
-from c3align.ops._rowmap import NO_NOISE, Noise, NoiseRequest, Request, RowMap
+from c3align.ops.rowmap import NO_NOISE, Noise, NoiseRequest, Request, RowMap
 from tests import strategies
 from tests.test_corrupt import KINDS, N_DIMS
 from tests.test_ops import as_dtype, raw

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from c3align import ops
 from c3align.errors import C3AlignError
 from c3align.ops import arrays, backends, reference
-from c3align.ops._rowmap import RowMap
+from c3align.ops.rowmap import RowMap
 from tests import strategies
 
 # Largest error of an entry of a unit row, in units of the dtype's own rounding at 1 (float16, bfloat16: theirs)

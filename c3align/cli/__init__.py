@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 # a module of commands adds them to the application
-from c3align.cli import _decode, _demo, _embed, _fit, _report, _score  # noqa: F401
+from c3align.cli import _decode, _demo, _embed, _fit, _report  # noqa: F401
 from c3align.cli._app import app
 
 

@@ -21,7 +21,6 @@ SUMMARIES = {
     "train-captioner": "Train a captioner on texts alone.",
     "caption": "Caption pictures, sounds or videos.",
     "draw": "Draw texts, having learned from pictures alone.",
-    "score": "Score captions or pictures.",
     "doctor": "Say what is in use here, and how to mend what is missing.",
 }
 

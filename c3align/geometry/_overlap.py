@@ -12,7 +12,7 @@ from c3align.errors import C3AlignError
 from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.backends import load
 
-__all__ = ["encoder_overlap"]
+__all__ = ["encoder_overlap", "one_encoder"]
 
 SAMPLE_ROWS, ENOUGH_ROWS = 2048, 200
 # two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3, and .3, or more

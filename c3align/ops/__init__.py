@@ -20,7 +20,6 @@ from c3align.ops import _checks, fixed
 from c3align.ops._compute import device_backend
 from c3align.ops._dispatch import run
 from c3align.ops._floats import usual_floats
-from c3align.ops._rowmap import NoiseRequest, Request, stream
 from c3align.ops.arrays import Rows, as_rows, from_dlpack, is_foreign, is_tensor
 from c3align.ops.backends import (
     backend,
@@ -31,6 +30,7 @@ from c3align.ops.backends import (
     pick,
     set_num_threads,
 )
+from c3align.ops.rowmap import NoiseRequest, Request, stream
 
 __all__ = [
     "Moments",

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.ops._rowmap import RowMap
 from c3align.ops.arrays import Rows, as_rows, dtype_name, first_non_finite, is_tensor
 from c3align.ops.reference import AT_MEAN, BAD_NORM
+from c3align.ops.rowmap import RowMap
 
 NON_FINITE, HUGE = -1, -2  # beside the kinds that the backends flag
 

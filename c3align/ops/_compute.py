@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from c3align.ops import _checks, _matrix_noise
-from c3align.ops._rowmap import Request, RowMap
 from c3align.ops.arrays import Rows, as_rows, is_tensor
 from c3align.ops.backends import load, on_cuda, pick
+from c3align.ops.rowmap import Request, RowMap
 
 __all__ = ["compute", "device_backend"]
 

@@ -16,9 +16,9 @@ import torch
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, fixed
-from c3align.ops._rowmap import NO_NOISE, Noise, NoiseRequest, Request, RowMap, check_row_numbers, raise_for_negative
 from c3align.ops.arrays import as_vector, check_shape_and_dtype, check_tensor, dtype_name
 from c3align.ops.reference import AT_MEAN, BAD_NORM
+from c3align.ops.rowmap import NO_NOISE, Noise, NoiseRequest, Request, RowMap, check_row_numbers, raise_for_negative
 
 __all__ = ["compute_dtype", "may_ask", "moments", "transform", "vector_on"]
 

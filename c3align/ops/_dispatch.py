@@ -21,8 +21,8 @@ from c3align.errors import C3AlignError
 from c3align.ops import _checks
 from c3align.ops._compute import compute, device_backend
 from c3align.ops._floats import usual_floats
-from c3align.ops._rowmap import Request
 from c3align.ops.arrays import from_dlpack, is_foreign, is_tensor, to_like
+from c3align.ops.rowmap import Request
 
 __all__ = ["run"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from c3align.ops import reference
-from c3align.ops._rowmap import Noise, RowMap
 from c3align.ops.reference import AT_MEAN, BAD_NORM, MAX_NORM, MIN_NORM, OK, SEGMENT, SLOTS
+from c3align.ops.rowmap import Noise, RowMap
 
 __all__ = ["normals", "transform", "unit_rows", "wide_dtype"]
 

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from c3align._typing import Float64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks
-from c3align.ops._rowmap import NoiseRequest, Request, RowMap
 from c3align.ops.arrays import Rows, is_tensor
 from c3align.ops.backends import pick
 from c3align.ops.reference import OK
+from c3align.ops.rowmap import NoiseRequest, Request, RowMap
 
 __all__ = ["check", "corrupted", "normals"]
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from c3align.errors import C3AlignError
 from c3align.ops import _interpreter, fixed, reference
 from c3align.ops._floats import usual_floats
-from c3align.ops._rowmap import RowMap
 from c3align.ops.arrays import Rows, is_tensor
+from c3align.ops.rowmap import RowMap
 
 BACKENDS = ("native", "reference")
 _BUILD = "pip install --force-reinstall --no-deps --no-cache-dir --no-binary c3align c3align"

@@ -6,12 +6,10 @@ from typing import Any
 
 import torch
 
-from c3align.ops import (
-    _C,  # type: ignore[attr-defined]
-    fixed,
-)
-from c3align.ops._rowmap import Request, RowMap
+import c3align.ops._C as _C
+from c3align.ops import fixed
 from c3align.ops.arrays import dtype_name
+from c3align.ops.rowmap import Request, RowMap
 
 __all__ = ["MAX_DIMS", "philox_normal", "run", "serves", "summed"]
 

@@ -14,8 +14,8 @@ from c3align._typing import Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _eager_math, _matrix_noise, fixed
 from c3align.ops._device import compute_dtype, may_ask, vector_on
-from c3align.ops._rowmap import Noise, RowMap
 from c3align.ops.reference import BAD_NORM, FIXED_SCALE, OK
+from c3align.ops.rowmap import Noise, RowMap
 
 __all__ = ["MAX_DIMS", "gram", "in_float64", "matrix_noise", "positions", "run", "summed", "vector_on"]
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align.ops._rowmap import Noise, RowMap
+from c3align.ops.rowmap import Noise, RowMap
 
 Rows = npt.NDArray[Any]
 FloatArray = npt.NDArray[Any]

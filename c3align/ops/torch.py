@@ -18,8 +18,8 @@ from c3align.ops import _matrix_noise, eager
 from c3align.ops._compute import compute
 from c3align.ops._floats import usual_floats
 from c3align.ops._matrix_noise import check
-from c3align.ops._rowmap import Noise, NoiseRequest, Request, stream
 from c3align.ops.reference import MAX_NORM, MIN_NORM
+from c3align.ops.rowmap import Noise, NoiseRequest, Request, stream
 
 __all__ = ["transform", "wanted"]
 

@@ -14,7 +14,7 @@ struct Rows {
     int64_t n_rows, n_dims, row_stride, column_stride;
 };
 
-// What is added to a mapped row, see `Noise` in c3align/ops/_rowmap.py: normals times `columns`, less their part
+// What is added to a mapped row, see `Noise` in c3align/ops/rowmap.py: normals times `columns`, less their part
 // along `direction`, times sigma or up to norm `radius`, times a uniform number. None when sigma is 0.
 struct Noise {
     double sigma;
@@ -34,7 +34,7 @@ struct Noise {
     C3_HD bool shaped() const { return columns || direction || radius != 0 || random_strength; }
 };
 
-// What becomes of a row, see `RowMap` in c3align/ops/_rowmap.py: its unit row u (itself where it is raw),
+// What becomes of a row, see `RowMap` in c3align/ops/rowmap.py: its unit row u (itself where it is raw),
 // (u - mean) * scale + shift, then noise, then back to norm 1, then around `goal`, then times `norm`.
 // Vectors are (n_dims,) float64 when the rows are, float32 otherwise; absent ones are null.
 struct RowMap {
