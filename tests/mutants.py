@@ -182,7 +182,7 @@ MUTANTS = [
     Mutant("P6", "c3align/statistics.py", "any(found < 1 << 23 for found in bins if found) or ", "", "attack"),
     Mutant("P10", "c3align/ops/_checks.py", "        if step < reach:", "        if step == 0:", "overlap_each_other"),
     Mutant("P1", "c3align/_state.py", "if self.n_dims != other.n_dims:", "if False:", "other_widths"),
-    Mutant("P6", "c3align/persistence.py", "        _parsed(content)\n", "        pass\n", "not_saved"),
+    Mutant("P6", "c3align/persistence.py", "        parse(content)\n", "        pass\n", "not_saved"),
     Mutant("device", "c3align/_state.py", "if key not in known:", "if True:", "go_up_once"),
     # noise with the residuals' covariance
     Mutant("P4", "c3align/ops/_shaped.py", "np.rint(values * 2.0**exponent)", "values * 2.0**exponent", "residual_noise"),
@@ -229,7 +229,6 @@ MUTANTS = [
     Mutant("P11", "c3align/decoders/_stream.py", "if mark is not None and", "if False and", "another_encoder"),
     Mutant("P6", "c3align/decoders/_caption_files.py", "use_safetensors=True", "use_safetensors=None", "language_model_by_folder"),
     Mutant("P6", "c3align/decoders/_memory.py", "if rows.dtype != np.float32 or", "if", "test_memory_captioner and attacks"),
-    Mutant("P7", "c3align/decoders/_caption_files.py", "os.rename(_aside(target), target)", "pass", "all_or_nothing"),
     # decoders of pictures
     Mutant("draw", "c3align/centering.py", "if other in (None, name) and not mixed and shift(state, name, glance) <= most:", "if not mixed and shift(state, name, glance) <= most:", "texts_of_an_encoder"),
     Mutant("draw", "c3align/decoders/_rows.py", "problem = centering.doubt_about(modality, state, glance, centering.FAR, mixtures=False)", "problem = None", "texts_of_clip"),
@@ -240,7 +239,7 @@ MUTANTS = [
     Mutant("draw", "c3align/decoders/_picture_training.py", "F.cosine_similarity(seen, clean[:n_seen])", "(seen * clean[:n_seen]).sum(1)", "cosine_with_the_clean_row"),
     Mutant("draw", "c3align/decoders/_picture_training.py", "torch.autograd.grad(loss, parameters)):", "(loss.backward(), [p.grad for p in parameters])[1]):", "learns_nothing_itself"),
     Mutant("draw", "c3align/decoders/embedding.py", "with torch.random.fork_rng(devices=[]):", "if True:", "a_seed_is_a_generator"),
-    Mutant("draw", "c3align/decoders/_saved.py", "if not found[key].isfinite().all():", "if False:", "attacks"),
+    Mutant("draw", "c3align/io/container.py", "if not finite.all():", "if False:", "attacks"),
     Mutant("draw", "c3align/decoders/_heads.py", "np.concatenate([negatives, rows])", "np.concatenate([rows, negatives])", "negative_first"),
     Mutant("draw", "c3align/decoders/_heads.py", "True, True, max_rows=1)", "True, True)", "own_picture_alone"),
     Mutant("draw", "c3align/decoders/_heads.py", 'dtype=pipeline.unet.dtype', 'dtype=torch.float32', "half_precision"),
@@ -265,8 +264,6 @@ MUTANTS = [
     Mutant("P5", "c3align/pipeline.py", ".all(axis=1) & batch.rows.any(axis=1)", ".all(axis=1)", "test_pipeline and bad_embeddings"),
     Mutant("P11", "c3align/pipeline.py", "if bound not in (None, self.encoder.fingerprint):", "if False:", "another_encoders_aligner"),
     Mutant("P6", "c3align/_pipeline_files.py", 'or config["decoder"] not in DECODERS:', "or False:", "test_pipeline and damage_is_named"),
-    Mutant("P7", "c3align/_pipeline_files.py", "            os.rename(aside, target)", "            pass", "old_or_the_new"),
-    Mutant("P7", "c3align/_pipeline_files.py", "if not path.exists() and _aside(path).exists():", "if False:", "between_the_renames"),
     Mutant("P7", "c3align/cli/_decode.py", 'open(scratch, "w"', 'open(path, "w"', "test_cli_decode and broken_files"),
     Mutant("demo", "c3align/_demo/_variants.py", "    if not collapse:", "    if False:", "without_collapse"),
     Mutant("demo", "c3align/_demo/_tasks.py", "return pipeline.fit_text(names,", "return pipeline.fit_text(names + material.held_out.names,", "test_demo and one_modality_alone"),
@@ -355,13 +352,18 @@ MUTANTS = [
     Mutant("module", "c3align/nn.py", "if torch.onnx.is_in_onnx_export():", "if False:", "TestOnnx"),
     # loading (P6)
     Mutant("P6", "c3align/persistence.py", "    if problem:\n        raise", "    if False:\n        raise", "attack"),
-    Mutant("P6", "c3align/persistence.py", "for name in sorted(set(tensors) ^ set(expected)):", "for name in []:", "attack"),
-    Mutant("P6", "c3align/persistence.py", "parse_constant=refuse, ", "", "attack"),
+    Mutant("P6", "c3align/io/container.py", "for name in sorted(set(found) ^ set(expected)):", "for name in []:", "attack"),
+    Mutant("P6", "c3align/io/container.py", "parse_constant=refuse, ", "", "attack"),
     Mutant("P6", "c3align/persistence.py", "if size > payload + MAX_HEADER_BYTES + 8:", "if False:", "attack"),
     Mutant("P6", "c3align/persistence.py", "config.get(\"numerics\") != NUMERICS or", "", "attack"),
     Mutant("P6", "c3align/persistence.py", "    return _checked(found, prefix)", "    return found", "attack"),
     Mutant("P6", "c3align/covariance.py", "if (np.abs(p - m * mean) > s * spread + 2 * bound).any():", "if False:", "attack or problems"),
-    Mutant("P7", "c3align/persistence.py", "os.replace(scratch, path)", "path.write_bytes(content)", "survives"),
+    # replaced whole (P7)
+    Mutant("P7", "c3align/io/atomic.py", "        os.replace(scratch, target)", "        target.write_bytes(scratch.read_bytes())", "survives or kill"),
+    Mutant("P7", "c3align/io/atomic.py", "            os.rename(aside, target)", "            pass", "old_or_the_new or all_or_nothing"),
+    Mutant("P7", "c3align/io/atomic.py", "if not path.exists() and _aside(path).exists()", "if False", "between_the_renames"),
+    Mutant("P7", "c3align/io/container.py", "            atomic.remove(target / CONFIG_FILE)", "            pass", "test_persistence and kill"),
+    Mutant("P6", "c3align/io/container.py", "if digest not in (None, ", "if None not in (None, ", "flipped_bit"),
 ]  # fmt: skip
 
 

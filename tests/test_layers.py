@@ -14,6 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # lowest first; a module imports from its own room or from lower lines
 LAYERS = [
     ("_typing", "errors", "_version", "_imports"),
+    ("io",),
     ("ops",),
     ("statistics", "covariance", "noise", "mappings", "geometry", "gap", "neighbours"),
     ("_state",),
