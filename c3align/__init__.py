@@ -36,6 +36,7 @@ _ROOMS = (
     "encoders",
     "errors",
     "geometry",
+    "io",
     "neighbours",
     "nn",
     "noise",

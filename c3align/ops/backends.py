@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.ops import _interpreter, fixed, reference
+from c3align.ops import fixed, interpreter, reference
 from c3align.ops._floats import usual_floats
 from c3align.ops.arrays import Rows, is_tensor
 from c3align.ops.rowmap import RowMap
@@ -94,7 +94,7 @@ def _choose(wanted: str) -> tuple[Any, str]:
     native = _native()
     if not isinstance(native, ImportError):
         return native, f"the compiled core runs here with {native.isa} instructions"
-    mend = _MEND if _interpreter.is_main() else _interpreter.MEND
+    mend = _MEND if interpreter.is_main() else interpreter.MEND
     reason = f"the compiled core is not available ({native}); {mend}"
     if wanted == "native":
         raise C3AlignError(f"C3ALIGN_BACKEND=native, but {reason}")

@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
-from c3align.ops import _interpreter
+from c3align.ops import interpreter
 from c3align.ops.arrays import Rows
 from c3align.ops.fixed import NORM_BINS
 from c3align.ops.rowmap import RowMap
 
-if not _interpreter.is_main():
-    raise ImportError(_interpreter.REFUSAL)
+if not interpreter.is_main():
+    raise ImportError(interpreter.REFUSAL)
 import c3align.ops._C as _C
 
 name = "native"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from itertools import combinations
 from string import ascii_lowercase
@@ -17,11 +16,11 @@ from tqdm import tqdm
 from c3align import geometry, ops
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
+from c3align.io.rows import RowSource
 from c3align.ops.arrays import as_rows
 from c3align.report._figures import ModalityReport, PairMeasures, PairReport
 from c3align.report._report import Report
 from c3align.report._samples import N_NEIGHBORS, Samples, When, even
-from c3align.report._source import Source
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def samples_of(
     return _sampled(sources, _paired(sources, paired), align, max_rows)
 
 
-def _sources(arrays: tuple[Array, ...], names: Any) -> list[Source]:
+def _sources(arrays: tuple[Array, ...], names: Any) -> list[RowSource]:
     if len(arrays) < 2:
         raise C3AlignError(f"a report compares two modalities or more, got {len(arrays)}; pass the rows of each")
     if names is None:
@@ -128,7 +127,7 @@ def _sources(arrays: tuple[Array, ...], names: Any) -> list[Source]:
         raise C3AlignError(
             f"names must be {len(arrays)} different ones, got {', '.join(names)}; pass one for each modality"
         )
-    sources = [Source.of(rows, name) for rows, name in zip(arrays, names)]
+    sources = [RowSource.of(rows, name) for rows, name in zip(arrays, names)]
     for source in sources:
         if source.n_dims != sources[0].n_dims:
             first = sources[0]
@@ -140,7 +139,7 @@ def _sources(arrays: tuple[Array, ...], names: Any) -> list[Source]:
     return sources
 
 
-def _paired(sources: list[Source], paired: bool | None) -> bool:
+def _paired(sources: list[RowSource], paired: bool | None) -> bool:
     equal = len({source.n_rows for source in sources}) == 1
     if paired and not equal:
         counts = ", ".join(f"{source.n_rows} {source.name}" for source in sources)
@@ -154,29 +153,18 @@ def _bar(what: str, total: int, unit: str, progress: bool) -> Any:
     return tqdm(total=total, desc=what, disable=None if progress else True, **look)
 
 
-@contextmanager
-def _located(name: str, start: int) -> Iterator[None]:
-    """Errors about a block say where the block begins."""
-    try:
-        yield
-    except C3AlignError as error:
-        if not start:
-            raise
-        raise C3AlignError(f"counted from row {start} of {name}: {error}") from error
-
-
-def _total(source: Source, bar: Any, align: Callable[[Any], Any] | None = None) -> ModalityStatistics:
+def _total(source: RowSource, bar: Any, align: Callable[[Any], Any] | None = None) -> ModalityStatistics:
     """Exact statistics of every row of a modality, or of every aligned row."""
     total = ModalityStatistics.empty(source.n_dims)
     for start, block in source.blocks():
-        with _located(source.name, start):
+        with source.located(start, block):
             rows = as_rows(block, source.name) if align is None else align(block)
             total = total + ModalityStatistics.from_rows(rows)
         bar.update(len(block))
     return total
 
 
-def _pair_statistics(sources: list[Source], bar: Any) -> dict[tuple[int, int], PairStatistics]:
+def _pair_statistics(sources: list[RowSource], bar: Any) -> dict[tuple[int, int], PairStatistics]:
     """Exact statistics of each two modalities, from every pair."""
     found = {}
     for i, j in combinations(range(len(sources)), 2):
@@ -187,14 +175,14 @@ def _pair_statistics(sources: list[Source], bar: Any) -> dict[tuple[int, int], P
     return found
 
 
-def _alignment(sources: list[Source], before: list[ModalityStatistics], aligner: C3Aligner | None) -> _Align:
+def _alignment(sources: list[RowSource], before: list[ModalityStatistics], aligner: C3Aligner | None) -> _Align:
     """What makes "after" of some rows of the i-th modality."""
     if aligner is not None:
         return lambda i, rows: aligner.transform(rows, modality=sources[i].name)
     return lambda i, rows: ops.align(as_rows(rows).widened(), before[i].mean)
 
 
-def _sampled(sources: list[Source], paired: bool, align: _Align, max_rows: int) -> Samples:
+def _sampled(sources: list[RowSource], paired: bool, align: _Align, max_rows: int) -> Samples:
     if max_rows < 2:
         raise C3AlignError(f"max_rows must be 2 or more, got {max_rows}")
     taken = [source.take(even(source.n_rows, max_rows)) for source in sources]
@@ -207,7 +195,7 @@ def _sampled(sources: list[Source], paired: bool, align: _Align, max_rows: int) 
     )
 
 
-def _modality(i: int, source: Source, statistics: ModalityStatistics, samples: Samples) -> ModalityReport:
+def _modality(i: int, source: RowSource, statistics: ModalityStatistics, samples: Samples) -> ModalityReport:
     return ModalityReport(
         name=source.name,
         n_rows=source.n_rows,

@@ -9,7 +9,7 @@ from importlib import metadata, util
 from typing import Any
 
 from c3align import __version__, ops
-from c3align.ops import _interpreter
+from c3align.ops import interpreter
 
 _PACKAGES = ("numpy", "scikit-learn", "safetensors", "typer", "torch")
 # what each extra stands or falls with
@@ -33,7 +33,7 @@ def examine() -> dict[str, Any]:
         "backend_reason": ops.backend_reason(),
         "instruction_sets": _instruction_sets(),
         "threads": {"number": ops.get_num_threads(), "reason": ops.num_threads_reason()},
-        "interpreter": _interpreter.describe(),
+        "interpreter": interpreter.describe(),
         "cuda": _cuda(),
         "extras": {name: _version(package) for name, package in _EXTRAS.items()},
     }
