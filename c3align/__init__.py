@@ -47,6 +47,7 @@ _ROOMS = (
     "report",
     "scores",
     "statistics",
+    "training",
 )
 
 

@@ -22,6 +22,7 @@ LAYERS = [
     ("centering",),
     ("_settings", "_ingest", "nn", "persistence"),
     ("aligner",),
+    ("training",),
     ("shards", "search", "report", "datasets", "encoders", "decoders", "scores"),
     ("embed", "pipeline", "_pipeline_files", "distributed"),
     ("cli", "_demo", "_files", "_doctor", "__main__"),
