@@ -207,15 +207,23 @@ def _folder(folder_or_hub_id: str | os.PathLike[str]) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtraError(
-            f"no folder {path}, and the Hub needs huggingface_hub; pip install huggingface_hub, or mend the path"
+            f"no folder {path}, and the Hub needs huggingface_hub; pip install huggingface_hub, or correct the path"
         ) from error
-    return Path(snapshot_download(str(folder_or_hub_id), allow_patterns=[ALIGNER_FILE, CONFIG_FILE]))
+    try:
+        return Path(snapshot_download(str(folder_or_hub_id), allow_patterns=[ALIGNER_FILE, CONFIG_FILE]))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FileNotFoundError(f"no folder {path}, and the Hub says: {reason}; check the name") from error
 
 
 def _checked_config(config: Any) -> dict[str, Any]:
     form, version = config.get("format"), config.get("format_version")
-    if form != FORMAT or type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+    if form != FORMAT or type(version) is not int or version < 1:
         raise _refusal(f"format {form!r} version {version!r} is unknown")
+    if version > FORMAT_VERSION:
+        raise FormatError(
+            f"the aligner has format version {version} and this c3align reads up to {FORMAT_VERSION}; upgrade c3align"
+        )
     if config.get("numerics") != NUMERICS or version != FORMAT_VERSION:
         raise FormatError(
             f"the aligner was fitted under numerics {config.get('numerics')!r} (format {version}) and this c3align "

@@ -14,8 +14,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # lowest first; a module imports from its own room or from lower lines
 LAYERS = [
     ("_typing", "errors", "_version", "_imports"),
-    ("io",),
     ("ops",),
+    ("io",),
     ("statistics", "covariance", "noise", "mappings", "geometry", "gap", "neighbours"),
     ("_state",),
     ("_discriminant",),
@@ -25,7 +25,7 @@ LAYERS = [
     ("training",),
     ("shards", "search", "report", "datasets", "encoders", "decoders", "scores"),
     ("embed", "pipeline", "_pipeline_files", "distributed"),
-    ("cli", "_demo", "_files", "_doctor", "__main__"),
+    ("cli", "_demo", "__main__"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 OPTIONAL, COMMANDS = LEVEL["encoders"], LEVEL["cli"]

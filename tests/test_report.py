@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from c3align import C3Aligner, geometry, noise, report
 from c3align.errors import C3AlignError, MissingExtraError
-from c3align.report import _chart, _measure, _source
+from c3align.io import rows as row_files
+from c3align.report import _chart, _measure
 
 mpl.use("Agg")
 
@@ -157,7 +158,7 @@ class TestStreaming:
     def test_blocks_and_shards_leave_no_trace(self, coco, monkeypatch):
         image, text = coco
         whole = report.report(image, text)
-        monkeypatch.setattr(_source, "_BLOCK_BYTES", 4 * 512 * 70)
+        monkeypatch.setattr(row_files, "BLOCK_BYTES", 4 * 512 * 70)
         parts = report.report([image[:123], image[123:]], [text[:400], text[400:]])
         assert parts.to_dict() == whole.to_dict()
 
@@ -184,14 +185,14 @@ class TestStreaming:
         assert "(sample)" not in report.report(*coco).to_html()
 
     def test_a_memmap_is_let_go_and_never_written(self, coco, tmp_path, monkeypatch):
-        monkeypatch.setattr(_source, "_BLOCK_BYTES", 4 * 512 * 70)
+        monkeypatch.setattr(row_files, "BLOCK_BYTES", 4 * 512 * 70)
         told = []
         for name, rows in zip(("image", "text"), coco):
             np.save(tmp_path / f"{name}.npy", rows)
         before = [(tmp_path / f"{name}.npy").read_bytes() for name in ("image", "text")]
         kept = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("image", "text")]
-        release = _source.Source.release
-        monkeypatch.setattr(_source.Source, "release", lambda self: (told.append(self.name), release(self))[1])
+        release = row_files.RowSource.release
+        monkeypatch.setattr(row_files.RowSource, "release", lambda self: (told.append(self.name), release(self))[1])
         assert report.report(*kept).to_dict() == report.report(*coco).to_dict()
         assert told.count("image") > 2 * 500 // 70
         assert [(tmp_path / f"{name}.npy").read_bytes() for name in ("image", "text")] == before
@@ -205,7 +206,7 @@ class TestStreaming:
         assert np.array_equal(private, b)
 
     def test_errors_count_rows_in_the_whole(self, monkeypatch):
-        monkeypatch.setattr(_source, "_BLOCK_BYTES", 4 * 48 * 100)
+        monkeypatch.setattr(row_files, "BLOCK_BYTES", 4 * 48 * 100)
         a, b = space()
         b[250, 3] = np.inf
         with pytest.raises(C3AlignError, match=r"counted from row 200 of text: text holds NaN .* first in row 50"):

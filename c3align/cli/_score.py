@@ -58,9 +58,9 @@ def _of_captions(candidates: str, references: list[str], metrics: Any, tokenizer
 
 def _of_pictures(pictures: str, real: str, encoder: str | None, metrics: Any) -> dict[str, Any]:
     from c3align import encoders, scores
-    from c3align.encoders import _sources
+    from c3align.io.items import gather
 
-    items = [_sources.gather(data, "image") for data in (pictures, real)]
+    items = [gather(data, "image") for data in (pictures, real)]
     names = [[Path(item.name).stem for item in found] for found in items]
     chosen = metrics or ["fid", "kid"]
     if set(chosen) & {"retrieval", "pixel_error"} and not pictures.endswith(".npy") and names[0] != names[1]:

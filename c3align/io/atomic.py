@@ -36,8 +36,8 @@ _STREAMS = ("/dev/std", "/dev/fd/", "/proc/")  # they may lead to a regular file
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # what file systems say that cannot force a folder to disk
 
 
-def local_path(path: str | os.PathLike[str]) -> Path:
-    """The absolute path that a name stands for, with `~` expanded and links followed.
+def expanded(path: str | os.PathLike[str]) -> str:
+    """A name with `~` expanded.
 
     Raises
     ------
@@ -46,10 +46,15 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     """
     name = os.path.expanduser(os.fspath(path))
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", name):  # pathlib makes s3:/ of s3://
-        raise C3AlignError(f"{path} is a URL and must be a local path; save there and upload the result")
+        raise C3AlignError(f"{path} is a URL and must be a local path; copy files to or from it yourself")
     if name.startswith("~"):
         raise C3AlignError(f"{path} names a home folder that does not exist; write ./{path} if it is a file here")
-    return Path(os.path.realpath(name))
+    return name
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """The absolute path that a name stands for, with `~` expanded and links followed; no URL."""
+    return Path(os.path.realpath(expanded(path)))
 
 
 def is_special(path: str | os.PathLike[str]) -> bool:

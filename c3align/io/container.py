@@ -20,8 +20,9 @@ from safetensors import numpy as of_numpy
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic
 
-__all__ = ["CONFIG_FILE", "check_tensors", "dump", "parse", "parse_json", "read", "read_config", "read_decoder"]
-__all__ += ["read_folder", "read_json", "refusal", "write_folder"]
+__all__ = ["CONFIG_FILE", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json", "parse_tensors"]
+__all__ += ["read", "read_config", "read_decoder", "read_folder", "read_header", "read_json", "readable", "refusal"]
+__all__ += ["write_folder"]
 
 CONFIG_FILE = "config.json"
 MAX_JSON_BYTES = 1 << 20
@@ -59,13 +60,18 @@ def _json(config: Mapping[str, Any], **options: Any) -> str:
         raise C3AlignError(f"a configuration with NaN or infinity cannot be saved ({error}); remove them") from error
 
 
-def parse_config(head: bytes, size: int, kind: str, limit: int = MAX_HEADER_BYTES) -> Any:
-    """The configuration in the first bytes of a file of `size` bytes, without trusting the length that they state."""
+def parse_header(head: bytes, size: int, kind: str, limit: int = MAX_HEADER_BYTES) -> dict[str, Any]:
+    """The header in the first bytes of a file of `size` bytes, without trusting the length that they state."""
     stated = int.from_bytes(head[:8], "little")
     if not 2 <= stated <= min(limit, size - 8):
         raise refusal(kind, f"it states a header of {stated} bytes in a file of {size}")
-    document = parse_json(head[8 : 8 + stated], kind, "its header")
-    metadata = document.get("__metadata__") if isinstance(document, dict) else None
+    header = parse_json(head[8 : 8 + stated], kind, "its header")
+    return header if isinstance(header, dict) else {}
+
+
+def parse_config(head: bytes, size: int, kind: str, limit: int = MAX_HEADER_BYTES) -> Any:
+    """The configuration in a header."""
+    metadata = parse_header(head, size, kind, limit).get("__metadata__")
     if not isinstance(metadata, dict) or set(metadata) != {"config"} or not isinstance(metadata["config"], str):
         raise refusal(kind, "its metadata do not hold a configuration and nothing else")
     config = parse_json(metadata["config"].encode(errors="replace"), kind, "its configuration")
@@ -74,11 +80,21 @@ def parse_config(head: bytes, size: int, kind: str, limit: int = MAX_HEADER_BYTE
     return config
 
 
+def read_header(path: Path, kind: str, limit: int = MAX_HEADER_BYTES) -> tuple[dict[str, Any], int, int]:
+    """A file's header, the place of its first tensor, and its size."""
+    head, size = _head(path, limit)
+    return parse_header(head, size, kind, limit), 8 + int.from_bytes(head[:8], "little"), size
+
+
 def read_config(path: Path, kind: str, limit: int = MAX_HEADER_BYTES) -> dict[str, Any]:
     """The configuration of a file, from its head alone."""
+    return parse_config(*_head(path, limit), kind, limit)
+
+
+def _head(path: Path, limit: int) -> tuple[bytes, int]:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        return parse_config(file.read(min(size, limit + 8)), size, kind, limit)
+        return file.read(min(size, limit + 8)), size
 
 
 def parse(content: bytes, kind: str, torch: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:

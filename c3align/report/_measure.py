@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import combinations
 from string import ascii_lowercase
@@ -17,10 +16,10 @@ from c3align import geometry, noise, ops
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.geometry._overlap import one_encoder
+from c3align.io.rows import RowSource
 from c3align.ops._rows import as_rows
 from c3align.report._figures import ModalityReport, PairReport, Report, State, finite
 from c3align.report._samples import N_NEIGHBOURS, Samples, When, even
-from c3align.report._source import Source
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def samples_of(
     return _sampled(sources, _paired(sources, paired), align, max_rows)
 
 
-def _sources(arrays: tuple[Array, ...], names: Any) -> list[Source]:
+def _sources(arrays: tuple[Array, ...], names: Any) -> list[RowSource]:
     if len(arrays) < 2:
         raise C3AlignError("a report compares modalities; pass the rows of two or more")
     if names is None:
@@ -126,7 +125,7 @@ def _sources(arrays: tuple[Array, ...], names: Any) -> list[Source]:
         raise C3AlignError(
             f"{len(arrays)} modalities and the names {', '.join(names)}; pass one different name for each"
         )
-    sources = [Source.of(rows, name) for rows, name in zip(arrays, names)]
+    sources = [RowSource.of(rows, name) for rows, name in zip(arrays, names)]
     for source in sources:
         if source.n_dims != sources[0].n_dims:
             first = sources[0]
@@ -138,7 +137,7 @@ def _sources(arrays: tuple[Array, ...], names: Any) -> list[Source]:
     return sources
 
 
-def _paired(sources: list[Source], paired: bool | None) -> bool:
+def _paired(sources: list[RowSource], paired: bool | None) -> bool:
     equal = len({source.n_rows for source in sources}) == 1
     if paired and not equal:
         counts = ", ".join(f"{source.n_rows} {source.name}" for source in sources)
@@ -160,29 +159,18 @@ def _stepped(items: Any, bar: Any) -> Iterator[Any]:
         bar.update(1)
 
 
-@contextmanager
-def _located(name: str, start: int) -> Iterator[None]:
-    """Errors about a block say where the block begins."""
-    try:
-        yield
-    except C3AlignError as error:
-        if not start:
-            raise
-        raise C3AlignError(f"counted from row {start} of {name}: {error}") from error
-
-
-def _total(source: Source, bar: Any, align: Callable[[Any], Any] | None = None) -> ModalityStatistics:
+def _total(source: RowSource, bar: Any, align: Callable[[Any], Any] | None = None) -> ModalityStatistics:
     """Exact statistics of every row of a modality, or of every aligned row."""
     total = ModalityStatistics.empty(source.n_dims)
     for start, block in source.blocks():
-        with _located(source.name, start):
+        with source.located(start, block):
             rows = as_rows(block, source.name) if align is None else align(block)
             total = total + ModalityStatistics.from_rows(rows)
         bar.update(len(block))
     return total
 
 
-def _sigmas(sources: list[Source], bar: Any) -> dict[tuple[int, int], float]:
+def _sigmas(sources: list[RowSource], bar: Any) -> dict[tuple[int, int], float]:
     """Residual sigma of each two modalities, from every pair."""
     found = {}
     for i, j in combinations(range(len(sources)), 2):
@@ -194,14 +182,14 @@ def _sigmas(sources: list[Source], bar: Any) -> dict[tuple[int, int], float]:
     return found
 
 
-def _alignment(sources: list[Source], before: list[ModalityStatistics], aligner: C3Aligner | None) -> _Align:
+def _alignment(sources: list[RowSource], before: list[ModalityStatistics], aligner: C3Aligner | None) -> _Align:
     """What makes "after" of some rows of the i-th modality."""
     if aligner is not None:
         return lambda i, rows: aligner.transform(rows, modality=sources[i].name)
     return lambda i, rows: ops.align(as_rows(rows).widened(), before[i].mean)
 
 
-def _sampled(sources: list[Source], paired: bool, align: _Align, max_rows: int) -> Samples:
+def _sampled(sources: list[RowSource], paired: bool, align: _Align, max_rows: int) -> Samples:
     if max_rows < 2:
         raise C3AlignError(f"max_rows={max_rows} is too few to measure anything on; pass 2 or more")
     taken = [source.take(even(source.n_rows, max_rows)) for source in sources]
@@ -214,7 +202,7 @@ def _sampled(sources: list[Source], paired: bool, align: _Align, max_rows: int) 
     )
 
 
-def _modality(i: int, source: Source, statistics: ModalityStatistics, samples: Samples) -> ModalityReport:
+def _modality(i: int, source: RowSource, statistics: ModalityStatistics, samples: Samples) -> ModalityReport:
     return ModalityReport(
         name=source.name,
         n_rows=source.n_rows,
