@@ -37,6 +37,7 @@ _ROOMS = (
     "errors",
     "gap",
     "geometry",
+    "io",
     "mappings",
     "neighbours",
     "nn",

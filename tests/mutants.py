@@ -364,7 +364,7 @@ MUTANTS = [
     Mutant("P7", "c3align/io/atomic.py", "        os.replace(scratch, target)", "        target.write_bytes(scratch.read_bytes())", "survives or kill"),
     Mutant("P7", "c3align/io/atomic.py", "            os.rename(aside, target)", "            pass", "old_or_the_new or all_or_nothing"),
     Mutant("P7", "c3align/io/atomic.py", "if not path.exists() and _aside(path).exists()", "if False", "between_the_renames"),
-    Mutant("P7", "c3align/io/container.py", "            atomic.remove(target / CONFIG_FILE)", "            pass", "test_persistence and kill"),
+    Mutant("P7", "c3align/io/container.py", "            atomic.remove(target / CONFIG_FILE)", "            pass", "after_a_kill_at_any_step"),
     Mutant("P6", "c3align/io/container.py", "if digest not in (None, ", "if None not in (None, ", "flipped_bit"),
 ]  # fmt: skip
 

@@ -204,7 +204,7 @@ def _mapped_npy(path: str) -> npt.NDArray[Any]:
     with open(path, "rb") as file:
         if file.read(6) != b"\x93NUMPY":
             raise ValueError("it is not a .npy file")
-    return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _mapped_safetensors(path: Path) -> npt.NDArray[Any]:

@@ -37,9 +37,9 @@ def open_sources(patterns: Sequence[str]) -> list[RowSource]:
         raise C3AlignError(f"{tree} holds no embeddings (no folder *_emb in it); pass one that `c3align embed` wrote")
     root = tree.parent if tree in folders else tree
     modalities = {modality_of(folder.name): str(folder) for folder in folders}
+    fingerprint = fingerprint_of(root)
     for modality in modalities:
         _check_finished(Tree(root, modality))
-    fingerprint = fingerprint_of(root)
     return [
         RowSource.open([folder], name, modality=name, fingerprint=fingerprint)
         for name, folder in sorted(modalities.items())
