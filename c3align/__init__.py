@@ -38,6 +38,7 @@ _ROOMS = (
     "gap",
     "geometry",
     "io",
+    "io",
     "mappings",
     "neighbours",
     "nn",

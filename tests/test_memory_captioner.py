@@ -249,6 +249,8 @@ def test_refusals(coco, captions, rows):
     with pytest.raises(NotFittedError, match="remembers nothing yet; call fit"):
         MemoryCaptioner().generate(rows[0])
     made = MemoryCaptioner().fit(rows[1], captions)
+    with pytest.raises(C3AlignError, match="does not use 'num_beams'; remove it"):
+        made.generate(rows[0], num_beams=3)
     with pytest.raises(C3AlignError, match="temperature must be"):
         made.project(rows[0], temperature=-1)
     with pytest.raises(C3AlignError, match="there are 500 embeddings and 3 captions"):

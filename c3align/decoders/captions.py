@@ -34,10 +34,10 @@ def stream(
     rows: Any,
     say: Say,
     *,
-    batch_size: int,
-    row_offset: int,
-    fingerprint: str | Iterable[str] | None,
-    on_error: str,
+    row_offset: int = 0,
+    batch_size: int = 64,
+    fingerprint: str | Iterable[str] | None = None,
+    on_error: str = "raise",
 ) -> Iterator[Any]:
     """Captions of rows, one after the other; see `PrefixCaptioner.stream`.
 
@@ -47,7 +47,7 @@ def stream(
     rows : array, or iterable of rows and blocks
     say : callable
         Rows (n, n_dims) float32 and their numbers (n,) to number and caption of each.
-    batch_size, row_offset, fingerprint, on_error : as for `PrefixCaptioner.generate`
+    row_offset, batch_size, fingerprint, on_error : as for `PrefixCaptioner.generate`
     """
     check_choice("on_error", on_error, ("raise", "skip"))
     check_whole("batch_size", batch_size)
@@ -122,12 +122,7 @@ def _checked(row: Any, n_dims: int) -> tuple[npt.NDArray[np.float32] | None, str
 
 
 def check_captions(captions: Any, n_rows: int) -> list[str]:
-    """The captions as a list, one for each row.
-
-    Raises
-    ------
-    C3AlignError
-    """
+    """The captions as a list, one for each row."""
     if isinstance(captions, str | bytes):
         raise C3AlignError("captions must be a list of texts, got one text; pass one for each row")
     texts = list(captions)

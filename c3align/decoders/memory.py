@@ -26,6 +26,7 @@ __all__ = ["MemoryCaptioner"]
 
 TEMPERATURE = 0.1  # of the neighbours' weights
 MAX_K = 1 << 20
+OPTIONS = ("row_offset", "batch_size", "fingerprint", "on_error")
 
 
 class MemoryCaptioner:
@@ -151,34 +152,18 @@ class MemoryCaptioner:
         return self.memory_.project(checked, check_number("temperature", temperature, above=True), check_whole("k", k))
 
     def generate(
-        self,
-        rows: Array | Iterable[Array],
-        *,
-        seed: int = 0,
-        row_offset: int = 0,
-        batch_size: int = 64,
-        fingerprint: str | Sequence[str] | None = None,
-        on_error: str = "raise",
-        progress: bool = False,
+        self, rows: Array | Iterable[Array], *, seed: int = 0, progress: bool = False, **options: Any
     ) -> list[str | None]:
-        """Caption rows; see `PrefixCaptioner.generate`. Nothing is drawn, so `seed` changes nothing."""
-        options: Any = {"row_offset": row_offset, "batch_size": batch_size, "on_error": on_error}
-        return listed(self.stream(rows, seed=seed, fingerprint=fingerprint, **options), rows, progress)
+        """Caption rows; see `PrefixCaptioner.generate`. Nothing is drawn at random, so `seed` changes nothing."""
+        return listed(self.stream(rows, seed=seed, **options), rows, progress)
 
-    def stream(
-        self,
-        rows: Iterable[Array],
-        *,
-        seed: int = 0,
-        row_offset: int = 0,
-        batch_size: int = 64,
-        fingerprint: str | Iterable[str] | None = None,
-        on_error: str = "raise",
-    ) -> Iterator[str | None]:
+    def stream(self, rows: Iterable[Array], *, seed: int = 0, **options: Any) -> Iterator[str | None]:
         """Captions one after the other; see `PrefixCaptioner.stream`."""
         self._check_ready()
-        options: Any = {"row_offset": row_offset, "batch_size": batch_size, "on_error": on_error}
-        return stream(self, rows, self._captions, fingerprint=fingerprint, **options)
+        wrong = next((name for name in options if name not in OPTIONS), None)
+        if wrong is not None:
+            raise C3AlignError(f"MemoryCaptioner does not use {wrong!r}; remove it")
+        return stream(self, rows, self._captions, **options)
 
     def _captions(self, rows: npt.NDArray[np.float32], numbers: Int64Array) -> Iterator[tuple[int, str]]:
         """Number and caption of every row."""

@@ -20,12 +20,7 @@ _CHOICES = {
 
 
 def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """An integer between two bounds, as an int.
-
-    Raises
-    ------
-    C3AlignError
-    """
+    """An integer between two bounds, as an int."""
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_whole or value < least or (most is not None and value > most):
         bounds = f"of {least} or more" if most is None else f"in [{least}, {most}]"
@@ -34,24 +29,14 @@ def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) 
 
 
 def check_seed(seed: Any) -> int:
-    """A seed as an int.
-
-    Raises
-    ------
-    C3AlignError
-    """
+    """A seed as an int."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
         raise C3AlignError(f"seed must be an integer in [0, 2**64), got {seed!r}")
     return int(seed)
 
 
 def check_number(name: str, value: Any, *, above: bool = False) -> float:
-    """A finite number of 0 or more, or `above` 0, as it is.
-
-    Raises
-    ------
-    C3AlignError
-    """
+    """A finite number of 0 or more, or `above` 0, as it is."""
     is_real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not is_real or value < 0 or (above and not value):
         raise C3AlignError(f"{name} must be a finite number {'above 0' if above else 'of 0 or more'}, got {value!r}")
@@ -59,12 +44,7 @@ def check_number(name: str, value: Any, *, above: bool = False) -> float:
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
-    """Refuse a value that is none of the known ones.
-
-    Raises
-    ------
-    C3AlignError
-    """
+    """Refuse a value that is none of the known ones."""
     if value not in known:
         raise C3AlignError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 

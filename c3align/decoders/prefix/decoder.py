@@ -173,22 +173,6 @@ class PrefixCaptioner:
         lm, tokenizer = load_lm(name_or_folder)
         return cls(lm, tokenizer, n_dims=n_dims, **settings)
 
-    @classmethod
-    def paper(cls, lm: Any, tokenizer: Any, *, n_dims: int, **settings: Any) -> Self:
-        """The paper's captioner (section 5.1): MLP, ten tokens, all of GPT-2 small tuned, 5,000 steps of warm-up."""
-        training = Training(epochs=10, batch_size=40, lr=2e-5, warmup=5000)
-        return cls(lm, tokenizer, n_dims=n_dims, **{"training": training, **settings})
-
-    @classmethod
-    def imagebind_branch(cls, lm: Any, tokenizer: Any, *, n_dims: int, **settings: Any) -> Self:
-        """The captioner of the code's branch for sound and video: one linear layer, one token, all of GPT-2 tuned.
-
-        Adam at a constant 1e-3, batches of 64, 20 epochs. Its aligner is ``C3Aligner(renormalize=False, sigma=0.1)``.
-        """
-        training = Training(epochs=20, batch_size=64, lr=1e-3, schedule="constant", warmup=0, optimizer="adam")
-        fixed = {"mapper": "linear", "prefix_length": 1, "training": training}
-        return cls(lm, tokenizer, n_dims=n_dims, **{**fixed, **settings})
-
     @property
     def lm(self) -> Any:
         """The language model, with LoRA where that was asked for."""
@@ -309,39 +293,17 @@ class PrefixCaptioner:
         self._retrieval = self._retrieval_of(memory.memory_)
         return self
 
-    def generate(
-        self,
-        rows: Array | Iterable[Array],
-        *,
-        seed: int = 0,
-        row_offset: int = 0,
-        batch_size: int = 64,
-        fingerprint: str | Sequence[str] | None = None,
-        on_error: str = "raise",
-        progress: bool = False,
-        **options: Any,
-    ) -> list[Any]:
+    def generate(self, rows: Array | Iterable[Array], *, progress: bool = False, **options: Any) -> list[Any]:
         """Caption rows.
 
         Parameters
         ----------
         rows : (n_rows, n_dims) array or tensor, or an iterable of rows
             Aligned rows: what `C3Aligner.transform` returns, of any modality.
-        seed : int >= 0
-            What is drawn is a function of seed, row number and step.
-        row_offset : int
-            Number of the first row.
-        batch_size : int
-            Rows at a time; captions do not depend on it.
-        fingerprint : str, or one for each row, optional
-            The encoder that the rows come from; rows of another one than the captioner learned from are bad.
-        on_error : "raise" or "skip"
-            Bad rows (NaN, infinity, another width, another encoder) are refused with their number; or get None, are
-            listed in `skipped` and told in a warning, and the others have the captions that they have without them.
         progress : bool
             Show a bar.
         **options
-            How to decode; see the notes of the class.
+            Those of `stream`, and how to decode; see the notes of the class.
 
         Returns
         -------
@@ -356,8 +318,7 @@ class PrefixCaptioner:
         EncoderMismatchError
             A row of another encoder.
         """
-        own: Any = {"row_offset": row_offset, "batch_size": batch_size, "on_error": on_error}
-        return listed(self.stream(rows, seed=seed, fingerprint=fingerprint, **own, **options), rows, progress)
+        return listed(self.stream(rows, **options), rows, progress)
 
     def stream(
         self,
@@ -376,7 +337,19 @@ class PrefixCaptioner:
         ----------
         rows : iterable of rows (n_dims,) or of blocks (n, n_dims), or one array
             Read as captions are asked for.
-        seed, row_offset, batch_size, fingerprint, on_error, **options : as for `generate`
+        seed : int >= 0
+            What is drawn is a function of seed, row number and step.
+        row_offset : int
+            Number of the first row.
+        batch_size : int
+            Rows at a time; captions do not depend on it.
+        fingerprint : str, or one for each row, optional
+            The encoder that the rows come from; rows of another one than the captioner learned from are bad.
+        on_error : "raise" or "skip"
+            Bad rows (NaN, infinity, another width, another encoder) are refused with their number; or get None, are
+            listed in `skipped` and counted in a warning, and the others have the captions that they have without them.
+        **options
+            How to decode; see the notes of the class.
         """
         self._check_ready()
 
