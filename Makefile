@@ -7,7 +7,11 @@ BIN := $(VENV)/bin
 OLD := .venv-sklearn-1.6
 # small, and without torchvision, whose build for another machine than torch's would break transformers
 DEMO := .venv-demo
-PIP := -m pip install --quiet --disable-pip-version-check
+# what is imported is compiled to bytecode at its first import, a fifth of what is installed; the environment may forbid it
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
+# two jobs at a time, the output of each line of a recipe in one piece where this make can
+SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
 # a folder without a working pip is the rest of an attempt that failed
 venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 	test -n "$(PYTHON)" || { echo "no Python 3.10 or newer found; install one or pass PYTHON=..."; exit 1; }; \
@@ -16,7 +20,7 @@ venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 SANITIZED := emulated or bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast check browser gallery mutate sanitize elsewhere clean
+.PHONY: help demo test test-fast ready contract check browser gallery mutate sanitize elsewhere clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -25,14 +29,19 @@ help:  ## these lines
 demo: $(DEMO)/.built  ## see the gap of a real encoder closed, and used (five minutes, once)
 	@$(DEMO)/bin/python -m c3align demo
 
-test: $(BIN)/.built $(OLD)/.installed browser check  ## all tests, on the newest scikit-learn and on 1.6
-	@$(OLD)/bin/python -m pytest -q tests/test_contract.py
+test:  ## all tests, on the newest scikit-learn and on 1.6
+	@$(SIDE_BY_SIDE) ready
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests
+
+ready: $(BIN)/.built $(OLD)/.installed browser check contract
+
+contract: $(BIN)/.built $(OLD)/.installed  # scikit-learn's own checks, on the oldest that is supported
+	@$(OLD)/bin/python -m pytest -q tests/test_contract.py
 
 test-fast: $(BIN)/.built  ## the quick tests in the dev profile, newest scikit-learn only
 	@C3ALIGN_HYPOTHESIS_PROFILE=dev OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" tests
 
-check: $(BIN)/.built  ## lint, format, types, import layers
+check: $(BIN)/.installed  ## lint, format, types, import layers
 	@$(BIN)/python -m ruff check --quiet .
 	@$(BIN)/python -m ruff format --quiet --check .
 	@$(BIN)/python -m mypy
@@ -75,16 +84,23 @@ elsewhere: $(BIN)/.built  ## the bits of the compiled core by clang, and of NEON
 clean:  ## remove what these targets made
 	rm -rf $(VENV) $(OLD) $(DEMO) build dist *.egg-info c3align/ops/_C.*.so
 
-# The compiler is asked last and apart, so that a changed kernel does not reinstall anything.
-$(BIN)/.built: $(BIN)/.installed setup.py $(CSRC)
+# The compiler is asked apart, so that a changed kernel does not reinstall anything, and needs little that is installed.
+$(BIN)/.built: $(BIN)/.installed $(BIN)/.compiled
+	@touch $@
+
+$(BIN)/.compiled: $(BIN)/.tools setup.py $(CSRC)
 	@echo "compiling csrc/ ..."
 	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 
-$(BIN)/.installed: pyproject.toml constraints.txt
-	@echo "setting up $(VENV) (a few minutes, once) ..."
+$(BIN)/.tools: constraints.txt
 	@$(call venv,$(VENV))
-	@$(BIN)/python $(PIP) -c constraints.txt torch==2.13.0 setuptools pybind11 ninja
+	@$(BIN)/python $(PIP) -c constraints.txt setuptools pybind11 ninja
+	@touch $@
+
+$(BIN)/.installed: $(BIN)/.tools pyproject.toml
+	@echo "setting up $(VENV) (a minute, once) ..."
+	@$(BIN)/python $(PIP) -c constraints.txt torch==2.13.0
 	@C3ALIGN_NATIVE=off $(BIN)/python $(PIP) -c constraints.txt --no-build-isolation -e '.[test]'
 	@touch $@
 
@@ -100,9 +116,10 @@ $(DEMO)/.installed: pyproject.toml constraints.txt
 	@C3ALIGN_NATIVE=off $(DEMO)/bin/python $(PIP) -c constraints.txt --no-build-isolation -e '.[demo]'
 	@touch $@
 
-$(OLD)/.installed: pyproject.toml tests/constraints-sklearn-1.6.txt | $(BIN)/.built
+# after the other, because both write c3align.egg-info
+$(OLD)/.installed: pyproject.toml tests/constraints-sklearn-1.6.txt | $(BIN)/.installed
 	@echo "setting up $(OLD) ..."
 	@$(call venv,$(OLD))
-	@$(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt setuptools pybind11 ninja pytest hypothesis pandas
+	@$(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt setuptools pytest hypothesis pandas
 	@C3ALIGN_NATIVE=off $(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt --no-build-isolation -e .
 	@touch $@

@@ -4,6 +4,8 @@
 no third: pip would keep a wheel without the core, and take it again where the core is asked for later.
 `C3ALIGN_CUDA` = auto (default: with nvcc, which `CUDA_HOME` or `PATH` finds, and without, with a warning, where it
 fails), on (a build that fails is an error) or off.
+`C3ALIGN_CUDA_ARCHITECTURES` = compute capabilities without the dot, with commas between them, to compile for; default:
+80,90,100, those of them that nvcc knows.
 """
 
 import copy
@@ -52,7 +54,9 @@ NVCC_FLAGS = [
     "-Xfatbin=-compress-all",
     "-Xcompiler=-fPIC,-fvisibility=hidden",
 ]
-ARCHITECTURES = ("80", "90", "100")  # A100, H100 and H200, B200; others compile the PTX of the last at first use
+ASKED = os.environ.get("C3ALIGN_CUDA_ARCHITECTURES")
+# A100, H100 and H200, B200; other cards compile the PTX of the last at first use
+ARCHITECTURES = ASKED.split(",") if ASKED else ["80", "90", "100"]
 X86 = platform.machine().lower() in ("x86_64", "amd64") and not MSVC
 ISAS = {"portable": []}
 if X86:
@@ -117,10 +121,10 @@ class BuildKernels(build_ext):
 
     def cuda_kernels(self, nvcc, ext):
         """Compile the device code, unless nothing changed, and link its run time into the extension."""
-        target = os.path.join(self.build_temp, "cuda", "rows.o")
-        os.makedirs(os.path.dirname(target), exist_ok=True)
         known = run(nvcc, "--list-gpu-code")
-        chosen = [a for a in ARCHITECTURES if re.search(rf"\bsm_{a}\b", known)]
+        chosen = [a for a in ARCHITECTURES if ASKED or re.search(rf"\bsm_{a}\b", known)]
+        target = os.path.join(self.build_temp, "cuda", f"rows-{'-'.join(chosen)}.o")
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         if not chosen:
             raise CompileError(f"{nvcc} compiles for none of {', '.join('sm_' + a for a in ARCHITECTURES)}")
         codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in chosen]

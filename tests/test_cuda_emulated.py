@@ -45,7 +45,7 @@ def emulated(tmp_path_factory):
     path = tmp_path_factory.mktemp("emulator") / "_C.so"
     sources = ["csrc/bindings.cpp", "csrc/cpu/pool.cpp", "csrc/cpu/rows.cpp", "tests/cuda_emulator.cpp"]
     headers = [f"-I{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))]
-    flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-pthread"]
+    flags = ["-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-pthread"]
     if kind := os.environ.get("C3ALIGN_SANITIZE"):  # see `make sanitize`
         flags += [f"-fsanitize={kind}", "-g1"]
     macros = ["-DC3ALIGN_CUDA=1", "-DC3ALIGN_ISA=portable"]

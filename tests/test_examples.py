@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
@@ -16,38 +15,41 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "tests" / "examples"
 
 
-def run(name, folder):
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), str(folder)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs an example as the command line does, in this process, which has imported most of it; returns its output."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name):
+        path = str(EXAMPLES / f"{name}.py")
+        monkeypatch.setattr("sys.argv", [path])
+        runpy.run_path(path, run_name="__main__")
+        return capsys.readouterr().out
+
+    yield run
+    plt.close("all")
 
 
 @pytest.mark.slow
-def test_the_gap(tmp_path):
-    out = run("plot_gap", tmp_path)
+def test_the_gap(run, tmp_path):
+    out = run("plot_gap")
     assert re.match(r"image and text sit 0\.4\d apart, .*; after alignment 0\.0\d", out)
     assert Image.open(tmp_path / "gap.png").width > 900
     assert "as the given aligner transforms it" in (tmp_path / "gap.html").read_text()
 
 
 @pytest.mark.slow
-def test_the_noise(tmp_path):
+def test_the_noise(run, tmp_path):
     """Noise of the pairs' size is weaker than the pairs are, whatever its shape: the advice of the report."""
-    cosines = [float(found) for found in re.findall(r"cosine (0\.\d+)", run("plot_noise", tmp_path))]
+    cosines = [float(found) for found in re.findall(r"cosine (0\.\d+)", run("plot_noise"))]
     assert len(cosines) == 3
     assert cosines[0] < min(cosines[1:])
     assert (tmp_path / "noise.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
-def test_three_modalities(tmp_path):
-    out = run("plot_report", tmp_path)
+def test_three_modalities(run, tmp_path):
+    out = run("plot_report")
     assert "the widest of 3 gaps" in out
     found = json.loads((tmp_path / "report.json").read_text())
     gaps = [pair["before"]["gap_norm"] for pair in found["pairs"]]
@@ -56,8 +58,8 @@ def test_three_modalities(tmp_path):
 
 
 @pytest.mark.slow
-def test_one_index_over_two_modalities(tmp_path):
-    out = run("search_two_modalities", tmp_path)
+def test_one_index_over_two_modalities(run, tmp_path):
+    out = run("search_two_modalities")
     assert out in (ROOT / "README.md").read_text()
     before, after = (list(map(int, re.findall(r"(\d+)%", line))) for line in out.splitlines())
     assert after[0] > 2 * before[0]

@@ -192,13 +192,13 @@ class TestTraining:
 
     @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
     def test_workers_of_a_loader(self, aligner, method):
-        """Each worker, batch and epoch has its own noise, and torch's seed repeats all of it."""
+        """Each worker, batch and epoch has its own noise, and torch's seed repeats all of it, however they start."""
         collate = Collate(aligner.as_module())
         runs = []
-        for _ in range(2):
+        for started in ("fork", method):
             torch.manual_seed(11)
             loader = DataLoader(
-                Same(), 4, num_workers=2, collate_fn=collate, multiprocessing_context=method, persistent_workers=True
+                Same(), 4, num_workers=2, collate_fn=collate, multiprocessing_context=started, persistent_workers=True
             )
             runs.append([raw(batch) for _ in range(2) for batch in loader])
             del loader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -130,20 +131,32 @@ class TestWithoutCompiler:
 class TestFailingNvcc:
     """A CUDA compiler that fails at once, knows no card of ours, or fails at its work."""
 
-    ANSWERS = ("exit 1", "echo sm_120", 'case "$*" in *list-gpu-code*) echo sm_90;; *) echo no such gcc; exit 1;; esac')
+    ANSWERS = (
+        "exit 1",
+        "echo sm_120",
+        'case "$*" in *list-gpu-code*) echo sm_90;; *) echo "no gcc: $*"; exit 1;; esac',
+    )
+    # in place of csrc/, whose compilation would tell nothing more about setup.py
+    BINDINGS = """\
+#ifdef C3ALIGN_CUDA
+#error the core without CUDA kernels was built as if with them
+#endif
+extern "C" int PyInit__C() { return 0; }
+"""
 
     @pytest.fixture(params=ANSWERS)
     def fake(self, request, sources, tmp_path, monkeypatch):
-        """A folder of sources with one set of kernels, so that a build is quick, and the fake on the path."""
+        """A folder of sources of a line each, so that a build is quick, and the fake on the path."""
         home = tmp_path / "toolkit"
         (home / "bin").mkdir(parents=True)
         (home / "bin" / "nvcc").write_text(f"#!/bin/sh\n{request.param}\n")
         (home / "bin" / "nvcc").chmod(0o755)
         monkeypatch.setenv("CUDA_HOME", str(home))
         monkeypatch.setenv("C3ALIGN_NATIVE", "on")
+        for name, text in (("cpu/rows.cpp", ""), ("cpu/pool.cpp", ""), ("bindings.cpp", self.BINDINGS)):
+            (sources / "csrc" / name).write_text(text)
         setup = sources / "setup.py"
-        quick = setup.read_text().replace('"-O3", "-g0"', '"-O0", "-g0"').replace("X86 = ", "X86 = False and ")
-        setup.write_text(quick)
+        setup.write_text(setup.read_text().replace("X86 = ", "X86 = False and "))
         return sources
 
     def test_auto_leaves_the_core_standing(self, fake, tmp_path):
@@ -156,6 +169,15 @@ class TestFailingNvcc:
         with pytest.raises(AssertionError, match="C3ALIGN_CUDA=on, but the CUDA kernels were not built: "):
             build("wheel", fake, tmp_path, C3ALIGN_CUDA="on")
         assert not list(tmp_path.glob("*.whl"))
+
+    @pytest.mark.parametrize("fake", ANSWERS[2:], indirect=True)
+    @pytest.mark.parametrize(("asked", "compiled"), [("", ["90"]), ("75,120", ["75", "120"])])
+    def test_architectures_that_are_asked_for(self, fake, tmp_path, asked, compiled):
+        """By default those that nvcc knows; asked for, all of them, and nvcc says which it doesn't know."""
+        with pytest.raises(AssertionError, match="no gcc: ") as caught:
+            build("wheel", fake, tmp_path, C3ALIGN_CUDA="on", C3ALIGN_CUDA_ARCHITECTURES=asked)
+        found = re.findall(r"arch=compute_(\d+),code=(\w+)", str(caught.value))
+        assert found == [*((a, f"sm_{a}") for a in compiled), (compiled[-1], f"compute_{compiled[-1]}")]
 
 
 @pytest.mark.parametrize(("variable", "mend"), [("C3ALIGN_NATIVE", "on or off"), ("C3ALIGN_CUDA", "auto, on or off")])
