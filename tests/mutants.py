@@ -279,6 +279,7 @@ MUTANTS = [
     Mutant("P7", "c3align/cli/_decode.py", 'scratch.open("w"', 'path.open("w"', "test_cli_decode and broken_files"),
     Mutant("demo", "c3align/_demo/_variants.py", "    if not collapse:", "    if False:", "without_collapse"),
     Mutant("demo", "c3align/_demo/_tasks.py", "return pipeline.fit_text(names,", "return pipeline.fit_text(names + material.held_out.names,", "test_demo and one_modality_alone"),
+    Mutant("demo", "c3align/_demo/_tasks.py", "np.argsort(-likeness,", "np.argsort(likeness,", "chosen_without_their_names"),
     Mutant("paper", "benchmarks/paper/_data.py", 'if image["split"] == "restval"', 'if image["split"] == "val"', "TestReaders and test_coco"),
     Mutant("paper", "benchmarks/paper/_data.py", "not characters.is_held_out(point)", "True", "nothing_is_tuned"),
     Mutant("paper", "benchmarks/paper/_results.py", "if all(record.get(name) == value", "if False and all(record.get(name) == value", "not_run_again"),
