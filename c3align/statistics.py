@@ -17,7 +17,7 @@ import numpy as np
 
 from c3align import ops
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, FormatError
 from c3align.ops import fixed
 from c3align.ops.arrays import as_rows, is_on_device, is_tensor
 from c3align.ops.backends import load
@@ -129,6 +129,27 @@ class _ExactSums:
         """The whole state in a fixed little-endian layout: equal bytes, equal statistics."""
         head = struct.pack("<3q", self.n_rows, self.n_zero_rows, self.n_dims)
         return head + b"".join(array.astype("<i8").tobytes() for array in self._arrays())
+
+    @classmethod
+    def from_bytes(cls: type[_Sums], content: bytes) -> _Sums:
+        """The statistics of which `to_bytes` made these.
+
+        Raises
+        ------
+        FormatError
+            Bytes of another length, or numbers that contradict one another.
+        """
+        n_rows, n_zero_rows, n_dims = struct.unpack("<3q", content[:24]) if len(content) > 24 else (0, 0, 0)
+        found = cls.empty(n_dims) if 0 < 32 * n_dims <= len(content) else None
+        sizes = [] if found is None else [array.size for array in found._arrays()]
+        if found is None or len(content) != 24 + 8 * sum(sizes):
+            raise FormatError(f"these are not the bytes of {cls.__name__}; pass what its to_bytes() returned")
+        numbers = np.split(np.frombuffer(content, "<i8", offset=24).astype(np.int64), np.cumsum(sizes)[:-1])
+        arrays = [part.reshape(array.shape) for part, array in zip(numbers, found._arrays())]
+        found = cls(n_rows, n_zero_rows, *arrays)
+        if problem := found.problem():
+            raise FormatError(f"the statistics are damaged ({problem}); write them again with to_bytes()")
+        return found
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.to_bytes() == other.to_bytes()

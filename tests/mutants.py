@@ -142,6 +142,7 @@ MUTANTS = [
     Mutant("P5", "c3align/ops/reference.py", "| _at_mean(centred, row_map)", "| _at_mean(mapped, row_map)", "test_at_mean"),
     Mutant("P5", "c3align/ops/_matrix_noise.py", "RowMap(row_map.mean if row_map.compares else None)", "RowMap(None)", "test_at_mean"),
     Mutant("P5", "c3align/ops/torch.py", "_as_tensor(request.mean, X) if compares else None", "None", "test_at_mean"),
+    Mutant("P6", "c3align/statistics.py", "if problem := found.problem():\n            raise FormatError", "if False:\n            raise FormatError", "bytes_come_back"),
     Mutant("back", "csrc/cpu/rows.cpp", "along * along + inside_", "along * along + 1", "bits"),
     Mutant("back", "csrc/cpu/rows.cpp", "if (map.is_raw) factor = T(1);", "", "bits"),
     Mutant("back", "csrc/cpu/rows.cpp", "return T(map_.norm);", "return T(1);", "bits"),
