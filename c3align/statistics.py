@@ -75,6 +75,12 @@ class _ExactSums:
         if not self.n_rows:
             raise C3AlignError("these statistics hold no rows; fit them on some first")
 
+    @classmethod
+    def empty(cls: type[_Sums], n_dims: int) -> _Sums:
+        """Statistics of no rows: the identity of `merge`."""
+        bins = [np.zeros(ops.NORM_BINS, np.int64)] * (len(fields(cls)) - 4)
+        return cls(0, 0, *np.zeros((2, 2, n_dims), np.int64), *bins)
+
     def merge(self: _Sums, other: _Sums) -> _Sums:
         """Statistics of both sets of rows together."""
         return self._combined(other, 1)
@@ -196,12 +202,6 @@ class ModalityStatistics(_ExactSums):
     norms: Int64Array
 
     @classmethod
-    def empty(cls, n_dims: int) -> ModalityStatistics:
-        """Statistics of no rows: the identity of `merge`."""
-        zeros = np.zeros((2, n_dims), np.int64)
-        return cls(0, 0, zeros, zeros.copy(), np.zeros(ops.NORM_BINS, np.int64))
-
-    @classmethod
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> ModalityStatistics:
         """Statistics of the rows X (n_rows, n_dims), floating, NumPy or torch, of any norm; see `ops.moments`."""
         return cls(*ops.moments(X, zero_rows=zero_rows))
@@ -246,12 +246,6 @@ class PairStatistics(_ExactSums):
     sums, squares : (2, n_dims) int64
         128-bit sums of ``rint(D * 2**40)`` and ``rint(D**2 * 2**40)``, D the float64 differences.
     """
-
-    @classmethod
-    def empty(cls, n_dims: int) -> PairStatistics:
-        """Statistics of no pairs: the identity of `merge`."""
-        zeros = np.zeros((2, n_dims), np.int64)
-        return cls(0, 0, zeros, zeros.copy())
 
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairStatistics:
