@@ -28,9 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from c3align import C3Aligner, encoders, geometry, scores
+from c3align import C3Aligner, encoders, geometry
 from c3align import datasets as data
 from c3align.decoders import EmbeddingGenerator
+
+sys.path.insert(0, str(Path(__file__).parent / "paper"))
+
+import scores
 
 VARIANTS = {"C1": (False, False), "C2_1": (True, False), "C2_2": (False, True), "C3": (True, True)}
 SHOWN = (

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from c3align import datasets, embed, encoders
 from c3align.encoders import _base
-from c3align.encoders._sources import gather
+from c3align.io.items import gather
 
 
 def write_pictures(folder: Path, n_items: int) -> None:

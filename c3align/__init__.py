@@ -13,7 +13,7 @@ from c3align._version import __version__
 
 if TYPE_CHECKING:
     from c3align.aligner import C3Aligner
-    from c3align.gap import GapReport
+    from c3align.geometry import GapReport
     from c3align.pipeline import Pipeline
     from c3align.statistics import ModalityStatistics, PairStatistics
 
@@ -21,7 +21,7 @@ __all__ = ["C3Aligner", "GapReport", "ModalityStatistics", "PairStatistics", "Pi
 
 _HOMES = {
     "C3Aligner": "c3align.aligner",
-    "GapReport": "c3align.gap",
+    "GapReport": "c3align.geometry",
     "ModalityStatistics": "c3align.statistics",
     "PairStatistics": "c3align.statistics",
     "Pipeline": "c3align.pipeline",
@@ -35,9 +35,8 @@ _ROOMS = (
     "embed",
     "encoders",
     "errors",
-    "gap",
     "geometry",
-    "mappings",
+    "io",
     "neighbours",
     "nn",
     "noise",
@@ -45,7 +44,6 @@ _ROOMS = (
     "persistence",
     "pipeline",
     "report",
-    "scores",
     "statistics",
 )
 

@@ -16,12 +16,14 @@ import numpy as np
 from c3align._state import State
 from c3align._typing import Float64Array
 from c3align.covariance import CovarianceStatistics
+from c3align.ops import glance as looks
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["SURPRISE", "Discriminant", "Yardstick", "discriminants", "quantile"]
+__all__ = ["MIN_ROWS_FOR_BATCH_MEAN", "SURPRISE", "Claim", "Discriminant", "Yardstick", "discriminants", "quantile"]
 
 SURPRISE = 5.0  # standard deviations of a squared distance that are no chance
 ROUNDING = 1e-9  # squared distances below it are rounding
+MIN_ROWS_FOR_BATCH_MEAN = 8
 PRIOR_ROWS = 8  # weight of the columns' mean variance in the variance of each
 # Of the way from mean to mean. A batch needs 4 standard deviations of the other modality; correlations between columns,
 # which their variances do not show, made these up to 2.6 times as large on CLAP (and 0.8 times on glyphs).
@@ -138,7 +140,11 @@ class Discriminant:
 
     def winner(self, mean: Float64Array, n_rows: int) -> str | None:
         """The modality that rows of this mean belong to, for they cannot be explained as the other; or None."""
-        position = float(self.direction @ mean) - self.middle
+        return self.winner_of(float(self.direction @ mean), n_rows)
+
+    def winner_of(self, product: float, n_rows: int) -> str | None:
+        """The same of the product of their mean with the direction."""
+        position = product - self.middle
         if position > self._margin(1, n_rows):
             return self.a
         return self.b if position < -self._margin(0, n_rows) else None
@@ -152,6 +158,58 @@ class Discriminant:
     def _margin(self, other: int, n_rows: int) -> float:
         deviation = self.spreads[other] * math.sqrt(1 / n_rows + 1 / self.n_rows[other])
         return min(max(DEVIATIONS * deviation - 0.5, LEAST_MARGIN), MOST_MARGIN)
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """Rows are said to be of a modality: what is seen in microseconds to be in order, and needs no second look.
+
+    Attributes
+    ----------
+    name : str
+    fitted : Yardstick
+    lines : list of Discriminant
+        Between the modality and each other one.
+    directions : (n_lines, n_dims) float64
+    """
+
+    name: str
+    fitted: Yardstick
+    lines: list[Discriminant]
+    directions: Float64Array
+
+    @classmethod
+    def of(cls, state: State, name: str) -> Claim:
+        """Worked out once for a state and a modality with rows."""
+        known: dict[str, Claim] = vars(state).setdefault("_claims", {})
+        if name not in known:
+            lines = [line for line in discriminants(state) if name in (line.a, line.b)]
+            fitted = Yardstick.of(state, name)
+            directions = np.array([line.direction for line in lines]).reshape(len(lines), state.n_dims)
+            known[name] = cls(name, fitted, lines, directions)
+        return known[name]
+
+    def is_plain(self, X: Any, n_rows: int, most: float, most_claimed: float) -> bool:
+        """Whether the rows are on no other modality's side, and no farther off than `most` of the total variance.
+
+        Parameters
+        ----------
+        X : (n, n_dims) rows
+        n_rows : int
+            Rows to look at.
+        most, most_claimed : float
+            The second where they are clearly of this modality.
+        """
+        fitted = self.fitted
+        n, squares, distance, products = looks.against(X, n_rows, fitted.mean, self.directions)
+        if not n or fitted.n_rows == 1:
+            return not n
+        winners = [line.winner_of(product, n) for line, product in zip(self.lines, products)]
+        if any(winner not in (None, self.name) for winner in winners):
+            return False
+        own = fitted.total if n < MIN_ROWS_FOR_BATCH_MEAN else (1 - squares) * n / (n - 1)
+        excess = distance - own / n - fitted.total / fitted.n_rows
+        return excess <= (most_claimed if winners and None not in winners else most) * fitted.total
 
 
 def _by_columns(

@@ -17,20 +17,21 @@ from c3align._state import check_order
 from c3align._typing import ZeroRows
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
-from c3align.geometry._overlap import one_encoder
-from c3align.ops._backend import eager_backend
-from c3align.ops._foreign import hand_back, is_foreign, take_over
-from c3align.ops._glance import can_look
-from c3align.ops._rows import (
+from c3align.geometry import one_encoder
+from c3align.ops.arrays import (
     Rows,
     check_tensor,
     dtype_name,
+    from_dlpack,
+    is_foreign,
     is_on_device,
     is_tensor,
     narrow_bfloat16,
     tensor_values,
+    to_like,
     widen_bfloat16,
 )
+from c3align.ops.glance import can_look
 from c3align.statistics import ModalityStatistics
 
 __all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners", "warn_of_two_encoders"]
@@ -87,35 +88,15 @@ class Ingested(NamedTuple):
         self.warn_of_zero_rows(plain.n_zero_rows, stacklevel=5)
         return found
 
-    def in_float64(self) -> Any:
-        """The rows in float64, or what is widest on their device."""
-        return eager_backend().widest(self.rows) if is_tensor(self.rows) else self.rows.in_float64()
-
-    def values_of(self, rows: Any) -> Any:
-        """The array or tensor that such rows are."""
-        return rows if is_tensor(self.rows) else rows.values
-
-    def in_compute_dtype(self) -> Any:
-        """The rows in the dtype that the ops compute in."""
-        return eager_backend().computed(self.rows) if is_tensor(self.rows) else self.rows.in_compute_dtype()
-
-    def narrowed(self, wide: Any, why: str = "results are") -> Any:
-        """Results in the rows' dtype; a float16 on a device may be one last place off, for torch rounds it twice.
+    def refuse_overflow(self, values: Any, why: str) -> None:
+        """Refuse results that float16 cannot hold, and say why.
 
         Raises
         ------
         C3AlignError
-            When float16 cannot hold them, and why.
         """
-        if is_tensor(self.rows):
-            values, is_half = wide.to(self.rows.dtype), self.rows.element_size() == 2
-            finite = values.isfinite().all()
-        else:
-            values, is_half = self.rows.narrowed(wide), self.rows.dtype == "float16"
-            finite = np.isfinite(values).all()
-        if is_half and can_look(self.rows) and not finite:
+        if dtype_name(values) == "float16" and can_look(values) and not bool((abs(values) < np.inf).all()):
             raise C3AlignError(f"{why}, too large for float16; pass float32 rows")
-        return values
 
 
 def ingest(
@@ -294,8 +275,8 @@ def _to_host(X: Any, name: str) -> tuple[Any, Callable[[Any], Any]]:
     if isinstance(X, np.ma.MaskedArray):
         raise C3AlignError(f"{name} is masked; remove the masked rows and pass {name}.data")
     if is_foreign(X):
-        host, restored = _to_host(take_over(X, name), name)
-        return host, lambda values: hand_back(restored(values), X)
+        host, restored = _to_host(from_dlpack(X, name), name)
+        return host, lambda values: to_like(restored(values), X)
     if not is_tensor(X):
         if dtype_name_of(X) != "bfloat16":
             return X, _as_it_is

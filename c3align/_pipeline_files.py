@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ from c3align import decoders
 from c3align._version import __version__
 from c3align.aligner import C3Aligner
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
+from c3align.io import atomic, container
 
 if TYPE_CHECKING:
     from c3align.pipeline import Pipeline
@@ -21,31 +20,21 @@ __all__ = ["load", "save"]
 
 FORMAT, FORMAT_VERSION = "c3align.Pipeline", 1
 PIPELINE_FILE = "pipeline.json"
-MAX_BYTES = 1 << 20
 DECODERS = ("EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner")
 _KEYS = {"format", "format_version", "written_by", "encoder", "decoder"}
 
 
 def save(pipeline: Pipeline, folder: str | os.PathLike[str]) -> None:
     """Write a pipeline beside `folder` and put it in its place; see `Pipeline.save_pretrained`."""
-    target = Path(folder).absolute()
     if not getattr(pipeline.aligner, "statistics_", None):
         raise C3AlignError("this pipeline has learned nothing yet; call fit_text or fit_images first")
-    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / PIPELINE_FILE).is_file())):
-        raise C3AlignError(f"{target} is there and no pipeline; pass the name of a new folder")
     kind = type(pipeline.decoder).__name__
     if kind not in DECODERS or getattr(decoders, kind) is not type(pipeline.decoder):
         raise C3AlignError(f"a {kind} cannot be saved with a pipeline; save its parts yourself")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.c3align-"))
-    try:
+    with atomic.replaced_folder(folder, "pipeline", lambda found: (found / PIPELINE_FILE).is_file()) as scratch:
         pipeline.aligner.save_pretrained(scratch / "aligner")
         pipeline.decoder.save_pretrained(scratch / "decoder")
         (scratch / PIPELINE_FILE).write_text(json.dumps(_config(pipeline, kind), indent=2, sort_keys=True) + "\n")
-        scratch.chmod(0o755)
-        _put(scratch, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _config(pipeline: Pipeline, kind: str) -> dict[str, Any]:
@@ -58,30 +47,9 @@ def _config(pipeline: Pipeline, kind: str) -> dict[str, Any]:
     }
 
 
-def _put(scratch: Path, target: Path) -> None:
-    """Rename over `target`. A folder that is there steps aside first, and is found by `load` after a kill."""
-    aside = _aside(target)
-    if target.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        os.rename(target, aside)
-    try:
-        os.rename(scratch, target)
-    except OSError:
-        if aside.exists():
-            os.rename(aside, target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _aside(target: Path) -> Path:
-    return target.parent / f".{target.name}.c3align-before"
-
-
 def load(cls: type[Pipeline], folder: str | os.PathLike[str], encoder: Any) -> Pipeline:
     """Read a pipeline that `save` wrote; see `Pipeline.from_pretrained`."""
-    path = Path(folder).absolute()
-    if not path.exists() and _aside(path).exists():  # killed between two renames: what was there before is whole
-        path = _aside(path)
+    path = atomic.found(folder)
     config = _read(path / PIPELINE_FILE)
     chosen = config["encoder"]["spec"] if encoder is None else encoder
     if chosen is None:
@@ -100,12 +68,7 @@ def load(cls: type[Pipeline], folder: str | os.PathLike[str], encoder: Any) -> P
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FormatError(f"{path.parent} is no pipeline (no {PIPELINE_FILE} in it); pass a folder of save_pretrained")
-    if path.stat().st_size > MAX_BYTES:
-        raise _refusal(path, f"it is larger than {MAX_BYTES} bytes")
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise _refusal(path, f"it is no JSON ({error})") from error
+    config = container.read_json(path, "pipeline")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise _refusal(path, f"its format is not {FORMAT}")
     if config.get("format_version") != FORMAT_VERSION:
@@ -124,4 +87,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _refusal(path: Path, reason: str) -> FormatError:
-    return FormatError(f"{path} was not written by c3align, or is damaged: {reason}; copy the folder again")
+    return container.refusal("pipeline", f"in {path} {reason}")

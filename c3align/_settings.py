@@ -11,11 +11,10 @@ import numpy as np
 
 from c3align.centering import AUTO, BATCH
 from c3align.errors import C3AlignError
-from c3align.mappings import MAPPINGS
 
 _NOISES = ("isotropic", "residual")
 _CHOICES = {
-    "mapping": MAPPINGS,
+    "mapping": ("center",),
     "noise": _NOISES,
     "zero_rows": ("raise", "keep"),
     "renormalize": (True, False),

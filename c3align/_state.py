@@ -15,8 +15,8 @@ from c3align import noise
 from c3align._typing import Float64Array
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, EncoderMismatchError
-from c3align.ops._backend import eager_backend
-from c3align.ops._rows import is_on_device
+from c3align.ops.arrays import is_on_device
+from c3align.ops.backends import load
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 __all__ = ["PairKey", "State", "check_order", "learning", "pair_key"]
@@ -176,7 +176,7 @@ class State:
         known: dict[Any, Any] = vars(self).setdefault("_uploaded", {})
         key = (name, rows.device, rows.dtype)
         if key not in known:
-            known[key] = eager_backend().column(mean, rows, "mean")
+            known[key] = load("eager").vector_on(mean, rows, "mean")
         return known[key]
 
     @property

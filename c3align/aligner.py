@@ -10,14 +10,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
-from c3align import centering, mappings, noise, ops
+from c3align import centering, noise, ops
 from c3align._ingest import Ingested, ingest, ingest_more, ingest_partners, warn_of_two_encoders
 from c3align._settings import check_modality_name, check_settings, check_used
 from c3align._state import PairKey, State, learning, pair_key
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.gap import GapReport, measure_gap
+from c3align.geometry import GapReport, measure_gap
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
@@ -304,18 +304,15 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise C3AlignError(f"source and target must be fitted modalities, got {source!r} and {target!r}; name both")
         given = self._given(X, state)
         self._center(given, source, state, caller=3)
-        policy, wide = given.policy(self.zero_rows), given.in_float64()
-        aligned = ops.align(wide, state.mean_for(source, wide), renormalize=self.renormalize, zero_rows=policy)
-        if self.renormalize:  # the mean is no better than the rows it was learned from
-            computed = given.in_compute_dtype()
-            usable = ops.align(computed, state.mean_for(source, computed), zero_rows=policy).any(axis=1)
-            aligned = aligned * usable[:, None]
-        goal, norm = state.statistics[target].mean, state.statistics[target].mean_norm
-        raw = mappings.invert_center(aligned, goal, renormalized=self.renormalize) * norm
-        return given.like(given.narrowed(raw, f"{target!r} rows have a norm of {norm:.3g}"))
+        norm = state.statistics[target].mean_norm
+        mean, goal = state.mean_for(source, given.rows), state.mean_for(target, given.rows)
+        policy = given.policy(self.zero_rows)
+        raw = ops.translate(given.rows, mean, goal, norm=norm, renormalize=self.renormalize, zero_rows=policy)
+        given.refuse_overflow(raw, f"{target!r} rows have a norm of {norm:.3g}")
+        return given.like(raw)
 
     def inverse_transform(self, Z: Array, *, modality: str = "auto") -> Array:
-        """Unit rows of `modality` from aligned ones, in closed form; see `c3align.mappings.invert_center`.
+        """Unit rows of `modality` from aligned ones, in closed form; see `c3align.ops.invert`.
 
         Parameters
         ----------
@@ -331,11 +328,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         state = centering.state_of(self, modality)
         name = state.only if modality not in state.statistics else modality
         given = self._given(Z, state)
-        wide = given.in_float64()
-        unit = ops.normalize(wide, zero_rows=given.policy(self.zero_rows))
-        aligned = unit if self.renormalize else given.values_of(wide)
-        found = mappings.invert_center(aligned, state.statistics[name].mean, renormalized=self.renormalize)
-        return given.like(given.narrowed(found))
+        mean, policy = state.mean_for(name, given.rows), given.policy(self.zero_rows)
+        return given.like(ops.invert(given.rows, mean, renormalized=self.renormalize, zero_rows=policy))
 
     def gap(self, a: str = "image", b: str = "text") -> GapReport:
         """The gap ``mean_a - mean_b`` of two fitted modalities, with its error and, from pairs, the residual."""

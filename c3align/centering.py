@@ -26,18 +26,24 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from c3align._discriminant import ROUNDING, SURPRISE, Yardstick, discriminants, quantile
+from c3align._discriminant import (
+    MIN_ROWS_FOR_BATCH_MEAN,
+    ROUNDING,
+    SURPRISE,
+    Claim,
+    Yardstick,
+    discriminants,
+    quantile,
+)
 from c3align._state import State
-from c3align._typing import Float64Array
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.ops import _glance
-from c3align.ops.reference import FIXED_SCALE
+from c3align.ops import glance as looks
+from c3align.ops.glance import Glance
 
 __all__ = [
     "AUTO",
@@ -56,64 +62,11 @@ __all__ = [
 ]
 
 AUTO, BATCH = "auto", "batch"  # names no modality may have
-GLANCE_ROWS, NAMED_ROWS, GRAM_ROWS = 1024, 16, 256  # rows looked at, evenly spaced
-MIN_ROWS_FOR_BATCH_MEAN = 8
+NAMED_ROWS = 16  # rows looked at where a name is given
 NEGLIGIBLE = 0.04  # of the total variance; halves of one modality stay below it from some 50 rows on
 LARGE, LARGE_CLAIMED = 0.15, 0.5  # of the total variance: a shift that is told of; of rows that are clearly of no other
 FAR, FAR_FEW = 1.0, 2.0  # of the total variance: rows so far from the nearest of several means belong to none
 MIXED = 0.02  # share of rows on another modality's side, beyond a single one, that makes a batch a mixture
-
-
-@dataclass(frozen=True, eq=False)
-class Glance:
-    """What evenly spaced rows of a batch show: float64, no exact sums.
-
-    Attributes
-    ----------
-    n_rows : int
-        Rows looked at that have a direction.
-    mean : (n_dims,) float64
-        Of their unit rows.
-    squares : (n_dims,) float64 or int64
-        Sums of their squares, in units of 2**-40.
-    rows : array or tensor
-        Those rows, and those without a direction.
-    """
-
-    n_rows: int
-    mean: Float64Array
-    squares: Any
-    rows: Any
-
-    @classmethod
-    def of(cls, X: Any, n_rows: int = GLANCE_ROWS) -> Glance:
-        """Look at no more than `n_rows` of the rows X; unusable ones are left out unreported."""
-        return cls(*_glance.moments(X, n_rows))
-
-    @cached_property
-    def variance(self) -> Float64Array:
-        """Variance (n_dims,) of the columns with divisor ``n_rows - 1``; zeros for one row."""
-        n = max(self.n_rows, 1)
-        return np.maximum(self.squares / (n * FIXED_SCALE) - self.mean**2, 0.0) * (n / max(n - 1, 1)) * (n > 1)
-
-    @property
-    def total_variance(self) -> float:
-        """Sum of the variances: ``1 - ||mean||**2`` for unit rows, times ``n / (n - 1)``."""
-        n = self.n_rows
-        return (1 - float(self.mean @ self.mean)) * n / (n - 1) if n > 1 else 0.0
-
-    def participation(self, scale: Float64Array) -> float:
-        """How many directions the rows, with their columns times `scale`, vary in: ``tr(S)**2 / tr(S**2)``.
-
-        Both traces are unbiased (Himeno and Yamada 2014); at least 1.5, for a few rows show too little.
-        """
-        gram = _glance.gram(self.rows, scale, GRAM_ROWS)
-        n = len(gram)
-        diagonal = np.diagonal(gram)
-        trace, squares = diagonal.sum() / (n - 1), (gram**2).sum() / (n - 1) ** 2
-        fourth = (diagonal**2).sum() / (n - 1)
-        trace_of_square = (n - 1) / (n * (n - 2) * (n - 3)) * ((n - 1) * (n - 2) * squares + trace**2 - n * fourth)
-        return float(min(max(trace**2 / max(trace_of_square, 1e-300), 1.5), len(self.mean)))
 
 
 @dataclass(frozen=True)
@@ -141,11 +94,13 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
     C3AlignError
         Where the table says so; the message ends with the line that settles it.
     """
-    if modality == BATCH or (modality != AUTO and not _glance.can_look(X)):
+    if modality == BATCH or (modality != AUTO and not looks.can_look(X)):
         return Center(modality)
-    if not _glance.can_look(X):
+    if not looks.can_look(X):
         raise C3AlignError("modality='auto' looks at the rows, and a meta tensor has none; pass a fitted one's name")
     if modality != AUTO:
+        if modality in state.usable and Claim.of(state, modality).is_plain(X, NAMED_ROWS, LARGE, LARGE_CLAIMED):
+            return Center(modality)
         doubt = doubt_about(modality, state, Glance.of(X, NAMED_ROWS), mixtures=False)
         return Center(modality, _warning(f"given as modality={modality!r}", modality, doubt))
     glance = Glance.of(X)
@@ -230,7 +185,7 @@ def strays(state: State, name: str, glance: Glance) -> str:
     for line in discriminants(state):
         if name in (line.a, line.b):
             other = line.b if name == line.a else line.a
-            positions = _glance.positions(glance.rows, line.direction) - line.middle
+            positions = looks.positions(glance.rows, line.direction) - line.middle
             count = int(np.count_nonzero(line.winner_at(positions, other)))
             if count > 1 + MIXED * glance.n_rows:
                 return f"{count} of {len(positions)} lie on the side of {other!r}"
@@ -266,7 +221,7 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE, *,
 
 def warn_of_strangers(name: str, state: State | None, X: Any) -> None:
     """Say so when rows that are learned as a modality that is known look like none of it: was a name forgotten?"""
-    if state is None or name not in state.usable or not _glance.can_look(X):
+    if state is None or name not in state.usable or not looks.can_look(X):
         return
     doubt = doubt_about(name, state, Glance.of(X, NAMED_ROWS), FAR)
     if doubt is not None:

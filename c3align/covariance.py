@@ -14,7 +14,7 @@ import numpy as np
 
 from c3align import ops
 from c3align._typing import Array, Float64Array, ZeroRows
-from c3align.ops._rows import is_tensor
+from c3align.ops.arrays import is_tensor
 from c3align.statistics import ModalityStatistics, PairStatistics, pair_differences
 
 __all__ = ["CovarianceStatistics", "PairCovariance", "symmetric_root"]

@@ -17,8 +17,9 @@ from tqdm import tqdm
 from c3align._imports import need
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align.errors import C3AlignError
+from c3align.io.rows import RowSource
 from c3align.ops import reference
-from c3align.ops._rows import Rows, as_rows, first_non_finite
+from c3align.ops.arrays import Rows, as_rows, first_non_finite
 
 __all__ = ["Search", "faiss_index", "nearest"]
 
@@ -45,8 +46,8 @@ def nearest(
     Parameters
     ----------
     queries : (n, n_dims) array or tensor
-    memory : (m, n_dims) array or tensor, or a sequence of such shards
-        A memmap is read in blocks.
+    memory : (m, n_dims) array or tensor, a path of rows, or a sequence of such shards
+        Memmaps and files are read in blocks.
     k : int
         At most m.
     query_groups, memory_groups : (n,) and (m,) int, optional
@@ -91,31 +92,30 @@ def faiss_index(memory: Array | Sequence[Array], factory: str = "Flat", *, seed:
         faiss is not installed.
     """
     faiss = need("faiss", "faiss", "search")
-    shards = _shards(memory)
+    source = _memory(memory)
     try:
-        index = faiss.index_factory(shards[0].shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(source.n_dims, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise C3AlignError(f"faiss knows no index {factory!r}; pass one such as 'IVF1024,Flat'") from error
     if not index.is_trained:
-        step = max(1, sum(shard.shape[0] for shard in shards) // TRAINING_ROWS)
-        sample = [shard.take(slice(seed % step, None, step)).widened() for shard in shards]
-        index.train(np.concatenate(sample).astype(np.float32, copy=False))
+        step = max(1, source.n_rows // TRAINING_ROWS)
+        index.train(source.take(np.arange(seed % step, source.n_rows, step)).astype(np.float32, copy=False))
     lists = faiss.try_extract_index_ivf(index)
     if lists is not None:
         lists.nprobe = max(1, lists.nlist // LISTS_FOR_ONE)
-    for _, block in _blocks(shards):
+    for _, block in _blocks(source):
         index.add(block.astype(np.float32, copy=False))
     return index
 
 
-def _shards(memory: Any) -> list[Rows]:
-    given = list(memory) if isinstance(memory, list | tuple) else [memory]
-    shards: list[Rows] = []
-    for shard in given:
-        shards.append(_checked(shard, "memory", shards[0].shape[1] if shards else None))
-    if not sum(shard.shape[0] for shard in shards):
+def _memory(memory: Any) -> RowSource:
+    """Checked rows of the memory, wherever they are."""
+    source = RowSource.of(memory, "memory")
+    if not source.n_rows:
         raise C3AlignError("the memory holds no rows; pass some")
-    return shards
+    for part in source.parts:
+        _checked(part, "memory", source.n_dims)
+    return source
 
 
 def _checked(X: Any, name: str, n_dims: int | None) -> Rows:
@@ -135,13 +135,10 @@ def _groups(groups: Any, n_rows: int, name: str) -> Int64Array:
     return found
 
 
-def _blocks(shards: list[Rows]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+def _blocks(source: RowSource) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Number of the first row, and rows, of every block."""
-    first = 0
-    for shard in shards:
-        for start in range(0, shard.shape[0], MEMORY_BLOCK):
-            yield first + start, shard.take(slice(start, start + MEMORY_BLOCK)).widened()
-        first += shard.shape[0]
+    for start, block in source.blocks(MEMORY_BLOCK):
+        yield start, as_rows(block).widened()
 
 
 @dataclass(frozen=True)
@@ -180,10 +177,10 @@ class Search:
     """
 
     def __init__(self, memory: Array | Sequence[Array], *, groups: npt.ArrayLike | None = None, index: Any = None):
-        self._shards = _shards(memory)
-        self.n_rows, self.n_dims = sum(shard.shape[0] for shard in self._shards), self._shards[0].shape[1]
+        self._source = _memory(memory)
+        self.n_rows, self.n_dims = self._source.shape
         self._groups = None if groups is None else _groups(groups, self.n_rows, "memory_groups")
-        self._largest = [_norms(block).max() for _, block in _blocks(self._shards)]
+        self._largest = [_norms(block).max() for _, block in _blocks(self._source)]
         self._index = index
         if index is not None and index.ntotal != self.n_rows:
             raise C3AlignError(
@@ -213,7 +210,7 @@ class Search:
         """All blocks of the memory, by products in float32 and the exact scores of what may be among the best."""
         best = _Best.none(len(queries), k)
         narrow, norms = queries.astype(np.float32, copy=False), _norms(queries)
-        for (first, block), largest in zip(_blocks(self._shards), self._largest):
+        for (first, block), largest in zip(_blocks(self._source), self._largest):
             scores = narrow @ block.astype(np.float32, copy=False).T
             if own is not None and self._groups is not None:
                 scores[own[:, None] == self._groups[None, first : first + len(block)]] = -np.inf
@@ -234,17 +231,8 @@ class Search:
         if own is not None and self._groups is not None:
             usable &= self._groups[proposed] != own[:, None]
         who, where = np.nonzero(usable)[0], proposed[usable]
-        scores = _products(queries, who, self._rows(where), np.arange(len(where)))
+        scores = _products(queries, who, self._source.take(where), np.arange(len(where)))
         return _Best.none(len(queries), k).merged(who, scores, where)
-
-    def _rows(self, numbers: Int64Array) -> npt.NDArray[Any]:
-        out = np.empty((len(numbers), self.n_dims), self._shards[0].compute_dtype)
-        first = 0
-        for shard in self._shards:
-            here = (first <= numbers) & (numbers < first + shard.shape[0])
-            out[here] = shard.take(numbers[here] - first).widened()
-            first += shard.shape[0]
-        return out
 
 
 def _norms(rows: npt.NDArray[Any]) -> Float64Array:

@@ -21,7 +21,7 @@ import numpy as np
 from c3align._typing import Float64Array
 from c3align.covariance import PairCovariance, symmetric_root
 from c3align.errors import C3AlignError
-from c3align.ops._noise import stream
+from c3align.ops.rowmap import stream
 
 __all__ = [
     "PAPER_SIGMA",

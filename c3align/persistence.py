@@ -11,28 +11,26 @@ Layout of `aligner.safetensors`: metadata ``{"config": JSON}``; for modality i i
 
 from __future__ import annotations
 
-import json
 import numbers
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from c3align._settings import NAMES, check_modality_name, check_settings
 from c3align._state import State
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, FormatError, MissingExtraError
+from c3align.io import atomic, container
+from c3align.io.container import CONFIG_FILE
 from c3align.ops import NORM_BINS
 from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "load", "save"]
+__all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "dump", "load", "parse", "save"]
 
-ALIGNER_FILE, CONFIG_FILE = "aligner.safetensors", "config.json"
+ALIGNER_FILE = "aligner.safetensors"
 FORMAT, FORMAT_VERSION = "c3align.C3Aligner", 3
 PRODUCTS = "upper triangle, float64"
 NUMERICS = 2  # raised with every change of any bit of a result; see "Numerics" in the changelog
@@ -54,36 +52,45 @@ _CONFIG_KEYS = {
 _MODALITY_PARTS, _PAIR_PARTS = ("counts", "sums", "squares", "norms"), ("counts", "sums", "squares")
 
 
-def save(settings: Mapping[str, Any], state: State, folder: str | os.PathLike[str]) -> None:
-    """Write a fitted aligner into `folder`, made when absent; the same settings and state give the same bytes.
+def dump(settings: Mapping[str, Any], state: State) -> bytes:
+    """A fitted aligner as the bytes of its file; the same settings and state give the same bytes.
 
     Raises
     ------
     C3AlignError
-        When `folder` is a file; and what `load` would refuse, before anything is written.
+        What `parse` would refuse.
     """
-    if (target := Path(folder)).is_file():
-        raise C3AlignError(f"{target} is a file; pass the name of a folder")
-    content, copy = _content(settings, state)
-    target.mkdir(parents=True, exist_ok=True)
-    _replace(target / ALIGNER_FILE, content)
-    _replace(target / CONFIG_FILE, copy)
+    return _dumped(settings, state)[0]
 
 
-def _content(settings: Mapping[str, Any], state: State) -> tuple[bytes, bytes]:
-    """The bytes of the file, which were read back, and those of the readable copy."""
+def _dumped(settings: Mapping[str, Any], state: State) -> tuple[bytes, dict[str, Any]]:
+    """The bytes, which were read back, and the configuration in them."""
     check_settings(settings)
     config = _config(settings, state)
-    content = safetensors.numpy.save(_tensors(state), {"config": json.dumps(config, sort_keys=True)})
-    copy = (json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode(errors="replace")
+    content = container.dump(_tensors(state), config)
     try:
-        _parsed(content)
-        if len(copy) > MAX_HEADER_BYTES or _parse(copy, CONFIG_FILE) != config:
+        parse(content)
+        copy = container.readable(config, content)
+        read = container.parse_json(copy, "aligner", CONFIG_FILE)
+        if len(copy) > MAX_HEADER_BYTES or not read.items() >= config.items():
             raise _refusal("its names are too long, or hold half characters")
     except FormatError as error:
         reason = str(error).partition(": ")[2].partition("; save it")[0] or str(error)
         raise C3AlignError(f"this aligner cannot be saved: {reason}; fit it again within these limits") from error
-    return content, copy
+    return content, config
+
+
+def save(settings: Mapping[str, Any], state: State, folder: str | os.PathLike[str]) -> None:
+    """Write a fitted aligner into `folder`, made when absent: the bytes of `dump`, and a readable copy beside them.
+
+    Raises
+    ------
+    C3AlignError
+        When `folder` is a file or a URL, or holds the config.json of something else; and what `load` would refuse,
+        before anything is written.
+    """
+    content, config = _dumped(settings, state)
+    container.write_folder(folder, ALIGNER_FILE, content, config)
 
 
 def _config(settings: Mapping[str, Any], state: State) -> dict[str, Any]:
@@ -122,25 +129,7 @@ def _tensors(state: State) -> dict[str, np.ndarray[Any, Any]]:
                 tensors[f"{kind}.{i}.norms"] = found.norms
             if key in products:
                 tensors[f"{kind}.{i}.products"] = products[key].packed()
-    return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the file, force it to disk, and rename over it: all of it or nothing."""
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        os.fsync(folder := os.open(path.parent, os.O_RDONLY))
-        os.close(folder)
+    return tensors
 
 
 def load(folder_or_hub_id: str | os.PathLike[str]) -> tuple[dict[str, Any], State]:
@@ -149,14 +138,35 @@ def load(folder_or_hub_id: str | os.PathLike[str]) -> tuple[dict[str, Any], Stat
     path = folder / ALIGNER_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is absent; pass a folder that save_pretrained wrote")
-    _check_copy(folder / CONFIG_FILE, _file_config(path))
-    return _parsed(path.read_bytes())
+    _check_size(path)
+    return container.read_folder(folder, ALIGNER_FILE, "aligner", _parsed)
 
 
-def _parsed(content: bytes) -> tuple[dict[str, Any], State]:
-    """Everything checked, in kind, number, shape, dtype and value."""
-    config = _checked_config(_header_config(content[: MAX_HEADER_BYTES + 8], len(content)))
-    tensors = _checked_tensors(content, _expected_shapes(config))
+def _check_size(path: Path) -> None:
+    """A file too large for the configuration at its head is refused before it is read."""
+    config = _checked_config(container.read_config(path, "aligner", MAX_HEADER_BYTES))
+    payload = 8 * sum(int(np.prod(shape)) for _, shape in _expected(config).values())
+    if path.stat().st_size > payload + MAX_HEADER_BYTES + 8:
+        raise _refusal(f"the file is larger than its {len(config['modalities'])} modalities need")
+
+
+def parse(content: bytes) -> tuple[dict[str, Any], State]:
+    """Settings and state of what `dump` returned, checked in kind, number, shape, dtype and value.
+
+    Raises
+    ------
+    FormatError
+    """
+    return _parsed(content)[1]
+
+
+def _parsed(content: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], State]]:
+    """The configuration beside what `parse` returns."""
+    config = _checked_config(
+        container.parse_config(content[: MAX_HEADER_BYTES + 8], len(content), "aligner", MAX_HEADER_BYTES)
+    )
+    tensors = container.parse_tensors(content, "aligner")
+    container.check_tensors(tensors, _expected(config), "aligner")
     del content
     try:
         check_settings(config["settings"])
@@ -167,7 +177,8 @@ def _parsed(content: bytes) -> tuple[dict[str, Any], State]:
     pairs, covariances = _group(PairStatistics, PairCovariance, names, tensors, "pair")
     columns = {name: tuple(found) for name, found in config["feature_names"]}
     n_dims, fingerprint = config["n_features_in"], config["encoder_fingerprint"]
-    return config["settings"], State(n_dims, statistics, pairs, second, covariances, fingerprint, columns)
+    state = State(n_dims, statistics, pairs, second, covariances, fingerprint, columns)
+    return config, (config["settings"], state)
 
 
 def _group(
@@ -182,83 +193,37 @@ def _group(
 
 
 def _refusal(reason: str) -> FormatError:
-    return FormatError(f"not a whole c3align aligner: {reason}; save it again from its source")
+    return container.refusal("aligner", reason)
 
 
 def _folder(folder_or_hub_id: str | os.PathLike[str]) -> Path:
-    path = Path(folder_or_hub_id)
+    owner, slash, name = str(folder_or_hub_id).partition("/")
+    path = atomic.local_path(folder_or_hub_id)
     if path.exists():
         return path
-    owner, slash, name = str(folder_or_hub_id).partition("/")
     if not (slash and owner and name and "/" not in name and owner not in (".", "..", "~")):
         raise FileNotFoundError(f"no folder {path}; pass one that save_pretrained wrote, or a Hub id 'owner/name'")
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtraError(
-            f"no folder {path}, and the Hub needs huggingface_hub; pip install huggingface_hub, or mend the path"
+            f"no folder {path}, and the Hub needs huggingface_hub; pip install huggingface_hub, or correct the path"
         ) from error
-    return Path(snapshot_download(str(folder_or_hub_id), allow_patterns=[ALIGNER_FILE, CONFIG_FILE]))
-
-
-def _file_config(path: Path) -> dict[str, Any]:
-    """The configuration, from the head of the file alone; a file too large for it is refused before it is read."""
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        config = _checked_config(_header_config(file.read(min(size, MAX_HEADER_BYTES + 8)), size))
-    payload = 8 * sum(int(np.prod(shape)) for shape in _expected_shapes(config).values())
-    if size > payload + MAX_HEADER_BYTES + 8:
-        raise _refusal(f"the file is larger than its {len(config['modalities'])} modalities need")
-    return config
-
-
-def _checked_tensors(content: bytes, expected: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray[Any, Any]]:
     try:
-        tensors = safetensors.numpy.load(content)
-    except Exception as error:  # the library's own kinds, and KeyError for dtypes NumPy lacks
-        raise _refusal(f"its tensors cannot be read ({error})") from error
-    for name in sorted(set(tensors) ^ set(expected)):
-        raise _refusal(f"unknown tensor {name!r}" if name in tensors else f"tensor {name!r} is missing")
-    for name, shape in expected.items():
-        dtype, found = np.dtype("float64" if name.endswith(".products") else "int64"), tensors[name]
-        if found.dtype != dtype or found.shape != shape:
-            raise _refusal(f"tensor {name!r} is {found.dtype} {found.shape} and not {dtype} {shape}")
-    return tensors
-
-
-def _header_config(head: bytes, size: int) -> Any:
-    """The JSON in the file's metadata, read without trusting the length that the file states."""
-    stated = int.from_bytes(head[:8], "little")
-    if not 2 <= stated <= min(MAX_HEADER_BYTES, size - 8):
-        raise _refusal(f"it states a header of {stated} bytes in a file of {size}")
-    document = _parse(head[8 : 8 + stated], "its header")
-    metadata = document.get("__metadata__") if isinstance(document, dict) else None
-    if not isinstance(metadata, dict) or set(metadata) != {"config"} or not isinstance(metadata["config"], str):
-        raise _refusal("its metadata do not hold a configuration and nothing else")
-    return _parse(metadata["config"].encode(errors="replace"), "its configuration")
-
-
-def _parse(text: bytes, what: str) -> Any:
-    def refuse(value: Any) -> Any:
-        raise ValueError(f"{value} is not allowed")
-
-    def once(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({name for name, _ in items}) < len(items):
-            raise ValueError("a key stands there twice")
-        return dict(items)
-
-    try:
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        raise _refusal(f"{what} is not JSON ({error})") from error
+        return Path(snapshot_download(str(folder_or_hub_id), allow_patterns=[ALIGNER_FILE, CONFIG_FILE]))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FileNotFoundError(f"no folder {path}, and the Hub says: {reason}; check the name") from error
 
 
 def _checked_config(config: Any) -> dict[str, Any]:
-    if not isinstance(config, dict):
-        raise _refusal(f"its configuration is a {type(config).__name__}")
     form, version = config.get("format"), config.get("format_version")
-    if form != FORMAT or type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+    if form != FORMAT or type(version) is not int or version < 1:
         raise _refusal(f"format {form!r} version {version!r} is unknown")
+    if version > FORMAT_VERSION:
+        raise FormatError(
+            f"the aligner has format version {version} and this c3align reads up to {FORMAT_VERSION}; upgrade c3align"
+        )
     if config.get("numerics") != NUMERICS or version != FORMAT_VERSION:
         raise FormatError(
             f"the aligner was fitted under numerics {config.get('numerics')!r} (format {version}) and this c3align "
@@ -310,17 +275,21 @@ def _are_strings(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
-def _expected_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def _expected(config: dict[str, Any]) -> dict[str, tuple[Any, tuple[int, ...]]]:
+    """Dtype and shape of each tensor, by name."""
     n_dims = config["n_features_in"]
     shapes = {"counts": (2,), "sums": (2, n_dims), "squares": (2, n_dims), "norms": (NORM_BINS,)}
-    modalities = {f"modality.{i}.{p}": shapes[p] for i in range(len(config["modalities"])) for p in _MODALITY_PARTS}
-    pairs = {f"pair.{i}.{part}": shapes[part] for i in range(len(config["pairs"])) for part in _PAIR_PARTS}
-    triangle = (n_dims * (n_dims + 1) // 2,)
-    if config["modality_products"]:
-        modalities.update({f"modality.{i}.products": triangle for i in range(len(config["modalities"]))})
-    if config["pair_products"]:
-        pairs.update({f"pair.{i}.products": triangle for i in range(len(config["pairs"]))})
-    return {**modalities, **pairs}
+    groups = (
+        ("modality", config["modalities"], _MODALITY_PARTS, config["modality_products"]),
+        ("pair", config["pairs"], _PAIR_PARTS, config["pair_products"]),
+    )
+    expected: dict[str, tuple[Any, tuple[int, ...]]] = {}
+    for kind, members, parts, products in groups:
+        for i in range(len(members)):
+            expected |= {f"{kind}.{i}.{part}": (np.dtype("int64"), shapes[part]) for part in parts}
+            if products:
+                expected[f"{kind}.{i}.products"] = (np.dtype("float64"), (n_dims * (n_dims + 1) // 2,))
+    return expected
 
 
 def _statistics(kind: Any, tensors: dict[str, np.ndarray[Any, Any]], prefix: str) -> Any:
@@ -335,16 +304,3 @@ def _checked(found: Any, place: str) -> Any:
     if problem:
         raise _refusal(f"in {place!r} {problem}")
     return found
-
-
-def _check_copy(path: Path, config: dict[str, Any]) -> None:
-    """`config.json` may be absent; when it is there it must say what the aligner's own configuration says."""
-    if not path.is_file():
-        return
-    if path.stat().st_size > MAX_HEADER_BYTES:
-        raise _refusal(f"{CONFIG_FILE} is larger than {MAX_HEADER_BYTES} bytes")
-    if _parse(path.read_bytes(), CONFIG_FILE) != config:
-        raise FormatError(
-            f"{CONFIG_FILE} differs from the configuration inside {ALIGNER_FILE}, which is the one that counts; "
-            f"delete {CONFIG_FILE} to load that, or set parameters in code and save again"
-        )

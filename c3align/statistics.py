@@ -19,8 +19,8 @@ from c3align import ops
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import fixed
-from c3align.ops._backend import eager_backend
-from c3align.ops._rows import as_rows, is_on_device, is_tensor
+from c3align.ops.arrays import as_rows, is_on_device, is_tensor
+from c3align.ops.backends import load
 
 __all__ = ["ModalityStatistics", "PairStatistics", "pair_differences"]
 
@@ -275,7 +275,7 @@ class PairStatistics(_ExactSums):
 
 def _fixed_sums(values: Any) -> Int64Array:
     if is_tensor(values):
-        return eager_backend().fixed_sums(values)
+        return load("eager").fixed_sums(values)
     return np.rint(values * float(_ONE)).astype(np.int64).sum(axis=0)
 
 
@@ -308,7 +308,7 @@ def _view(X: Any, name: str) -> Any:
 def _unit_rows(rows: Any, block: slice, zero_rows: ZeroRows) -> Any:
     """Unit rows in float64, normalized in the compute dtype but not rounded back to float16 or bfloat16."""
     if is_tensor(rows):
-        eager = eager_backend()
+        eager = load("eager")
         return eager.widest(ops.normalize(eager.computed(rows[block].detach()), zero_rows=zero_rows))
     wide = rows.take(block).widened()
     return ops.normalize(wide, zero_rows=zero_rows).astype(np.float64)

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cmath>
 #include <mutex>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -124,14 +123,36 @@ std::vector<std::string> isas() {
 // Rows that a thread takes at least: some microseconds' work, of which to begin takes less than a tenth.
 int64_t rows_at_once(int64_t n_dims) { return n_dims < 8192 ? 8192 / n_dims : 1; }
 
+const void* vector_of(const py::object& request, const char* name) { return memory_or_null(request.attr(name)); }
+
+// `RowMap` and `Noise` of c3align/ops/rowmap.py, field by field; the request keeps the memory alive.
+RowMap as_row_map(const py::object& request, bool stream) {
+    const py::object noise = request.attr("noise");
+    RowMap map{};
+    map.mean = vector_of(request, "mean");
+    map.scale = vector_of(request, "scale");
+    map.shift = vector_of(request, "shift");
+    map.goal = vector_of(request, "goal");
+    map.renormalize = request.attr("renormalize").cast<bool>();
+    map.is_raw = request.attr("is_raw").cast<bool>();
+    map.norm = request.attr("norm").cast<double>();
+    map.stream = stream;
+    map.noise.sigma = noise.attr("sigma").cast<double>();
+    if (map.noise.sigma == 0) return map;
+    map.noise.columns = vector_of(noise, "columns");
+    map.noise.direction = vector_of(noise, "direction");
+    map.noise.radius = noise.attr("radius").cast<double>();
+    map.noise.random_strength = noise.attr("random_strength").cast<bool>();
+    map.noise.seed = noise.attr("seed").cast<uint64_t>();
+    map.noise.row_offset = noise.attr("row_offset").cast<uint64_t>();
+    map.noise.row_ids = static_cast<const uint64_t*>(vector_of(noise, "row_ids"));
+    return map;
+}
+
 // Whether any row is flagged, so that the caller need not look. Without `out` only the status is written.
 bool transform(const std::string& isa, int n_threads, const py::array& in, const py::object& out, int dtype,
-               const py::object& mean, const py::object& scale, const py::object& shift, bool renormalize, bool stream,
-               const py::array& status, double sigma, const py::object& columns, const py::object& direction,
-               double radius, bool random_strength, uint64_t seed, uint64_t row_offset, const py::object& row_ids) {
-    const Noise noise{sigma, memory_or_null(columns), memory_or_null(direction), radius, random_strength, seed,
-                      row_offset, static_cast<const uint64_t*>(memory_or_null(row_ids))};
-    RowMap map{memory_or_null(mean), memory_or_null(scale), memory_or_null(shift), noise, renormalize, stream};
+               const py::object& request, bool stream, const py::array& status) {
+    RowMap map = as_row_map(request, stream);
     const Kernels& kernels = kernels_named(isa);
     const Rows source = as_rows(in, dtype);
     const Rows target = out.is_none() ? source : as_rows(py::reinterpret_borrow<py::array>(out), dtype);
@@ -164,6 +185,34 @@ void moments(const std::string& isa, int n_threads, const py::array& in, int dty
             square[j] += own[size_t(rows.n_dims + j)];
         }
     });
+}
+
+// What every `step`-th row shows at a glance: how many have a direction, and of the mean of these unit rows the squared
+// norm, the squared distance from `mean` and the product with each of the `directions`, which lie one after another.
+std::tuple<int64_t, double, double, std::vector<double>> glance(const std::string& isa, const py::array& in, int dtype,
+                                                                int64_t step, const py::array& mean,
+                                                                const py::array& directions) {
+    const Kernels& kernels = kernels_named(isa);
+    Rows rows = as_rows(in, dtype);
+    rows.n_rows = (rows.n_rows + step - 1) / step;
+    rows.row_stride *= step;
+    const size_t n_dims = size_t(rows.n_dims), n_rows = size_t(rows.n_rows);
+    const double *goal = memory<double>(mean), *lines = memory<double>(directions);
+    const UsualFloats floats;
+    std::vector<int64_t> sums(2 * n_dims);
+    std::vector<double> norms(n_rows), products(size_t(directions.shape(0)));
+    std::vector<uint8_t> status(n_rows);
+    kernels.moments(rows, sums.data(), sums.data() + n_dims, norms.data(), status.data(), 0, rows.n_rows);
+    const int64_t usable = std::count(status.begin(), status.end(), uint8_t(kOk));
+    const double unit = 1 / (double(std::max<int64_t>(usable, 1)) * 0x1p40);
+    double squares = 0, distance = 0;
+    for (size_t j = 0; j < n_dims; ++j) {
+        const double value = double(sums[j]) * unit;
+        squares += value * value;
+        distance += (value - goal[j]) * (value - goal[j]);
+        for (size_t k = 0; k < products.size(); ++k) products[k] += value * lines[k * n_dims + j];
+    }
+    return {usable, squares, distance, products};
 }
 
 // Adds the norms of rows that are well to their bins.
@@ -217,17 +266,34 @@ void throw_if(const char* error) {
     if (error) throw std::runtime_error(std::string("CUDA: ") + error);
 }
 
-// Without `out` only the status is written.
-void on_cuda_transform(const RowsTuple& in, const std::optional<RowsTuple>& out, uintptr_t mean, uintptr_t scale, uintptr_t shift,
-                       bool renormalize, uintptr_t status, uintptr_t stream, double sigma, uintptr_t columns,
-                       uintptr_t direction, double radius, bool random_strength, uint64_t seed, uint64_t row_offset,
-                       uintptr_t row_ids, uintptr_t first_row) {
-    const Noise noise{sigma, at<void>(columns), at<void>(direction), radius, random_strength, seed, row_offset,
-                      at<uint64_t>(row_ids), at<int64_t>(first_row)};
-    RowMap map{at<void>(mean), at<void>(scale), at<void>(shift), noise, renormalize, false};
-    map.writes = out.has_value();
+// The same of a request whose vectors are addresses on the device.
+RowMap as_row_map_on_device(const py::object& request) {
+    const py::object noise = request.attr("noise");
+    const auto address = [](const py::object& owner, const char* name) {
+        return at<void>(owner.attr(name).cast<uintptr_t>());
+    };
+    RowMap map{};
+    map.mean = address(request, "mean");
+    map.scale = address(request, "scale");
+    map.shift = address(request, "shift");
+    map.renormalize = request.attr("renormalize").cast<bool>();
+    map.noise.sigma = noise.attr("sigma").cast<double>();
+    map.noise.columns = address(noise, "columns");
+    map.noise.direction = address(noise, "direction");
+    map.noise.radius = noise.attr("radius").cast<double>();
+    map.noise.random_strength = noise.attr("random_strength").cast<bool>();
+    map.noise.seed = noise.attr("seed").cast<uint64_t>();
+    map.noise.row_offset = noise.attr("row_offset").cast<uint64_t>();
+    map.noise.row_ids = static_cast<const uint64_t*>(address(noise, "row_ids"));
+    map.noise.first_row = static_cast<const int64_t*>(address(noise, "first_row"));
+    return map;
+}
+
+void on_cuda_transform(const RowsTuple& in, const RowsTuple& out, const py::object& request, uintptr_t status,
+                       uintptr_t stream) {
+    RowMap map = as_row_map_on_device(request);
     map.at_mean = at_mean_limit(map, as_rows(in));
-    throw_if(cuda_transform(as_rows(in), as_rows(out.value_or(in)), map, at<uint8_t>(status), at<void>(stream)));
+    throw_if(cuda_transform(as_rows(in), as_rows(out), map, at<uint8_t>(status), at<void>(stream)));
 }
 
 void on_cuda_moments(const RowsTuple& in, uintptr_t totals, uintptr_t status, uintptr_t stream) {
@@ -256,6 +322,7 @@ PYBIND11_MODULE(_C, m) {
     m.def("isas", &isas, "Instruction sets this build has and this machine can run, best last.");
     m.def("transform", &transform);
     m.def("moments", &moments);
+    m.def("glance", &glance);
     m.def("bin_norms", &bin_norms);
     m.def("normals", &normals);
     m.def("copy", &copy);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PAPER = ROOT / "benchmarks" / "paper"
 DATA = Path(os.environ.get("C3ALIGN_DATA", ROOT.parent / "shared" / "data"))
+
+sys.path.insert(0, str(PAPER))  # its modules are tested too
 
 hypothesis.settings.register_profile("dev", max_examples=30, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)

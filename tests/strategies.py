@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from c3align.ops import reference
-from c3align.ops._noise import NoiseRequest
+from c3align.ops.rowmap import NO_NOISE, Noise, NoiseRequest, RowMap
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 DIMS = st.one_of(
@@ -70,7 +70,7 @@ def layouts(draw, rows: np.ndarray) -> np.ndarray:
 
 @st.composite
 def vectors(draw, rows) -> dict[str, np.ndarray]:
-    """Some of mean, scale and shift, float64; its mean a row of `rows` (of `c3align.ops._rows`), near one, or any."""
+    """Some of mean, scale and shift, float64; its mean a row of `rows` (of `c3align.ops.arrays`), near one, or any."""
     n_rows, n_dims = rows.shape
     rng = np.random.default_rng(n_dims)
     found = dict(zip(("mean", "scale", "shift"), rng.standard_normal((3, n_dims))))
@@ -82,10 +82,10 @@ def vectors(draw, rows) -> dict[str, np.ndarray]:
 
 
 @st.composite
-def noises(draw, rows) -> reference.Noise:
-    """None, plain, and every shape of noise for `rows` (of `c3align.ops._rows`), as the backends take it."""
+def noises(draw, rows) -> Noise:
+    """None, plain, and every shape of noise for `rows` (of `c3align.ops.arrays`), as the backends take it."""
     if draw(st.booleans()):
-        return reference.NO_NOISE
+        return NO_NOISE
     n_dims = rows.shape[1]
     rng = np.random.default_rng(n_dims)
     sigma = draw(st.sampled_from([0.3, rng.uniform(0, 0.5, n_dims)]))
@@ -94,6 +94,22 @@ def noises(draw, rows) -> reference.Noise:
     place = draw(SEEDS), draw(ROW_OFFSETS) if ids is None else 0, ids
     request = NoiseRequest(sigma, direction, draw(st.booleans()), draw(st.booleans()), *place)
     return request.prepare(*rows.shape, rows.compute_dtype)
+
+
+@st.composite
+def row_maps(draw, rows) -> RowMap:
+    """Every kind of request for `rows` (of `c3align.ops.arrays`), as the backends take it."""
+    cast = {name: vector.astype(rows.compute_dtype) for name, vector in draw(vectors(rows)).items()}
+    rng = np.random.default_rng(rows.shape[1] + 1)
+    goal = rng.standard_normal(rows.shape[1]) * draw(st.sampled_from([0.01, 1])) / rows.shape[1] ** 0.5
+    return RowMap(
+        **cast,
+        noise=draw(noises(rows)),
+        renormalize=draw(st.booleans()),
+        is_raw=draw(st.booleans()),
+        goal=draw(st.sampled_from([None, goal.astype(rows.compute_dtype)])),
+        norm=draw(st.sampled_from([1.0, 10.3])),
+    )
 
 
 @st.composite

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from c3align import C3Aligner, ops
 from c3align.errors import C3AlignError
-from c3align.ops import _rows, reference
+from c3align.ops import arrays, reference
 from tests import strategies
 from tests.test_ops import as_dtype, plain_unit, raw
 
@@ -36,7 +36,7 @@ def backends():
 
 def unit(row):
     """A row (1, n_dims), as the ops compute it."""
-    return reference.unit_rows(_rows.as_rows(row).widened())[0][0].astype(np.float64)
+    return reference.unit_rows(arrays.as_rows(row).widened())[0][0].astype(np.float64)
 
 
 def around(dtype, n_dims=N_DIMS):

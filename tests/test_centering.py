@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from sklearn.covariance import ledoit_wolf
 
 from c3align import C3Aligner, centering
-from c3align._discriminant import Discriminant
+from c3align._discriminant import Claim, Discriminant
 from c3align._state import State
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning
 from c3align.geometry import encoder_overlap
+from c3align.ops import glance
 from c3align.statistics import ModalityStatistics
 from tests.test_ops import raw
 
@@ -262,6 +263,47 @@ class TestNamed:
             for modality, rows in found.items():
                 for part in (rows, rows[:16], rows[::7]):
                     assert centering.center(modality, state, part).warning is None
+
+    @pytest.mark.parametrize("name", SETS)
+    @pytest.mark.parametrize("n_rows", [1, 3, 8, 40])
+    @pytest.mark.parametrize("backend", ["native", "reference"])
+    def test_the_quick_look_overlooks_nothing(self, real_rows, name, n_rows, backend, monkeypatch):
+        """What it passes the whole decision passes too; and it passes most rows of the right name."""
+        monkeypatch.setenv("C3ALIGN_BACKEND", backend)
+        rng, quick = np.random.default_rng(n_rows), []
+        (a, first), (b, second) = real_rows[name].items()
+        state = fitted_on(**{a: first, b: second})
+        for _, rows, label in itertools.product(range(20), (first, second), (a, b)):
+            batch = rows[rng.choice(len(rows), n_rows)]
+            doubt = centering.doubt_about(label, state, centering.Glance.of(batch, 16), mixtures=False)
+            plain = Claim.of(state, label).is_plain(batch, 16, centering.LARGE, centering.LARGE_CLAIMED)
+            assert not plain or doubt is None
+            if (label == a) == (rows is first):
+                quick.append(plain)
+        assert np.mean(quick) > 0.5
+
+    @pytest.mark.parametrize("n_rows", [4, 16])
+    def test_the_quick_look_measures_the_same_shift(self, real_rows, n_rows):
+        text, image = real_rows["coco"].values()
+        state, batch = fitted_on(text=text), image[:n_rows]
+        found = centering.shift(state, "text", centering.Glance.of(batch, 16))
+        claim = Claim.of(state, "text")
+        assert found > centering.LARGE
+        assert claim.is_plain(batch, 16, 1.001 * found, 0.0)
+        assert not claim.is_plain(batch, 16, 0.999 * found, 9.0)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+    def test_backends_look_alike(self, dtype, monkeypatch):
+        rng = np.random.default_rng(0)
+        rows, directions = (rng.normal(size=(40, 48)) + 1).astype(dtype), rng.normal(size=(2, 48))
+        rows[5], rows[18] = 0, np.nan  # the second is among those that are looked at
+        found = []
+        for backend in ("native", "reference"):
+            monkeypatch.setenv("C3ALIGN_BACKEND", backend)
+            for given_rows in (rows, np.asfortranarray(rows), rows[::-1][::-1]):
+                found.append(np.hstack(glance.against(given_rows, 16, directions[0], directions)))
+        assert found[0][0] == 13
+        np.testing.assert_allclose(found, np.tile(found[0], (len(found), 1)), rtol=1e-12, atol=1e-15)
 
     def test_a_mean_of_zeros_is_meant(self, coco):
         """Rows with their opposites: an aligner that does not collapse."""

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from c3align import ops
 from c3align.errors import C3AlignError
-from c3align.ops import _backend, _rows, fixed, reference
+from c3align.ops import _compute, _dispatch, arrays, backends, fixed, reference
+from c3align.ops.rowmap import NO_NOISE, Noise, RowMap
 from tests import strategies
 from tests.test_at_mean import around
 from tests.test_corrupt import KINDS, N_DIMS
@@ -64,13 +65,16 @@ def describe(values, dtype):
     return address(values), CODES[dtype], *values.shape, *strides
 
 
-def transform(library, rows, affine, *, renormalize, noise=reference.NO_NOISE, first_row=None):
+def transform(library, rows, row_map):
     out, status = np.empty(rows.shape, rows.values.dtype), np.empty(rows.shape[0], np.uint8)
-    shape = noise.sigma, address(noise.columns), address(noise.direction), *noise[3:7], address(noise.row_ids)
-    vectors = [address(vector) for vector in affine]
-    where = describe(rows.values, rows.dtype), describe(out, rows.dtype)
-    library.cuda_transform(*where, *vectors, renormalize, address(status), 0, *shape, address(first_row))
+    noise = with_addresses(row_map.noise, "columns", "direction", "row_ids", "first_row")
+    there = with_addresses(row_map._replace(noise=noise), "mean", "scale", "shift")
+    library.cuda_transform(describe(rows.values, rows.dtype), describe(out, rows.dtype), there, address(status), 0)
     return out, status
+
+
+def with_addresses(value, *names):
+    return value._replace(**{name: address(getattr(value, name)) for name in names})
 
 
 def moments(library, rows):
@@ -81,14 +85,14 @@ def moments(library, rows):
     return *np.split(totals, [n_dims, 2 * n_dims, 2 * n_dims + fixed.NORM_BINS]), status
 
 
-def check(library, rows, affine, **settings_of_call):
+def check(library, rows, row_map):
     expected = np.empty(rows.shape, rows.values.dtype)
-    status = _backend.ReferenceBackend.transform(rows, expected, affine, **settings_of_call)
-    found, verdicts = transform(library, rows, affine, **settings_of_call)
+    status = backends.ReferenceBackend.transform(rows, expected, row_map)
+    found, verdicts = transform(library, rows, row_map)
     assert raw(verdicts) == raw(status)
     assert raw(found) == raw(expected)
-    sums, squares, norms, status = _backend.ReferenceBackend.moments(rows)
-    bins, n_kept = _backend.ReferenceBackend.binned(norms, status), np.array([np.sum(status == reference.OK)])
+    sums, squares, norms, status = backends.ReferenceBackend.moments(rows)
+    bins, n_kept = backends.ReferenceBackend.binned(norms, status), np.array([np.sum(status == reference.OK)])
     for ours, theirs in zip(moments(library, rows), (sums, squares, bins, n_kept, status)):
         assert raw(ours) == raw(theirs)
 
@@ -97,12 +101,10 @@ def check(library, rows, affine, **settings_of_call):
 @given(rows=strategies.blocks(max_rows=12), data=st.data(), dtype=st.sampled_from(strategies.DTYPES))
 def test_bits_of_the_reference(emulated, rows, data, dtype):
     view = data.draw(strategies.layouts(rows)) if dtype == rows.dtype.name else as_dtype(rows, dtype)
-    seen = _rows.as_rows(view)
+    seen = arrays.as_rows(view)
     if not seen.values.flags.aligned:
-        seen = _rows.as_rows(np.ascontiguousarray(seen.values))
-    affine = affine_of(data.draw(strategies.vectors(seen)), seen)
-    noise = data.draw(strategies.noises(seen))
-    check(emulated, seen, affine, renormalize=data.draw(st.booleans()), noise=noise)
+        seen = arrays.as_rows(np.ascontiguousarray(seen.values))
+    check(emulated, seen, data.draw(strategies.row_maps(seen))._replace(is_raw=False, goal=None, norm=1.0))
 
 
 @pytest.mark.parametrize(
@@ -113,21 +115,19 @@ def test_widths(emulated, n_dims, dtype):
     rng = np.random.default_rng(n_dims)
     values = rng.standard_normal((9, n_dims)) * 10 ** rng.uniform(-3, 3, (9, 1))
     values[4], values[6, 0] = 0, np.inf  # rows that may add nothing
-    rows = _rows.as_rows(torch.from_numpy(values).to(getattr(torch, dtype)))
+    rows = arrays.as_rows(torch.from_numpy(values).to(getattr(torch, dtype)))
     mean, scale, shift = (rng.standard_normal((3, n_dims)) / 20).astype("f8" if dtype == "float64" else "f4")
-    plain = reference.Noise(sigma=0.1, seed=2**63 + 5, row_offset=2**32 - 4)
+    plain = Noise(sigma=0.1, seed=2**63 + 5, row_offset=2**32 - 4)
     for noise in (plain, plain._replace(direction=mean, radius=2.0, columns=abs(mean))):
-        check(emulated, rows, reference.Affine(mean=mean), renormalize=True, noise=noise)
-    for affine in (reference.Affine(mean, scale, shift), reference.Affine(scale=scale), reference.Affine(shift=shift)):
-        check(emulated, rows, affine, renormalize=False)
+        check(emulated, rows, RowMap(mean, noise=noise))
+    for row_map in (RowMap(mean, scale, shift), RowMap(scale=scale), RowMap(shift=shift)):
+        check(emulated, rows, row_map._replace(renormalize=False))
 
 
 def test_a_row_offset_on_the_device_is_added(emulated):
-    rows = _rows.as_rows(np.random.default_rng(0).standard_normal((3, 130)).astype("f4"))
+    rows = arrays.as_rows(np.random.default_rng(0).standard_normal((3, 130)).astype("f4"))
     place = np.array([2**33 + 1])
-    found, _ = transform(
-        emulated, rows, reference.Affine(), renormalize=True, noise=reference.Noise(0.1, row_offset=4), first_row=place
-    )
+    found, _ = transform(emulated, rows, RowMap(noise=Noise(0.1, row_offset=4, first_row=place)))
     assert raw(found) == raw(ops.corrupt(rows.values, None, sigma=0.1, seed=0, row_offset=2**33 + 5))
 
 
@@ -136,23 +136,23 @@ def test_a_row_offset_on_the_device_is_added(emulated):
 def test_rows_at_the_mean(emulated, n_dims, dtype):
     """With noise and scale, which come before the last norm is taken; and far from the mean in one column alone."""
     mean, tensor, _ = around(dtype, n_dims)
-    rows = _rows.as_rows(tensor)
+    rows = arrays.as_rows(tensor)
     ids = np.arange(6, dtype=np.uint64)[::-1] * np.uint64(2**61)
-    plain = reference.Noise(sigma=0.1, seed=3, row_ids=ids.copy())
+    plain = Noise(sigma=0.1, seed=3, row_ids=ids.copy())
     shaped = plain._replace(radius=2.0, random_strength=True)
     late = mean.copy()
     late[-1] += 1
     for scale in (None, np.full(n_dims, 1e5)):
-        for noise in (reference.NO_NOISE, plain, shaped):
+        for noise in (NO_NOISE, plain, shaped):
             for where in (mean, late):
-                affine = affine_of({"mean": where} if scale is None else {"mean": where, "scale": scale}, rows)
-                check(emulated, rows, affine, renormalize=True, noise=noise)
+                row_map = affine_of({"mean": where} if scale is None else {"mean": where, "scale": scale}, rows)
+                check(emulated, rows, row_map._replace(noise=noise))
 
 
 def test_wider_rows_are_refused(emulated):
-    rows = _rows.as_rows(np.ones((1, 8193), "f4"))
+    rows = arrays.as_rows(np.ones((1, 8193), "f4"))
     with pytest.raises(RuntimeError, match="8192"):
-        transform(emulated, rows, reference.Affine(), renormalize=True)
+        transform(emulated, rows, RowMap())
 
 
 def test_normals(emulated):
@@ -170,13 +170,17 @@ class TestFace:
         from c3align.ops import cuda
 
         monkeypatch.setattr(cuda, "_C", emulated)
+        monkeypatch.setattr(cuda, "MAX_DIMS", emulated.max_cuda_dims)
         monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
         monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
         monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
 
         def call(function, *arguments, **settings):
             with monkeypatch.context() as here:
-                here.setattr(ops, "on_cuda", _rows.is_tensor)
+                for module in (ops, _compute, _dispatch):
+                    here.setattr(
+                        module, "device_backend", lambda X, request=None: cuda if arrays.is_tensor(X) else None
+                    )
                 return function(*arguments, **settings)
 
         return call
@@ -202,7 +206,7 @@ class TestFace:
         same(on_a_card(ops.corrupt, X, None, **call), ops.corrupt(X, None, **call))
 
     def test_a_row_offset_on_the_card(self, on_a_card, monkeypatch):
-        monkeypatch.setattr("c3align.ops.cuda.is_device_scalar", _rows.is_tensor)
+        monkeypatch.setattr("c3align.ops._device.is_device_scalar", arrays.is_tensor)
         X, place = self.rows(), torch.tensor(2**33 + 1)
         found = on_a_card(ops.corrupt, X, None, sigma=0.1, seed=1, row_offset=place)
         same(found, ops.corrupt(X, None, sigma=0.1, seed=1, row_offset=2**33 + 1))
@@ -212,7 +216,7 @@ class TestFace:
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("on_device", [True, False])
     def test_row_ids(self, on_a_card, monkeypatch, kind, on_device):
-        monkeypatch.setattr("c3align.ops.cuda.is_device_scalar", lambda x: on_device and _rows.is_tensor(x))
+        monkeypatch.setattr("c3align.ops._device.is_device_scalar", lambda x: on_device and arrays.is_tensor(x))
         X, call, order = self.rows(), {"seed": 5, **KINDS[kind]}, torch.randperm(60)
         expected = ops.corrupt(X, None, **call)[order]
         for ids in (order, order.to(torch.uint64), order.int(), order.repeat_interleave(2)[::2], order.numpy()):
@@ -220,7 +224,7 @@ class TestFace:
 
     @pytest.mark.parametrize("on_device", [True, False])
     def test_wrong_row_ids(self, on_a_card, monkeypatch, on_device):
-        monkeypatch.setattr("c3align.ops.cuda.is_device_scalar", lambda x: on_device and _rows.is_tensor(x))
+        monkeypatch.setattr("c3align.ops._device.is_device_scalar", lambda x: on_device and arrays.is_tensor(x))
         X, ids = self.rows(), torch.arange(60)
         before = X.clone()
         for wrong, text in (
@@ -267,9 +271,9 @@ class TestFace:
         same(out, expected)
         on_a_card(ops.normalize, X, out=X)
         same(X, expected)
-        with pytest.raises(C3AlignError, match="out differs"):
+        with pytest.raises(C3AlignError, match="pass an out of X's type"):
             on_a_card(ops.normalize, X, out=out[:5])
-        with pytest.raises(C3AlignError, match="out repeats"):
+        with pytest.raises(C3AlignError, match="repeats its elements"):
             on_a_card(ops.normalize, X, out=out[:1].expand(60, -1))
         for overlapping in (X[1:], X.as_strided((59, N_DIMS), (N_DIMS, 1), 3)):
             with pytest.raises(C3AlignError, match="out overlaps X"):
@@ -293,7 +297,7 @@ class TestFace:
     def test_rows_of_later_blocks_are_named(self, on_a_card, monkeypatch):
         X = self.rows()
         X[37] = 0
-        monkeypatch.setattr("c3align.ops.cuda._ROWS_PER_BLOCK", 16)
+        monkeypatch.setattr("c3align.ops._device._ROWS_PER_BLOCK", 16)
         with pytest.raises(C3AlignError, match="1 of 60 rows, first in row 37"):
             on_a_card(ops.moments, X)
         same_moments(on_a_card(ops.moments, X, zero_rows="keep"), ops.moments(X, zero_rows="keep"))

@@ -15,8 +15,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from c3align import C3Aligner, centering, ops
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.ops import _backend, _eager_math, _glance, _rows, _shaped, eager, reference
-from c3align.ops._noise import NoiseRequest
+from c3align.ops import (
+    _compute,
+    _device,
+    _dispatch,
+    _eager_math,
+    _matrix_noise,
+    arrays,
+    backends,
+    eager,
+    glance,
+    reference,
+)
+from c3align.ops.rowmap import NO_NOISE, Noise, NoiseRequest, Request, RowMap
 from tests import strategies
 from tests.test_corrupt import KINDS, N_DIMS
 from tests.test_ops import as_dtype, raw
@@ -25,13 +36,41 @@ GAP = np.linspace(-1, 1, N_DIMS)
 TORCH_DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
+def takes_tensors(X, request=None):
+    return eager if arrays.is_tensor(X) else None
+
+
+def on_torch(row_map):
+    """The row map of NumPy's arrays as one of tensors."""
+    noise = row_map.noise._asdict()
+    return RowMap(**{**tensors_of(row_map._asdict()), "noise": Noise(**tensors_of(noise))})
+
+
+def tensors_of(fields):
+    return {name: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in fields.items()}
+
+
+def run(X, row_map):
+    out = torch.empty_like(X)
+    return out, eager.run(X, out, row_map)
+
+
+def transform(X, request):
+    return _device.transform(eager, X, request, None, False)
+
+
+def moments(X, zero_rows):
+    return _device.moments(eager, X, zero_rows)
+
+
 @pytest.fixture
 def on_a_device(monkeypatch):
     """Calls a function as it would be called with tensors on a device that is no CPU."""
 
     def call(function, *arguments, **how):
         with monkeypatch.context() as here:
-            here.setattr(ops, "_device_backend", lambda X: eager if _rows.is_tensor(X) else None)
+            for module in (ops, _compute, _dispatch):
+                here.setattr(module, "device_backend", takes_tensors)
             return function(*arguments, **how)
 
     return call
@@ -50,21 +89,14 @@ def same_moments(found, expected):
 @given(rows=strategies.blocks(), data=st.data(), dtype=st.sampled_from(strategies.DTYPES))
 def test_bits_of_the_reference(rows, data, dtype):
     X = as_dtype(rows, dtype)
-    seen, rng = _rows.as_rows(X), np.random.default_rng(rows.shape[1])
-    chosen = data.draw(st.sets(st.sampled_from(["mean", "scale", "shift"])))
-    vectors = {name: rng.standard_normal(rows.shape[1]).astype(seen.compute_dtype) for name in sorted(chosen)}
-    noise, renormalize = data.draw(strategies.noises(seen)), data.draw(st.booleans())
+    seen = arrays.as_rows(X)
+    row_map = data.draw(strategies.row_maps(seen))
     expected = np.empty(seen.shape, seen.values.dtype)
-    affine = reference.Affine(**vectors)
-    status = _backend.ReferenceBackend.transform(seen, expected, affine, renormalize=renormalize, noise=noise)
-    columns, direction = (None if v is None else torch.from_numpy(v) for v in (noise.columns, noise.direction))
-    numbers = eager.numbers_of(noise.row_ids, noise.row_offset, len(X), X.device)
-    shape = (columns, direction, noise.radius, noise.random_strength, noise.seed, numbers)
-    on_torch = _eager_math.Affine(**{name: torch.from_numpy(vector) for name, vector in vectors.items()})
-    found, verdicts = eager._transformed(X, on_torch, _eager_math.Noise(noise.sigma, *shape), renormalize)
+    status = backends.ReferenceBackend.transform(seen, expected, row_map)
+    found, verdicts = run(X, on_torch(row_map))
     assert raw(verdicts) == raw(status)
     assert raw(found) == raw(seen.restore(expected))
-    same_moments(eager.moments(X, "keep"), ops.moments(X, zero_rows="keep"))
+    same_moments(moments(X, "keep"), ops.moments(X, zero_rows="keep"))
 
 
 @pytest.mark.parametrize("dtype", TORCH_DTYPES)
@@ -79,11 +111,10 @@ def test_bits_on_many_rows(n_dims, dtype, monkeypatch):
         rest = {} if noise is None else noise._asdict()
         good = X[8:]
         expected = ops.align(good, mean) if noise is None else ops.corrupt(good, mean, **rest)
-        vectors = {"mean": mean}
-        found = eager.transform(good, vectors, noise, zero_rows="raise", out=None, renormalize=True)
+        found = transform(good, Request(mean, noise=noise))
         assert raw(found) == raw(expected)
     X[7, 0] = 1
-    same_moments(eager.moments(X, "keep"), ops.moments(X, zero_rows="keep"))
+    same_moments(moments(X, "keep"), ops.moments(X, zero_rows="keep"))
 
 
 def test_normals_at_every_end():
@@ -118,17 +149,15 @@ def test_rows_at_the_mean_have_no_direction(dtype):
     for distance, kinds in ((0.99 * limit, [2, 0, 0]), (1.01 * limit, [0, 0, 0])):
         mean = rows[0].to(torch.float64, copy=True)
         mean[3] = distance
-        affine = _eager_math.Affine(mean.to(eager._compute_dtype(rows)))
-        ones = torch.ones(N_DIMS, dtype=eager._compute_dtype(rows))
-        numbers = eager.row_numbers(3, 0, rows.device)
-        noise = _eager_math.Noise(0.1, None, None, 0.0, False, 1, numbers)
-        for how in (affine, affine._replace(scale=1000 * ones)):
-            for added in (None, noise):
-                found, status = eager._transformed(rows, how, added, True)
+        plain = RowMap(mean.to(_device.compute_dtype(rows)))
+        ones = torch.ones(N_DIMS, dtype=_device.compute_dtype(rows))
+        for how in (plain, plain._replace(scale=1000 * ones)):
+            for added in (NO_NOISE, Noise(0.1, seed=1)):
+                found, status = run(rows, how._replace(noise=added))
                 assert status.tolist() == kinds
                 assert found.any(dim=1).tolist() == [kind == 0 for kind in kinds]
-        assert not eager._transformed(rows, affine, None, False)[1].any()
-        assert not eager._transformed(rows, affine._replace(shift=ones), None, True)[1].any()
+        assert not run(rows, plain._replace(renormalize=False))[1].any()
+        assert not run(rows, plain._replace(shift=ones))[1].any()
 
 
 class TestFace:
@@ -140,7 +169,7 @@ class TestFace:
         assert raw(on_a_device(ops.corrupt, X, None, **call)) == raw(ops.corrupt(X, None, **call))
 
     def test_a_row_offset_on_the_device(self, on_a_device, monkeypatch):
-        monkeypatch.setattr(eager, "is_device_scalar", _rows.is_tensor)
+        monkeypatch.setattr(_device, "is_device_scalar", arrays.is_tensor)
         X, place = rows_of(), torch.tensor(2**33 + 1)
         found = on_a_device(ops.corrupt, X, None, sigma=0.1, seed=1, row_offset=place)
         assert raw(found) == raw(ops.corrupt(X, None, sigma=0.1, seed=1, row_offset=2**33 + 1))
@@ -149,7 +178,7 @@ class TestFace:
 
     @pytest.mark.parametrize("where", ["host", "device"])
     def test_numbers_of_rows(self, on_a_device, where, monkeypatch):
-        monkeypatch.setattr(eager, "is_device_scalar", _rows.is_tensor if where == "device" else lambda value: False)
+        monkeypatch.setattr(_device, "is_device_scalar", arrays.is_tensor if where == "device" else lambda value: False)
         X, call = rows_of(), {"sigma": 0.1, "seed": 1, "random_strength": True}
         order = torch.randperm(60, generator=torch.Generator().manual_seed(0)) + 2**40
         for ids in (order, order.to(torch.uint64), order.to(torch.int32) % 100):
@@ -179,14 +208,14 @@ class TestFace:
         X, scale = rows_of(n_rows), np.linspace(1, 2, N_DIMS)
         X[3] = 0
         expected = centering.Glance.of(X, 1000)
-        host = _glance.gram(expected.rows, scale, 20)
-        monkeypatch.setattr(_glance, "is_on_device", _rows.is_tensor)
+        host = glance.gram(expected.rows, scale, 20)
+        monkeypatch.setattr(glance, "is_on_device", arrays.is_tensor)
         found = centering.Glance.of(X, 1000)
         assert found.n_rows == expected.n_rows
         assert raw(found.mean) == raw(expected.mean)
         assert raw(found.variance) == raw(expected.variance)
         assert isinstance(found.rows, torch.Tensor)
-        assert np.abs(_glance.gram(found.rows, scale, 20) - host).max() < 1e-12
+        assert np.abs(glance.gram(found.rows, scale, 20) - host).max() < 1e-12
 
     def test_gradients_go_on(self, on_a_device):
         found = []
@@ -243,7 +272,7 @@ class TestFace:
     def test_rows_of_later_blocks_are_named(self, on_a_device, monkeypatch):
         X = rows_of()
         X[37] = 0
-        monkeypatch.setattr(eager, "_ROWS_PER_BLOCK", 16)
+        monkeypatch.setattr(_device, "_ROWS_PER_BLOCK", 16)
         monkeypatch.setattr(eager, "_BLOCK_ELEMENTS", 3 * N_DIMS)
         for function in (ops.moments, ops.normalize):
             with pytest.raises(C3AlignError, match="1 of 60 rows, first in row 37"):
@@ -265,11 +294,11 @@ class TestFace:
 def test_noise_of_a_matrix(size, monkeypatch):
     monkeypatch.setattr(eager, "_BLOCK_ELEMENTS", 1 << 12)
     root = torch.from_numpy(np.random.default_rng(0).standard_normal((N_DIMS, N_DIMS)) * size)
-    found = eager.shaped_noise(root, eager.row_numbers(200, 2**40, root.device), 2**63 + 1)
-    assert raw(found) == raw(_shaped.normals(200, root, seed=2**63 + 1, row_offset=2**40))
+    found = eager.matrix_noise(root, torch.arange(200) + 2**40, 2**63 + 1)
+    assert raw(found) == raw(_matrix_noise.normals(200, root, seed=2**63 + 1, row_offset=2**40))
     root[3, 4] = torch.nan
     with pytest.raises(C3AlignError, match="sigma holds NaN or infinity"):
-        eager.shaped_noise(root, eager.row_numbers(2, 0, root.device), 1)
+        eager.matrix_noise(root, torch.arange(2), 1)
 
 
 class Crossings(TorchDispatchMode):
@@ -292,13 +321,13 @@ def test_no_batch_goes_to_the_host(dtype):
     """Tensors without values cannot be read in silence: what the ops do to them is what they would do elsewhere."""
     X = torch.empty(50, N_DIMS, dtype=dtype, device="meta")
     with Crossings() as seen:
-        affine = _eager_math.Affine(*(eager.column(np.zeros(N_DIMS), X, "mean") for _ in range(3)))
-        numbers = eager.row_numbers(50, torch.tensor(3, device="meta"), X.device)
-        for noise in (None, _eager_math.Noise(1.0, affine.scale, affine.shift, 2.0, True, 1, numbers)):
-            result, status = eager._transformed(X, affine, noise, True)
+        plain = RowMap(*(eager.vector_on(np.zeros(N_DIMS), X, "mean") for _ in range(3)))
+        noise = Noise(1.0, plain.scale, plain.shift, 2.0, True, 1, first_row=torch.tensor(3, device="meta"))
+        for row_map in (plain, plain._replace(noise=noise), plain._replace(goal=plain.mean, norm=2.0)):
+            result, status = run(X, row_map)
             assert (result.device.type, result.dtype, result.shape) == ("meta", dtype, X.shape)
             assert (status.device.type, status.shape) == ("meta", (50,))
-        totals, _ = eager._summed(X)
+        totals, _ = eager.summed(X)
         assert (totals.device.type, totals.shape) == ("meta", (2 * N_DIMS + ops.NORM_BINS + 1,))
     assert seen.elements == []
     with Crossings() as seen, pytest.raises(NotImplementedError):
@@ -328,8 +357,8 @@ def test_in_bounded_memory(monkeypatch):
     X = rows_of(4000, N_DIMS, torch.bfloat16)
     noise = NoiseRequest(0.1, GAP, True, True, 1, 0)
     with Largest() as seen:
-        eager.transform(X, {"mean": GAP / 9}, noise, zero_rows="raise", out=None, renormalize=True)
-        eager.moments(X, "raise")
+        transform(X, Request(GAP / 9, noise=noise))
+        moments(X, "raise")
     assert seen.elements <= (1 << 14) * 128 // N_DIMS  # rows are padded to 128 columns for their sums
     assert X.numel() > 20 * (1 << 14)
 
@@ -370,16 +399,16 @@ def test_devices_without_float64_come_close(without_float64, dtype, monkeypatch)
         X[:500] *= 2.0 ** torch.from_numpy(rng.integers(-110, 110, (500, 1)))
     mean = GAP / 30
     exact = {torch.float16: 2**-11, torch.bfloat16: 2**-8, torch.float32: 2**-21}[dtype]
-    plain = eager.transform(X, {"mean": mean}, None, zero_rows="raise", out=None, renormalize=True)
+    plain = transform(X, Request(mean))
     assert (plain.double() - ops.align(X, mean).double()).abs().max() <= exact
     for kind in KINDS.values():
         noise = NoiseRequest(
             kind["sigma"], kind.get("direction"), "fixed_norm" in kind, "random_strength" in kind, 1, 2**40
         )
-        noisy = eager.transform(X, {"mean": mean}, noise, zero_rows="raise", out=None, renormalize=True)
+        noisy = transform(X, Request(mean, noise=noise))
         expected = ops.corrupt(X, mean, **noise._asdict())
         assert (noisy.double() - expected.double()).abs().max() <= exact + 2**-18
-    found, expected = eager.moments(X, "keep"), ops.moments(X, zero_rows="keep")
+    found, expected = moments(X, "keep"), ops.moments(X, zero_rows="keep")
     for ours, theirs in zip(found[2:4], expected[2:4]):
         assert np.abs(ours[1] - theirs[1]).max() * 2.0**-40 / len(X) < 2**-22
     assert found[:2] == expected[:2]
@@ -394,13 +423,13 @@ def test_which_devices_have_float64():
 @pytest.fixture
 def as_if_on_a_device(monkeypatch):
     """CPU tensors are taken for tensors on another device, everywhere: same values, other paths."""
-    from c3align import _ingest, _state, mappings, statistics
+    from c3align import _ingest, _state, statistics
     from c3align.geometry import _overlap
 
-    for module in (_ingest, _state, statistics, _overlap, _glance):
-        monkeypatch.setattr(module, "is_on_device", _rows.is_tensor)
-    assert mappings.is_tensor is _rows.is_tensor
-    monkeypatch.setattr(ops, "_device_backend", lambda X: eager if _rows.is_tensor(X) else None)
+    for module in (_ingest, _state, statistics, _overlap, glance):
+        monkeypatch.setattr(module, "is_on_device", arrays.is_tensor)
+    for module in (ops, _compute, _dispatch):
+        monkeypatch.setattr(module, "device_backend", takes_tensors)
 
 
 def two_modalities(dtype=torch.float32):
@@ -452,8 +481,8 @@ class TestAligner:
 
     def test_vectors_go_up_once(self, as_if_on_a_device, monkeypatch):
         text, image = two_modalities()
-        aligner, uploaded, column = C3Aligner().fit(text, image), [], eager.column
-        monkeypatch.setattr(eager, "column", lambda v, X, name: uploaded.append(type(v)) or column(v, X, name))
+        aligner, uploaded, vector_on = C3Aligner().fit(text, image), [], eager.vector_on
+        monkeypatch.setattr(eager, "vector_on", lambda v, X, name: uploaded.append(type(v)) or vector_on(v, X, name))
         for _ in range(3):
             aligner.transform(text, modality="text")
         assert uploaded.count(np.ndarray) == 1

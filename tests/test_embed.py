@@ -15,8 +15,8 @@ import pytest
 
 from c3align import C3Aligner, cli, datasets, embed, encoders
 from c3align.embed import Tree
-from c3align.encoders._sources import Item, gather
 from c3align.errors import C3AlignError
+from c3align.io.items import Item, gather
 from tests import media, tiny_encoders
 from tests.test_ops import raw
 
@@ -255,7 +255,7 @@ def test_memory_stays_flat(tmp_path, characters):
     code = (
         "import sys, resource, numpy as np\n"
         "from c3align import embed, encoders\n"
-        "from c3align.encoders._sources import Item\n"
+        "from c3align.io.items import Item\n"
         "class Zeros:\n"
         "    modalities, n_dims, fingerprint = ('text',), 512, 'zeros'\n"
         "    def encode(self, items, *, modality, batch_size, device=None, dtype='float32', progress=False):\n"

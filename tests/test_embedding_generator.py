@@ -11,8 +11,9 @@ import torch
 
 from c3align import C3Aligner, encoders, geometry, ops
 from c3align import datasets as data
-from c3align.decoders import EmbeddingGenerator, _projection, _rows, _saved
+from c3align.decoders import EmbeddingGenerator, _projection, _rows
 from c3align.errors import C3AlignError, FormatError
+from c3align.io import atomic
 
 SMALL = {"epochs": 2, "progress": False}
 
@@ -168,7 +169,7 @@ class TestRuns:
         image, pictures = glyphs["train"]["image"][:200], glyphs["train"]["pictures"][:200]
         asked = {"aligner": aligner, "epochs": 4, "progress": False}
         straight = EmbeddingGenerator(width=8).fit(image, pictures, **asked)
-        path, write, written = tmp_path / "run.safetensors", _saved.write_file, []
+        path, write, written = tmp_path / "run.safetensors", atomic.write, []
 
         def write_some(*arguments):
             write(*arguments)
@@ -177,7 +178,7 @@ class TestRuns:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(_saved, "write_file", write_some)
+            patch.setattr(atomic, "write", write_some)
             with pytest.raises(KeyboardInterrupt):
                 EmbeddingGenerator(width=8).fit(image, pictures, checkpoint=path, **asked)
         resumed = EmbeddingGenerator(width=8).fit(image, pictures, checkpoint=path, **asked)
@@ -392,6 +393,7 @@ class TestSaved:
         path = tmp_path / "generator.safetensors"
         config, tensors = json.loads((tmp_path / "config.json").read_text()), safetensors.numpy.load_file(path)
         tensors = {name: tensor.copy() for name, tensor in tensors.items()}
+        del config["sha256"]
         attack(config, tensors)
         safetensors.numpy.save_file(tensors, path, {"config": json.dumps(config)})
         (tmp_path / "config.json").unlink()
@@ -402,7 +404,7 @@ class TestSaved:
     @pytest.mark.parametrize("content", [b"", b"\x80\x04N.", b"\xff" * 100])
     def test_other_files(self, tmp_path, content):
         (tmp_path / "generator.safetensors").write_bytes(content)
-        with pytest.raises(FormatError, match="cannot be read"):
+        with pytest.raises(FormatError, match=r"cannot be read|states a header"):
             EmbeddingGenerator.from_pretrained(tmp_path)
 
     def test_a_changed_copy_of_the_configuration(self, tmp_path):

@@ -388,7 +388,7 @@ class TestPrecomputed:
         assert encoder.modalities == ("image", "text")
         assert np.array_equal(encoder.encode([9, 3, 4], modality="text"), rows[[9, 3, 4]].astype("f4"))
         np.save(tmp_path / "text_emb" / "text_emb_003.npy", np.zeros((2, 5)))
-        with pytest.raises(C3AlignError, match="of one width"):
+        with pytest.raises(C3AlignError, match="pass files of one encoder and dtype"):
             encoders.load(f"precomputed:{tmp_path}")
 
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from c3align.encoders import _media
-from c3align.encoders._sources import gather
 from c3align.errors import C3AlignError
+from c3align.io import media as _media
+from c3align.io.items import gather
 from tests import media
 
 

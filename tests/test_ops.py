@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from c3align import ops
 from c3align.errors import C3AlignError
-from c3align.ops import _backend, _rows, reference
+from c3align.ops import arrays, backends, reference
+from c3align.ops.rowmap import RowMap
 from tests import strategies
 
 # Largest error of an entry of a unit row, in units of the dtype's own rounding at 1 (float16, bfloat16: theirs)
@@ -50,8 +51,8 @@ def raw(array):
 
 def affine_of(vectors, rows):
     """The vectors as the backends take them."""
-    cast = {name: _rows.as_vector(v, rows.shape[1], rows.compute_dtype, name) for name, v in vectors.items()}
-    return reference.Affine(**cast)
+    cast = {name: arrays.as_vector(v, rows.shape[1], rows.compute_dtype, name) for name, v in vectors.items()}
+    return RowMap(**cast)
 
 
 @given(rows=strategies.blocks())
@@ -93,18 +94,16 @@ def test_native_has_the_bits_of_the_reference(rows, data, dtype):
     """Every op, dtype, layout and instruction set: the compiled core may differ from the specification in no bit."""
     native = pytest.importorskip("c3align.ops.native")
     rows = data.draw(strategies.layouts(rows)) if dtype == rows.dtype.name else as_dtype(rows, dtype)
-    renormalize = data.draw(st.booleans())
-    seen = _rows.as_rows(rows)
-    noise = data.draw(strategies.noises(seen))
-    affine = affine_of(data.draw(strategies.vectors(seen)), seen)
+    seen = arrays.as_rows(rows)
+    row_map = data.draw(strategies.row_maps(seen))
     expected = np.empty(seen.shape, seen.values.dtype)
-    status = _backend.ReferenceBackend.transform(seen, expected, affine, renormalize=renormalize, noise=noise)
-    moments = _backend.ReferenceBackend.moments(seen)
+    status = backends.ReferenceBackend.transform(seen, expected, row_map)
+    moments = backends.ReferenceBackend.moments(seen)
     for isa in native.isas():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(native, "isa", isa)
             found = np.empty_like(expected)
-            verdicts = native.transform(seen, found, affine, renormalize=renormalize, noise=noise)
+            verdicts = native.transform(seen, found, row_map)
             assert raw(np.zeros_like(status) if verdicts is None else verdicts) == raw(status)
             assert raw(found) == raw(expected), isa
             for ours, theirs in zip(native.moments(seen), moments):
@@ -118,15 +117,15 @@ def test_native_bits_on_many_rows(n_rows, n_dims, dtype):
     native = pytest.importorskip("c3align.ops.native")
     rng = np.random.default_rng(0)
     values = rng.standard_normal((n_rows, n_dims)) * 10 ** rng.uniform(-3, 3, (n_rows, 1))
-    rows = _rows.as_rows(values.astype(dtype))
-    affine = reference.Affine(mean=rng.standard_normal(n_dims).astype(dtype) / 20)
+    rows = arrays.as_rows(values.astype(dtype))
+    row_map = RowMap(mean=rng.standard_normal(n_dims).astype(dtype) / 20)
     expected, found = np.empty(rows.shape, dtype), np.empty(rows.shape, dtype)
-    _backend.ReferenceBackend.transform(rows, expected, affine, renormalize=True)
-    moments = _backend.ReferenceBackend.moments(rows)
+    backends.ReferenceBackend.transform(rows, expected, row_map)
+    moments = backends.ReferenceBackend.moments(rows)
     for isa in native.isas():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(native, "isa", isa)
-            native.transform(rows, found, affine, renormalize=True)
+            native.transform(rows, found, row_map)
             assert raw(found) == raw(expected), isa
             for ours, theirs in zip(native.moments(rows), moments):
                 assert raw(ours) == raw(theirs), isa
@@ -136,13 +135,13 @@ def test_native_bits_on_many_rows(n_rows, n_dims, dtype):
 def test_native_bits_of_halves_in_the_middle(dtype):
     """One result in some thousands lies in the middle of two halves; half a million of them show the rounding."""
     native = pytest.importorskip("c3align.ops.native")
-    rows = _rows.as_rows(as_dtype(np.random.default_rng(0).standard_normal((2000, 257)), dtype))
+    rows = arrays.as_rows(as_dtype(np.random.default_rng(0).standard_normal((2000, 257)), dtype))
     expected, found = np.empty(rows.shape, rows.values.dtype), np.empty(rows.shape, rows.values.dtype)
-    _backend.ReferenceBackend.transform(rows, expected, reference.Affine(), renormalize=False)
+    backends.ReferenceBackend.transform(rows, expected, RowMap(renormalize=False))
     for isa in native.isas():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(native, "isa", isa)
-            native.transform(rows, found, reference.Affine(), renormalize=False)
+            native.transform(rows, found, RowMap(renormalize=False))
         assert raw(found) == raw(expected), isa
 
 
@@ -160,16 +159,16 @@ def test_native_bits_between_unusable_rows(n_dims, dtype):
     mean = rng.standard_normal(n_dims).astype(dtype) / 20
     at_mean = rng.random(203) < 0.1
     values[at_mean] = mean
-    rows, affine = _rows.as_rows(values), reference.Affine(mean=mean / np.linalg.norm(mean))
+    rows, row_map = arrays.as_rows(values), RowMap(mean=mean / np.linalg.norm(mean))
     expected = np.empty(rows.shape, dtype)
-    status = _backend.ReferenceBackend.transform(rows, expected, affine, renormalize=True)
+    status = backends.ReferenceBackend.transform(rows, expected, row_map)
     assert set(status) >= {0, 1}
-    moments = _backend.ReferenceBackend.moments(rows)
+    moments = backends.ReferenceBackend.moments(rows)
     for isa in native.isas():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(native, "isa", isa)
             found = np.empty_like(expected)
-            assert raw(native.transform(rows, found, affine, renormalize=True)) == raw(status), isa
+            assert raw(native.transform(rows, found, row_map)) == raw(status), isa
             assert raw(found) == raw(expected), isa
             for ours, theirs in zip(native.moments(rows), moments):
                 assert raw(ours) == raw(theirs), isa
@@ -185,7 +184,7 @@ def test_native_bits_of_binned_norms():
     status[: len(ends)] = 0
     norms[status != 0] = rng.choice([0, np.nan, np.inf, 1e-300, 1e300], int((status != 0).sum()))
     bins = native.binned(norms, status)
-    assert raw(bins) == raw(_backend.ReferenceBackend.binned(norms, status))
+    assert raw(bins) == raw(backends.ReferenceBackend.binned(norms, status))
     values = [Fraction(float(np.float32(norm))) for norm in norms[status == 0]]
     assert sum(mantissas * Fraction(2) ** (e - 150) for e, mantissas in enumerate(bins.tolist())) == sum(values)
 
@@ -205,8 +204,8 @@ def rows_in_the_middle():
 @pytest.mark.parametrize("make", [rows_of_largest_rests, rows_in_the_middle])
 def test_native_bits_of_moments_at_their_worst(make):
     native = pytest.importorskip("c3align.ops.native")
-    rows = _rows.as_rows(make())
-    expected = _backend.ReferenceBackend.moments(rows)
+    rows = arrays.as_rows(make())
+    expected = backends.ReferenceBackend.moments(rows)
     for isa in native.isas():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(native, "isa", isa)
@@ -579,9 +578,9 @@ def test_backend_by_environment(monkeypatch):
 
 
 def test_without_the_compiled_core_the_reference_runs_and_says_so(monkeypatch, caplog):
-    monkeypatch.setattr(_backend, "_native", lambda: ImportError("no _C"))
+    monkeypatch.setattr(backends, "_native", lambda: ImportError("no _C"))
     monkeypatch.delenv("C3ALIGN_BACKEND", raising=False)
-    _backend._choose.cache_clear()
+    backends._choose.cache_clear()
     try:
         for _ in range(3):
             assert ops.normalize(np.eye(3)).tolist() == np.eye(3).tolist()
@@ -590,7 +589,7 @@ def test_without_the_compiled_core_the_reference_runs_and_says_so(monkeypatch, c
         with pytest.raises(C3AlignError, match="C\\+\\+17 compiler"):
             ops.backend()
     finally:
-        _backend._choose.cache_clear()
+        backends._choose.cache_clear()
 
 
 def test_ml_dtypes_bfloat16_arrays():

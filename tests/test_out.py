@@ -8,6 +8,7 @@ import torch
 
 from c3align import ops
 from c3align.errors import C3AlignError
+from c3align.ops import _compute
 from tests import strategies
 from tests.test_corrupt import KINDS, N_DIMS
 from tests.test_ops import as_dtype, raw
@@ -19,7 +20,7 @@ LIKE_SCRATCH = pytest.mark.parametrize("scratch_bytes", [0, 1 << 30])
 
 def through_scratch_below(n_bytes, monkeypatch):
     for limit in ("_SCRATCH_BYTES", "_SMALL_BYTES"):
-        monkeypatch.setattr(ops, limit, n_bytes)
+        monkeypatch.setattr(_compute, limit, n_bytes)
 
 
 def rows(dtype="float32", n_rows=20):
@@ -88,7 +89,7 @@ def test_a_batch_whose_mapped_rows_vanish_stays_as_it_was(any_backend):
 @LIKE_SCRATCH
 def test_vectors_that_are_rows_of_out(any_backend, monkeypatch, dtype, name, scratch_bytes):
     through_scratch_below(scratch_bytes, monkeypatch)
-    monkeypatch.setattr("c3align.ops._backend._BLOCK_ELEMENTS", 1 << 12)
+    monkeypatch.setattr("c3align.ops.backends._BLOCK_ELEMENTS", 1 << 12)
     for kind in ("none", "isotropic", "matrix"):
         for make in (lambda d: rows(d, 400), lambda d: rows(d, 400).numpy()):  # two ranges, both read vectors
             X, Y, other = make(dtype), make(dtype), make(dtype) * 2

@@ -343,8 +343,8 @@ class TestFolder:
     @pytest.mark.parametrize(
         ("change", "text"),
         [
-            (lambda c: "{", "no JSON"),
-            (lambda c: "[" * 100_000, "no JSON"),
+            (lambda c: "{", "not JSON"),
+            (lambda c: "[" * 100_000, "not JSON"),
             (lambda c: "[]", "format is not c3align.Pipeline"),
             (lambda c: {**c, "format": "x"}, "format is not c3align.Pipeline"),
             (lambda c: {**c, "format_version": 2}, "reads 1; install the c3align that wrote it"),
@@ -386,7 +386,7 @@ class TestFolder:
         pipeline = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(glyphs.names)
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "thesis.tex").write_text("x")
-        with pytest.raises(C3AlignError, match="is there and no pipeline; pass the name of a new folder"):
+        with pytest.raises(C3AlignError, match="exists and is not a saved pipeline; choose another folder"):
             pipeline.save_pretrained(tmp_path / "mine")
         assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
@@ -418,7 +418,7 @@ class TestFolder:
             rename(source, goal)
 
         with monkeypatch.context() as patch:
-            patch.setattr("c3align._pipeline_files.os.rename", crash_into_place)
+            patch.setattr("c3align.io.atomic.os.rename", crash_into_place)
             with pytest.raises(OSError, match="disk full"):
                 new.save_pretrained(target)
         assert asked[-1] == ".p.c3align-before"  # back again

@@ -333,9 +333,9 @@ def test_a_sub_interpreter_gets_the_reference():
             warnings.simplefilter("ignore")
             import numpy as np
             from c3align import ops
-            from c3align.ops import _interpreter
+            from c3align.ops import interpreter
             assert (ops.normalize(np.ones((3, 4), "f4")) == 0.5).all()
-            print(ops.backend(), _interpreter.describe().split(",")[0], ops.backend_reason(), sep="|")
+            print(ops.backend(), interpreter.describe().split(",")[0], ops.backend_reason(), sep="|")
         ''')
     """
     assert interpreters
@@ -347,7 +347,7 @@ def test_a_sub_interpreter_gets_the_reference():
 
 
 def test_what_doctor_says_of_threads_and_interpreters():
-    code = "from c3align import _doctor; print(*_doctor.lines(_doctor.examine()), sep='\\n')"
+    code = "from c3align.cli import doctor; print(*doctor.lines(doctor.examine()), sep='\\n')"
     lines = python(code, C3ALIGN_NUM_THREADS="3").stdout.splitlines()
     assert "threads: 3: C3ALIGN_NUM_THREADS" in lines
     assert [line for line in lines if line.startswith("interpreter: the main one, with a GIL")]

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from c3align import C3Aligner, geometry, noise, report
 from c3align.errors import C3AlignError, MissingExtraError
-from c3align.report import _chart, _measure, _source
+from c3align.io import rows as row_files
+from c3align.report import _chart, _measure
 
 mpl.use("Agg")
 
@@ -54,9 +55,9 @@ class TestFigures:
         assert pair.before.pair_cosine == pytest.approx((a * b).sum(axis=1).mean(), abs=1e-7)
         assert pair.before.alignment == pytest.approx(((a - b) ** 2).sum(axis=1).mean(), abs=1e-7)
         sigma = np.sqrt(((a - b - gap) ** 2).mean())
-        assert pair.residual_sigma == pytest.approx(sigma, rel=1e-6)
+        assert pair.gap.sigma == pytest.approx(sigma, rel=1e-6)
         spread = np.sqrt((a.var(axis=0).sum() + b.var(axis=0).sum()) / 2)
-        assert pair.residual_cosine == pytest.approx(spread / np.hypot(spread, np.sqrt(512) * sigma), abs=1e-6)
+        assert pair.gap.noise_cosine == pytest.approx(spread / np.hypot(spread, np.sqrt(512) * sigma), abs=1e-6)
         assert pair.before.unmatched_cosine == pytest.approx((a @ b.T)[~np.eye(500, dtype=bool)].mean(), abs=1e-7)
         aligned = [unit(rows - rows.mean(axis=0)) for rows in (a, b)]
         after = aligned[0].mean(axis=0) - aligned[1].mean(axis=0)
@@ -108,7 +109,7 @@ class TestFigures:
         found = report.report(coco[0], coco[1][:300], names=("photo", "caption"))
         pair = found.pairs[0]
         assert not pair.paired
-        assert pair.before.recall_a_to_b is pair.residual_sigma is pair.before.pair_cosine is None
+        assert pair.before.recall_a_to_b is pair.gap.sigma is pair.before.pair_cosine is None
         assert "R@1" not in str(found)
         assert "500 photo, 300 caption rows, not paired" in str(found)
         assert "62 / 38 % would be fair" in found.to_html()
@@ -128,8 +129,8 @@ class TestFigures:
     def test_text(self, coco_report):
         text = str(coco_report)
         assert text.startswith(
-            "image and text sit 0.85 apart, and 100 % of the nearest neighbours of a text row are text rows; after "
-            "centring 0.03 and 94 %."
+            "image and text sit 0.85 apart, and 100 % of the nearest neighbors of a text row are text rows; after "
+            "centering 0.03 and 94 %."
         )
         for part in (".552 / .808", ".542 / .806", "effective dimension 296 of 512", "sigma 0.0358"):
             assert part in text
@@ -137,15 +138,15 @@ class TestFigures:
     def test_refusals(self, coco):
         with pytest.raises(C3AlignError, match="use one encoder"):
             report.report(coco[0], coco[1][:, :100])
-        with pytest.raises(C3AlignError, match="two rows"):
+        with pytest.raises(C3AlignError, match="must have 2 rows or more, got 1"):
             report.report(coco[0][:1], coco[1][:1])
-        with pytest.raises(C3AlignError, match="two or more"):
+        with pytest.raises(C3AlignError, match="two modalities or more, got 1"):
             report.report(coco[0])
-        with pytest.raises(C3AlignError, match="one different name for each"):
+        with pytest.raises(C3AlignError, match="names must be 2 different ones, got text, text"):
             report.report(*coco, names=("text", "text"))
-        with pytest.raises(C3AlignError, match="rows are no pairs"):
+        with pytest.raises(C3AlignError, match="needs equal row counts, got 500 image, 300 text"):
             report.report(coco[0], coco[1][:300], paired=True)
-        with pytest.raises(C3AlignError, match="max_rows=1"):
+        with pytest.raises(C3AlignError, match="max_rows must be 2 or more, got 1"):
             report.report(*coco, max_rows=1)
         holed = coco[1].copy()
         holed[4, 4] = np.nan
@@ -157,7 +158,7 @@ class TestStreaming:
     def test_blocks_and_shards_leave_no_trace(self, coco, monkeypatch):
         image, text = coco
         whole = report.report(image, text)
-        monkeypatch.setattr(_source, "_BLOCK_BYTES", 4 * 512 * 70)
+        monkeypatch.setattr(row_files, "BLOCK_BYTES", 4 * 512 * 70)
         parts = report.report([image[:123], image[123:]], [text[:400], text[400:]])
         assert parts.to_dict() == whole.to_dict()
 
@@ -169,7 +170,7 @@ class TestStreaming:
         assert sampled.samples.n_measured == (10, 10)
         assert sampled.pairs[0].before.gap_norm == whole.pairs[0].before.gap_norm
         assert sampled.pairs[0].after.gap_norm == whole.pairs[0].after.gap_norm
-        assert sampled.pairs[0].residual_sigma == whole.pairs[0].residual_sigma
+        assert sampled.pairs[0].gap.sigma == whole.pairs[0].gap.sigma
 
     def test_sampling_is_stated(self, coco):
         found = report.report(*coco, max_rows=100)
@@ -184,14 +185,14 @@ class TestStreaming:
         assert "(sample)" not in report.report(*coco).to_html()
 
     def test_a_memmap_is_let_go_and_never_written(self, coco, tmp_path, monkeypatch):
-        monkeypatch.setattr(_source, "_BLOCK_BYTES", 4 * 512 * 70)
+        monkeypatch.setattr(row_files, "BLOCK_BYTES", 4 * 512 * 70)
         told = []
         for name, rows in zip(("image", "text"), coco):
             np.save(tmp_path / f"{name}.npy", rows)
         before = [(tmp_path / f"{name}.npy").read_bytes() for name in ("image", "text")]
         kept = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("image", "text")]
-        release = _source.Source.release
-        monkeypatch.setattr(_source.Source, "release", lambda self: (told.append(self.name), release(self))[1])
+        release = row_files.RowSource.release
+        monkeypatch.setattr(row_files.RowSource, "release", lambda self: (told.append(self.name), release(self))[1])
         assert report.report(*kept).to_dict() == report.report(*coco).to_dict()
         assert told.count("image") > 2 * 500 // 70
         assert [(tmp_path / f"{name}.npy").read_bytes() for name in ("image", "text")] == before
@@ -205,7 +206,7 @@ class TestStreaming:
         assert np.array_equal(private, b)
 
     def test_errors_count_rows_in_the_whole(self, monkeypatch):
-        monkeypatch.setattr(_source, "_BLOCK_BYTES", 4 * 48 * 100)
+        monkeypatch.setattr(row_files, "BLOCK_BYTES", 4 * 48 * 100)
         a, b = space()
         b[250, 3] = np.inf
         with pytest.raises(C3AlignError, match=r"counted from row 200 of text: text holds NaN .* first in row 50"):
@@ -227,7 +228,7 @@ def kinds(found):
 class TestAdvice:
     def test_a_constant_gap_is_centred(self):
         items = kinds(report.report(*space()))
-        item = items["Centre each modality by its own mean"]
+        item = items["Center each modality by its own mean"]
         assert item.kind == "do"
         assert item.code == "aligner = C3Aligner().fit(text, image)"
         assert "One index over both is fair" in items
@@ -241,7 +242,7 @@ class TestAdvice:
                 for item in report.report(image, text, names=called, paired=paired).advice():
                     scope = dict(names)
                     exec(item.code, scope)
-                    if item.title.startswith("Centre"):
+                    if item.title.startswith("Center"):
                         assert set(scope["aligner"].statistics_) == set(called)
 
     def test_no_gap(self):
@@ -253,9 +254,9 @@ class TestAdvice:
     @pytest.mark.parametrize(
         ("change", "title", "words"),
         [
-            ({"gap_direction": 0.5}, "Centre, and check", "it differs between groups of pairs (cosine 0.50)"),
-            ({"orthogonality": (0.3, 0.1)}, "Centre, and check", "it leans towards what rows say (cosine 0.30)"),
-            ({"gap_error": 0.5}, "There is no gap to speak of", "about 0.50 by chance"),
+            ({"gap_direction": 0.5}, "Center, and check", "it differs between groups of pairs (cosine 0.50)"),
+            ({"orthogonality": (0.3, 0.1)}, "Center, and check", "it leans towards what rows say (cosine 0.30)"),
+            ({"gap.standard_error": 0.5}, "There is no gap to speak of", "about 0.50 by chance"),
             ({"after.recall_a_to_b": {1: 0.9}}, "Search from one to the other gets better", "to 0.900 / 0.500"),
             (
                 {"after.recall_a_to_b": {1: 0.1}},
@@ -263,7 +264,7 @@ class TestAdvice:
                 "keep the rows as they came",
             ),
             ({"after.modality_bias": (0.5, 0.6)}, "One index over both is fair", "after alignment 50 / 60 %"),
-            ({"after.separability": 0.9}, "One index over both still prefers", "tells them apart (90 %)"),
+            ({"after.separability": 0.9}, "One index over both still prefers", "separates them (90 %)"),
             ({"after.separability": 0.5}, "One index over both still prefers", "No line parts them"),
             ({"after.pair_cosine": 0.8}, "Train decoders", "what fit learns."),
             ({"residual_participation": 400.0}, "Train decoders", "a noise cosine of 0.65"),
@@ -273,10 +274,9 @@ class TestAdvice:
         """One figure of a real report changed at a time."""
         pair = coco_report.pairs[0]
         for name, value in change.items():
-            if name.startswith("after."):
-                pair = replace(pair, after=replace(pair.after, **{name.removeprefix("after."): value}))
-            else:
-                pair = replace(pair, **{name: value})
+            part, _, field = name.rpartition(".")
+            value = replace(getattr(pair, part), **{field: value}) if part else value
+            pair = replace(pair, **{part or name: value})
         items = replace(coco_report, pairs=(pair,)).advice()
         found = [item for item in items if item.title.startswith(title)]
         assert len(found) == 1
@@ -387,7 +387,7 @@ class TestPlots:
         ax = report.plot_noise_cosine(coco_report)
         pair = coco_report.pairs[0]
         marks = [tuple(points.get_offsets()[0]) for points in ax.collections]
-        assert marks[0] == pytest.approx((pair.residual_sigma, pair.residual_cosine), rel=1e-5)
+        assert marks[0] == pytest.approx((pair.gap.sigma, pair.gap.noise_cosine), rel=1e-5)
         assert marks[1][0] == noise.paper_sigma(512)
         assert marks[2][1] == pytest.approx(noise.cosine_from_lafite_mix(0.75))
         assert ax.lines[-1].get_ydata() == pytest.approx(pair.after.pair_cosine)
@@ -410,9 +410,9 @@ class TestPlots:
         _, ax = plt.subplots()
         assert report.plot_recall(*coco, names=("photo", "caption"), ax=ax) is ax
         assert "photo to caption, before" in [text.get_text() for text in ax.get_legend().get_texts()]
-        with pytest.raises(C3AlignError, match="pass 2, or none"):
+        with pytest.raises(C3AlignError, match="needs 2 axes, got 1; pass 2, or none"):
             report.plot_cones(coco_report, ax=ax)
-        with pytest.raises(C3AlignError, match="leave paired away"):
+        with pytest.raises(C3AlignError, match="omit paired"):
             report.plot_recall(coco_report, paired=False)
         with pytest.raises(C3AlignError, match="a picture of pairs"):
             report.plot_residuals(*coco, paired=False)

@@ -202,7 +202,7 @@ class TestSvg:
         chart = Chart(
             (Series("points", x, y, tips=("p", "q", "r")),), "x", "y", y_log=True, x_range=(0, 10), y_range=(1, 1e3)
         )
-        drawn = Page(_svg.draw(chart, name="n", title="t", finding="f"))
+        drawn = Page(_svg.draw(chart, "n", "t", "f"))
         at = [tuple(map(float, re.findall(r"[\d.]+", e["transform"]))) for e in drawn.all("path") if "transform" in e]
         ticks = {e["text"]: (float(e["x"]), float(e["y"])) for e in drawn.all("text") if e.get("class") == "num"}
         for (left, top), across, up in zip(at, ("0", None, "10"), ("1", "100", "1,000")):
@@ -218,7 +218,7 @@ class TestSvg:
         edges, heights = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 4.0, 2.0])
         series = Series("area", edges, heights, tips=("a", "b", "c"))
         chart = Chart((series,), "x", "y", x_range=(0, 3), y_range=(0, 4))
-        drawn = Page(_svg.draw(chart, name="n", title="t", finding="f"))
+        drawn = Page(_svg.draw(chart, "n", "t", "f"))
         outline = next(e["d"] for e in drawn.all("path") if e.get("class", "").startswith("area"))
         tops = [float(v) for v in re.findall(r"V([\d.]+)H", outline)]
         floor = float(re.search(r"V([\d.]+)z", outline)[1])
@@ -226,7 +226,7 @@ class TestSvg:
 
     def test_one_scale_for_both_axes(self):
         points = Series("points", np.array([0.0, 4.0]), np.array([0.0, 1.0]))
-        drawn = Page(_svg.draw(Chart((points,), "x", "y", equal=True), name="n", title="t", finding="f"))
+        drawn = Page(_svg.draw(Chart((points,), "x", "y", equal=True), "n", "t", "f"))
         at = [tuple(map(float, re.findall(r"[\d.]+", e["transform"]))) for e in drawn.all("path") if "transform" in e]
         assert (at[1][0] - at[0][0]) / (at[0][1] - at[1][1]) == pytest.approx(4, abs=0.01)
 

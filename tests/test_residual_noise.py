@@ -20,7 +20,7 @@ import c3align.noise
 from c3align import C3Aligner, ops
 from c3align.covariance import PairCovariance, symmetric_root
 from c3align.errors import C3AlignError
-from c3align.ops import _shaped
+from c3align.ops import _matrix_noise
 from tests import strategies
 from tests.test_ops import raw
 
@@ -70,7 +70,7 @@ class TestBits:
     def test_sums_are_exact(self, dims, n_rows, seed, power):
         """In fixed point the product is that of Python's integers: no order of addition can show."""
         root = np.ldexp(a_root(dims, seed % 100), power)
-        found = _shaped.normals(n_rows, root, seed=seed, row_offset=5)
+        found = _matrix_noise.normals(n_rows, root, seed=seed, row_offset=5)
         bits = 28 - int(np.frexp(np.abs(root).sum(axis=0).max())[1])
         left = [[round(Fraction(float(z)) * 2**20) for z in row] for row in raw_normals(n_rows, dims, seed)]
         right = [[round(Fraction(float(x)) * Fraction(2) ** bits) for x in row] for row in root]
@@ -85,7 +85,7 @@ class TestBits:
         root, z = a_root(dims, seed % 100), raw_normals(30, dims, seed).astype(np.longdouble)
         largest = np.abs(root).sum(axis=0).max()
         bound = 2.0**-21 * largest + np.abs(z).sum(axis=1, keepdims=True) * 2.0**-28 * largest * 1.001
-        assert (np.abs(_shaped.normals(30, root, seed=seed, row_offset=5) - z @ root) <= bound).all()
+        assert (np.abs(_matrix_noise.normals(30, root, seed=seed, row_offset=5) - z @ root) <= bound).all()
 
     @given(
         data=st.data(),
@@ -113,10 +113,10 @@ class TestBits:
         whole = ops.corrupt(X, None, sigma=root, seed=1)
         with threadpool_limits(1):
             assert raw(ops.corrupt(X, None, sigma=root, seed=1)) == raw(whole)
-        monkeypatch.setattr(_shaped, "_BLOCK_ELEMENTS", 7 * 200)
+        monkeypatch.setattr(_matrix_noise, "_BLOCK_ELEMENTS", 7 * 200)
         assert raw(ops.corrupt(X, None, sigma=root, seed=1)) == raw(whole)
-        turned = _shaped.normals(300, np.asfortranarray(root), seed=1, row_offset=0)
-        assert raw(turned) == raw(_shaped.normals(300, root, seed=1, row_offset=0))
+        turned = _matrix_noise.normals(300, np.asfortranarray(root), seed=1, row_offset=0)
+        assert raw(turned) == raw(_matrix_noise.normals(300, root, seed=1, row_offset=0))
 
     def test_both_backends(self, any_backend):
         X = np.random.default_rng(0).standard_normal((9, 33)).astype("f4")
@@ -158,9 +158,9 @@ class TestBits:
         [
             ({"sigma": np.ones((3, 4))}, r"sigma has shape \(3, 4\) and the rows have 4 dimensions"),
             ({"sigma": np.full((4, 4), np.nan)}, "sigma holds NaN"),
-            ({"sigma": np.eye(4), "direction": np.ones(4)}, "leave direction"),
-            ({"sigma": np.eye(4), "fixed_norm": True}, "leave direction"),
-            ({"sigma": np.eye(4), "random_strength": True}, "leave direction"),
+            ({"sigma": np.eye(4), "direction": np.ones(4)}, "omit direction"),
+            ({"sigma": np.eye(4), "fixed_norm": True}, "omit direction"),
+            ({"sigma": np.eye(4), "random_strength": True}, "omit direction"),
             ({"sigma": np.eye(4), "seed": -1}, "seed=-1 does not fit"),
             ({"sigma": np.eye(4), "row_offset": 2**64 - 1}, "no room for 2 rows"),
         ],

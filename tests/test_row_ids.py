@@ -49,8 +49,8 @@ def test_numbers_of_64_bits(any_backend, kind):
 
 
 def test_many_threads_and_blocks(any_backend, monkeypatch):
-    monkeypatch.setattr("c3align.ops._backend._BLOCK_ELEMENTS", 1 << 10)
-    monkeypatch.setattr("c3align.ops._shaped._BLOCK_ELEMENTS", 1 << 10)
+    monkeypatch.setattr("c3align.ops.backends._BLOCK_ELEMENTS", 1 << 10)
+    monkeypatch.setattr("c3align.ops._matrix_noise._BLOCK_ELEMENTS", 1 << 10)
     if any_backend == "native":
         monkeypatch.setattr("c3align.ops.native.ELEMENTS_PER_THREAD", 1)
         monkeypatch.setattr("c3align.ops.native._threads", 3)

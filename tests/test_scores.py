@@ -9,14 +9,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import scores
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import linalg
+from scores import _captions, _words, caption_scores, picture_scores
 
 from c3align import datasets as data
-from c3align import encoders, geometry, scores
+from c3align import encoders, geometry
 from c3align.errors import C3AlignError, MissingExtraError
-from c3align.scores import _captions, _words, caption_scores, picture_scores
 from tests import tiny_encoders
 from tests.conftest import _load
 
@@ -310,8 +311,7 @@ class TestPictures:
 
     def test_subsets_follow_from_the_seed(self, sets, monkeypatch):
         import torch
-
-        from c3align.scores import _pictures
+        from scores import _pictures
 
         monkeypatch.setattr(_pictures, "SUBSET_SIZE", 20)
         a, b, features = sets
@@ -364,8 +364,7 @@ class TestPictures:
     def test_inception_takes_pictures_of_any_size(self, sets, monkeypatch):
         """The network's place is taken by one that says what it was given."""
         import torch
-
-        from c3align.scores import _pictures
+        from scores import _pictures
 
         seen = []
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import _lemmas
 import numpy as np
 import pytest
 
@@ -60,8 +61,8 @@ def test_quick(tmp_path):
 def test_steps_follow_the_closed_form(training):
     setting = training.Setting(n_pairs=30, n_dims=24, effective=(4, 8))
     x, y = (rows.astype(np.float64) for rows in training.start(setting))
-    expected = geometry.contrastive_gradient(x, y, setting.tau)
-    before, loss = (x.copy(), y.copy()), geometry.contrastive_loss(x, y, setting.tau)
+    expected = _lemmas.contrastive_gradient(x, y, setting.tau)
+    before, loss = (x.copy(), y.copy()), _lemmas.contrastive_loss(x, y, setting.tau)
     assert training.descend(x, y, setting.tau, 0.1) == pytest.approx(loss, rel=1e-12)
     for rows, start, gradient in zip((x, y), before, expected):
         assert np.abs((start - rows) / 0.1 - gradient).max() < 1e-12

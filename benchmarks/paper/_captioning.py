@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scores
 from _configs import WORDS, Captioning
 from _data import Data
 from _embeddings import Embedded
 from _results import Results, spread, table
 
-from c3align import C3Aligner, scores
+from c3align import C3Aligner
 from c3align.decoders import PrefixCaptioner, small_lm
 
 PERCENT = {"cider": 100.0, "bleu_1": 100.0, "bleu_4": 100.0, "meteor": 100.0, "rouge_l": 100.0, "spice": 100.0}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import _lemmas
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -116,8 +117,8 @@ def predicted(image: np.ndarray, text: np.ndarray) -> dict[str, Any]:
         "n_dims": n_dims,
         "effective_dimension": dims,
         "gap": float(np.linalg.norm(geometry.gap_vector(image, text))),
-        "predicted": geometry.predicted_initial_gap(n_dims, both),
-        "predicted_with_sides": geometry.predicted_initial_gap(n_dims, both, sides),
+        "predicted": _lemmas.predicted_initial_gap(n_dims, both),
+        "predicted_with_sides": _lemmas.predicted_initial_gap(n_dims, both, sides),
         "orthogonal_means": float(np.hypot(*norms)),
         "norms_of_means": norms,
     }

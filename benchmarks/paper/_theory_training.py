@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import _lemmas
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
@@ -53,7 +54,7 @@ def start(setting: Setting) -> tuple[Floats, Floats]:
 def descend(x: Floats, y: Floats, tau: float, rate: float) -> float:
     """One step of gradient descent, in place and in the rows' dtype; returns the loss before it.
 
-    `geometry.contrastive_gradient`, with one exponential for both directions: float32 holds those of tau above 0.012.
+    `_lemmas.contrastive_gradient`, with one exponential for both directions: float32 holds those of tau above 0.012.
     """
     norms = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x, y)]
     u, v = x / norms[0], y / norms[1]
@@ -77,7 +78,7 @@ def measured(x: Floats, y: Floats, setting: Setting) -> dict[str, float]:
     """The columns of the notebook's table, and how far the pairs still are."""
     gap = geometry.gap_vector(x, y)
     return {
-        "loss": geometry.contrastive_loss(x, y, setting.tau),
+        "loss": _lemmas.contrastive_loss(x, y, setting.tau),
         "gap": float(np.linalg.norm(gap)),
         "gap_ineffective": float(np.linalg.norm(gap[setting.ineffective])),
         "pair_cosine": geometry.pair_cosine(x, y),
@@ -170,7 +171,7 @@ def temperatures(setting: Setting, taus: Sequence[float], steps: int, delta: flo
 
 
 def _region(x: Floats, y: Floats, tau: float, delta: float, setting: Setting) -> dict[str, float]:
-    both = [geometry.stable_region(*pair, tau, delta) for pair in ((x, y), (y, x))]
+    both = [_lemmas.stable_region(*pair, tau, delta) for pair in ((x, y), (y, x))]
     gap = geometry.gap_vector(x, y)
     return {
         "loss": float(np.mean([region.loss.mean() for region in both])),

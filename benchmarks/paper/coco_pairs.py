@@ -22,12 +22,12 @@ from typing import Any
 
 import _captioning
 import numpy as np
+import scores
 import torch
 from _configs import GLYPH_CAPTIONS, SEEDS
 from _results import ROOT, Results, spread, table
 from _variants import VARIANTS, fit_aligner
 
-from c3align import scores
 from c3align.decoders import MemoryCaptioner
 
 DATA = Path(os.environ.get("C3ALIGN_DATA", ROOT.parent / "shared" / "data")) / "coco-clip-vitb16"

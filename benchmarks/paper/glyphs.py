@@ -26,13 +26,14 @@ from typing import Any
 import _captioning
 import _data
 import numpy as np
+import scores
 import torch
 from _configs import GLYPH_CAPTIONS, SEEDS
 from _embeddings import embed
 from _results import Results, spread, table
 from _variants import VARIANTS, fit_aligner
 
-from c3align import C3Aligner, encoders, scores
+from c3align import C3Aligner, encoders
 from c3align.decoders import MemoryCaptioner, PrefixCaptioner
 from c3align.decoders._consensus import consensus
 

@@ -17,6 +17,7 @@ from typing import Any
 import _data
 import numpy as np
 import numpy.typing as npt
+import scores
 from _configs import GLYPH_PICTURES, TABLE_3, Drawing
 from _embeddings import Embedded, embed
 from _entry import configured, parser
@@ -24,7 +25,7 @@ from _published import TABLE_3 as PUBLISHED
 from _results import Results, spread, table
 from _variants import VARIANTS, fit_aligner
 
-from c3align import encoders, scores
+from c3align import encoders
 from c3align.decoders import EmbeddingGenerator
 
 METRICS = ("fid", "kid", "retrieval", "pixel_error")

@@ -17,13 +17,14 @@ from typing import Any
 import _captioning
 import _data
 import numpy as np
+import scores
 from _configs import GLYPH_CAPTIONS, TABLE_2, Captioning
 from _embeddings import Embedded, embed
 from _entry import caption_parser, configured
 from _results import Results, spread, table
 from _variants import fit_aligner
 
-from c3align import encoders, geometry, scores
+from c3align import encoders, geometry
 from c3align.statistics import ModalityStatistics
 
 SHOWN = ("bleu_1", "meteor", "rouge_l", "cider", "word_f1", "exact", "bigram_precision")

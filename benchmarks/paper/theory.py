@@ -34,6 +34,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import _lemmas
 import numpy as np
 import torch
 from _theory_encoders import gaps_at_start
@@ -67,7 +68,7 @@ DELTA = 0.01
 
 def figure3(quick: bool) -> dict[str, Any]:
     """Dimensional collapse of the random CLIP, and gaps of random constants."""
-    found: dict[str, Any] = {"predicted": geometry.predicted_initial_gap(512, 257)}
+    found: dict[str, Any] = {"predicted": _lemmas.predicted_initial_gap(512, 257)}
     trials, n_rows = (5, 200) if quick else (100, 10_000)
     gaps = []
     for trial in tqdm(range(trials), desc="figure 3", disable=None):

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from c3align import C3Aligner, _files, encoders, geometry, report
+from c3align import C3Aligner, encoders, geometry, report
 from c3align import datasets as data
 from c3align._typing import Float64Array
+from c3align.cli._app import save_picture
 
 SHOWN = (0x25, 0xE2, 0x0416, 0x2602, 0x28BF)  # replaced by the nearest held-out characters
 N_NAMES = 3
@@ -69,7 +70,7 @@ def tell(material: Material, stream: TextIO, plot: Path | None) -> dict[str, Any
     _show(examples, stream)
     print(CLOSING, file=stream)
     if plot:
-        _files.save_picture(plot, lambda: report.plot_cones(found))
+        save_picture(plot, lambda: report.plot_cones(found))
         print(f"{plot}: both modalities before and after, seen along two axes", file=stream)
     shown = [{name: value for name, value in example.items() if name != "picture"} for example in examples]
     return {"report": found.to_dict()["pairs"][0], "encoder": material.encoder.fingerprint, "examples": shown}

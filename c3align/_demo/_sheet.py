@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align import _files
+from c3align.io import atomic
 
 __all__ = ["save"]
 
@@ -50,8 +50,8 @@ def save(
         canvas.text((left, top), f"is  {name}", fill=INK, font=font)
         for k, (variant, texts) in enumerate(given.items()):
             canvas.text((left, top + line * (k + 1)), f"{variant} reads  {texts[i]}", fill=PALE, font=font)
-    with _files.replaced(path) as scratch:
-        sheet.save(scratch, "PNG")
+    with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
+        sheet.save(file, "PNG")
 
 
 def _enlarged(picture: npt.NDArray[np.uint8]) -> Any:

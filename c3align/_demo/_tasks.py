@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align import Pipeline, geometry, scores
+from c3align import Pipeline, geometry
 from c3align._demo._gap import Material
 from c3align._demo._variants import VARIANTS, fit_aligner
+from c3align._demo._words import word_scores
 from c3align.decoders import EmbeddingGenerator, PrefixCaptioner, small_lm
 from c3align.errors import C3AlignError
 
@@ -30,7 +31,6 @@ SETTINGS: dict[str, Any] = {
     "generator_noise_cosine": 0.7,
     "seed": 0,
 }
-CAPTION_METRICS = ("word_f1", "exact", "bigram_precision")
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,10 @@ class Learned:
 def name(material: Material, folder: Path) -> dict[str, Learned]:
     """Train on names alone in every variant, and name the pictures of held-out characters."""
     found = {}
-    references = [[name] for name in material.held_out.names]
     for variant in VARIANTS:
         pipeline = _pipeline(material, folder / f"names-{variant}", partial(_learn_names, material, variant))
         captions = pipeline.caption(material.held_out.pictures)
-        figures = scores.caption_scores([text or "" for text in captions], references, CAPTION_METRICS)
-        found[variant] = Learned(captions, {metric: figures[metric] for metric in CAPTION_METRICS})
+        found[variant] = Learned(captions, word_scores([text or "" for text in captions], material.held_out.names))
     return found
 
 

@@ -1,39 +1,74 @@
 """The command line: `c3align demo`, `embed`, `fit`, `transform`, `report`, `train-captioner`, `caption`, `draw`, ...
 
-Results go to stdout, all else to stderr. Errors are one line that ends with the mend. Exit codes: 0 done, 1 an error
-of ours, 2 wrong input or usage, 130 interrupted.
+Results go to stdout, all else to stderr. Errors are one line that ends with the fix. Exit codes: 0 done, 1 a bug,
+2 wrong input or usage, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 
 # a module of commands adds them to the application
-from c3align.cli import _decode, _demo, _embed, _fit, _report, _score  # noqa: F401
+from c3align.cli import _decode, _demo, _embed, _fit, _report  # noqa: F401
 from c3align.cli._app import app
+
+INTERRUPTED = 130
+
+
+class _Stopped(BaseException):
+    """A signal that ends the process: an exception, so that what is half-written is removed on the way out."""
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    def stop(number: int, _frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise _Stopped(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    here = threading.current_thread() is threading.main_thread()
+    # what is ignored, as under nohup, stays ignored
+    ours = [number for number in numbers if here and signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _signals():
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {_one_line(message)}", file=sys.stderr)
         try:
             given = sys.argv[1:] if arguments is None else arguments
-            code = app(given, prog_name="c3align", standalone_mode=False, obj=given)
+            code = app(given or ["--help"], prog_name="c3align", standalone_mode=False, obj=given)
             sys.stdout.flush()
+            if code == INTERRUPTED:  # which newer typer makes of Ctrl-C
+                raise KeyboardInterrupt
             return code if isinstance(code, int) else 0
         except BrokenPipeError:  # `c3align report ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except (KeyboardInterrupt, typer.Abort):
             print("interrupted; nothing half-written was kept", file=sys.stderr)
-            return 130
+            return INTERRUPTED
+        except _Stopped as stopped:
+            name = signal.Signals(stopped.args[0]).name
+            print(f"stopped by {name}; nothing half-written was kept", file=sys.stderr)
+            return 128 + int(stopped.args[0])
         except Exception as error:
             return _explain(error)
 
@@ -42,13 +77,15 @@ def _explain(error: Exception) -> int:
     if os.environ.get("C3ALIGN_DEBUG"):
         traceback.print_exc()
     if hasattr(error, "format_message"):  # of typer: a wrong option or argument
-        print(f"error: {_one_line(error.format_message())}; see c3align --help", file=sys.stderr)
+        command = getattr(getattr(error, "ctx", None), "command_path", "c3align")
+        print(f"error: {_one_line(error.format_message())}; see {command} --help", file=sys.stderr)
         return 2
     if isinstance(error, (ValueError, TypeError, OSError)):
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 2
     kind = type(error).__name__
-    print(f"error: {kind}: {_one_line(error)}; this is our fault: report it with C3ALIGN_DEBUG=1", file=sys.stderr)
+    advice = "this is a bug; please report it with the output of C3ALIGN_DEBUG=1"
+    print(f"error: {kind}: {_one_line(error)}; {advice}", file=sys.stderr)
     return 1
 
 

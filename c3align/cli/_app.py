@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from tqdm import tqdm
 
 from c3align import __version__
+from c3align._imports import need
+from c3align.errors import EncoderMismatchError
+from c3align.io import atomic
+from c3align.io.rows import RowSource
 
 # what --help lists, in this order
 SUMMARIES = {
     "demo": "See a real gap open and closed, and what that is good for.",
-    "embed": "Embed a collection; started again, go on.",
+    "embed": "Embed a collection; rerun to resume.",
     "fit": "Learn an aligner from embeddings on disk.",
     "transform": "Align embeddings on disk with a saved aligner.",
     "report": "Measure and draw the gap between modalities.",
     "train-captioner": "Train a captioner on texts alone.",
     "caption": "Caption pictures, sounds or videos.",
     "draw": "Draw texts, having learned from pictures alone.",
-    "score": "Score captions or pictures.",
     "doctor": "Say what is in use here, and how to mend what is missing.",
 }
 
@@ -39,15 +46,15 @@ class _InOrder(typer.core.TyperGroup):
 
 app = typer.Typer(
     cls=_InOrder,
-    add_completion=False,
-    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     help="Close the modality gap of contrastive embeddings: Connect, Collapse, Corrupt. Start with: c3align demo",
 )
 
 AlignerFolder = Annotated[Path, typer.Option("--aligner", "-a", help="Folder that `c3align fit` wrote.")]
 Rows = Annotated[
-    list[str], typer.Argument(help="Embeddings (n, d), .npy; files, quoted patterns, or a folder of `c3align embed`.")
+    list[str],
+    typer.Argument(help="Embeddings (n, d): .npy, .safetensors, quoted patterns, or a `c3align embed` folder."),
 ]
 Fingerprint = Annotated[str | None, typer.Option("--encoder", help="Fingerprint of the encoder: binds, or refuses.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw both modalities before and after into this PNG.")]
@@ -68,6 +75,38 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+def say(output: str | os.PathLike[str], text: str) -> None:
+    """A sentence about what was written; not into it, where that is a stream."""
+    print(text, file=sys.stderr if atomic.is_special(output) else sys.stdout)
+
+
+def progress(source: RowSource, what: str) -> Iterator[tuple[int, Any]]:
+    """The blocks, with a bar of rows when they take over a second and a person watches."""
+    with tqdm(
+        total=source.n_rows, desc=what, unit="row", unit_scale=True, delay=1, disable=None, file=sys.stderr
+    ) as bar:
+        for start, rows in source.blocks():
+            yield start, rows
+            bar.update(len(rows))
+
+
+def one_fingerprint(found: list[RowSource], given: str | None) -> str | None:
+    """The encoder that all the rows come from, where it is known."""
+    known = sorted({source.fingerprint for source in found if source.fingerprint} | ({given} if given else set()))
+    if len(known) > 1:
+        raise EncoderMismatchError(f"these rows come from different encoders ({', '.join(known)}); use those of one")
+    return known[0] if known else None
+
+
+def save_picture(path: str | os.PathLike[str], draw: Callable[[], Any]) -> None:
+    """Write what `draw` returns, matplotlib's figure or axes, into a PNG."""
+    need("matplotlib", "matplotlib", "plots").use("Agg")
+    drawn = draw()
+    figure = drawn if hasattr(drawn, "savefig") else np.ravel(drawn)[0].figure
+    with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
+        figure.savefig(file, dpi=120, format="png")
 
 
 def print_json(value: Any) -> None:

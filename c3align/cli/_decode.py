@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align import _files
-from c3align.cli._app import AsJson, Output, app, print_json
+from c3align.cli._app import AsJson, Output, app, print_json, say
 from c3align.errors import C3AlignError
+from c3align.io import atomic, items
 
 PipelineFolder = Annotated[Path, typer.Option("--pipeline", "-p", help="Folder of a saved pipeline.")]
 OnError = Annotated[str, typer.Option(help="'raise', or 'skip' items that cannot be used and say why.")]
@@ -49,10 +49,9 @@ def train_captioner(
     """Train a captioner on texts alone (C3), and save it with its encoder's name and aligner as one folder."""
     from c3align import C3Aligner, Pipeline, encoders
     from c3align.decoders import PrefixCaptioner
-    from c3align.encoders import _sources
 
     _quiet()
-    texts = [item.source for item in _sources.gather(captions, "text", column)]
+    texts = [item.source for item in items.gather(captions, "text", column)]
     learner = C3Aligner(seed=seed) if aligner is None else C3Aligner.from_pretrained(aligner)
     if noise_cosine is not None:
         learner.set_params(noise_cosine=noise_cosine, sigma=None)
@@ -60,7 +59,7 @@ def train_captioner(
     decoder = PrefixCaptioner.from_pretrained_lm(lm, n_dims=encoders.load(encoder).n_dims, **settings)
     pipeline = Pipeline(encoder, learner, decoder)
     if images is not None:
-        pipeline.collect((item.source for item in _sources.gather(images, modality)), modality=modality)
+        pipeline.collect((item.source for item in items.gather(images, modality)), modality=modality)
     training: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "checkpoint": checkpoint}
     pipeline.fit_text(texts, seed=seed, progress=sys.stderr.isatty(), **training)
     pipeline.save_pretrained(output)
@@ -86,17 +85,16 @@ def caption(
 ) -> None:
     """Caption pictures, sounds or videos: a line each, path and caption."""
     from c3align import Pipeline
-    from c3align.encoders import _sources
 
     _quiet()
-    items = [item for pattern in data for item in _sources.gather(pattern, modality)]
+    found = [item for pattern in data for item in items.gather(pattern, modality)]
     loaded = Pipeline.from_pretrained(pipeline)
     options: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
-    sources = (item.source for item in items)
+    sources = (item.source for item in found)
     results = loaded.stream(sources, modality=modality, batch_size=batch_size, on_error=on_error, **options)
-    lines = _described(results, [item.name for item in items])
+    lines = _described(results, [item.name for item in found])
     if output is not None:
-        print(f"{output}: {_write(output, lines)} captions of {len(items)} items")
+        say(output, f"{output}: {_write(output, lines)} captions of {len(found)} items")
     elif as_json:
         print_json({"pipeline": str(pipeline), "captions": list(lines)})
     else:
@@ -135,7 +133,7 @@ def _described(results: Iterator[Any], names: list[str]) -> Iterator[dict[str, s
 
 def _write(path: Path, lines: Iterator[dict[str, str]]) -> int:
     n_captions = 0
-    with _files.replaced(path) as scratch, open(scratch, "w", encoding="utf-8") as file:
+    with atomic.replaced_file(path) as scratch, scratch.open("w", encoding="utf-8") as file:
         for line in lines:
             n_captions += "caption" in line
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -161,6 +159,6 @@ def draw(
     numbered = [output.with_stem(f"{output.stem}-{i}") for i in range(1, len(texts) + 1)]
     for path, text, picture in zip(numbered if len(texts) > 1 else [output], texts, pictures):
         drawn = picture if hasattr(picture, "save") else image.fromarray(picture)
-        with _files.replaced(path) as scratch:
-            drawn.save(scratch, "PNG")
-        print(f"{path}\t{text}")
+        with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
+            drawn.save(file, "PNG")
+        say(path, f"{path}\t{text}")

@@ -38,10 +38,10 @@ def demo(
 @app.command(epilog="Example:  c3align doctor --json")
 def doctor(as_json: AsJson = False) -> None:
     """Say which versions, backend, CPU features and extras are in use, and how to mend what is missing."""
-    from c3align import _doctor
+    from c3align.cli import doctor as room
 
-    found = _doctor.examine()
+    found = room.examine()
     if as_json:
         print_json(found)
     else:
-        print("\n".join(_doctor.lines(found)))
+        print("\n".join(room.lines(found)))

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from c3align._imports import need
 from c3align.cli._app import AsJson, Output, app, print_json
+from c3align.errors import C3AlignError
 
 
 @app.command(
@@ -38,9 +40,10 @@ def embed(
 
     from c3align import C3Aligner, encoders
     from c3align import embed as room
-    from c3align.encoders import _sources
+    from c3align.io.items import gather
 
-    items = _sources.gather(data, modality, column)
+    _check_device(device)
+    items = gather(data, modality, column)
     loaded = encoders.load(encoder)
     for name, value in (("n_frames", frames), ("frame_rate", frame_rate)):
         if value is not None:
@@ -70,3 +73,15 @@ def embed(
     else:
         before = f", {counts.n_before} items of them before" if counts.n_before else ""
         print(f"{output}: {counts.n_rows} rows of {modality}{before}, in {counts.seconds:.1f} s")
+
+
+def _check_device(device: str | None) -> None:
+    """Before anything is loaded."""
+    if device is None:
+        return
+    torch = need("torch", "torch", "encoders")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise C3AlignError(f"--device {device!r} cannot be used here ({reason}); omit it to use the CPU") from error

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from c3align import _files
-from c3align.cli._app import AlignerFolder, Fingerprint, Output, Rows, app
+from c3align import centering
+from c3align.cli._app import AlignerFolder, Fingerprint, Output, Rows, app, one_fingerprint, progress, say
 from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.io.rows import RowSource, write_npy
+from c3align.io.shards import open_sources
+
+SAMPLE_ROWS = 4096  # of a file, by which the mean for all its rows is chosen
+OWN = "these rows"  # the modality of rows that are centered by their own mean
 
 
 @app.command(epilog="Examples:  c3align fit text.npy -o out   |   c3align fit emb-text --pair emb -o out")
@@ -33,27 +41,50 @@ def fit(
 
     settings: dict[str, Any] = {"noise": noise, "noise_cosine": "auto" if noise_cosine is None else noise_cosine}
     aligner = C3Aligner(seed=seed, zero_rows=zero_rows, second_moments=second_moments, **settings)  # type: ignore[arg-type]
-    found = _files.sources(rows)[::-1]  # of a tree of two modalities text comes first
+    found = open_sources(rows)[::-1]  # of a tree of two modalities text comes first
     if pair:
-        found = [found[0], *_files.sources(pair)]
+        found = [found[0], *open_sources(pair)]
     if len(found) > 2:
         raise C3AlignError("the folder holds more than two modalities; pass one of its folders, and another as --pair")
     if noise == "residual" and len(found) == 1:
         raise C3AlignError("noise 'residual' is learned from pairs; pass their partners as --pair")
-    fingerprint = _files.one_fingerprint(found, encoder)
-    first, second = found[0].stack, found[1].stack if len(found) > 1 else None
+    fingerprint = one_fingerprint(found, encoder)
+    first, second = found[0], found[1] if len(found) > 1 else None
     names = {"modality": modality or found[0].modality or "text"}
     names["y_modality"] = pair_modality or (second and found[1].modality) or "image"
     if second is not None and second.shape != first.shape:
         raise C3AlignError(f"the rows are {first.shape} and their partners {second.shape}; pass files of equal shape")
-    for start, stop in _files.progress(first.spans(), first.n_rows, "fit"):
-        partners = None if second is None else second.read(start, stop)
-        with _files.located(first, start):
-            aligner.partial_fit(first.read(start, stop), partners, **names)
+    _check_order(first, second)
+    _learn(aligner, first, second, **names)
     if fingerprint:
         aligner.bind_encoder(fingerprint)
     aligner.save_pretrained(output)
-    print(f"{output}: {_summary(aligner)}")
+    say(output, f"{output}: {_summary(aligner)}")
+
+
+def _learn(aligner: Any, first: RowSource, second: RowSource | None, **names: str) -> None:
+    """Every row, block by block; `second` holds their partners."""
+    if not first.n_rows:
+        raise C3AlignError(f"{first.where(0)} holds no rows; pass some")
+    for start, rows in progress(first, "fit"):
+        partners = None if second is None else second.read(start, start + len(rows))
+        with first.located(start, rows):
+            aligner.partial_fit(rows, partners, **names)
+
+
+def _check_order(first: RowSource, second: RowSource | None) -> None:
+    """Pairs go by their place; the numbers in the names of several files say whether the places correspond."""
+    if second is None or len(first.paths) < 2 or len(second.paths) < 2:
+        return
+    numbers = [[re.findall(r"\d+", Path(path).stem)[-1:] for path in source.paths] for source in (first, second)]
+    for i, (a, b) in enumerate(zip(*numbers)):
+        if a and b and int(a[0]) != int(b[0]):
+            warnings.warn(
+                f"{first.paths[i]} is paired with {second.paths[i]}, and the numbers in their names differ; pass "
+                "the files of both in one order",
+                stacklevel=2,
+            )
+            return
 
 
 def _summary(aligner: Any) -> str:
@@ -73,21 +104,45 @@ def transform(
     ] = None,
 ) -> None:
     """Align rows with a saved aligner; writes one .npy of the same dtype, whole or not at all."""
+    from sklearn.base import clone
+
     from c3align import C3Aligner
 
-    found = _files.sources(rows)
+    found = open_sources(rows)
     if len(found) > 1:
         raise C3AlignError(f"{rows[0]} holds several modalities; pass one of its folders")
-    fitted = C3Aligner.from_pretrained(aligner, encoder=_files.one_fingerprint(found, encoder))
-    stack = found[0].stack
-    modality = _modality_of(found[0].modality, modality, fitted)
-    if stack.n_dims != fitted.n_features_in_:
+    fitted = C3Aligner.from_pretrained(aligner, encoder=one_fingerprint(found, encoder))
+    source = found[0]
+    if source.n_dims != fitted.n_features_in_:
         raise C3AlignError(
-            f"the rows have {stack.n_dims} dimensions and the aligner {fitted.n_features_in_}; use rows of its encoder"
+            f"the rows have {source.n_dims} dimensions and the aligner {fitted.n_features_in_}; use rows of its encoder"
         )
-    name, mean = _files.choose_mean(fitted, stack, modality)
-    _files.align(fitted, stack, mean, output)
-    print(f"{output}: {stack.n_rows} rows, centered by the mean of {name}")
+    name = _chosen(fitted, source, _modality_of(source.modality, modality, fitted))
+    mean = repr(name)
+    if name == centering.BATCH:
+        fitted, name, mean = clone(fitted), OWN, "these rows themselves"
+        _learn(fitted, source, None, modality=OWN)
+    write_npy(output, source.shape, source.parts[0].dtype, _aligned(fitted, source, name))
+    say(output, f"{output}: {source.n_rows} rows, centered by the mean of {mean}")
+
+
+def _chosen(aligner: Any, source: RowSource, modality: str) -> str:
+    """Whose mean all the rows are centered by, decided once for the whole of them."""
+    if not source.n_rows:
+        raise C3AlignError(f"{source.where(0)} holds no rows; pass some")
+    state = centering.state_of(aligner, modality)
+    choice = centering.center(modality, state, source.sample(SAMPLE_ROWS), source.n_rows)
+    if choice.warning:
+        warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=2)
+    return choice.modality
+
+
+def _aligned(aligner: Any, source: RowSource, modality: str) -> Iterator[Any]:
+    for start, rows in progress(source, "transform"):
+        with source.located(start, rows), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModalityMeanWarning)  # the whole of them was looked at
+            block = aligner.transform(rows, modality=modality)
+        yield block
 
 
 def _modality_of(known: str | None, asked: str, fitted: Any) -> str:

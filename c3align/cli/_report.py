@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align import _files
-from c3align.cli._app import AsJson, app, print_json
+from c3align.cli._app import AsJson, app, one_fingerprint, print_json, save_picture
 from c3align.errors import C3AlignError
+from c3align.io import atomic
+from c3align.io.rows import RowSource
+from c3align.io.shards import open_sources
 
 Inputs = Annotated[
     list[str],
@@ -41,11 +43,11 @@ def report(
     """Measure the gap between two or more modalities, before and after each is centred by its own mean."""
     from c3align import report as room
 
-    found = [source for given in inputs for source in _files.sources([given])]
+    found = [source for given in inputs for source in open_sources([given])]
     called = _names(found, inputs, names)
-    fingerprint = _files.one_fingerprint(found, None)
+    fingerprint = one_fingerprint(found, None)
     figures = room.report(
-        *(source.stack.parts for source in found),
+        *found,
         names=called,
         paired=False if unpaired else None,
         aligner=_fitted(aligner, called, fingerprint),
@@ -60,16 +62,16 @@ def report(
         "Date": date or "",
     }
     if output:
-        _files.save_text(output, figures.to_html(provenance=provenance))
+        atomic.write(output, figures.to_html(provenance=provenance).encode())
     if png:
-        _files.save_picture(png, lambda: room.plot_overview(figures))
+        save_picture(png, lambda: room.plot_overview(figures))
     if as_json:
         print_json({**figures.to_dict(), "provenance": provenance})
     else:
         print("\n".join([str(figures), *(f"{path}: written" for path in (output, png) if path)]))
 
 
-def _names(found: list[_files.Source], inputs: list[str], names: str | None) -> list[str]:
+def _names(found: list[RowSource], inputs: list[str], names: str | None) -> list[str]:
     """As asked for, else as folders of `c3align embed` and files are called."""
     if names is not None:
         called = [name.strip() for name in names.split(",")]
@@ -79,14 +81,14 @@ def _names(found: list[_files.Source], inputs: list[str], names: str | None) -> 
                 "commas between"
             )
         return called
-    called = [source.modality or _stem(source.stack.paths) for source in found]
+    called = [source.modality or _stem(source.paths) for source in found]
     twice = sorted({name for name in called if called.count(name) > 1})
     if twice:
         raise C3AlignError(f"more than one input is called {twice[0]}; pass --names with one for each, commas between")
     return called
 
 
-def _stem(paths: list[str]) -> str:
+def _stem(paths: tuple[str, ...]) -> str:
     first = Path(paths[0])
     return first.stem if len(paths) == 1 else first.resolve().parent.name.removesuffix("_emb")
 
@@ -104,11 +106,11 @@ def _fitted(folder: Path | None, called: list[str], fingerprint: str | None) -> 
     return fitted
 
 
-def _files_told(found: list[_files.Source], called: list[str]) -> str:
+def _files_told(found: list[RowSource], called: list[str]) -> str:
     """A line for each modality: its files and their size."""
     lines = []
     for name, source in zip(called, found):
-        paths = source.stack.paths
+        paths = source.paths
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        lines.append(f"{name}: {', '.join(paths[:3])}{more}; {source.stack.n_rows:,} x {source.stack.n_dims}")
+        lines.append(f"{name}: {', '.join(paths[:3])}{more}; {source.n_rows:,} x {source.n_dims}")
     return "\n".join(lines)

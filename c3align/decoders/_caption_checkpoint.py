@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c3align.decoders import _saved
 from c3align.errors import C3AlignError
+from c3align.io import atomic, container
 
 if TYPE_CHECKING:
     from c3align.decoders._caption_training import CaptionTraining
@@ -59,7 +59,8 @@ def write(run: CaptionTraining, path: Path) -> None:
     tensors |= {f"best.{name}": value for name, value in run.best.items()}
     lists = {"losses": run.losses, "validation_losses": run.validation_losses}
     path.parent.mkdir(parents=True, exist_ok=True)
-    _saved.write_file(path, tensors, {**run.identity, "progress": {"step": run.step, "sums": sums, **lists}})
+    progress = {"step": run.step, "sums": sums, **lists}
+    atomic.write(path, container.dump(tensors, {**run.identity, "progress": progress}))
 
 
 def resume(run: CaptionTraining, path: Path) -> None:
@@ -70,7 +71,7 @@ def resume(run: CaptionTraining, path: Path) -> None:
     C3AlignError
         The file is of another run, or damaged.
     """
-    config, tensors = _saved.read_file(path)
+    config, tensors = container.read(path, "decoder")
     progress = config.pop("progress", None)
     changed = sorted(name for name in {*run.identity, *config} if config.get(name) != run.identity.get(name))
     if changed or not isinstance(progress, dict):

@@ -3,68 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
-from c3align.decoders import _saved
 from c3align.errors import C3AlignError
+from c3align.io import atomic, container
 
-__all__ = ["FILE", "LM_FOLDER", "MEMORY_FOLDER", "found", "load_lm", "replaced_folder", "save_lm"]
+__all__ = ["FILE", "LM_FOLDER", "MEMORY_FOLDER", "load_lm", "replaced_folder", "save_lm"]
 
 FILE, LM_FOLDER, MEMORY_FOLDER = "captioner.safetensors", "lm", "memory"
 
 
-@contextmanager
-def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder beside `folder`, renamed to it in the end; what was there steps aside first, and `found` finds it."""
-    target = Path(folder).absolute()
-    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not _is_captioner(target))):
-        raise C3AlignError(f"{target} is there and no captioner; pass the name of a new folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.c3align-"))
-    try:
-        yield scratch
-        scratch.chmod(0o755)
-        _force_to_disk(scratch)
-        aside = _aside(target)
-        if target.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-            os.rename(target, aside)
-        os.rename(scratch, target)
-        shutil.rmtree(aside, ignore_errors=True)
-    except BaseException:
-        if not target.exists() and _aside(target).exists():
-            os.rename(_aside(target), target)
-        raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _force_to_disk(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+def replaced_folder(folder: str | os.PathLike[str]) -> AbstractContextManager[Path]:
+    """A folder that takes the place of `folder` when it is whole."""
+    return atomic.replaced_folder(folder, "captioner", _is_captioner)
 
 
 def _is_captioner(folder: Path) -> bool:
     # a folder that holds a memory alone was given to fit to put it there
     return (folder / FILE).is_file() or {path.name for path in folder.iterdir()} == {"memory.npy", "captions.jsonl"}
-
-
-def _aside(target: Path) -> Path:
-    return target.parent / f".{target.name}.c3align-before"
-
-
-def found(folder: str | os.PathLike[str]) -> Path:
-    """The folder, or what stepped aside for it when a kill came between two renames."""
-    path = Path(folder).absolute()
-    return _aside(path) if not path.exists() and _aside(path).exists() else path
 
 
 def save_lm(lm: Any, tokenizer: Any, folder: Path) -> None:
@@ -114,8 +74,8 @@ def load_lm(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
 
 def read(folder: Path, kind: str, keys: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Configuration, with these keys and no others, and tensors."""
-    config, tensors = _saved.read(folder, FILE, kind)
+    config, tensors = container.read_decoder(folder, FILE, f"c3align.{kind}")
     if set(config) != keys | {"format", "format_version"}:
         unknown = sorted(set(config) ^ (keys | {"format", "format_version"}))
-        raise _saved.refusal(f"its configuration has unknown or missing keys ({unknown})")
+        raise container.refusal("decoder", f"its configuration has unknown or missing keys ({unknown})")
     return config, tensors

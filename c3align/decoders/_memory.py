@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from c3align import neighbours, ops
 from c3align._typing import Int64Array
-from c3align.decoders import _saved
 from c3align.decoders._caption_rows import CaptionRows
 from c3align.errors import C3AlignError
-from c3align.persistence import _replace
+from c3align.io import atomic, container
+from c3align.io.rows import write_npy
 
 __all__ = ["Memory"]
 
@@ -51,21 +51,16 @@ class Memory:
     ) -> Memory:
         """Align all rows, block by block, into RAM or into `folder`, and read them from there."""
         shape = source.rows.shape
-        rows: Any
         if folder is None:
             rows = np.empty(shape, np.float32)
-        else:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            rows = np.lib.format.open_memmap(Path(folder) / f".{ROWS_FILE}", "w+", np.float32, shape)
-        for part, block in source.aligned():
-            rows[part] = block
-        if folder is None:
+            for part, block in source.aligned():
+                rows[part] = block
             return cls(rows, texts, factory)
-        rows.flush()
-        del rows
-        os.replace(Path(folder) / f".{ROWS_FILE}", Path(folder) / ROWS_FILE)
-        _write_texts(Path(folder), texts)
-        return cls.load(folder, shape[1], factory)
+        path = atomic.local_path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        write_npy(path / ROWS_FILE, shape, np.float32, (block for _, block in source.aligned()))
+        _write_texts(path, texts)
+        return cls.load(path, shape[1], factory)
 
     @property
     def n_dims(self) -> int:
@@ -132,19 +127,19 @@ class Memory:
             rows = np.load(paths[0], mmap_mode="r", allow_pickle=False)
             texts = [json.loads(line) for line in paths[1].read_text("utf-8").splitlines()]
         except (ValueError, EOFError, OSError, RecursionError) as error:
-            raise _saved.refusal(f"its memory cannot be read ({error})") from error
+            raise container.refusal("decoder", f"its memory cannot be read ({error})") from error
         if rows.dtype != np.float32 or rows.shape != (len(texts), n_dims) or not texts:
-            raise _saved.refusal(
-                f"its memory is {rows.dtype} {rows.shape} for {len(texts)} texts of {n_dims} dimensions"
+            raise container.refusal(
+                "decoder", f"its memory is {rows.dtype} {rows.shape} for {len(texts)} texts of {n_dims} dimensions"
             )
         if not all(isinstance(text, str) for text in texts):
-            raise _saved.refusal("its captions are not texts")
+            raise container.refusal("decoder", "its captions are not texts")
         return cls(rows, texts, factory)
 
 
 def _write_texts(folder: Path, texts: list[str]) -> None:
     lines = "".join(json.dumps(text) + "\n" for text in texts)
-    _replace(folder / TEXTS_FILE, lines.encode())
+    atomic.write(folder / TEXTS_FILE, lines.encode())
 
 
 def check_factory(factory: str | None) -> None:

@@ -15,10 +15,10 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from c3align.decoders import _saved
 from c3align.decoders._picture_net import PictureNet
 from c3align.decoders._rows import TrainingRows
 from c3align.errors import C3AlignError
+from c3align.io import atomic, container
 
 __all__ = ["Critic", "PictureTraining", "Schedule"]
 
@@ -108,7 +108,8 @@ class PictureTraining:
                 self.losses.append(self._epoch(epoch, bar))
                 bar.set_postfix(loss=f"{self.losses[-1]:.4f}")
                 if self.checkpoint is not None:
-                    _saved.write_file(self.checkpoint, self._tensors(), {**self._identity(), "losses": self.losses})
+                    identity = {**self._identity(), "losses": self.losses}
+                    atomic.write(self.checkpoint, container.dump(self._tensors(), identity))
 
     def _epoch(self, epoch: int, bar: Any) -> float:
         total = 0.0
@@ -155,7 +156,7 @@ class PictureTraining:
         }
 
     def _resume(self, path: Path) -> None:
-        config, tensors = _saved.read_file(path)
+        config, tensors = container.read(path, "decoder")
         losses = config.pop("losses", None)
         if config != self._identity():
             raise C3AlignError(

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from c3align.decoders import _caption_files as files
-from c3align.decoders import _saved
 from c3align.decoders._memory import Memory
 from c3align.decoders.training import Training
 from c3align.errors import C3AlignError
+from c3align.io import atomic, container
 
 if TYPE_CHECKING:
     from c3align.decoders.prefix import PrefixCaptioner
@@ -40,20 +40,20 @@ def save(captioner: PrefixCaptioner, folder: str | os.PathLike[str]) -> None:
         if captioner._retrieval is not None:
             (scratch / files.MEMORY_FOLDER).mkdir()
             captioner._retrieval.memory.save(scratch / files.MEMORY_FOLDER)
-        _saved.write(scratch, files.FILE, _own_weights(captioner), config)
+        container.write_folder(scratch, files.FILE, container.dump(_own_weights(captioner), config), config)
 
 
 def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str]) -> PrefixCaptioner:
     """See `PrefixCaptioner.from_pretrained`."""
-    path = files.found(folder)
+    path = atomic.found(folder)
     config, tensors = files.read(path, "PrefixCaptioner", {*_SETTINGS, *_LEARNED})
     lm, tokenizer = files.load_lm(path / files.LM_FOLDER)
     try:
         training = Training(**config["training"])
         captioner = cls(lm, tokenizer, training=training, **{name: config[name] for name in _SETTINGS})
     except (TypeError, C3AlignError) as error:
-        raise _saved.refusal(f"its settings do not fit ({error})") from error
-    _saved.same_tensors(tensors, _own_weights(captioner))
+        raise container.refusal("decoder", f"its settings do not fit ({error})") from error
+    container.check_tensors(tensors, container.layout(_own_weights(captioner)), "decoder")
     captioner._model.load_state_dict(tensors, strict=False)
     _set_learned(captioner, config)
     if captioner.n_neighbours:
@@ -71,13 +71,13 @@ def _own_weights(captioner: PrefixCaptioner) -> dict[str, Any]:
 def _set_learned(captioner: PrefixCaptioner, config: dict[str, Any]) -> None:
     counts = config["max_tokens"], config["prompt_tokens"]
     if not all(type(value) is int and 0 <= value <= MAX_TOKENS for value in counts) or not config["max_tokens"]:
-        raise _saved.refusal(f"captions of {counts[0]!r} and prompts of {counts[1]!r} tokens")
+        raise container.refusal("decoder", f"captions of {counts[0]!r} and prompts of {counts[1]!r} tokens")
     for name in ("losses", "validation_losses"):
         if not isinstance(config[name], list) or not all(isinstance(loss, float) for loss in config[name]):
-            raise _saved.refusal(f"its {name} are not numbers")
+            raise container.refusal("decoder", f"its {name} are not numbers")
     fingerprint = config["encoder_fingerprint"]
     if fingerprint is not None and not (isinstance(fingerprint, str) and fingerprint):
-        raise _saved.refusal("its encoder fingerprint is not a text")
+        raise container.refusal("decoder", "its encoder fingerprint is not a text")
     captioner.max_tokens_, captioner._prompt_tokens = counts
     captioner.losses_, captioner.validation_losses_ = config["losses"], config["validation_losses"]
     captioner.encoder_fingerprint_ = fingerprint

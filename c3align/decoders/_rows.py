@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from c3align import centering, ops
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from c3align.ops._rows import Rows, as_rows, first_non_finite
+from c3align.ops.arrays import Rows, as_rows, first_non_finite
 
 __all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "refuse_other_modality", "refuse_strays"]
 

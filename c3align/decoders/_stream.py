@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from c3align._typing import Array, Int64Array
 from c3align.errors import C3AlignError, EncoderMismatchError
-from c3align.ops._rows import as_rows, first_non_finite, is_tensor
+from c3align.ops.arrays import as_rows, first_non_finite, is_tensor
 
 __all__ = ["Captioner", "Skipped"]
 

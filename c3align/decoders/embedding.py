@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from c3align import _imports
 from c3align._typing import Array
-from c3align.decoders import _saved
 from c3align.decoders._projection import halfway
 from c3align.decoders._rows import TrainingRows, checked_rows
 from c3align.errors import C3AlignError
+from c3align.io import container
 
 if TYPE_CHECKING:
     from c3align.decoders._picture_net import PictureNet
@@ -209,7 +209,7 @@ class EmbeddingGenerator:
             "shape": list(self.shape_),
             "width": int(self.width),
         }
-        _saved.write(folder, FILE, self._fitted().state_dict(), config)
+        container.write_folder(folder, FILE, container.dump(self._fitted().state_dict(), config), config)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> EmbeddingGenerator:
@@ -222,12 +222,12 @@ class EmbeddingGenerator:
         """
         import torch
 
-        config, tensors = _saved.read(folder, FILE, "EmbeddingGenerator")
+        config, tensors = container.read_decoder(folder, FILE, "c3align.EmbeddingGenerator")
         n_dims, shape, width = _checked(config)
         whole = shape if len(shape) == 3 else (*shape, 1)
         with torch.device("meta"):  # shapes alone: a file that lies gets no memory
             net = _net(n_dims, whole, width)
-        _saved.same_tensors(tensors, net.state_dict())
+        container.check_tensors(tensors, container.layout(net.state_dict()), "decoder")
         net.load_state_dict(tensors, assign=True)
         generator = cls(width=width)
         generator._net, generator.n_dims_, generator.shape_ = net.eval(), n_dims, shape
@@ -291,14 +291,18 @@ def _checked(config: dict[str, Any]) -> tuple[int, tuple[int, ...], int]:
     """Dimension, shape and width of a saved generator, within bounds."""
     keys = {"format", "format_version", "losses", "n_dims", "shape", "width"}
     if set(config) != keys:
-        raise _saved.refusal(f"its configuration has unknown or missing keys ({sorted(set(config) ^ keys)})")
+        raise container.refusal(
+            "decoder", f"its configuration has unknown or missing keys ({sorted(set(config) ^ keys)})"
+        )
     n_dims, shape, width = config["n_dims"], config["shape"], config["width"]
     limits = [(n_dims, MAX_DIMS), (width, MAX_WIDTH)]
     if not isinstance(shape, list) or len(shape) not in (2, 3):
-        raise _saved.refusal(f"pictures of shape {shape!r}")
+        raise container.refusal("decoder", f"pictures of shape {shape!r}")
     limits += list(zip(shape, (MAX_EDGE, MAX_EDGE, MAX_CHANNELS)))
     if not all(type(value) is int and 1 <= value <= limit for value, limit in limits):
-        raise _saved.refusal(f"a dimension of {n_dims!r}, pictures of shape {shape!r} or a width of {width!r}")
+        raise container.refusal(
+            "decoder", f"a dimension of {n_dims!r}, pictures of shape {shape!r} or a width of {width!r}"
+        )
     if not isinstance(config["losses"], list) or not all(isinstance(loss, float) for loss in config["losses"]):
-        raise _saved.refusal("its losses are not numbers")
+        raise container.refusal("decoder", "its losses are not numbers")
     return n_dims, tuple(shape), width

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from c3align._typing import Array, Int64Array
 from c3align.decoders import _caption_files as files
-from c3align.decoders import _saved
 from c3align.decoders._caption_rows import CaptionRows
 from c3align.decoders._consensus import consensus
 from c3align.decoders._memory import PROJECTED_ROWS, Memory, check_factory
@@ -20,6 +19,7 @@ from c3align.decoders._rows import checked_rows
 from c3align.decoders._stream import Captioner
 from c3align.decoders._tokens import check_captions
 from c3align.errors import C3AlignError
+from c3align.io import atomic, container
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -201,7 +201,7 @@ class MemoryCaptioner(Captioner):
             self.memory_.save(scratch / files.MEMORY_FOLDER)
             if self.decoder is not None:
                 self.decoder.save_pretrained(scratch / "decoder")
-            _saved.write(scratch, files.FILE, {}, config)
+            container.write_folder(scratch, files.FILE, container.dump({}, config), config)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> MemoryCaptioner:
@@ -212,7 +212,7 @@ class MemoryCaptioner(Captioner):
         FileNotFoundError, FormatError
             A folder that is absent, damaged, or no such captioner; no code in it can run.
         """
-        path = files.found(folder)
+        path = atomic.found(folder)
         keys = {"k", "temperature", "mode", "index", "n_dims", "encoder_fingerprint"}
         config, _ = files.read(path, "MemoryCaptioner", keys)
         decoder = None
@@ -224,7 +224,7 @@ class MemoryCaptioner(Captioner):
         try:
             captioner = cls(decoder=decoder, **settings)
         except C3AlignError as error:
-            raise _saved.refusal(f"its settings do not fit ({error})") from error
+            raise container.refusal("decoder", f"its settings do not fit ({error})") from error
         captioner.memory_ = Memory.load(path / files.MEMORY_FOLDER, config["n_dims"], config["index"])
         captioner.n_dims = captioner.memory_.n_dims
         captioner.encoder_fingerprint_ = config["encoder_fingerprint"]

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from c3align.encoders import _media
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
+from c3align.io import media
 
 __all__ = ["Broken", "Prepared", "TowerEncoder", "prepared_batches", "weights_digest"]
 
@@ -52,7 +52,7 @@ def prepared_batches(
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}" if not isinstance(error, C3AlignError) else str(error)
-            return Broken(index, _media.name_of(item) or "", reason)
+            return Broken(index, media.name_of(item) or "", reason)
 
     def attempt_all(chunk: list[tuple[int, Any]]) -> list[Prepared | Broken]:
         return [attempt(index, item) for index, item in chunk]
@@ -90,7 +90,7 @@ class TowerEncoder:
     fingerprint: str
     name = "this encoder"
     sample_rate = 48_000  # of sounds, where there are any
-    n_frames = _media.N_FRAMES  # of a video, evenly spaced
+    n_frames = media.N_FRAMES  # of a video, evenly spaced
     frame_rate: float | None = None  # instead: frames a second, any number of them
 
     def __init__(self, model: Any) -> None:
@@ -110,10 +110,10 @@ class TowerEncoder:
                 raise C3AlignError(f"a {type(item).__name__} is no text; pass strings")
             return Prepared(item)
         if modality == "audio":
-            return Prepared(self._prepare_sound(_media.audio(item, self.sample_rate)))
+            return Prepared(self._prepare_sound(media.audio(item, self.sample_rate)))
         if modality == "video":
-            return Prepared(self._prepare_video(_media.frames(item, self.n_frames, self.frame_rate)))
-        return Prepared(self._prepare_picture(_media.image(item)))
+            return Prepared(self._prepare_video(media.frames(item, self.n_frames, self.frame_rate)))
+        return Prepared(self._prepare_picture(media.image(item)))
 
     def encode(
         self,

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import safetensors
 from tqdm import tqdm
 
-from c3align.encoders import _media
 from c3align.encoders._base import Prepared, check_request
 from c3align.errors import C3AlignError, MissingExtraError
+from c3align.io import media
 
 __all__ = ["WEIGHTS", "GlyphEncoder", "load"]
 
@@ -77,7 +77,7 @@ class GlyphEncoder:
             return Prepared(item)
         if isinstance(item, np.ndarray) and item.shape == (SIZE, SIZE) and item.dtype == np.uint8:
             return Prepared(item)
-        picture = np.asarray(_media.image(item).convert("L"))
+        picture = np.asarray(media.image(item).convert("L"))
         if picture.shape != (SIZE, SIZE):
             raise C3AlignError(
                 f"the picture has {picture.shape[1]} x {picture.shape[0]} pixels; pass grey pictures of "

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from c3align.encoders import _base, _media
+from c3align.encoders import _base
 from c3align.errors import C3AlignError, MissingExtraError
+from c3align.io import media
 
 __all__ = ["ImageBindEncoder", "load"]
 
@@ -107,7 +108,7 @@ class ImageBindEncoder(_base.TowerEncoder):
 @contextmanager
 def as_file(item: Any, modality: str) -> Iterator[str]:
     """The path of an item, after writing it where it has none on this machine."""
-    name = _media.name_of(item)
+    name = media.name_of(item)
     if name is not None and "://" not in name:
         yield name
         return
@@ -118,13 +119,13 @@ def as_file(item: Any, modality: str) -> Iterator[str]:
 def _written(item: Any, modality: str, folder: Path) -> str:
     if modality == "image":
         path = folder / "item.png"
-        _media.image(item).save(path)
+        media.image(item).save(path)
     elif modality == "audio":
         path = folder / "item.wav"
-        write_wav(path, _media.audio(item, RATE), RATE)
+        write_wav(path, media.audio(item, RATE), RATE)
     else:
         path = folder / "item.mp4"
-        with _media.opened(item) as file:
+        with media.opened(item) as file:
             path.write_bytes(file.read())
     return str(path)
 

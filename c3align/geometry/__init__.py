@@ -1,39 +1,28 @@
-"""Measures of an embedding space: the gap between modalities, the noise around it, spectrum, training, retrieval.
+"""Measures of an embedding space: the gap between modalities, the noise around it, spectrum, retrieval.
 
-Every measure takes rows (n_rows, n_dims) of any norm, NumPy or torch, normalises them and computes in float64. Those of
+Every measure takes rows (n_rows, n_dims) of any norm, NumPy or torch, normalizes them and computes in float64. Those of
 the gap, the residual, the spectrum and the distributions go in blocks, so that a memmap larger than memory is never
 copied whole. Where a *source* is asked for, moments are enough, and `ModalityStatistics` or `CovarianceStatistics` or
-any iterable of blocks, read once, do as well. What compares rows with rows (training, neighbours, uniformity, linear
+any iterable of blocks, read once, do as well. What compares rows with rows (neighbors, uniformity, linear
 separability) holds them in float64, and is for a sample of a large set.
 "Pairs" are rows of equal number. Definitions follow C3 (ICLR 2024), section 3, and its released notebooks.
 
 ======================================================== ===============================================================
 the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_gap`, `gap_consistency`,
-                                                         `gap_orthogonality`, `pair_cosine`
+                                                         `gap_orthogonality`, `pair_cosine`; of statistics `measure_gap`
 the residual                                             `residual_sigma`, `residual_spectrum`, `residual_participation`
 the spectrum, dimensional collapse                       `covariance_spectrum`, `effective_dimension`,
                                                          `dimensional_collapse`, `participation`, `participation_ratio`,
-                                                         `principal_angles`, `predicted_initial_gap`
-training (C3, Lemmas 1 and 2)                            `contrastive_loss`, `contrastive_gradient`,
-                                                         `gradient_invariants`, `r_min`, `stable_region`
+                                                         `principal_angles`
 the sphere (Wang and Isola)                              `alignment`, `uniformity`
 two distributions                                        `distribution_gap`, `linear_separability`
-one encoder, or two                                      `encoder_overlap`
-neighbours                                               `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`
+one encoder, or two                                      `encoder_overlap`, `one_encoder`
+neighbors                                               `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`
 ======================================================== ===============================================================
 """
 
 from __future__ import annotations
 
-from c3align.geometry._contrastive import (
-    GradientInvariants,
-    StableRegion,
-    contrastive_gradient,
-    contrastive_loss,
-    gradient_invariants,
-    r_min,
-    stable_region,
-)
 from c3align.geometry._distributions import DistributionGap, Separability, distribution_gap, linear_separability
 from c3align.geometry._gap import (
     GroupedGap,
@@ -48,7 +37,8 @@ from c3align.geometry._gap import (
     residual_sigma,
     residual_spectrum,
 )
-from c3align.geometry._overlap import encoder_overlap
+from c3align.geometry._gap_report import GapReport, measure_gap
+from c3align.geometry._overlap import encoder_overlap, one_encoder
 from c3align.geometry._retrieval import Hubness, hubness, k_occurrence, modality_bias, recall_at_k
 from c3align.geometry._rows import unit_rows
 from c3align.geometry._spectrum import (
@@ -58,7 +48,6 @@ from c3align.geometry._spectrum import (
     effective_dimension,
     participation,
     participation_ratio,
-    predicted_initial_gap,
     principal_angles,
 )
 from c3align.geometry._sphere import alignment, uniformity
@@ -66,16 +55,13 @@ from c3align.geometry._sphere import alignment, uniformity
 __all__ = [
     "DimensionalCollapse",
     "DistributionGap",
-    "GradientInvariants",
+    "GapReport",
     "GroupedGap",
     "Hubness",
     "MeanStd",
     "ResidualParticipation",
     "Separability",
-    "StableRegion",
     "alignment",
-    "contrastive_gradient",
-    "contrastive_loss",
     "covariance_spectrum",
     "dimensional_collapse",
     "distribution_gap",
@@ -84,23 +70,21 @@ __all__ = [
     "gap_consistency",
     "gap_orthogonality",
     "gap_vector",
-    "gradient_invariants",
     "grouped_gap",
     "hubness",
     "k_occurrence",
     "linear_separability",
+    "measure_gap",
     "modality_bias",
+    "one_encoder",
     "pair_cosine",
     "participation",
     "participation_ratio",
-    "predicted_initial_gap",
     "principal_angles",
-    "r_min",
     "recall_at_k",
     "residual_participation",
     "residual_sigma",
     "residual_spectrum",
-    "stable_region",
     "uniformity",
     "unit_rows",
 ]

@@ -21,7 +21,7 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 class DistributionGap(NamedTuple):
     """Squared Wasserstein-2 distance of two Gaussians (embedding FID), in its two parts; `total` is their sum.
 
-    centroid : ``||m_a - m_b||**2``, what centring takes away
+    centroid : ``||m_a - m_b||**2``, what centering takes away
     covariance : ``tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2)``, Bures' squared distance, which it leaves
     """
 
@@ -65,44 +65,46 @@ def _square_root(covariance: Float64Array) -> Float64Array:
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
-def linear_separability(a: Array, b: Array, *, n_folds: int = 5, centred: bool = False, seed: int = 0) -> Separability:
+def linear_separability(a: Array, b: Array, *, n_folds: int = 5, centered: bool = False, seed: int = 0) -> Separability:
     """Cross-validated accuracy and AUC of a logistic regression that tells a's rows from b's.
 
-    1 as they came and 0.5 when centred is a gap that centring closes.
+    1 as they came and 0.5 when centered is a gap that centering closes.
 
     Parameters
     ----------
     a, b : (n_a, n_dims), (n_b, n_dims)
-        Of equally many, row i of a and row i of b are always in one fold: a partner that was learned by the other
-        name would mislead.
+        With equally many, row i of a and row i of b are always in one fold: a partner that was learned under the
+        other name would mislead.
     n_folds : int
         Each modality needs as many rows.
-    centred : bool
-        Whether each modality is centred first, by the mean of the rows that the fold learns from. Rows that were
-        centred by means of their own, those of few rows above all, score below chance: what a fold lacks, the others
+    centered : bool
+        Whether each modality is centered first, by the mean of the rows that the fold learns from. Rows that were
+        centered by means of their own, those of few rows above all, score below chance: what a fold lacks, the others
         have too much of.
     seed : int
-        Of the folds.
+        Chooses the folds.
     """
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
     units = unit_rows(a), unit_rows(b)
     if min(map(len, units)) < n_folds or n_folds < 2:
-        raise C3AlignError(f"{n_folds} folds need {n_folds} rows of each modality; pass more rows, or 2 folds or more")
+        raise C3AlignError(
+            f"n_folds must be from 2 to the number of rows, got {n_folds} for {[*map(len, units)]} rows; pass more rows"
+        )
     fold = np.concatenate([np.random.default_rng(seed).permutation(len(unit)) % n_folds for unit in units])
     is_b = np.repeat([False, True], [len(unit) for unit in units])
     scores = np.empty(len(is_b))
     for number in range(n_folds):
         held = fold == number
-        scores[held] = _scores(np.concatenate(units), is_b, held, centred)
+        scores[held] = _scores(np.concatenate(units), is_b, held, centered)
     return Separability(float(balanced_accuracy_score(is_b, scores > 0)), float(roc_auc_score(is_b, scores)))
 
 
-def _scores(rows: Float64Array, is_b: BoolArray, held: BoolArray, centred: bool) -> Float64Array:
+def _scores(rows: Float64Array, is_b: BoolArray, held: BoolArray, centered: bool) -> Float64Array:
     """Decision function on the held rows of a model that learned from the others."""
     from sklearn.linear_model import LogisticRegression
 
-    if centred:
+    if centered:
         rows = np.where(is_b[:, None], _centred(rows, is_b & ~held), _centred(rows, ~is_b & ~held))
     rows = rows * np.sqrt(rows.shape[1])  # coordinates about 1, for the penalty
     # Newton's steps end on the same digits in any basis

@@ -13,7 +13,7 @@ from c3align._typing import Array, Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.geometry._rows import Source, as_pairs, mean_of, moments_of_blocks, pair_blocks, unit_blocks
 from c3align.geometry._spectrum import participation_ratio, spectrum_of
-from c3align.ops._rows import as_rows
+from c3align.ops.arrays import as_rows
 
 __all__ = [
     "GroupedGap",
@@ -49,7 +49,7 @@ class GroupedGap:
     n_pairs, n_groups, group : int
         Pairs given, groups of `group` of them, what is left over dropped.
     length : MeanStd
-        Of the groups' gaps ``c_k``. Noise is in it: ``E||c_k||**2 = ||c||**2 + tr(Cov(eps)) / group``.
+        The length of the groups' gaps ``c_k``. Noise is in it: ``E||c_k||**2 = ||c||**2 + tr(Cov(eps)) / group``.
     direction : MeanStd
         Cosine of one group's gap with the next one's.
     orthogonality : (MeanStd, MeanStd)
@@ -117,7 +117,7 @@ def grouped_gap(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> Group
     group : int
         Pairs in a group.
     seed : int
-        Of the shuffles.
+        Decides the shuffles.
     """
     n_pairs = as_pairs(a, b)[0].shape[0]
     gap = gap_vector(a, b)
@@ -145,7 +145,7 @@ def gap_consistency(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> t
     group : int
         Pairs in a group; what is left over is dropped.
     seed : int
-        Of the shuffle.
+        Decides the shuffle.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def gap_orthogonality(a: Array, b: Array, *, seed: int = 0) -> MeanStd:
     ----------
     a, b : (n_a, n_dims), (n_b, n_dims)
     seed : int
-        Of the shuffle.
+        Decides the shuffle.
     """
     gap = gap_vector(a, b)
     return _mean_std([*_step_cosines(a, gap, seed), *_step_cosines(b, gap, seed)])
@@ -201,7 +201,7 @@ def residual_participation(a: Array, b: Array, *, seed: int = 0) -> ResidualPart
     ----------
     a, b : (n_rows, n_dims), pairs
     seed : int
-        Of the shuffle that decides whose residual is compared with whose.
+        Decides the shuffle, and so whose residual is compared with whose.
     """
     spread = _residuals(a, b, gap_vector(a, b), seed)[1].std
     from_cosines = 1 / spread**2 if spread else float("nan")
@@ -211,7 +211,7 @@ def residual_participation(a: Array, b: Array, *, seed: int = 0) -> ResidualPart
 def _group_gaps(a: Array, b: Array, group: int, seed: int) -> Float64Array:
     """Gap (n_groups, n_dims) of each group of pairs."""
     if group < 1:
-        raise C3AlignError(f"a group of {group} pairs cannot be; pass 1 or more")
+        raise C3AlignError(f"group must be 1 or more, got {group}")
     n_rows, n_dims = as_pairs(a, b)[0].shape
     order = np.random.default_rng(seed).permutation(n_rows)[: n_rows // group * group]
     means = [(x - y).reshape(-1, group, n_dims).mean(axis=1) for x, y in pair_blocks(a, b, order, multiple=group)]

@@ -9,10 +9,10 @@ import numpy as np
 from c3align import ops
 from c3align._typing import Array
 from c3align.errors import C3AlignError
-from c3align.ops._backend import eager_backend
-from c3align.ops._rows import as_rows, is_on_device
+from c3align.ops.arrays import as_rows, is_on_device
+from c3align.ops.backends import load
 
-__all__ = ["encoder_overlap"]
+__all__ = ["encoder_overlap", "one_encoder"]
 
 SAMPLE_ROWS, ENOUGH_ROWS = 2048, 200
 # two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3, and .3, or more
@@ -84,7 +84,7 @@ def _sample(X: Array, name: str) -> Any:
     """Unit rows, evenly spaced, float64, on the rows' device; zeros for those without a direction."""
     step = max(1, -(-X.shape[0] // SAMPLE_ROWS))
     if is_on_device(X):
-        eager = eager_backend()
+        eager = load("eager")
         return eager.widest(ops.normalize(eager.computed(X[::step].detach()), zero_rows="keep"))
     wide = as_rows(X, name).take(slice(None, None, step)).widened()
     return ops.normalize(wide, zero_rows="keep").astype(np.float64)

@@ -1,4 +1,4 @@
-"""Measures of neighbours: recall, whose modality they are of, and hubs. Exact, by cosine, in blocks of queries."""
+"""Measures of neighbors: recall, whose modality they are of, and hubs. Exact, by cosine, in blocks of queries."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def modality_bias(a: Array, b: Array, k: int = 10) -> tuple[float, float]:
 
     Returns
     -------
-    Of each row of a, and of b, the mean share of its k nearest other rows, of both, that are of its own modality.
+    (float, float)
+        Share of the k nearest other rows, in both modalities, that are of the row's own: mean over a, and over b.
     """
     units = unit_rows(a), unit_rows(b)
     both, is_b = np.concatenate(units), np.repeat([False, True], [len(units[0]), len(units[1])])
@@ -82,7 +83,7 @@ def k_occurrence(queries: Array, targets: Array | None = None, k: int = 10) -> I
     n_targets = len(query) if target is None else len(target)
     k = min(k, n_targets - (target is None))
     if k < 1:
-        raise C3AlignError(f"there is no neighbour to find among {n_targets} targets; pass more, and k of 1 or more")
+        raise C3AlignError(f"no neighbor to find among {n_targets} targets; pass more, and k of 1 or more")
     return sum(
         (np.bincount(nearest.ravel(), minlength=n_targets) for _, nearest in _nearest(query, target, k)),
         np.zeros(n_targets, np.int64),
@@ -92,14 +93,14 @@ def k_occurrence(queries: Array, targets: Array | None = None, k: int = 10) -> I
 def hubness(queries: Array, targets: Array | None = None, k: int = 10) -> Hubness:
     """Skewness of the k-occurrence, and the share of targets that nobody finds; see `k_occurrence`.
 
-    Measure it on the rows as they came and on the aligned ones: means far from zero make hubs, and centring is their
+    Measure it on the rows as they came and on the aligned ones: means far from zero make hubs, and centering is their
     oldest cure.
     """
     counts = k_occurrence(queries, targets, k)
     n_queries = queries.shape[0]
-    centred = counts - counts.mean()
-    spread = float((centred**2).mean())
-    skewness = float((centred**3).mean()) / spread**1.5 if spread else 0.0
+    centered = counts - counts.mean()
+    spread = float((centered**2).mean())
+    skewness = float((centered**3).mean()) / spread**1.5 if spread else 0.0
     return Hubness(skewness, float((counts == 0).mean()), float(counts.max()) / n_queries)
 
 

@@ -11,10 +11,10 @@ from c3align import ops
 from c3align._typing import Array, Float64Array
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError
-from c3align.ops._rows import Rows, as_rows, first_non_finite
+from c3align.ops.arrays import Rows, as_rows
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["Moments", "Source", "as_pairs", "mean_of", "moments_of", "pair_blocks", "plain_rows", "unit_rows"]
+__all__ = ["Moments", "Source", "as_pairs", "mean_of", "moments_of", "pair_blocks", "unit_rows"]
 
 Source: TypeAlias = Any  # rows, statistics of rows, or an iterable of blocks of rows
 BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64
@@ -40,16 +40,6 @@ def unit_part(rows: Rows, index: Any) -> Float64Array:
     except C3AlignError:
         ops.moments(rows)  # refuses with the row's number in the whole
         raise
-
-
-def plain_rows(X: Array, name: str = "X") -> Float64Array:
-    """Rows as they are, in float64."""
-    rows = as_rows(X, name)
-    count, first = first_non_finite(rows)
-    if count:
-        where = f"{count} of {rows.shape[0]} rows, first in row {first}"
-        raise C3AlignError(f"{name} holds NaN or infinity in {where}; drop or mend those rows")
-    return rows.widened().astype(np.float64)
 
 
 def block_rows(n_dims: int, multiple: int = 1) -> int:
@@ -90,7 +80,7 @@ def mean_of(X: Source) -> Float64Array:
         total = unit.sum(axis=0) + (0 if total is None else total)
         n_rows += len(unit)
     if total is None or not n_rows:
-        raise C3AlignError("no rows have no mean; pass some")
+        raise C3AlignError("cannot average zero rows; pass at least one")
     return total / n_rows
 
 
@@ -110,10 +100,10 @@ def moments_of_blocks(blocks: Iterable[Float64Array]) -> Moments:
     n_rows, total, products = 0, np.zeros(()), np.zeros(())
     for block in blocks:
         near = block[0] if near is None and len(block) else near
-        centred = block - near if len(block) else block
-        n_rows += len(centred)
-        total = total + centred.sum(axis=0)
-        products = products + centred.T @ centred
+        centered = block - near if len(block) else block
+        n_rows += len(centered)
+        total = total + centered.sum(axis=0)
+        products = products + centered.T @ centered
     _need_two(n_rows)
     covariance = (products - np.outer(total, total) / n_rows) / (n_rows - 1)
     return Moments(n_rows, near + total / n_rows, covariance)
@@ -121,7 +111,7 @@ def moments_of_blocks(blocks: Iterable[Float64Array]) -> Moments:
 
 def _need_two(n_rows: int) -> None:
     if n_rows < 2:
-        raise C3AlignError("a covariance needs two rows; pass more")
+        raise C3AlignError(f"a covariance needs two rows, got {n_rows}; pass more")
 
 
 def as_pairs(a: Array, b: Array) -> tuple[Rows, Rows]:
@@ -129,10 +119,10 @@ def as_pairs(a: Array, b: Array) -> tuple[Rows, Rows]:
     pair = as_rows(a, "a"), as_rows(b, "b")
     if pair[0].shape != pair[1].shape:
         raise C3AlignError(
-            f"pairs need equal shapes, not {pair[0].shape} and {pair[1].shape}; pass row i of b as partner of a's"
+            f"pairs need equal shapes, got {pair[0].shape} and {pair[1].shape}; pass row i of b as partner of a's"
         )
     if not pair[0].shape[0]:
-        raise C3AlignError("there are no pairs; pass some")
+        raise C3AlignError("cannot measure zero pairs; pass at least one")
     return pair
 
 

@@ -1,8 +1,7 @@
-"""The spectrum of a modality: effective dimension, dimensional collapse, and the gap that it brings (C3, section 3)."""
+"""The spectrum of a modality: effective dimension, dimensional collapse (C3, section 3)."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,6 @@ __all__ = [
     "effective_dimension",
     "participation",
     "participation_ratio",
-    "predicted_initial_gap",
     "principal_angles",
 ]
 
@@ -82,7 +80,7 @@ def dimensional_collapse(X: Source, energy: float = 0.99) -> DimensionalCollapse
     energy : float in (0, 1)
     """
     if not 0 < energy < 1:
-        raise C3AlignError(f"energy={energy} is no share; pass a number in (0, 1)")
+        raise C3AlignError(f"energy must be in (0, 1), got {energy}")
     sums = np.cumsum(covariance_spectrum(X))
     total = float(sums[-1])
     if not total:  # all rows are one
@@ -122,28 +120,9 @@ def principal_angles(a: Source, b: Source, k: int | tuple[int, int]) -> Float64A
     if len(both[1].mean) != n_dims:
         raise C3AlignError(f"a has {n_dims} dimensions and b {len(both[1].mean)}; pass rows of one encoder")
     if not all(1 <= size <= n_dims for size in sizes):
-        raise C3AlignError(f"k={k} components of {n_dims} dimensions cannot be; pass 1 to {n_dims}")
+        raise C3AlignError(f"k must be 1 to {n_dims}, got {k}; pass 1 to {n_dims}")
     bases = [
         linalg.eigh(moments.covariance, subset_by_index=(n_dims - size, n_dims - 1))[1]
         for moments, size in zip(both, sizes)
     ]
     return linalg.subspace_angles(*bases)[::-1]
-
-
-def predicted_initial_gap(n_dims: int, n_ineffective: int, n_effective: tuple[int, int] = (0, 0)) -> float:
-    """Length of the gap that two encoders have by their random constants alone (C3, section 3).
-
-    ``sqrt(2 d_ie / d)`` in the `n_ineffective` dimensions that neither uses; with those that only a, or only b, uses
-    ``sqrt((d_e1 + d_e2 + 2 d_ie) / d)``. Every coordinate is taken for a standard normal, constant over the rows where
-    its modality does not use it; dimensions that both use add nothing.
-
-    Parameters
-    ----------
-    n_dims, n_ineffective : int
-    n_effective : (int, int)
-        Dimensions that a alone uses, and that b alone uses.
-    """
-    counts = (n_ineffective, *n_effective)
-    if n_dims < 1 or min(counts) < 0 or sum(counts) > n_dims:
-        raise C3AlignError(f"{counts} dimensions are not part of {n_dims}; pass counts that fit into n_dims")
-    return math.sqrt((sum(n_effective) + 2 * n_ineffective) / n_dims)

@@ -9,32 +9,28 @@ are computed where they are (devices without float64, as Apple's MPS, come close
 
 from __future__ import annotations
 
-import functools
 import operator
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
-from c3align.ops import _checks, _shaped, fixed
-from c3align.ops._backend import (
+from c3align.ops import _checks, fixed
+from c3align.ops._compute import device_backend
+from c3align.ops._dispatch import run
+from c3align.ops._floats import usual_floats
+from c3align.ops.arrays import Rows, as_rows, from_dlpack, is_foreign, is_tensor
+from c3align.ops.backends import (
     backend,
     backend_reason,
-    cuda_backend,
-    eager_backend,
     get_num_threads,
+    load,
     num_threads_reason,
-    on_cuda,
     pick,
     set_num_threads,
 )
-from c3align.ops._floats import usual_floats
-from c3align.ops._foreign import hand_back, is_foreign, take_over
-from c3align.ops._noise import NoiseRequest, stream
-from c3align.ops._rows import Rows, as_rows, as_vector, is_tensor
-from c3align.ops.reference import NO_NOISE, Affine, Noise
+from c3align.ops.rowmap import NoiseRequest, Request, stream
 
 __all__ = [
     "Moments",
@@ -44,17 +40,18 @@ __all__ = [
     "column_products",
     "corrupt",
     "get_num_threads",
+    "invert",
     "moments",
     "normalize",
     "num_threads_reason",
     "philox_normal",
     "set_num_threads",
+    "translate",
 ]
 
 ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
 _PRODUCTS_BLOCK_ELEMENTS = 1 << 22
 NORM_BINS = fixed.NORM_BINS
-_SMALL_BYTES, _SCRATCH_BYTES = 1 << 22, 1 << 24  # up to here a copy takes less time than two passes, noise in them
 
 
 class Moments(NamedTuple):
@@ -98,7 +95,7 @@ def normalize(
     C3AlignError
         NaN or infinity (with the number of rows and the first), zero rows, a shape or dtype that does not fit.
     """
-    return _transform(X, {}, None, zero_rows=zero_rows, out=out, renormalize=False, overwrite_out=overwrite_out)
+    return run(X, Request(renormalize=False, zero_rows=zero_rows), out, overwrite_out)
 
 
 def align(
@@ -136,9 +133,72 @@ def align(
     C3AlignError
         As `normalize`; and vectors of another width, or not finite.
     """
-    vectors = {"mean": mean, "scale": scale, "shift": shift}
-    settings = {"renormalize": renormalize, "overwrite_out": overwrite_out}
-    return _transform(X, vectors, None, zero_rows=zero_rows, out=out, **settings)
+    return run(X, Request(mean, scale, shift, None, renormalize, zero_rows=zero_rows), out, overwrite_out)
+
+
+def translate(
+    X: Array,
+    mean: Array | None,
+    goal: Array,
+    *,
+    norm: float = 1.0,
+    renormalize: bool = True,
+    zero_rows: ZeroRows = "raise",
+    out: Array | None = None,
+    overwrite_out: bool = False,
+) -> Array:
+    """Rows around one mean as rows around another: `align`, the way back of `invert`, and times a norm.
+
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor, floating
+    mean : (n_dims,)
+        Of the rows' own modality, subtracted from their unit rows.
+    goal : (n_dims,)
+        Mean of the unit rows of the other one.
+    norm : float
+        Of the results.
+    renormalize : bool
+        Whether aligned rows have norm 1; without it the result is ``unit(unit(x) - mean + goal)``.
+    zero_rows, out, overwrite_out : as in `align`
+
+    Returns
+    -------
+    The rows, of X's type, dtype and device.
+    """
+    if not renormalize:
+        return run(X, Request(mean, shift=goal, norm=norm, zero_rows=zero_rows), out, overwrite_out)
+    return run(X, Request(mean, goal=goal, norm=norm, zero_rows=zero_rows), out, overwrite_out)
+
+
+def invert(
+    Z: Array,
+    mean: Array,
+    *,
+    renormalized: bool = True,
+    zero_rows: ZeroRows = "raise",
+    out: Array | None = None,
+    overwrite_out: bool = False,
+) -> Array:
+    """The unit rows u that `align` made Z of: ``u = mean + t z`` with ``||u|| = 1``, z the unit rows of Z.
+
+    ``t = -mean.z + sqrt((mean.z)**2 + 1 - ||mean||**2)`` is the only positive root while ``||mean|| < 1``.
+
+    Parameters
+    ----------
+    Z : (n_rows, n_dims) array or tensor, floating
+    mean : (n_dims,)
+    renormalized : bool
+        Whether `align` renormalised; rows that were not need ``z + mean`` alone, brought back to norm 1.
+    zero_rows, out, overwrite_out : as in `align`
+
+    Returns
+    -------
+    The rows, of Z's type, dtype and device; rows of zeros stay so with ``zero_rows="keep"``.
+    """
+    if renormalized:
+        return run(Z, Request(renormalize=False, goal=mean, zero_rows=zero_rows), out, overwrite_out)
+    return run(Z, Request(shift=mean, is_raw=True, zero_rows=zero_rows), out, overwrite_out)
 
 
 def corrupt(
@@ -187,10 +247,8 @@ def corrupt(
     random_strength : bool
         Each row's noise is multiplied by its own uniform number in (0, 1).
     """
-    request = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset, row_ids)
-    vectors = {"mean": mean, "scale": scale, "shift": shift}
-    settings = {"renormalize": renormalize, "overwrite_out": overwrite_out}
-    return _transform(X, vectors, request, zero_rows=zero_rows, out=out, **settings)
+    noise = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset, row_ids)
+    return run(X, Request(mean, scale, shift, noise, renormalize, zero_rows=zero_rows), out, overwrite_out)
 
 
 @usual_floats
@@ -200,10 +258,10 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
     The same integers for any order and any split of the rows (promise P1).
     """
     _checks.zero_rows(zero_rows)
-    X = take_over(X) if is_foreign(X) else X
-    where = _device_backend(X)
+    X = from_dlpack(X) if is_foreign(X) else X
+    where = device_backend(X)
     if where is not None:
-        return Moments(*where.moments(X, zero_rows))
+        return Moments(*load("_device").moments(where, X, zero_rows))
     rows = as_rows(X)
     n_dims = rows.shape[1]
     nothing = np.zeros((2, 2, n_dims), np.int64)
@@ -242,7 +300,7 @@ def column_products(X: Array, *, zero_rows: ZeroRows = "raise") -> Float64Array:
     -------
     (n_dims, n_dims) float64 NumPy array, symmetric, within ``1e-12 * n_rows`` of exact; not to the bit.
     """
-    X = take_over(X) if is_foreign(X) else X
+    X = from_dlpack(X) if is_foreign(X) else X
     moments(X, zero_rows=zero_rows)  # refuses with the row's number in the whole
     total = np.zeros((X.shape[1], X.shape[1]))
     step = max(1, _PRODUCTS_BLOCK_ELEMENTS // X.shape[1])
@@ -259,7 +317,7 @@ def _wide_unit_rows(block: Any, zero_rows: ZeroRows) -> Any:
     if is_tensor(block):
         block = block.detach()
         unit = normalize(block if block.element_size() == 8 else block.float(), zero_rows=zero_rows)
-        return unit.double() if unit.is_cpu else eager_backend().in_float64(unit)
+        return unit.double() if unit.is_cpu else load("eager").in_float64(unit)
     return normalize(as_rows(block).widened(), zero_rows=zero_rows).astype(np.float64)
 
 
@@ -279,90 +337,3 @@ def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -
     if n_rows < 0 or n_dims < 1:
         raise C3AlignError(f"n_rows={n_rows}, n_dims={n_dims}: pass n_rows >= 0 and n_dims >= 1")
     return pick().philox_normal(n_rows, n_dims, **stream(seed, row_offset, n_rows))
-
-
-def _device_backend(X: Any) -> Any:
-    """What computes X where it is, the CUDA kernels or torch's own operations; None for memory of the host."""
-    if on_cuda(X):
-        return cuda_backend()
-    return eager_backend() if is_tensor(X) and not X.is_cpu else None
-
-
-def _elsewhere(X: Any, vectors: dict[str, Any], overwrite_out: bool) -> Callable[..., Any] | None:
-    """What transforms arrays that are not simply memory of this process; None where nothing needs to."""
-    if is_tensor(X):
-        from c3align.ops import torch as torch_face  # torch is there when a tensor is
-
-        if torch_face.wanted(X, vectors):
-            return torch_face.transform
-        if on_cuda(X):
-            return functools.partial(cuda_backend().transform, overwrite_out=overwrite_out)
-        where = _device_backend(X)
-        return None if where is None else where.transform
-    return _transform_foreign if is_foreign(X) else None
-
-
-def _transform_foreign(X: Any, vectors: dict[str, Any], noise: Any, *, out: Any, **settings: Any) -> Any:
-    if out is not None:
-        raise C3AlignError("out= takes NumPy arrays and torch tensors; leave it away")
-    host = {name: take_over(v, name) if is_foreign(v) else v for name, v in vectors.items()}
-    if noise is not None:
-        shape = {name: getattr(noise, name) for name in ("sigma", "direction", "row_ids")}
-        noise = noise._replace(**{name: take_over(v, name) for name, v in shape.items() if is_foreign(v)})
-    return hand_back(_transform(take_over(X), host, noise, out=None, **settings), X)
-
-
-@usual_floats
-def _transform(
-    X: Array,
-    vectors: dict[str, Any],
-    noise: NoiseRequest | None,
-    *,
-    zero_rows: ZeroRows,
-    out: Array | None,
-    renormalize: bool,
-    overwrite_out: bool = False,
-) -> Array:
-    _checks.zero_rows(zero_rows)
-    if noise is not None and noise.is_shaped and not is_foreign(X):
-        return _shaped.transform(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
-    if type(X) is not np.ndarray:
-        elsewhere = _elsewhere(X, vectors, overwrite_out)
-        if elsewhere is not None:
-            return elsewhere(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
-    rows = as_rows(X)
-    n_dims, dtype = rows.shape[1], rows.compute_dtype
-    affine = Affine(**{name: as_vector(v, n_dims, dtype, name) for name, v in vectors.items() if v is not None})
-    prepared = NO_NOISE if noise is None else noise.prepare(*rows.shape, dtype)
-    if out is not None:
-        transform = functools.partial(pick().transform, rows, renormalize=renormalize)
-        _write(transform, rows, _checks.target(out, rows), affine, prepared, zero_rows, overwrite_out)
-        return out
-    target = np.empty(rows.shape, rows.values.dtype)
-    status = pick().transform(rows, target, affine, renormalize=renormalize, noise=prepared)
-    _checks.status(rows, status, zero_rows)
-    return rows.restore(target)
-
-
-def _write(
-    transform: Callable[..., Any],
-    rows: Rows,
-    target: Any,
-    affine: Affine,
-    noise: Noise,
-    zero_rows: ZeroRows,
-    overwrite: bool,
-) -> None:
-    """Transform into memory of the caller's; a refused batch leaves it as it was, or X and vectors at the least."""
-    own_affine = _checks.apart(affine, target)
-    own_noise = noise if noise.row_ids is None else _checks.apart(noise, target)  # its other vectors were made anew
-    is_apart = own_affine is affine and own_noise is noise and not np.may_share_memory(target, rows.values)
-    if overwrite and is_apart:
-        _checks.status(rows, transform(target, affine, noise=noise), zero_rows)
-    elif target.nbytes < (_SCRATCH_BYTES if noise.sigma else _SMALL_BYTES):
-        scratch = np.empty(target.shape, target.dtype)
-        _checks.status(rows, transform(scratch, own_affine, noise=own_noise), zero_rows)
-        target[...] = scratch
-    else:
-        _checks.status(rows, transform(None, own_affine, noise=own_noise), zero_rows)
-        transform(target, own_affine, noise=own_noise)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.ops._rows import Rows, as_rows, dtype_name, first_non_finite, is_tensor
-from c3align.ops.reference import AT_MEAN, BAD_NORM, Affine, Noise
-
-Given = TypeVar("Given", Affine, Noise)
+from c3align.ops.arrays import Rows, as_rows, dtype_name, first_non_finite, is_tensor
+from c3align.ops.reference import AT_MEAN, BAD_NORM
+from c3align.ops.rowmap import RowMap
 
 NON_FINITE, HUGE = -1, -2  # beside the kinds that the backends flag
 
@@ -82,13 +81,17 @@ def overlaps_itself(shape: Sequence[int], strides: Sequence[int], size: int = 1)
     return False
 
 
-def apart(given: Given, memory: npt.NDArray[Any]) -> Given:
-    """The vectors given, with copies of those that share `memory`, which will be written; itself when none does."""
-    for name, value in zip(given._fields, given):
-        if type(value) is np.ndarray and np.may_share_memory(value, memory):
-            copy: dict[str, Any] = {name: value.copy()}
-            given = given._replace(**copy)
-    return given
+def apart(row_map: RowMap, memory: npt.NDArray[Any]) -> RowMap:
+    """The row map with copies of what shares `memory`, which will be written; itself when nothing does."""
+    shared = {
+        name: value.copy()
+        for name in ("mean", "scale", "shift", "goal")
+        if (value := getattr(row_map, name)) is not None and np.may_share_memory(value, memory)
+    }
+    noise = row_map.noise  # its other vectors were made anew
+    if noise.row_ids is not None and np.may_share_memory(noise.row_ids, memory):
+        shared["noise"] = noise._replace(row_ids=noise.row_ids.copy())
+    return row_map._replace(**shared) if shared else row_map
 
 
 def _is_twin(out: Any, rows: Rows) -> bool:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from c3align.ops import reference
 from c3align.ops.reference import AT_MEAN, BAD_NORM, MAX_NORM, MIN_NORM, OK, SEGMENT, SLOTS
+from c3align.ops.rowmap import Noise, RowMap
 
-__all__ = ["Affine", "Noise", "align", "normals", "unit_rows", "wide_dtype"]
+__all__ = ["normals", "transform", "unit_rows", "wide_dtype"]
 
 _MASK = 0xFFFFFFFF
 _EXPONENT = 0x7F800000  # of a float32
@@ -28,26 +29,6 @@ _LOG1P, _SIN, _COS = (
 _LOG_2 = float(reference.LOG_2)
 _NEAR_ONE = 0.2928932309150696  # 1 - sqrt(1/2) in float32
 _FAR = 2.0**700  # brings the least error of a sum of float32 products above the largest step of such a sum
-
-
-class Affine(NamedTuple):
-    """See `reference.Affine`; each (d,) on the rows' device in their compute dtype, or None."""
-
-    mean: torch.Tensor | None = None
-    scale: torch.Tensor | None = None
-    shift: torch.Tensor | None = None
-
-
-class Noise(NamedTuple):
-    """See `reference.Noise`; its vectors on the rows' device, and `row_numbers` (n,) int64 in place of an offset."""
-
-    sigma: float
-    columns: torch.Tensor | None
-    direction: torch.Tensor | None
-    radius: float
-    random_strength: bool
-    seed: int
-    row_numbers: torch.Tensor
 
 
 @functools.cache
@@ -159,41 +140,54 @@ def unit_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     return torch.where(usable[:, None], rows * reciprocal, 0.0), norms, usable
 
 
-def align(
-    rows: torch.Tensor, affine: Affine, noise: Noise | None, *, renormalize: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """See `reference.align`: rows (n, d) and a status (n,) uint8 for each."""
+def transform(rows: torch.Tensor, row_map: RowMap) -> tuple[torch.Tensor, torch.Tensor]:
+    """See `reference.transform`: rows (n, d) and a status (n,) uint8 for each; numbers of rows are all in `row_ids`."""
     _, reciprocal, usable = _scale_rows(rows)
-    centred = rows * reciprocal if affine.mean is None else _multiply_add(rows, reciprocal, -affine.mean)
-    mapped = _scale_and_shift(centred, affine)
-    if noise is not None and noise.sigma:
-        mapped = _add_noise(mapped, noise)
+    if row_map.is_raw:
+        reciprocal = usable.to(rows.dtype)[:, None]
+    centred = rows * reciprocal if row_map.mean is None else _multiply_add(rows, reciprocal, -row_map.mean)
+    mapped = _scale_and_shift(centred, row_map)
+    if row_map.noise.sigma:
+        mapped = _add_noise(mapped, row_map.noise)
     status = torch.where(usable, OK, BAD_NORM)
-    if renormalize:
+    if row_map.renormalize:
         norms, reciprocal, has_direction = _scale_rows(mapped)
-        if affine.mean is not None and affine.shift is None:
+        if row_map.compares:
             distance = norms if mapped is centred else row_norms(centred)
             has_direction = has_direction & (distance > _at_mean_limit(rows))
         mapped = mapped * reciprocal
         status = torch.where(usable & ~has_direction, AT_MEAN, status)
+    if row_map.goal is not None:
+        mapped = _around(mapped, row_map.goal)
+    if row_map.norm != 1:
+        mapped = mapped * row_map.norm
     return torch.where((status == OK)[:, None], mapped, 0.0), status.to(torch.uint8)
+
+
+def _around(z: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    """See `reference._around`."""
+    wide = goal.to(wide_dtype(z.device))
+    along = row_sum(z.to(wide.dtype) * wide)
+    inside = torch.clamp(along * along + (1 - row_sum((wide * wide)[None])), min=0)
+    step = (_root(inside) - along).to(z.dtype)
+    return _multiply_add(step[:, None].expand_as(z), z, goal.expand_as(z))
 
 
 def _at_mean_limit(rows: torch.Tensor) -> float:
     return reference.at_mean_limit(rows.shape[1], np.float64 if rows.dtype == torch.float64 else np.float32)
 
 
-def _scale_and_shift(centred: torch.Tensor, affine: Affine) -> torch.Tensor:
-    if affine.scale is not None and affine.shift is not None:
-        return _multiply_add(centred, affine.scale, affine.shift)
-    if affine.scale is not None:
-        return centred * affine.scale
-    return centred if affine.shift is None else centred + affine.shift
+def _scale_and_shift(centred: torch.Tensor, row_map: RowMap) -> torch.Tensor:
+    if row_map.scale is not None and row_map.shift is not None:
+        return _multiply_add(centred, row_map.scale, row_map.shift)
+    if row_map.scale is not None:
+        return centred * row_map.scale
+    return centred if row_map.shift is None else centred + row_map.shift
 
 
 def _add_noise(mapped: torch.Tensor, noise: Noise) -> torch.Tensor:
     wide = wide_dtype(mapped.device)
-    e = normals(noise.row_numbers, mapped.shape[1], noise.seed).to(mapped.dtype)
+    e = normals(noise.row_ids, mapped.shape[1], noise.seed).to(mapped.dtype)
     if noise.columns is not None:
         e = e * noise.columns
     if noise.direction is not None:
@@ -206,7 +200,7 @@ def _add_noise(mapped: torch.Tensor, noise: Noise) -> torch.Tensor:
         # a number over a tensor would be a product with its reciprocal, and round twice
         amount = torch.where(norms > 0, torch.full_like(norms, noise.radius) / norms, 0.0)
     if noise.random_strength:
-        amount = amount * _row_uniform(noise.row_numbers, noise.seed, wide)
+        amount = amount * _row_uniform(noise.row_ids, noise.seed, wide)
     return _multiply_add(e, amount.to(e.dtype)[:, None], mapped)
 
 
@@ -285,14 +279,3 @@ def _cos_sin_turns(word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     c, s = torch.where(swap, sine, cosine), torch.where(swap, cosine, sine)
     negative_cosine = (quarter == 1) | (quarter == 2)
     return torch.where(negative_cosine, -c, c), torch.where(quarter >= 2, -s, s)
-
-
-def invert_center(aligned: torch.Tensor, mean: torch.Tensor, size: float, *, renormalized: bool) -> torch.Tensor:
-    """See `c3align.mappings.invert_center`; `size` is ``1 - ||mean||**2``."""
-    if renormalized:
-        along = row_sum(aligned * mean)
-        inside = torch.clamp(along * along + size, min=0)
-        unit = mean + (_root(inside) - along)[:, None] * aligned
-    else:
-        unit = unit_rows(aligned + mean)[0]
-    return torch.where(aligned.any(dim=1, keepdim=True), unit, 0)

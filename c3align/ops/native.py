@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
-from c3align.ops import _interpreter
-from c3align.ops._rows import Rows
+from c3align.ops import interpreter
+from c3align.ops.arrays import Rows
 from c3align.ops.fixed import NORM_BINS
-from c3align.ops.reference import NO_NOISE, Noise
+from c3align.ops.rowmap import RowMap
 
-if not _interpreter.is_main():
-    raise ImportError(_interpreter.REFUSAL)
-from c3align.ops import _C  # type: ignore[attr-defined]
+if not interpreter.is_main():
+    raise ImportError(interpreter.REFUSAL)
+import c3align.ops._C as _C
 
 name = "native"
 _CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
@@ -99,25 +100,17 @@ def _addressable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return values.copy()
 
 
-def transform(
-    rows: Rows,
-    out: npt.NDArray[Any] | None,
-    affine: Any,
-    *,
-    renormalize: bool,
-    noise: Noise = NO_NOISE,
-) -> npt.NDArray[np.uint8] | None:
+def transform(rows: Rows, out: npt.NDArray[Any] | None, row_map: RowMap) -> npt.NDArray[np.uint8] | None:
     """Fill `out`, where there is one, with the mapped rows; returns a status for each, or None when all are well.
 
-    See `reference.align`.
+    See `reference.transform`.
     """
     values = _addressable(rows.values)
     status = np.empty(len(values), np.uint8)
     stream = out is not None and out.nbytes >= STREAM_BYTES and not np.may_share_memory(out, values)
-    cost = 1 if noise is NO_NOISE else NOISE_COST
+    cost = NOISE_COST if row_map.noise.sigma else 1
     threads, code = _threads_for(cost * values.size), _CODES[rows.dtype]
-    flagged = _C.transform(isa, threads, values, out, code, *affine, renormalize, stream, status, *noise)
-    return status if flagged else None
+    return status if _C.transform(isa, threads, values, out, code, row_map, stream, status) else None
 
 
 def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
@@ -129,6 +122,11 @@ def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray
     threads = _threads_for(values.size)
     _C.moments(isa, threads, values, _CODES[rows.dtype], sums, squares, norms, status)
     return sums, squares, norms, status
+
+
+def glance(rows: Rows, step: int, mean: Float64Array, directions: Float64Array) -> Any:
+    """See `c3align.ops.glance.against`."""
+    return _C.glance(isa, _addressable(rows.values), _CODES[rows.dtype], step, mean, directions)
 
 
 def binned(norms: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

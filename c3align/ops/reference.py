@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from c3align.ops.rowmap import Noise, RowMap
 
 Rows = npt.NDArray[Any]
 FloatArray = npt.NDArray[Any]
@@ -67,43 +69,6 @@ SIN_COEFFICIENTS = np.array([6.2831854820251465, -41.3416633605957, 81.592353820
 COS_COEFFICIENTS = np.array([-19.739208221435547, 64.93932342529297, -85.4432373046875, 59.229244232177734], np.float32)
 LOG_2 = np.float32(0.6931471824645996)
 SQRT_HALF_BITS = 0x3F3504F3
-
-
-class Affine(NamedTuple):
-    """What a row becomes after normalisation: ``(u - mean) * scale + shift``; each (d,) or None."""
-
-    mean: FloatArray | None = None
-    scale: FloatArray | None = None
-    shift: FloatArray | None = None
-
-
-class Noise(NamedTuple):
-    """What is added to a mapped row: normals z of the row, shaped in this order, each step where asked for.
-
-    columns : (d,) standard deviation per column, ``e = z * columns``; without it ``e = z``, and `sigma` scales
-    direction : (d,) unit vector v; ``e - (e . v) v``, so that the noise is orthogonal to it
-    radius : above 0 the norm that every row's noise gets, ``e * (radius / ||e||)``, instead of ``e * sigma``
-    random_strength : times a uniform number in (0, 1), one a row
-    row_ids : (n_rows,) the number of each row in the stream, in place of `row_offset` and those that follow it
-    """
-
-    sigma: float = 0.0  # 1 where `columns` has it
-    columns: FloatArray | None = None
-    direction: FloatArray | None = None
-    radius: float = 0.0
-    random_strength: bool = False
-    seed: int = 0
-    row_offset: int = 0
-    row_ids: npt.NDArray[np.uint64] | None = None
-
-    def of(self, rows: slice) -> Noise:
-        """The noise of some of the rows."""
-        if self.row_ids is None:
-            return self._replace(row_offset=self.row_offset + rows.start)
-        return self._replace(row_ids=self.row_ids[rows])
-
-
-NO_NOISE = Noise()
 
 
 def row_sum(terms: FloatArray) -> FloatArray:
@@ -183,42 +148,54 @@ def at_mean_limit(n_dims: int, dtype: Any) -> float:
     return AT_MEAN_IN_FLOAT if dtype == np.float32 else math.sqrt(n_dims) * AT_MEAN_IN_DOUBLE
 
 
-def _at_mean(centred: FloatArray, affine: Affine) -> npt.NDArray[np.bool_]:
-    if affine.mean is None or affine.shift is not None:
+def _at_mean(centred: FloatArray, row_map: RowMap) -> npt.NDArray[np.bool_]:
+    if not row_map.compares:
         return np.zeros(len(centred), bool)
     norms: FloatArray = np.sqrt(row_sum(centred.astype(np.float64) ** 2))
     return norms <= at_mean_limit(centred.shape[1], centred.dtype)
 
 
-def align(
-    rows: FloatArray,
-    affine: Affine,
-    *,
-    renormalize: bool,
-    noise: Noise = NO_NOISE,
-) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
-    """Normalise, map, add noise, renormalise; returns the rows and a status for each."""
+def transform(rows: FloatArray, row_map: RowMap) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
+    """What `RowMap` says, in its order; returns the rows and a status for each."""
     _, reciprocal, usable = _scale_rows(rows)
+    if row_map.is_raw:
+        reciprocal = np.where(usable, 1, 0).astype(rows.dtype)[:, None]
     with np.errstate(invalid="ignore", over="ignore"):
-        centred = rows * reciprocal if affine.mean is None else _multiply_add(rows, reciprocal, -affine.mean)
-        mapped = _scale_and_shift(centred, affine)
-        if noise.sigma:
-            mapped = _add_noise(mapped, noise)
+        centred = rows * reciprocal if row_map.mean is None else _multiply_add(rows, reciprocal, -row_map.mean)
+        mapped = _scale_and_shift(centred, row_map)
+        if row_map.noise.sigma:
+            mapped = _add_noise(mapped, row_map.noise)
         status = np.where(usable, OK, BAD_NORM).astype(np.uint8)
-        if renormalize:
+        if row_map.renormalize:
             _, reciprocal, has_direction = _scale_rows(mapped)
             mapped = mapped * reciprocal
-            status[usable & (~has_direction | _at_mean(centred, affine))] = AT_MEAN
+            status[usable & (~has_direction | _at_mean(centred, row_map))] = AT_MEAN
+        if row_map.goal is not None:
+            mapped = _around(mapped, row_map.goal)
+        if row_map.norm != 1:
+            mapped = mapped * rows.dtype.type(row_map.norm)
         mapped = np.where(status[:, None] == OK, mapped, rows.dtype.type(0))
     return mapped, status
 
 
-def _scale_and_shift(centred: FloatArray, affine: Affine) -> FloatArray:
-    if affine.scale is not None and affine.shift is not None:
-        return _multiply_add(centred, affine.scale, affine.shift)
-    if affine.scale is not None:
-        return centred * affine.scale
-    return centred if affine.shift is None else centred + affine.shift
+def _around(z: FloatArray, goal: FloatArray) -> FloatArray:
+    """The unit rows of which z are the directions from `goal`: ``goal + t z``, t the positive root.
+
+    ``t = -goal.z + sqrt((goal.z)**2 + 1 - ||goal||**2)``, sums by the tree in float64 and t rounded once.
+    """
+    wide = goal.astype(np.float64)
+    along = row_sum(z.astype(np.float64) * wide)
+    inside = np.maximum(0.0, along * along + (1 - row_sum((wide * wide)[None])))
+    step = (np.sqrt(inside) - along).astype(z.dtype)
+    return _multiply_add(np.broadcast_to(step[:, None], z.shape), z, np.broadcast_to(goal, z.shape))
+
+
+def _scale_and_shift(centred: FloatArray, row_map: RowMap) -> FloatArray:
+    if row_map.scale is not None and row_map.shift is not None:
+        return _multiply_add(centred, row_map.scale, row_map.shift)
+    if row_map.scale is not None:
+        return centred * row_map.scale
+    return centred if row_map.shift is None else centred + row_map.shift
 
 
 def _add_noise(mapped: FloatArray, noise: Noise) -> FloatArray:

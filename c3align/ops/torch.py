@@ -14,11 +14,14 @@ import numpy as np
 import torch
 
 from c3align.errors import C3AlignError
-from c3align.ops import _shaped, eager
-from c3align.ops._noise import NoiseRequest, stream
+from c3align.ops import _matrix_noise, eager
+from c3align.ops._compute import compute
+from c3align.ops._floats import usual_floats
+from c3align.ops._matrix_noise import check
 from c3align.ops.reference import MAX_NORM, MIN_NORM
+from c3align.ops.rowmap import Noise, NoiseRequest, Request, stream
 
-__all__ = ["shaped", "transform", "wanted"]
+__all__ = ["transform", "wanted"]
 
 _library: Any = torch.library.Library("c3align", "DEF")  # type: ignore[no-untyped-call]
 _MAP = "Tensor X, Tensor? mean, Tensor? scale, Tensor? shift, bool renormalize, bool keep_zero_rows"
@@ -29,40 +32,38 @@ _NOISE = (
 _library.define(f"align({_MAP}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
 _library.define(f"corrupt({_MAP}, {_NOISE}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
 _library.define(
-    "shaped_noise(Tensor root, SymInt n_rows, SymInt seed, SymInt row_offset, Tensor? first_row, Tensor? row_ids) "
+    "matrix_noise(Tensor root, SymInt n_rows, SymInt seed, SymInt row_offset, Tensor? first_row, Tensor? row_ids) "
     "-> Tensor",
     tags=torch.Tag.pt2_compliant_tag,
 )
 _PLAIN = (torch.Tensor, torch.nn.Parameter)  # others, fake tensors among them, may have no memory to read
-_VECTORS = ("mean", "scale", "shift")
 _NUMBER_OF_INPUTS = {"align": 6, "corrupt": 15}
 
 
-def wanted(X: torch.Tensor, vectors: dict[str, Any]) -> bool:
+def wanted(X: torch.Tensor, request: Request) -> bool:
     """Whether a call has to go through here: it is traced, or gradients are recorded."""
     if torch.compiler.is_compiling() or type(X) not in _PLAIN:
         return True
     if not torch.is_grad_enabled():
         return False
-    return X.requires_grad or any(isinstance(v, torch.Tensor) and v.requires_grad for v in vectors.values())
+    vectors = (request.mean, request.scale, request.shift)
+    return X.requires_grad or any(isinstance(v, torch.Tensor) and v.requires_grad for v in vectors)
 
 
-def transform(
-    X: torch.Tensor,
-    vectors: dict[str, Any],
-    noise: NoiseRequest | None,
-    *,
-    zero_rows: str,
-    out: Any,
-    renormalize: bool,
-) -> torch.Tensor:
+def transform(X: torch.Tensor, request: Request, out: Any = None) -> torch.Tensor:
     """See `c3align.ops.align` and `corrupt`."""
     if out is not None:
-        raise C3AlignError("out= carries no gradient and cannot be traced; leave it away, or call outside of gradients")
-    columns = [_as_tensor(vectors.get(name), X) for name in _VECTORS]
+        raise C3AlignError("out= has no gradient, cannot be traced, nor filled on a device by a matrix sigma; omit it")
+    if request.goal is not None or request.is_raw or request.norm != 1:
+        raise C3AlignError("translate and invert have no gradient and cannot be traced; pass X.detach(), outside of it")
+    noise = request.noise
+    if noise is not None and request.has_matrix:
+        return _with_matrix(X, request, check(noise))
+    columns = [_as_tensor(vector, X) for vector in request[:3]]
+    settings = request.renormalize, request.zero_rows == "keep"
     if noise is None:
-        return torch.ops.c3align.align(X, *columns, renormalize, zero_rows == "keep")
-    return torch.ops.c3align.corrupt(X, *columns, renormalize, zero_rows == "keep", *_noise_inputs(noise, X))
+        return torch.ops.c3align.align(X, *columns, *settings)
+    return torch.ops.c3align.corrupt(X, *columns, *settings, *_noise_inputs(noise, X))
 
 
 def _noise_inputs(noise: NoiseRequest, X: torch.Tensor) -> tuple[Any, ...]:
@@ -81,48 +82,42 @@ def _place(noise: NoiseRequest, X: torch.Tensor) -> tuple[Any, Any, torch.Tensor
     return _signed(noise.seed), _signed(row_offset), first_row, _as_tensor(noise.row_ids, X)
 
 
-def shaped(
-    X: torch.Tensor, vectors: dict[str, Any], noise: NoiseRequest, *, zero_rows: Any, out: Any, renormalize: bool
-) -> torch.Tensor:
-    """See `c3align.ops._shaped`; only the noise is an op of its own, and has no gradient."""
-    from c3align import ops
-
-    if out is not None:
-        raise C3AlignError("out= is not for a matrix sigma with gradients or on a device; leave it away")
+def _with_matrix(X: torch.Tensor, request: Request, noise: NoiseRequest) -> torch.Tensor:
+    """See `c3align.ops._matrix_noise`; only the noise is an op of its own, and has no gradient."""
     wide = X if X.dtype == torch.float64 else X.float()
-    residual = ops.align(wide, **vectors, renormalize=False, zero_rows=zero_rows)
-    sigma = noise.sigma if isinstance(noise.sigma, torch.Tensor) else torch.as_tensor(noise.sigma)
+    residual = transform(wide, request._replace(noise=None, renormalize=False))
+    sigma = noise.sigma if isinstance(noise.sigma, torch.Tensor) else torch.tensor(noise.sigma)
     root = sigma.to("cpu" if X.device.type == "mps" else X.device, torch.float64)
-    drawn = torch.ops.c3align.shaped_noise(root, X.shape[0], *_place(noise, X))
+    drawn = torch.ops.c3align.matrix_noise(root, X.shape[0], *_place(noise, X))
     noisy = residual + drawn.to(residual.dtype).to(residual.device)
-    compares = _shaped.compares(vectors, renormalize)
-    if compares or zero_rows == "keep":
-        noisy = torch.where(_has_direction(wide, vectors["mean"] if compares else None, zero_rows), noisy, 0)
-    result = ops.normalize(noisy, zero_rows=zero_rows) if renormalize else noisy
-    return result.to(X.dtype)
+    compares = request.renormalize and request.mean is not None and request.shift is None
+    if compares or request.zero_rows == "keep":
+        mean = _as_tensor(request.mean, X) if compares else None
+        noisy = torch.where(_has_direction(wide, mean, request.zero_rows), noisy, 0)
+    if request.renormalize:
+        noisy = transform(noisy, Request(renormalize=False, zero_rows=request.zero_rows))
+    return noisy.to(X.dtype)
 
 
-def _has_direction(X: torch.Tensor, mean: Any, zero_rows: Any) -> torch.Tensor:
+def _has_direction(X: torch.Tensor, mean: torch.Tensor | None, zero_rows: Any) -> torch.Tensor:
     """Which rows are neither zeros nor at the mean, (n_rows, 1) bool; the kernel says so, to its own bits."""
-    from c3align import ops
-
-    mean = mean.detach() if isinstance(mean, torch.Tensor) else mean
-    return ops.align(X.detach(), mean, zero_rows=zero_rows).any(dim=1, keepdim=True)
+    mean = mean.detach() if mean is not None else None
+    return transform(X.detach(), Request(mean, zero_rows=zero_rows)).any(dim=1, keepdim=True)
 
 
 def _shape_of_noise(root: torch.Tensor, n_rows: int, *_: Any) -> torch.Tensor:
     return root.new_empty((n_rows, root.shape[1]))
 
 
-def _run_shaped_noise(
+def _run_matrix_noise(
     root: torch.Tensor, n_rows: int, seed: int, row_offset: int, first_row: Any, row_ids: Any
 ) -> torch.Tensor:
     if not root.is_cpu:
-        numbers = eager.numbers_of(row_ids, row_offset if first_row is None else first_row, n_rows, root.device)
-        return eager.shaped_noise(root, numbers, seed % 2**64)
+        place = Noise(row_offset=row_offset % 2**64, row_ids=row_ids, first_row=first_row)
+        return eager.matrix_noise(root, eager.numbers_of(place, n_rows, root.device), seed % 2**64)
     row_offset = int(row_offset if first_row is None else first_row) % 2**64
     request = NoiseRequest(root, None, False, False, seed % 2**64, row_offset, row_ids)
-    return torch.from_numpy(_shaped.normals(n_rows, root, **request.place(n_rows)))
+    return torch.from_numpy(_matrix_noise.normals(n_rows, root, **request.place(n_rows)))
 
 
 def _as_tensor(vector: Any, X: torch.Tensor) -> torch.Tensor | None:
@@ -140,10 +135,8 @@ def _signed(number: Any) -> Any:
 
 
 def _run_align(X: Any, mean: Any, scale: Any, shift: Any, renormalize: bool, keep: bool) -> torch.Tensor:
-    from c3align import ops
-
-    vectors = {"scale": scale, "shift": shift}
-    return ops.align(X, mean, **vectors, renormalize=renormalize, zero_rows="keep" if keep else "raise")
+    request = Request(mean, scale, shift, None, renormalize, zero_rows="keep" if keep else "raise")
+    return usual_floats(compute)(X, request)
 
 
 def _run_corrupt(
@@ -163,23 +156,10 @@ def _run_corrupt(
     first_row: Any,
     row_ids: Any,
 ) -> torch.Tensor:
-    from c3align import ops
-
-    return ops.corrupt(
-        X,
-        mean,
-        scale=scale,
-        shift=shift,
-        sigma=sigma if columns is None else columns,
-        direction=direction,
-        fixed_norm=fixed_norm,
-        random_strength=random_strength,
-        seed=seed % 2**64,
-        row_offset=row_offset % 2**64 if first_row is None else first_row,
-        row_ids=row_ids,
-        renormalize=renormalize,
-        zero_rows="keep" if keep else "raise",
-    )
+    strength, first = sigma if columns is None else columns, row_offset % 2**64 if first_row is None else first_row
+    noise = NoiseRequest(strength, direction, fixed_norm, random_strength, seed % 2**64, first, row_ids)
+    request = Request(mean, scale, shift, noise, renormalize, zero_rows="keep" if keep else "raise")
+    return usual_floats(compute)(X, request)
 
 
 def _shape_of_result(X: torch.Tensor, *_: Any) -> torch.Tensor:
@@ -233,8 +213,8 @@ def _through_normalization(g: torch.Tensor, unit: torch.Tensor, norms: torch.Ten
     return (g - (g * unit).sum(1, keepdim=True) * unit) / norms
 
 
-_library.impl("shaped_noise", _run_shaped_noise, "CompositeExplicitAutograd")
-torch.library.register_fake("c3align::shaped_noise", _shape_of_noise, lib=_library)
+_library.impl("matrix_noise", _run_matrix_noise, "CompositeExplicitAutograd")
+torch.library.register_fake("c3align::matrix_noise", _shape_of_noise, lib=_library)
 for _name, _run in (("align", _run_align), ("corrupt", _run_corrupt)):
     _library.impl(_name, _run, "CompositeExplicitAutograd")
     torch.library.register_fake(f"c3align::{_name}", _shape_of_result, lib=_library)

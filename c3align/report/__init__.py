@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from c3align.report._advice import Advice
-from c3align.report._figures import ModalityReport, PairReport, Report, State
+from c3align.report._figures import ModalityReport, PairMeasures, PairReport
 from c3align.report._measure import report
 from c3align.report._plots import (
     plot_cones,
@@ -20,13 +20,14 @@ from c3align.report._plots import (
     plot_spectra,
     plot_variances,
 )
+from c3align.report._report import Report
 
 __all__ = [
     "Advice",
     "ModalityReport",
+    "PairMeasures",
     "PairReport",
     "Report",
-    "State",
     "plot_cones",
     "plot_gap_share",
     "plot_noise_cosine",

@@ -28,36 +28,19 @@ __all__ = [
 Kind = Literal["area", "line", "marks", "points", "rule"]
 INK = "ink"
 
-# by role: modality 0, 1, ... and the rest; on the page they are CSS variables. Told apart by colour-blind readers, at
-# least 4.5 to 1 on the page and 3 to 1 on each other's neighbours; the tests compute it
-LIGHT = {
-    "m0": "#0B62A4",
-    "m1": "#B54708",
-    "m2": "#0F7A5A",
-    "m3": "#8E3A9D",
-    "m4": "#7A6200",
-    "m5": "#B4235A",
-    "ink": "#1B1F24",
-    "muted": "#5A6572",
-    "grid": "#E3E7EB",
-    "page": "#FBFBFA",
-    "card": "#FFFFFF",
-}
-DARK = {
-    "m0": "#6CB6F5",
-    "m1": "#F5A25D",
-    "m2": "#5CCFA6",
-    "m3": "#D59BE3",
-    "m4": "#D9BF4B",
-    "m5": "#F58FB0",
-    "ink": "#E8EBEE",
-    "muted": "#A2ADB9",
-    "grid": "#2C343D",
-    "page": "#0F1317",
-    "card": "#171C22",
-}
+# by role: modality 0, 1, ... and the rest; on the page they are CSS variables. Distinct for color-blind readers, at
+# least 4.5 to 1 on the page and 3 to 1 on each other's neighbors; the tests compute it
+ROLES = ("m0", "m1", "m2", "m3", "m4", "m5", "ink", "muted", "grid", "page", "card")
+
+
+def _palette(colors: str) -> dict[str, str]:
+    return {role: f"#{color}" for role, color in zip(ROLES, colors.split())}
+
+
+LIGHT = _palette("0B62A4 B54708 0F7A5A 8E3A9D 7A6200 B4235A 1B1F24 5A6572 E3E7EB FBFBFA FFFFFF")
+DARK = _palette("6CB6F5 F5A25D 5CCFA6 D59BE3 D9BF4B F58FB0 E8EBEE A2ADB9 2C343D 0F1317 171C22")
 N_COLOURS = 6
-SHAPES = ("circle", "square", "triangle", "diamond", "wedge")  # a shape beside each colour, for who sees none
+SHAPES = ("circle", "square", "triangle", "diamond", "wedge")  # beside each color, for readers who see none
 
 
 def role(modality: int) -> str:
@@ -89,7 +72,7 @@ class Series:
     colour : str
         A role: "m0", "m1", ... for modalities, "ink", "muted".
     shape : int
-        Of points and marks, see `SHAPES`.
+        For points and marks, see `SHAPES`.
     dashed : bool
     tips : tuple of str
         What each of the points (or, of an area, each bar) says when pointed at.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -84,7 +85,7 @@ def _plane(samples: Samples) -> tuple[Float64Array, Float64Array, list[str]]:
         along = gap / np.linalg.norm(gap)
         across = np.eye(len(along)) - np.outer(along, along)
         values, vectors = np.linalg.eigh(across @ second @ across)
-        plane, names = np.stack([along, vectors[:, -1]], axis=1), ["along the gap", "across it, where rows spread most"]
+        plane, names = np.stack([along, vectors[:, -1]], axis=1), ["along the gap", "across it"]
         shares = np.array([along @ second @ along, values[-1]]) / total
     largest = plane[np.abs(plane).argmax(axis=0), [0, 1]]
     flips = np.where(largest < 0, -1.0, 1.0)  # a sign that does not depend on the machine
@@ -131,18 +132,12 @@ def similarities(samples: Samples, i: int, j: int) -> Figure:
         series = [_histogram(v, edges, what, *looks[what]) for what, v in found[when].items()]
         charts.append(Chart(tuple(series), "cosine", "share of pairs per bin", when, x_range=(edges[0], edges[-1])))
     top = max(float(series.y.max()) for chart in charts for series in chart.series)
-    charts = [_with_top(chart, top) for chart in charts]
+    charts = [replace(chart, y_range=(0, 1.06 * top)) for chart in charts]
     means = {w: {what: float(v.mean()) for what, v in found[w].items()} for w in WHENS}
-    return Figure("similarities", "Who is similar to whom", _told(samples, i, j, means), tuple(charts))
+    return Figure("similarities", "Who is similar to whom", _said(samples, i, j, means), tuple(charts))
 
 
-def _with_top(chart: Chart, top: float) -> Chart:
-    return Chart(
-        chart.series, chart.x_label, chart.y_label, chart.title, x_range=chart.x_range, y_range=(0, 1.06 * top)
-    )
-
-
-def _told(samples: Samples, i: int, j: int, means: dict[When, dict[str, float]]) -> str:
+def _said(samples: Samples, i: int, j: int, means: dict[When, dict[str, float]]) -> str:
     a, b = samples.names[i], samples.names[j]
     before, after = means["before"], means["after"]
     if not samples.paired:
@@ -154,9 +149,9 @@ def _told(samples: Samples, i: int, j: int, means: dict[When, dict[str, float]])
         )
     within = min(before[f"within {a}"], before[f"within {b}"])
     strange = "two rows of one modality that have nothing to do with each other are more alike than a true pair"
-    plain = "true pairs are more alike than strangers of one modality"
+    plain = "true pairs are more alike than unrelated rows of one modality"
     return (
-        f"Before, a true pair has a cosine of {fixed(before['matched'])} on average and two strangers of one "
+        f"Before, a true pair has a cosine of {fixed(before['matched'])} on average and two unrelated rows of one "
         f"modality {fixed(within)} or more: {strange if within > before['matched'] else plain}. After, "
         f"{fixed(after['matched'])} for true pairs and {fixed(after['unmatched'])} for others."
     )
@@ -215,16 +210,8 @@ def variances(samples: Samples, i: int, j: int) -> Figure:
         f"in one modality as in the other; total variance {samples.spread(i) ** 2:.2f} in {a}, "
         f"{samples.spread(j) ** 2:.2f} in {b}."
     )
-    chart = Chart(
-        series,
-        f"variance in {a}",
-        f"variance in {b}",
-        x_log=True,
-        y_log=True,
-        x_range=limits,
-        y_range=limits,
-        equal=False,
-    )
+    labels = f"variance in {a}", f"variance in {b}"
+    chart = Chart(series, *labels, x_log=True, y_log=True, x_range=limits, y_range=limits)
     return Figure("variances", "Do dimensions vary alike", finding, (chart,))
 
 
@@ -235,28 +222,15 @@ def gap_share(samples: Samples, i: int, j: int) -> Figure:
     number = np.arange(1, len(share) + 1, dtype=float)
     half = int((share < 0.5).sum()) + 1
     ks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= len(share)]
-    marked = Series(
-        "points",
-        np.array(ks, float),
-        share[np.array(ks) - 1],
-        "",
-        "ink",
-        tips=tuple(f"the {k} largest dimensions hold {share[k - 1]:.0%} of the squared gap" for k in ks),
-    )
+    tips = tuple(f"the {k} largest dimensions hold {share[k - 1]:.0%} of the squared gap" for k in ks)
     series = (
-        Series("line", number, share, "", "ink"),
-        marked,
+        Series("line", number, share),
+        Series("points", np.array(ks, float), share[np.array(ks) - 1], tips=tips),
         Series("rule", np.array([float(half)]), np.zeros(1), "", "muted"),
     )
     finding = f"Half of the squared gap lies in {half} of {len(share)} dimensions, {share[0]:.0%} in the largest one."
-    chart = Chart(
-        series,
-        "dimensions, largest part of the gap first",
-        "share of the squared gap",
-        x_log=True,
-        x_range=(1.0, float(len(share))),
-        y_range=(0.0, 1.0),
-    )
+    labels = "dimensions, largest part of the gap first", "share of the squared gap"
+    chart = Chart(series, *labels, x_log=True, x_range=(1.0, float(len(share))), y_range=(0.0, 1.0))
     return Figure("gap_share", "Where the gap lies", finding, (chart,))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from itertools import combinations
 from string import ascii_lowercase
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from c3align import geometry, noise, ops
+from c3align import geometry, ops
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
-from c3align.geometry._overlap import one_encoder
-from c3align.ops._rows import as_rows
-from c3align.report._figures import ModalityReport, PairReport, Report, State, finite
-from c3align.report._samples import N_NEIGHBOURS, Samples, When, even
-from c3align.report._source import Source
+from c3align.io.rows import RowSource
+from c3align.ops.arrays import as_rows
+from c3align.report._figures import ModalityReport, PairMeasures, PairReport
+from c3align.report._report import Report
+from c3align.report._samples import N_NEIGHBORS, Samples, When, even
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["report", "samples_of"]
 
 MAX_ROWS = 5000  # retrieval takes n**2 products; larger sets are sampled evenly, and the report says so
-OWN_MEANS = "each modality centred by its own mean and renormalised"
+OWN_MEANS = "each modality centered by its own mean and renormalized"
 BY_ALIGNER = "each modality as the given aligner transforms it"
 _SEPARATED = 1000  # rows of each that a classifier is tried on, five times
 _FOLDS = 5
@@ -44,7 +44,7 @@ def report(
     max_rows: int = MAX_ROWS,
     progress: bool = False,
 ) -> Report:
-    """Measure two or more modalities as they are, and again after each is centred by its mean and renormalised.
+    """Measure two or more modalities as they are, and again after each is centered by its mean and renormalized.
 
     Means, gap and residual sigma come from all rows, read in blocks: a memmap larger than memory is read and never
     held. The rest is measured on all rows, or on an even sample of `max_rows` of each.
@@ -59,7 +59,7 @@ def report(
         Whether row i of each belongs to row i of the others; by default when there are equally many.
     aligner : C3Aligner, optional
         Fitted on modalities of these names; "after" is what its `transform` makes of the rows. By default each is
-        centred by its own mean.
+        centered by its own mean.
     max_rows : int
         Larger sets are sampled evenly for all but means, gap and sigma.
     progress : bool
@@ -91,15 +91,16 @@ def report(
     with _bar("read", n_rows * (2 + (len(sources) - 1) * paired), "row", progress) as bar:
         before = [_total(source, bar) for source in sources]
         align = _alignment(sources, before, aligner)
-        sigmas = _sigmas(sources, bar) if paired else {}
+        of_pairs = _pair_statistics(sources, bar) if paired else {}
         after = [_total(source, bar, partial(align, i)) for i, source in enumerate(sources)]
         samples = _sampled(sources, paired, align, max_rows)
-    with _bar("measure", len(sources) + len(which), "step", progress) as bar:
-        modalities = tuple(_modality(i, sources[i], before[i], samples) for i in _stepped(range(len(sources)), bar))
-        pairs = tuple(
-            _pair(pair, samples, (before, after), sigmas.get(pair), aligner is None) for pair in _stepped(which, bar)
-        )
-    return Report(modalities, pairs, OWN_MEANS if aligner is None else BY_ALIGNER, samples)
+    modalities = tuple(_modality(i, source, before[i], samples) for i, source in enumerate(sources))
+    with _bar("measure", len(which), "pair", progress) as bar:
+        pairs = []
+        for pair in which:
+            pairs.append(_pair(pair, samples, (before, after), of_pairs.get(pair), aligner is None))
+            bar.update(1)
+    return Report(modalities, tuple(pairs), OWN_MEANS if aligner is None else BY_ALIGNER, samples)
 
 
 def samples_of(
@@ -116,17 +117,17 @@ def samples_of(
     return _sampled(sources, _paired(sources, paired), align, max_rows)
 
 
-def _sources(arrays: tuple[Array, ...], names: Any) -> list[Source]:
+def _sources(arrays: tuple[Array, ...], names: Any) -> list[RowSource]:
     if len(arrays) < 2:
-        raise C3AlignError("a report compares modalities; pass the rows of two or more")
+        raise C3AlignError(f"a report compares two modalities or more, got {len(arrays)}; pass the rows of each")
     if names is None:
         names = ["image", "text"] if len(arrays) == 2 else list(ascii_lowercase[: len(arrays)])
     names = [str(name) for name in names]
     if len(names) != len(arrays) or len(set(names)) < len(names):
         raise C3AlignError(
-            f"{len(arrays)} modalities and the names {', '.join(names)}; pass one different name for each"
+            f"names must be {len(arrays)} different ones, got {', '.join(names)}; pass one for each modality"
         )
-    sources = [Source.of(rows, name) for rows, name in zip(arrays, names)]
+    sources = [RowSource.of(rows, name) for rows, name in zip(arrays, names)]
     for source in sources:
         if source.n_dims != sources[0].n_dims:
             first = sources[0]
@@ -134,76 +135,56 @@ def _sources(arrays: tuple[Array, ...], names: Any) -> list[Source]:
                 f"{first.name} has {first.n_dims} dimensions and {source.name} {source.n_dims}; use one encoder"
             )
         if source.n_rows < 2:
-            raise C3AlignError("a report needs two rows of each; pass more")
+            raise C3AlignError(f"{source.name} must have 2 rows or more, got {source.n_rows}; pass more")
     return sources
 
 
-def _paired(sources: list[Source], paired: bool | None) -> bool:
+def _paired(sources: list[RowSource], paired: bool | None) -> bool:
     equal = len({source.n_rows for source in sources}) == 1
     if paired and not equal:
         counts = ", ".join(f"{source.n_rows} {source.name}" for source in sources)
-        raise C3AlignError(f"{counts} rows are no pairs; pass equally many, or paired=False")
+        raise C3AlignError(f"paired=True needs equal row counts, got {counts}; pass equal counts, or paired=False")
     return equal if paired is None else paired
 
 
 def _bar(what: str, total: int, unit: str, progress: bool) -> Any:
     """A bar on stderr, when it takes over a second and a person watches."""
-    disable = None if progress else True
-    return tqdm(
-        total=total, desc=what, unit=unit, unit_scale=True, delay=1, disable=disable, leave=False, file=sys.stderr
-    )
+    look = {"unit": unit, "unit_scale": True, "delay": 1, "leave": False, "file": sys.stderr}
+    return tqdm(total=total, desc=what, disable=None if progress else True, **look)
 
 
-def _stepped(items: Any, bar: Any) -> Iterator[Any]:
-    for item in items:
-        yield item
-        bar.update(1)
-
-
-@contextmanager
-def _located(name: str, start: int) -> Iterator[None]:
-    """Errors about a block say where the block begins."""
-    try:
-        yield
-    except C3AlignError as error:
-        if not start:
-            raise
-        raise C3AlignError(f"counted from row {start} of {name}: {error}") from error
-
-
-def _total(source: Source, bar: Any, align: Callable[[Any], Any] | None = None) -> ModalityStatistics:
+def _total(source: RowSource, bar: Any, align: Callable[[Any], Any] | None = None) -> ModalityStatistics:
     """Exact statistics of every row of a modality, or of every aligned row."""
     total = ModalityStatistics.empty(source.n_dims)
     for start, block in source.blocks():
-        with _located(source.name, start):
+        with source.located(start, block):
             rows = as_rows(block, source.name) if align is None else align(block)
             total = total + ModalityStatistics.from_rows(rows)
         bar.update(len(block))
     return total
 
 
-def _sigmas(sources: list[Source], bar: Any) -> dict[tuple[int, int], float]:
-    """Residual sigma of each two modalities, from every pair."""
+def _pair_statistics(sources: list[RowSource], bar: Any) -> dict[tuple[int, int], PairStatistics]:
+    """Exact statistics of each two modalities, from every pair."""
     found = {}
     for i, j in combinations(range(len(sources)), 2):
-        total = PairStatistics.empty(sources[i].n_dims)
+        found[i, j] = PairStatistics.empty(sources[i].n_dims)
         for (_, a), (_, b) in zip(sources[i].blocks(), sources[j].blocks()):
-            total = total + PairStatistics.from_rows(a, b)
+            found[i, j] = found[i, j] + PairStatistics.from_rows(a, b)
             bar.update(2 * len(a))
-        found[i, j] = total.sigma
     return found
 
 
-def _alignment(sources: list[Source], before: list[ModalityStatistics], aligner: C3Aligner | None) -> _Align:
+def _alignment(sources: list[RowSource], before: list[ModalityStatistics], aligner: C3Aligner | None) -> _Align:
     """What makes "after" of some rows of the i-th modality."""
     if aligner is not None:
         return lambda i, rows: aligner.transform(rows, modality=sources[i].name)
     return lambda i, rows: ops.align(as_rows(rows).widened(), before[i].mean)
 
 
-def _sampled(sources: list[Source], paired: bool, align: _Align, max_rows: int) -> Samples:
+def _sampled(sources: list[RowSource], paired: bool, align: _Align, max_rows: int) -> Samples:
     if max_rows < 2:
-        raise C3AlignError(f"max_rows={max_rows} is too few to measure anything on; pass 2 or more")
+        raise C3AlignError(f"max_rows must be 2 or more, got {max_rows}")
     taken = [source.take(even(source.n_rows, max_rows)) for source in sources]
     return Samples(
         names=tuple(source.name for source in sources),
@@ -214,7 +195,7 @@ def _sampled(sources: list[Source], paired: bool, align: _Align, max_rows: int) 
     )
 
 
-def _modality(i: int, source: Source, statistics: ModalityStatistics, samples: Samples) -> ModalityReport:
+def _modality(i: int, source: RowSource, statistics: ModalityStatistics, samples: Samples) -> ModalityReport:
     return ModalityReport(
         name=source.name,
         n_rows=source.n_rows,
@@ -233,46 +214,48 @@ def _pair(
     which: tuple[int, int],
     samples: Samples,
     statistics: tuple[list[ModalityStatistics], list[ModalityStatistics]],
-    sigma: float | None,
+    of_pairs: PairStatistics | None,
     own_means: bool,
 ) -> PairReport:
     i, j = which
     a, b = samples.before[i], samples.before[j]
-    of_a, of_b = statistics[0][i], statistics[0][j]
-    r = float(np.sqrt((of_a.total_variance + of_b.total_variance) / 2))
+    names = samples.names[i], samples.names[j]
     orthogonality = geometry.gap_orthogonality(a, b)
     grouped = geometry.gap_consistency(a, b) if samples.paired else (None, None)
-    overlap, is_one = one_encoder(a, b, paired=samples.paired)
+    overlap, is_one = geometry.one_encoder(a, b, paired=samples.paired)
     return PairReport(
-        names=(samples.names[i], samples.names[j]),
+        names=names,
         n_rows=(samples.n_rows[i], samples.n_rows[j]),
         n_measured=max(len(a), len(b)),
         n_dims=samples.n_dims,
         paired=samples.paired,
-        before=_state("before", which, samples, statistics[0], own_means),
-        after=_state("after", which, samples, statistics[1], own_means),
-        gap_error=float(np.hypot(of_a.standard_error, of_b.standard_error)),
-        gap_length_spread=finite(grouped[0]),
-        gap_direction=finite(grouped[1]),
+        gap=geometry.measure_gap(*names, statistics[0][i], statistics[0][j], of_pairs),
+        before=_measures("before", which, samples, statistics[0], own_means),
+        after=_measures("after", which, samples, statistics[1], own_means),
+        gap_length_spread=_finite(grouped[0]),
+        gap_direction=_finite(grouped[1]),
         orthogonality=(orthogonality.mean, orthogonality.std),
-        residual_sigma=sigma,
-        residual_cosine=noise.cosine_from_sigma(sigma, samples.n_dims, norm=r) if sigma is not None and r else None,
         residual_participation=samples.residual_participation(i, j) if samples.paired else None,
         encoder_overlap=overlap,
         is_one_encoder=is_one,
     )
 
 
-def _state(
+def _finite(value: float | None) -> float | None:
+    """None for what could not be measured."""
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _measures(
     when: When, which: tuple[int, int], samples: Samples, statistics: list[ModalityStatistics], own_means: bool
-) -> State:
+) -> PairMeasures:
     i, j = which
     a, b, paired = samples.rows(when)[i], samples.rows(when)[j], samples.paired
     means = statistics[i].mean, statistics[j].mean
-    return State(
+    return PairMeasures(
         gap_norm=float(np.linalg.norm(means[0] - means[1])),
         mean_norms=(float(np.linalg.norm(means[0])), float(np.linalg.norm(means[1]))),
-        modality_bias=geometry.modality_bias(a, b, N_NEIGHBOURS),
+        modality_bias=geometry.modality_bias(a, b, N_NEIGHBORS),
         covariance_distance=_covariance_distance(a, b),
         separability=_separability(when, which, samples, own_means),
         hubness=(geometry.hubness(a, b).skewness, geometry.hubness(b, a).skewness),
@@ -285,13 +268,13 @@ def _state(
 
 
 def _separability(when: When, which: tuple[int, int], samples: Samples, own_means: bool) -> float | None:
-    """On rows that were centred by their own mean, the folds must be centred again; see `linear_separability`."""
-    centred = when == "after" and own_means
-    rows = samples.before if centred else samples.rows(when)
+    """On rows that were centered by their own mean, the folds must be centered again; see `linear_separability`."""
+    centered = when == "after" and own_means
+    rows = samples.before if centered else samples.rows(when)
     a, b = (rows[k][even(len(rows[k]), _SEPARATED)] for k in which)
     if min(len(a), len(b)) < 2 * _FOLDS:
         return None
-    return geometry.linear_separability(a, b, n_folds=_FOLDS, centred=centred).accuracy
+    return geometry.linear_separability(a, b, n_folds=_FOLDS, centered=centered).accuracy
 
 
 def _covariance_distance(a: Float64Array, b: Float64Array) -> float:

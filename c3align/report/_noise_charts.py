@@ -78,19 +78,10 @@ def noise_cosine(samples: Samples, i: int, j: int) -> Figure:
     words = []
     for k, (what, sigma, shape) in enumerate(points):
         cosine = noise.cosine_from_sigma(sigma, d, norm=r)
-        series.append(
-            Series(
-                "marks",
-                np.array([sigma]),
-                np.array([cosine]),
-                what,
-                role(k + 2),
-                shape,
-                tips=(f"{what}: sigma {sigma:.4f}, cosine {cosine:.2f}",),
-            )
-        )
+        at, tips = (np.array([sigma]), np.array([cosine])), (f"{what}: sigma {sigma:.4f}, cosine {cosine:.2f}",)
+        series.append(Series("marks", *at, what, role(k + 2), shape, tips=tips))
         words.append(f"{cosine:.2f} for {what} (sigma {sigma:.4f})")
-    finding = f"Cosine between a centred row and the same row with noise, of {d} dimensions: {listed(words)}."
+    finding = f"Cosine between a centered row and the same row with noise, of {d} dimensions: {listed(words)}."
     if samples.paired:
         matched = float(samples.cosines("after", i, j)["matched"].mean())
         ends = np.array([0.0, end])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.report import _charts, _text
 from c3align.report._chart import LIGHT, SHAPES, Chart, Figure, Series
-from c3align.report._figures import Report
 from c3align.report._measure import samples_of
+from c3align.report._report import Report
 from c3align.report._samples import Samples
 
 __all__ = [
@@ -30,100 +30,68 @@ __all__ = [
 
 _MARKERS = dict(zip(SHAPES, "os^Dv"))
 _INCHES = (5.2, 3.9)
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_DOCUMENTATION = """{what}
+_DOCUMENTATION = """Draw {what}.
 
     Parameters
     ----------
     *data : a `Report`, or arrays as `report` takes them
-    {pair}ax : {axes}, optional
-        Made when absent.
+    pair : (str, str), optional
+        Which two modalities, by default the first two; pictures of all modalities do not use it.
+    ax : matplotlib axes, optional
+        Two for pictures of before and after, otherwise one; made when absent.
     **settings
-        Of arrays: `names`, `paired`, `aligner` and `max_rows`, as in `report`.
+        For arrays: `names`, `paired`, `aligner` and `max_rows`, as in `report`.
 
     Returns
     -------
-    {returns}
+    The axes, or an array of the two.
 
     Raises
     ------
     MissingExtraError
         Without matplotlib.
-    {raises}"""
+    C3AlignError
+        A picture of pairs was asked of rows that are not paired.
+    """
 
 
-def _documented(*, two: bool = False, pair: bool = False, paired: bool = False) -> Callable[[_Function], _Function]:
-    """Adds the parameters that all pictures share to the line that says what this one shows."""
+def _plot(name: str, chart: Callable[..., Figure], what: str, *, of_all: bool = False) -> Callable[..., Any]:
+    """The public function that draws a chart of two modalities, or of all."""
 
-    def add(function: _Function) -> _Function:
-        told = (
-            "pair : (str, str), optional\n        Which two modalities; the first two by default.\n    " if pair else ""
-        )
-        function.__doc__ = _DOCUMENTATION.format(
-            what=function.__doc__,
-            pair=told,
-            axes="two matplotlib axes, for before and after" if two else "matplotlib axes",
-            returns="(2,) array of the axes" if two else "The axes.",
-            raises="C3AlignError\n        Without pairs.\n    " if paired else "",
-        )
-        return function
+    def plot(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
+        samples = _samples(data, settings)
+        which = () if of_all else (0, 1) if pair is None else tuple(map(samples.index, pair))
+        return _on_axes(chart(samples, *which), ax)
 
-    return add
+    plot.__name__ = plot.__qualname__ = name
+    plot.__doc__ = _DOCUMENTATION.format(what=what)
+    return plot
 
 
-@_documented(two=True)
-def plot_cones(*data: Any, ax: Any = None, **settings: Any) -> Any:
-    """Draw the rows of all modalities in the plane where they spread most, before and after."""
-    return _on_axes(_charts.cones(_samples(data, settings)), ax)
-
-
-@_documented()
-def plot_spectra(*data: Any, ax: Any = None, **settings: Any) -> Any:
-    """Draw the variance along each principal direction of each modality, its effective dimension marked."""
-    return _on_axes(_charts.spectra(_samples(data, settings)), ax)
-
-
-@_documented(two=True, pair=True)
-def plot_similarities(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
-    """Draw histograms of cosines, of matched and other pairs and within each modality, before and after."""
-    return _of_pair(_charts.similarities, data, pair, ax, settings)
-
-
-@_documented(pair=True, paired=True)
-def plot_recall(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
-    """Draw recall at 1 to 100 in both directions, before (dashed) and after."""
-    return _of_pair(_charts.recall, data, pair, ax, settings)
-
-
-@_documented(pair=True, paired=True)
-def plot_residuals(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
-    """Draw the histogram of the residual's coordinates against the Gaussian of the same sigma."""
-    return _of_pair(_charts.residuals, data, pair, ax, settings)
-
-
-@_documented(pair=True, paired=True)
-def plot_residual_spectrum(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
-    """Draw the residual's variance along its principal directions against isotropic noise of the same sigma."""
-    return _of_pair(_charts.residual_spectrum, data, pair, ax, settings)
-
-
-@_documented(pair=True)
-def plot_noise_cosine(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
-    """Draw the strength of noise as a cosine, with the pairs' residual and published settings on the curve."""
-    return _of_pair(_charts.noise_cosine, data, pair, ax, settings)
-
-
-@_documented(pair=True)
-def plot_variances(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
-    """Draw the variance of each dimension in one modality against the other."""
-    return _of_pair(_charts.variances, data, pair, ax, settings)
-
-
-@_documented(pair=True)
-def plot_gap_share(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
-    """Draw how much of the squared gap its k largest dimensions hold."""
-    return _of_pair(_charts.gap_share, data, pair, ax, settings)
+plot_cones = _plot(
+    "plot_cones", _charts.cones, "the rows in the plane where they spread most, before and after", of_all=True
+)
+plot_spectra = _plot(
+    "plot_spectra", _charts.spectra, "each modality's variance along its principal directions", of_all=True
+)
+plot_similarities = _plot(
+    "plot_similarities", _charts.similarities, "cosines of pairs, of others and within each, before and after"
+)
+plot_recall = _plot("plot_recall", _charts.recall, "recall at 1 to 100 both ways, before (dashed) and after")
+plot_residuals = _plot(
+    "plot_residuals", _charts.residuals, "the residual's coordinates against the Gaussian of the same sigma"
+)
+plot_residual_spectrum = _plot(
+    "plot_residual_spectrum", _charts.residual_spectrum, "the residual's spectrum against isotropic noise"
+)
+plot_noise_cosine = _plot(
+    "plot_noise_cosine", _charts.noise_cosine, "noise as a cosine, with the pairs' and published settings on the curve"
+)
+plot_variances = _plot(
+    "plot_variances", _charts.variances, "the variance of each dimension in one modality against the other"
+)
+plot_gap_share = _plot("plot_gap_share", _charts.gap_share, "how much of the squared gap its k largest dimensions hold")
 
 
 def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:
@@ -140,7 +108,7 @@ def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:
     The matplotlib figure.
     """
     samples = found.samples
-    i, j = map(samples.index, pair or _text.lead(found).names)
+    i, j = map(samples.index, pair or _text.widest(found.pairs).names)
     figures = [_charts.cones(samples), _charts.spectra(samples)]
     figures += [draw(samples, i, j) for draw in _charts.of_pair(samples)]
     charts = [(figure, chart) for figure in figures for chart in figure.charts]
@@ -149,9 +117,7 @@ def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:
     whole, axes = plt.subplots(n_lines, 3, figsize=(3 * _INCHES[0], n_lines * _INCHES[1]), layout="constrained")
     whole.suptitle(found.headline(), fontsize=14, fontweight="bold", wrap=True, color=LIGHT["ink"])
     for (figure, chart), ax in zip(charts, axes.flat):
-        _draw(chart, ax)
-        title = f"{figure.title}: {chart.title}" if chart.title else figure.title
-        ax.set_title(title, loc="left", fontsize=12, fontweight="bold", color=LIGHT["ink"])
+        _draw(chart, ax, f"{figure.title}: {chart.title}" if chart.title else figure.title)
     for ax in axes.flat[len(charts) :]:
         ax.set_axis_off()
     return whole
@@ -160,21 +126,9 @@ def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:
 def _samples(data: tuple[Any, ...], settings: dict[str, Any]) -> Samples:
     if len(data) == 1 and isinstance(data[0], Report):
         if settings:
-            raise C3AlignError(f"a Report was measured already; leave {', '.join(settings)} away, or pass arrays")
+            raise C3AlignError(f"a Report was measured already; omit {', '.join(settings)}, or pass arrays")
         return data[0].samples
     return samples_of(data, **settings)
-
-
-def _of_pair(
-    chart: Callable[[Samples, int, int], Figure],
-    data: tuple[Any, ...],
-    pair: tuple[str, str] | None,
-    ax: Any,
-    settings: dict[str, Any],
-) -> Any:
-    samples = _samples(data, settings)
-    i, j = (0, 1) if pair is None else map(samples.index, pair)
-    return _on_axes(chart(samples, i, j), ax)
 
 
 def _on_axes(figure: Figure, ax: Any) -> Any:
@@ -185,70 +139,46 @@ def _on_axes(figure: Figure, ax: Any) -> Any:
         _, ax = plt.subplots(1, n, figsize=(n * _INCHES[0], _INCHES[1]), layout="constrained")
     given = np.ravel(ax)
     if len(given) != n:
-        raise C3AlignError(f"{figure.name} is drawn on {n} axes and {len(given)} were passed; pass {n}, or none")
+        raise C3AlignError(f"{figure.name} needs {n} axes, got {len(given)}; pass {n}, or none")
     for chart, one in zip(figure.charts, given):
-        _draw(chart, one)
-        one.set_title(chart.title or figure.title, loc="left", fontweight="bold", color=LIGHT["ink"])
+        _draw(chart, one, chart.title or figure.title)
     return given if n > 1 else given[0]
 
 
-def _draw(chart: Chart, ax: Any) -> None:
+def _draw(chart: Chart, ax: Any, title: str) -> None:
     for series in chart.series:
-        _DRAW[series.kind](series, ax)
+        _draw_series(series, ax)
     x_range, y_range = chart.ranges()
-    ax.set_xscale("log" if chart.x_log else "linear")
-    ax.set_yscale("log" if chart.y_log else "linear")
+    muted = LIGHT["muted"]
+    ax.set(xscale="log" if chart.x_log else "linear", yscale="log" if chart.y_log else "linear")
     if chart.equal:
         ax.set_aspect("equal", adjustable="box")
         half = max(x_range[1] - x_range[0], y_range[1] - y_range[0]) / 2
         x_range, y_range = (((low + high) / 2 - half, (low + high) / 2 + half) for low, high in (x_range, y_range))
-    ax.set_xlim(*x_range)
-    ax.set_ylim(*y_range)
-    ax.set_xlabel(chart.x_label, color=LIGHT["muted"])
-    ax.set_ylabel(chart.y_label, color=LIGHT["muted"])
+    ax.set(xlim=x_range, ylim=y_range)
+    ax.set_xlabel(chart.x_label, color=muted)
+    ax.set_ylabel(chart.y_label, color=muted)
+    ax.set_title(title, loc="left", fontweight="bold", color=LIGHT["ink"])
     ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.spines["bottom"].set_color(LIGHT["muted"])
-    ax.tick_params(colors=LIGHT["muted"], labelbottom=not chart.bare, labelleft=not chart.bare, length=0)
+    ax.spines["bottom"].set_color(muted)
+    ax.tick_params(colors=muted, labelbottom=not chart.bare, labelleft=not chart.bare, length=0)
     ax.grid(color=LIGHT["grid"], zorder=0)
     ax.set_axisbelow(True)
     if any(series.label for series in chart.series):
         ax.legend(frameon=False, fontsize="small", labelcolor=LIGHT["ink"])
 
 
-def _line(series: Series, ax: Any) -> None:
-    marker = _marker(series) if series.tips else None
-    style = "--" if series.dashed else "-"
-    ax.plot(series.x, series.y, style, marker=marker, markersize=4, color=LIGHT[series.colour], label=_label(series))
-
-
-def _points(series: Series, ax: Any) -> None:
-    colour = LIGHT[series.colour]
-    ax.scatter(
-        series.x, series.y, s=9, alpha=0.6, linewidths=0, marker=_marker(series), color=colour, label=_label(series)
-    )
-
-
-def _marks(series: Series, ax: Any) -> None:
-    look = {"s": 90, "zorder": 3, "marker": _marker(series), "color": LIGHT[series.colour], "edgecolor": "white"}
-    ax.scatter(series.x, series.y, label=_label(series), **look)
-
-
-def _area(series: Series, ax: Any) -> None:
-    colour, style = LIGHT[series.colour], "--" if series.dashed else "-"
-    ax.stairs(series.y, series.x, fill=True, color=colour, alpha=0.06 if series.dashed else 0.16)
-    ax.stairs(series.y, series.x, color=colour, linestyle=style, linewidth=1.3, label=_label(series))
-
-
-def _rule(series: Series, ax: Any) -> None:
-    ax.axvline(float(series.x[0]), linestyle="--", linewidth=1, color=LIGHT[series.colour], label=_label(series))
-
-
-def _marker(series: Series) -> str:
-    return _MARKERS[SHAPES[series.shape % len(SHAPES)]]
-
-
-def _label(series: Series) -> str:
-    return series.label or "_nolegend_"
-
-
-_DRAW = {"line": _line, "points": _points, "marks": _marks, "area": _area, "rule": _rule}
+def _draw_series(series: Series, ax: Any) -> None:
+    look = {"color": LIGHT[series.colour], "label": series.label or "_nolegend_"}
+    marker, style = _MARKERS[SHAPES[series.shape % len(SHAPES)]], "--" if series.dashed else "-"
+    if series.kind == "line":
+        ax.plot(series.x, series.y, style, marker=marker if series.tips else None, markersize=4, **look)
+    elif series.kind == "points":
+        ax.scatter(series.x, series.y, s=9, alpha=0.6, linewidths=0, marker=marker, **look)
+    elif series.kind == "marks":
+        ax.scatter(series.x, series.y, s=90, zorder=3, marker=marker, edgecolor="white", **look)
+    elif series.kind == "area":
+        ax.stairs(series.y, series.x, fill=True, color=look["color"], alpha=0.06 if series.dashed else 0.16)
+        ax.stairs(series.y, series.x, linestyle=style, linewidth=1.3, **look)
+    else:
+        ax.axvline(float(series.x[0]), linestyle="--", linewidth=1, **look)

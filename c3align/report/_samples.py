@@ -12,12 +12,12 @@ from c3align import geometry
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 
-__all__ = ["KS", "N_NEIGHBOURS", "WHENS", "Samples", "When", "even"]
+__all__ = ["KS", "N_NEIGHBORS", "WHENS", "Samples", "When", "even"]
 
 When = Literal["before", "after"]
 WHENS: tuple[When, When] = ("before", "after")
 KS = (1, 2, 5, 10, 20, 50, 100)  # depths of the recall curve
-N_NEIGHBOURS = 10
+N_NEIGHBORS = 10
 _COMPARED = 1000  # rows whose cosines with one another make a histogram
 _Found = TypeVar("_Found")
 
@@ -112,7 +112,7 @@ class Samples:
         return self._once(("fills", i, j), lambda: geometry.residual_participation(a, b).from_spectrum)
 
     def spread(self, i: int) -> float:
-        """Root mean square norm of a modality's centred unit rows."""
+        """Root mean square norm of a modality's centered unit rows."""
         return float(np.sqrt(self.before[i].var(axis=0).sum()))
 
     def cosines(self, when: When, i: int, j: int) -> dict[str, Float64Array]:

@@ -17,13 +17,12 @@ WIDTH = 360  # as wide as a phone shows it, so that words are readable there
 HEIGHT = 250
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 22, 36
 RADIUS, LARGE = 2.2, 6.0
-WIDEST_LETTER = 6.2  # of those in use, on average over a label of 11 pixels
 _MINUS = "\N{MINUS SIGN}"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 Place = Callable[[Float64Array], Float64Array]
 
 
-def draw(chart: Chart, *, name: str, title: str, finding: str) -> str:
+def draw(chart: Chart, name: str, title: str, finding: str) -> str:
     """The whole `<svg>` element; `name` makes the ids of its title and description."""
     height = WIDTH - LEFT - RIGHT + TOP + BOTTOM - 60 if chart.equal else HEIGHT
     left, top, right, bottom = box = (LEFT, TOP, WIDTH - RIGHT, height - BOTTOM)
@@ -91,9 +90,7 @@ def _axes(
         at = min(x, right + 4) if anchor == "end" else x
         parts.append(f'<text class="num" x="{at:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{word}</text>')
     middle = (left + right) / 2
-    # above a bare box, and further left where a wide font would not end within the picture
-    start = max(0, min(left, WIDTH - WIDEST_LETTER * len(chart.y_label))) if chart.bare else 0
-    parts.append(f'<text class="lab" x="{start:.0f}" y="12">{escape(chart.y_label)}</text>')
+    parts.append(f'<text class="lab" x="{left if chart.bare else 0}" y="12">{escape(chart.y_label)}</text>')
     parts.append(
         f'<text class="lab" x="{middle:.0f}" y="{bottom + 31}" text-anchor="middle">{escape(chart.x_label)}</text>'
     )

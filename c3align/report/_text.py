@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from c3align.report._chart import fixed
+from c3align.report._figures import ModalityReport, PairMeasures, PairReport
+from c3align.report._samples import Samples
 
-if TYPE_CHECKING:
-    from c3align.report._figures import ModalityReport, PairReport, Report, State
+__all__ = ["Line", "after_word", "headline", "lines", "modality_lines", "notes", "sampling", "tables", "widest"]
 
-__all__ = ["Line", "after_word", "headline", "lead", "lines", "modality_lines", "notes", "sampling", "tables"]
+Pairs = tuple[PairReport, ...]
 
 
 class Line(NamedTuple):
@@ -23,97 +24,77 @@ class Line(NamedTuple):
     from_all: bool = False
 
 
-def lead(found: Report) -> PairReport:
+def widest(pairs: Pairs) -> PairReport:
     """The pair that is furthest apart."""
-    return max(found.pairs, key=lambda pair: pair.before.gap_norm)
+    return max(pairs, key=lambda pair: pair.gap.norm)
 
 
-def after_word(found: Report) -> str:
-    return "centring" if "own mean" in found.aligned_by else "alignment"
+def after_word(aligned_by: str) -> str:
+    return "centering" if "own mean" in aligned_by else "alignment"
 
 
-def headline(found: Report) -> str:
+def headline(pairs: Pairs, aligned_by: str) -> str:
     """The widest gap in one sentence."""
-    pair = lead(found)
+    pair = widest(pairs)
     (a, b), before, after = pair.names, pair.before, pair.after
-    own = f"{percent(before.modality_bias[1])} of the nearest neighbours of a {b} row are {b} rows"
-    widest = f", the widest of {len(found.pairs)} gaps" if len(found.pairs) > 1 else ""
+    own = f"{percent(before.modality_bias[1])} of the nearest neighbors of a {b} row are {b} rows"
+    among = f", the widest of {len(pairs)} gaps" if len(pairs) > 1 else ""
     text = (
-        f"{a} and {b} sit {before.gap_norm:.2f} apart{widest}, and {own}; after {after_word(found)} "
+        f"{a} and {b} sit {before.gap_norm:.2f} apart{among}, and {own}; after {after_word(aligned_by)} "
         f"{after.gap_norm:.2f} and {percent(after.modality_bias[1])}."
     )
-    return "".join(_stranger(other) for other in found.pairs) + text
+    return "".join(map(_of_two_encoders, pairs)) + text
 
 
-def _stranger(pair: PairReport) -> str:
+def _of_two_encoders(pair: PairReport) -> str:
     if pair.is_one_encoder:
         return ""
-    a, b = pair.names
     return (
-        f"{a} and {b} do not look like rows of one encoder: overlap {pair.encoder_overlap:.1f}, one encoder gives 3 or "
-        "more. "
+        f"{pair.names[0]} and {pair.names[1]} do not look like rows of one encoder: overlap {pair.encoder_overlap:.1f},"
+        " one encoder gives 3 or more. "
     )
 
 
 def lines(pair: PairReport) -> Iterator[Line]:
     """What is known of two modalities before and after, most important first."""
     a, b = pair.names
-    s, t = pair.before, pair.after
-    yield Line(
-        "gap", "distance of the two means; unit rows are at most 2 apart", _short(s.gap_norm), _short(t.gap_norm), True
+
+    def line(text: str, meaning: str, said: Callable[[PairMeasures], str], from_all: bool = False) -> Line:
+        return Line(text, meaning, said(pair.before), said(pair.after), from_all)
+
+    yield line("gap", "distance of the two means; unit rows are at most 2 apart", lambda s: _short(s.gap_norm), True)
+    yield line(
+        "norms of the means", f"of {a} and {b}: 0 is no cone, 1 a single point", lambda s: both(s.mean_norms), True
     )
-    yield Line(
-        "norms of the means",
-        f"of {a} and {b}: 0 is no cone, 1 a single point",
-        both(s.mean_norms),
-        both(t.mean_norms),
-        True,
-    )
-    fair = pair_share(pair)
-    yield Line(
+    yield line(
         "own modality among the 10 nearest",
-        f"for rows of {a} and of {b} in one index over both; {both(fair, percent)} would be fair",
-        both(s.modality_bias, percent),
-        both(t.modality_bias, percent),
+        f"for rows of {a} and of {b} in one index over both; {both(pair.fair_shares, percent)} would be fair",
+        lambda s: both(s.modality_bias, percent),
     )
-    if s.separability is not None and t.separability is not None:
-        meaning = "accuracy of a linear classifier on rows it has not seen; 50 % is chance"
-        yield Line("told apart", meaning, percent(s.separability), percent(t.separability))
-    yield Line(
+    if pair.before.separability is not None and pair.after.separability is not None:
+        meaning = "accuracy of a linear classifier between the two on rows it has not seen; 50 % is chance"
+        yield line("separability", meaning, lambda s: percent(s.separability or 0))
+    yield line(
         "covariances differ",
         "Bures distance as a share of both variances: 0 is alike, 1 nothing in common; too large from few rows",
-        _short(s.covariance_distance),
-        _short(t.covariance_distance),
+        lambda s: _short(s.covariance_distance),
     )
-    yield from _pair_lines(pair)
-    yield Line(
+    if pair.paired:
+        for x, y, which in ((a, b, "recall_a_to_b"), (b, a, "recall_b_to_a")):
+            meaning = (
+                f"share of {x} rows whose partner is the nearest, among the 5, 10 nearest of {pair.n_measured:,} {y}"
+            )
+            yield line(f"{x} -> {y} R@1 / R@5 / R@10", meaning, lambda s, which=which: _recall(s, which))  # type: ignore[misc]
+        yield line("mean cosine of pairs", f"of a row of {a} and its own {b}", lambda s: _short(s.pair_cosine))
+        yield line("mean cosine of others", "of rows that are no pair", lambda s: _short(s.unmatched_cosine))
+        yield line("alignment", "mean squared distance of pairs; smaller is closer", lambda s: _short(s.alignment))
+    else:
+        yield line("mean cosine", f"of a row of {a} and one of {b}", lambda s: _short(s.unmatched_cosine))
+    yield line(
         "hubness",
         f"skewness of how often rows of {b} are found by {a}, and of {a} by {b}; 0 is even",
-        both(s.hubness, "{:.1f}".format),
-        both(t.hubness, "{:.1f}".format),
+        lambda s: both(s.hubness, "{:.1f}".format),
     )
-
-
-def _pair_lines(pair: PairReport) -> Iterator[Line]:
-    a, b = pair.names
-    s, t = pair.before, pair.after
-    others = _short(s.unmatched_cosine), _short(t.unmatched_cosine)
-    if s.pair_cosine is None or t.pair_cosine is None or s.alignment is None or t.alignment is None:
-        yield Line("mean cosine", f"of a row of {a} and one of {b}", *others)
-        return
-    for x, y, recall in ((a, b, "recall_a_to_b"), (b, a, "recall_b_to_a")):
-        meaning = f"share of {x} rows whose partner is the nearest, among the 5, 10 nearest of {pair.n_measured:,} {y}"
-        yield Line(f"{x} -> {y} R@1 / R@5 / R@10", meaning, _recall(s, recall), _recall(t, recall))
-    yield Line("mean cosine of pairs", f"of a row of {a} and its own {b}", _short(s.pair_cosine), _short(t.pair_cosine))
-    yield Line("mean cosine of others", "of rows that are no pair", *others)
-    distances = _short(s.alignment), _short(t.alignment)
-    yield Line("alignment", "mean squared distance of pairs; smaller is closer", *distances)
-
-
-def pair_share(pair: PairReport) -> tuple[float, float]:
-    """The share of its own modality that a row of each would find in a fair index over what was measured."""
-    a, b = (min(rows, pair.n_measured) for rows in pair.n_rows)
-    return a / (a + b), b / (a + b)
 
 
 def modality_lines(found: ModalityReport, n_dims: int) -> list[tuple[str, str]]:
@@ -134,58 +115,57 @@ def notes(pair: PairReport) -> list[str]:
     found = []
     if pair.gap_direction is not None:
         found.append(
-            f"gap over groups of 100 pairs: length {pair.before.gap_norm:.2f} +- {pair.gap_length_spread:.2f}, "
+            f"gap over groups of 100 pairs: length {pair.gap.norm:.2f} +- {pair.gap_length_spread:.2f}, "
             f"direction {pair.gap_direction:.2f} (1 is one constant)"
         )
     found.append(
         f"cosine of the gap with differences within a modality: {fixed(pair.orthogonality[0])} +- "
         f"{pair.orthogonality[1]:.2f} (0 is orthogonal)"
     )
-    if pair.residual_sigma is not None and pair.residual_cosine is not None:
+    if pair.gap.sigma is not None and pair.gap.noise_cosine is not None:
         found.append(
-            f"alignment noise: sigma {pair.residual_sigma:.4f} per dimension, a noise cosine of "
-            f"{pair.residual_cosine:.2f}, in {pair.residual_participation:.0f} of {pair.n_dims} dimensions"
+            f"alignment noise: sigma {pair.gap.sigma:.4f} per dimension, a noise cosine of "
+            f"{pair.gap.noise_cosine:.2f}, in {pair.residual_participation:.0f} of {pair.n_dims} dimensions"
         )
     return found
 
 
-def sampling(found: Report) -> str:
+def sampling(modalities: Iterable[ModalityReport], samples: Samples) -> str:
     """What was measured on what."""
-    counts = ", ".join(f"{part.n_rows:,} {part.name}" for part in found.modalities)
-    most = max(part.n_measured for part in found.modalities)
+    counts = ", ".join(f"{part.n_rows:,} {part.name}" for part in modalities)
     sample = (
-        f" (all but gap, means and sigma on an even sample of {most:,} of each)" if found.samples.is_sampled else ""
+        f" (all but gap, means and sigma on an even sample of {max(samples.n_measured):,} of each)"
+        if samples.is_sampled
+        else ""
     )
-    return f"measured on {counts} rows{sample}, {'pairs' if found.samples.paired else 'not paired'}"
+    return f"measured on {counts} rows{sample}, {'pairs' if samples.paired else 'not paired'}"
 
 
-def tables(found: Report) -> str:
-    """The whole report for a terminal."""
-    text = [found.headline(), ""]
-    for pair in found.pairs:
-        title = f"{pair.names[0]} and {pair.names[1]}" if len(found.pairs) > 1 else ""
-        text.append(f"{title:40}{'before':>20}{'after':>20}")
-        text += [f"{line.text:40}{line.before:>20}{line.after:>20}" for line in lines(pair)]
-        text += ["", *notes(pair), ""]
-    for part in found.modalities:
-        name, rest = part.name, modality_lines(part, found.n_dims)[3:]
-        text.append(f"{name}: " + ", ".join(f"{what} {value}" for what, value in rest))
-    return "\n".join([*text, f"{sampling(found)}; after: {found.aligned_by}"])
+def tables(modalities: Iterable[ModalityReport], pairs: Pairs) -> Iterator[str]:
+    """The lines of all tables, for a terminal."""
+    for pair in pairs:
+        title = f"{pair.names[0]} and {pair.names[1]}" if len(pairs) > 1 else ""
+        yield f"{title:40}{'before':>20}{'after':>20}"
+        yield from (f"{line.text:40}{line.before:>20}{line.after:>20}" for line in lines(pair))
+        yield from ("", *notes(pair), "")
+    for part in modalities:
+        rest = modality_lines(part, pairs[0].n_dims)[3:]
+        yield f"{part.name}: " + ", ".join(f"{what} {value}" for what, value in rest)
 
 
 def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _short(value: float) -> str:
-    return fixed(value, 3)
+def _short(value: float | None) -> str:
+    return "" if value is None else fixed(value, 3)
 
 
-def both(pair: tuple[float, ...], told: Callable[[float], str] = _short, between: str = " / ") -> str:
+def both(pair: tuple[float, ...], said: Callable[[float], str] = _short, between: str = " / ") -> str:
     """Two figures side by side, with one per cent sign."""
-    return f"{told(pair[0]).removesuffix(' %')}{between}{told(pair[1])}"
+    return f"{said(pair[0]).removesuffix(' %')}{between}{said(pair[1])}"
 
 
-def _recall(state: State, which: str) -> str:
-    recall = getattr(state, which) or {}
+def _recall(measures: PairMeasures, which: str) -> str:
+    recall = getattr(measures, which) or {}
     return " / ".join(f"{recall[k]:.3f}"[1 if recall[k] < 1 else 0 :] for k in (1, 5, 10) if k in recall)

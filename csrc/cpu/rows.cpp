@@ -85,18 +85,21 @@ class Mapper {
     using V = typename R::type;
 
   public:
-    static constexpr int kArrays = 3 + NoiseMaker<T>::kArrays, kPlaced = 1;
+    static constexpr int kArrays = 4 + NoiseMaker<T>::kArrays, kPlaced = 1;
 
     // The mean is half a page from where `MappedRows` has the first row.
     Mapper(const RowMap& map, int64_t n_dims, int64_t padded, const T* x, const void* out, Scratch& scratch)
         : map_(map), padded_(padded), negative_mean_(scratch.take<T>(padded, x, page_distance(x, out) / 2)),
-          scale_(scratch.take<T>(padded)), shift_(scratch.take<T>(padded)),
+          scale_(scratch.take<T>(padded)), shift_(scratch.take<T>(padded)), goal_(scratch.take<T>(padded)),
           noise_(map.noise, n_dims, padded, scratch) {
         // no mean is a mean of zero; its negative, -0, leaves every product as it is
         if (map.mean) fill_padded(negative_mean_, map.mean, n_dims, padded, true);
         else for (int64_t j = 0; j < padded; ++j) negative_mean_[j] = T(-0.0);
         if (map.scale) fill_padded(scale_, map.scale, n_dims, padded, false);
         if (map.shift) fill_padded(shift_, map.shift, n_dims, padded, false);
+        if (!map.goal) return;
+        fill_padded(goal_, map.goal, n_dims, padded, false);
+        inside_ = 1 - sum_of_squares(padded, goal_);
     }
 
     // Whether a row is at the mean, where what is measured at the end is no longer the centred row. `row` is written.
@@ -137,6 +140,20 @@ class Mapper {
         });
     }
 
+    // What follows on row * factor: from the sphere to around the goal. Returns what the row is still to be scaled by.
+    T finish(T factor, T* row) const {
+        if (!map_.goal && map_.norm == 1) return factor;
+        const V p = V{} + factor;
+        each_column([=](int64_t j) { store(row + j, load(row + j) * p); });
+        if (map_.goal) {
+            const T* goal = goal_;
+            const double along = sum_of_products(padded_, row, goal);
+            const V step = V{} + T(std::sqrt(std::max(0.0, along * along + inside_)) - along);
+            each_column([=](int64_t j) { store(row + j, R::multiply_add(step, load(row + j), load(goal + j))); });
+        }
+        return T(map_.norm);
+    }
+
   private:
     template <typename Column>
     C3_HD void each_column(Column column) const {
@@ -156,7 +173,8 @@ class Mapper {
 
     const RowMap& map_;
     const int64_t padded_;
-    T *const negative_mean_, *const scale_, *const shift_;
+    T *const negative_mean_, *const scale_, *const shift_, *const goal_;
+    double inside_ = 0;  // 1 - ||goal||^2
     NoiseMaker<T> noise_;
 };
 
@@ -182,6 +200,7 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
     const auto norm_of = [&](int64_t i, double sum_of_squares) {
         double norm = 0;
         factor = reciprocal_norm<T>(sum_of_squares, &norm);
+        if (map.is_raw) factor = T(1);
         status[i] = usable_norm(norm) ? kOk : kBadNorm;
     };
     const auto map_row = [&](int64_t i) {
@@ -208,7 +227,7 @@ void transform_rows(const Rows& in, const Rows& out, const RowMap& map, uint8_t*
         }
         if (!map.writes) continue;
         if (status[i] == kOk)
-            writer.write(row, rescale, i);
+            writer.write(row, mapper.finish(rescale, mapped_row(i)), i);
         else
             writer.write_zeros(i);
     }

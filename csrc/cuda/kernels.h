@@ -2,7 +2,7 @@
 // `stream`, allocate nothing and never wait, so that a CUDA graph can record them.
 #pragma once
 
-#include "../cpu/kernels.h"
+#include "../core/row_map.h"
 
 namespace c3align {
 

@@ -47,7 +47,7 @@ def picture_scores(
         of both belongs together, "retrieval", the share of generated pictures whose own real one is among the 1, 5,
         10 nearest by cosine, and "pixel_error", the mean squared difference in [0, 1].
     seed : int
-        Of KID's subsets.
+        Chooses KID's subsets.
     progress : bool
 
     Returns

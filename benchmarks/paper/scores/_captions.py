@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from c3align._imports import need
 from c3align.errors import C3AlignError, MissingExtraError
-from c3align.scores._words import WORD_METRICS, plain_words
+from scores._words import WORD_METRICS, plain_words
 
 __all__ = ["CAPTION_METRICS", "caption_scores"]
 
@@ -41,9 +41,9 @@ def caption_scores(
     references : list of n lists of str
         One reference an item or more.
     metrics : list of str, optional
-        Of "bleu" (1 to 4, of the corpus), "rouge_l", "cider" (CIDEr-D), "meteor", "spice" by pycocoevalcap, as
+        Any of "bleu" (1 to 4, of the corpus), "rouge_l", "cider" (CIDEr-D), "meteor", "spice" by pycocoevalcap, as
         papers report them; and "word_f1", "exact", "bigram_precision", "word_map", defined in
-        `c3align.scores._words`, which need nothing. By default the five of pycocoevalcap, less those that cannot run
+        `scores._words`, which need nothing. By default the five of pycocoevalcap, less those that cannot run
         here, which are named in the result.
     tokenizer : "auto", "ptb" or "plain"
         What pycocoevalcap's metrics count: tokens of the Penn treebank as Stanford's tokenizer makes them, without
@@ -56,7 +56,7 @@ def caption_scores(
     -------
     dict
         "bleu_1" to "bleu_4" and the others by name, floats, 1 is best (CIDEr: 10); "n_items"; "tokenizer", the one
-        used; "absent", only by default: metrics that could not run, with the mend.
+        used; "absent", only by default: metrics that could not run, with the remedy.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def _ptb(captions: list[str]) -> list[str]:
     if done.returncode or len(lines) != len(captions):
         raise C3AlignError(
             f"the PTB tokenizer ended with {done.returncode} and {len(lines)} of {len(captions)} captions "
-            f"({_last_line(done.stderr)}); mend the Java, or pass tokenizer='plain'"
+            f"({_last_line(done.stderr)}); repair the Java, or pass tokenizer='plain'"
         )
     return [" ".join(word for word in line.split() if word not in wrapper.PUNCTUATIONS) for line in lines]
 

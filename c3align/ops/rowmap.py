@@ -1,4 +1,4 @@
-"""From what users ask of `corrupt` to the `Noise` that the backends know."""
+"""One request to a kernel: as asked (`Request`), and checked (`RowMap`, the twin of that in `csrc/core/row_map.h`)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,77 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from c3align._typing import ZeroRows
 from c3align.errors import C3AlignError
-from c3align.ops._rows import as_vector, is_tensor
-from c3align.ops.reference import Noise
+from c3align.ops.arrays import Rows, as_vector, is_tensor
 
-_LARGEST = 2**64
+__all__ = [
+    "NO_NOISE",
+    "Noise",
+    "NoiseRequest",
+    "Request",
+    "RowMap",
+    "check_row_numbers",
+    "raise_for_negative",
+    "stream",
+]
+
+_NUMBERS = 2**64
+
+
+class Noise(NamedTuple):
+    """What is added to a mapped row: normals z of the row, shaped in this order, each step where asked for.
+
+    Vectors are in the rows' compute dtype, NumPy arrays or tensors on the rows' device.
+
+    columns : (d,) standard deviation per column, ``e = z * columns``; without it ``e = z``, and `sigma` scales
+    direction : (d,) unit vector v; ``e - (e . v) v``, so that the noise is orthogonal to it
+    radius : above 0 the norm that every row's noise gets, ``e * (radius / ||e||)``, instead of ``e * sigma``
+    random_strength : times a uniform number in (0, 1), one a row
+    row_ids : (n_rows,) the number of each row in the stream, in place of `row_offset` and those that follow it
+    first_row : () int64 on a device, added to `row_offset` when the kernel runs
+    """
+
+    sigma: float = 0.0  # 1 where `columns` has it
+    columns: Any = None
+    direction: Any = None
+    radius: float = 0.0
+    random_strength: bool = False
+    seed: int = 0
+    row_offset: int = 0
+    row_ids: Any = None
+    first_row: Any = None
+
+    def of(self, rows: slice) -> Noise:
+        """The noise of some of the rows."""
+        if self.row_ids is None:
+            return self._replace(row_offset=self.row_offset + rows.start)
+        return self._replace(row_ids=self.row_ids[rows])
+
+
+NO_NOISE = Noise()
+
+
+class RowMap(NamedTuple):
+    """What becomes of a row x; vectors (d,) are in the compute dtype of the rows, None where nothing is asked for.
+
+    ``u = x / ||x||`` (x itself where `is_raw`), ``(u - mean) * scale + shift + noise``, back to norm 1 where
+    `renormalize`; then with a `goal` from the sphere to around it (see `c3align.ops.invert`), and times `norm`.
+    """
+
+    mean: Any = None
+    scale: Any = None
+    shift: Any = None
+    noise: Noise = NO_NOISE
+    renormalize: bool = True
+    is_raw: bool = False
+    goal: Any = None
+    norm: float = 1.0
+
+    @property
+    def compares(self) -> bool:
+        """Whether rows at the mean have no direction; see `c3align.ops.reference`."""
+        return self.renormalize and self.mean is not None and self.shift is None
 
 
 class NoiseRequest(NamedTuple):
@@ -28,12 +94,12 @@ class NoiseRequest(NamedTuple):
     row_ids: Any = None
 
     @property
-    def is_shaped(self) -> bool:
-        """Whether sigma is a matrix, which `c3align.ops._shaped` serves."""
+    def is_matrix(self) -> bool:
+        """Whether sigma is the root of a covariance."""
         return getattr(self.sigma, "ndim", 0) == 2
 
     def prepare(self, n_rows: int, n_dims: int, dtype: type[np.floating[Any]]) -> Noise:
-        """Check everything; vectors come out in `dtype`, rounded once."""
+        """Check everything; vectors come out as NumPy arrays in `dtype`, rounded once."""
         place = self.place(n_rows)
         columns, sigma, total = self._strength(n_dims, dtype)
         direction = None if self.direction is None else _unit(self.direction, n_dims, dtype)
@@ -66,13 +132,42 @@ class NoiseRequest(NamedTuple):
         return columns.astype(dtype), 1.0 if total else 0.0, total
 
 
+class Request(NamedTuple):
+    """A row map as it was asked for, in arrays of any library, and what becomes of rows without a direction."""
+
+    mean: Any = None
+    scale: Any = None
+    shift: Any = None
+    noise: NoiseRequest | None = None
+    renormalize: bool = True
+    is_raw: bool = False
+    goal: Any = None
+    norm: float = 1.0
+    zero_rows: ZeroRows = "raise"
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether its noise has any covariance, which `c3align.ops._matrix_noise` makes."""
+        return self.noise is not None and self.noise.is_matrix
+
+    def on_host(self, rows: Rows) -> RowMap:
+        """Checked, for rows in memory."""
+        (n_rows, n_dims), dtype = rows.shape, rows.compute_dtype
+        mean, scale, shift, goal = (
+            None if vector is None else as_vector(vector, n_dims, dtype, name)
+            for name, vector in (("mean", self.mean), ("scale", self.scale), ("shift", self.shift), ("goal", self.goal))
+        )
+        noise = NO_NOISE if self.noise is None else self.noise.prepare(n_rows, n_dims, dtype)
+        return RowMap(mean, scale, shift, noise, self.renormalize, self.is_raw, goal, float(self.norm))
+
+
 def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, Any]:
     """Both as integers, when they and the rows behind them fit in 64 bits."""
     seed, row_offset = operator.index(seed), operator.index(row_offset)
     for name, number in (("seed", seed), ("row_offset", row_offset)):
-        if not 0 <= number < _LARGEST:
+        if not 0 <= number < _NUMBERS:
             raise C3AlignError(f"{name}={number} does not fit in 64 bits; pass an integer in [0, 2**64)")
-    if row_offset + n_rows > _LARGEST:
+    if row_offset + n_rows > _NUMBERS:
         raise C3AlignError(f"row_offset={row_offset} leaves no room for {n_rows} rows; pass a smaller one")
     return {"seed": seed, "row_offset": row_offset}
 
@@ -104,8 +199,3 @@ def _unit(direction: Any, n_dims: int, dtype: type[np.floating[Any]]) -> Any:
     if not norm:
         raise C3AlignError("direction is zero; pass the gap, or another vector with a direction")
     return (vector / norm).astype(dtype)
-
-
-def is_device_scalar(number: Any) -> bool:
-    """Whether a number lies on a device, where reading it would make the host wait."""
-    return is_tensor(number) and number.device.type != "cpu"

@@ -1,4 +1,4 @@
-"""What goes into the ops and comes out: NumPy arrays and torch tensors, in four floating dtypes.
+"""What goes into the ops and comes out: NumPy arrays, torch tensors, by DLPack CuPy's and JAX's; four dtypes.
 
 Every array becomes a `Rows`: a NumPy view of the caller's memory, never a copy on the CPU. bfloat16, which NumPy
 lacks, is viewed as uint16 and remembered. Messages are built here, from dtype names and shapes that NumPy and
@@ -198,3 +198,28 @@ def first_non_finite(rows: Rows) -> tuple[int, int]:
             finite = np.isfinite(block)
         bad[start : start + step] = ~finite.all(axis=1)
     return int(bad.sum()), int(bad.argmax()) if bad.any() else -1
+
+
+_CPU = 1  # DLPack's number for it
+
+
+def is_foreign(X: Any) -> bool:
+    """Whether X is an array of a library that speaks DLPack, other than NumPy and torch."""
+    return hasattr(X, "__dlpack__") and hasattr(X, "__array_namespace__") and not isinstance(X, np.ndarray | np.generic)
+
+
+def from_dlpack(X: Any, name: str = "X") -> Any:
+    """X's memory as a NumPy array, or as a tensor where NumPy cannot hold it (devices, bfloat16)."""
+    if X.__dlpack_device__()[0] == _CPU and "bfloat16" not in str(X.dtype):
+        return np.from_dlpack(X)
+    try:
+        import torch.utils.dlpack
+    except ImportError as error:
+        what = f"{name} is a {type(X).__module__} array that NumPy cannot hold"
+        raise C3AlignError(f"{what}, and torch is not here to do it; pip install torch") from error
+    return torch.utils.dlpack.from_dlpack(X)
+
+
+def to_like(result: Any, X: Any) -> Any:
+    """A result as an array of X's library."""
+    return result if is_tensor(X) else X.__array_namespace__().from_dlpack(result)

@@ -1,4 +1,4 @@
-"""Why training leaves the gap: the contrastive loss, its gradient (C3, Lemma 1) and its stable region (Lemma 2).
+"""The paper's theory of the gap: the contrastive gradient (Lemma 1), its stable region (Lemma 2), the gap at the start.
 
 ``s_ij`` is the product of a's row i and b's row j, ``tau`` the temperature (CLIP starts at 0.07). The direction
 "a_to_b" has a's rows as anchors and all of b as candidates, "b_to_a" the reverse, "both" is the mean of the two.
@@ -7,6 +7,7 @@ All of it holds n_rows**2 products at once, except `stable_region`, which goes i
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.special import logsumexp, softmax
 
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
-from c3align.geometry._rows import BLOCK_ELEMENTS, as_pairs, plain_rows, unit_rows
+from c3align.geometry import unit_rows
 
 __all__ = [
     "GradientInvariants",
@@ -23,6 +24,7 @@ __all__ = [
     "contrastive_gradient",
     "contrastive_loss",
     "gradient_invariants",
+    "predicted_initial_gap",
     "r_min",
     "stable_region",
 ]
@@ -30,6 +32,7 @@ __all__ = [
 Direction: TypeAlias = Literal["both", "a_to_b", "b_to_a"]
 _SHARES = {"both": (0.5, 0.5), "a_to_b": (1.0, 0.0), "b_to_a": (0.0, 1.0)}
 TAU = 0.07
+BLOCK_ELEMENTS = 1 << 21
 
 
 class GradientInvariants(NamedTuple):
@@ -131,7 +134,7 @@ def gradient_invariants(a: Array, b: Array, tau: float = TAU) -> GradientInvaria
         Taken as they are: normalising rows of unequal norm would end their being constant.
     tau : float > 0
     """
-    constant = np.ptp(plain_rows(b, "b"), axis=0) == 0
+    constant = np.ptp(_plain_rows(b, "b"), axis=0) == 0
     one = contrastive_gradient(a, b, tau, direction="a_to_b", normalize=False)[0][:, constant]
     both = contrastive_gradient(a, b, tau, normalize=False)[0][:, constant]
     largest = [float(np.abs(values).max(initial=0)) for values in (one, both.sum(axis=0), both)]
@@ -190,13 +193,24 @@ def _anchors(x: Float64Array, y: Float64Array, start: int, stop: int, tau: float
 
 
 def _embeddings(a: Array, b: Array, normalize: bool) -> tuple[Float64Array, Float64Array]:
-    as_pairs(a, b)
-    return (unit_rows(a), unit_rows(b)) if normalize else (plain_rows(a, "a"), plain_rows(b, "b"))
+    if a.shape != b.shape:
+        raise C3AlignError(f"pairs need equal shapes, got {a.shape} and {b.shape}; pass row i of b as partner of a's")
+    return (unit_rows(a), unit_rows(b)) if normalize else (_plain_rows(a, "a"), _plain_rows(b, "b"))
+
+
+def _plain_rows(X: Array, name: str = "X") -> Float64Array:
+    """Rows as they are, in float64."""
+    rows = np.asarray(X, np.float64)
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        where = f"{len(bad)} of {len(rows)} rows, first in row {bad[0]}"
+        raise C3AlignError(f"{name} holds NaN or infinity in {where}; remove or fix those rows")
+    return rows
 
 
 def _logits(x: Float64Array, y: Float64Array, tau: float) -> Float64Array:
     if not tau > 0:
-        raise C3AlignError(f"a temperature of {tau} cannot be; pass tau > 0")
+        raise C3AlignError(f"tau must be above 0, got {tau}")
     return x @ y.T / tau
 
 
@@ -213,5 +227,24 @@ def _less_identity(shares: Float64Array) -> Float64Array:
 
 def _through_norm(gradient: Float64Array, X: Array, unit: Float64Array) -> Float64Array:
     """Chain rule through ``u = x / ||x||``."""
-    norms = np.linalg.norm(plain_rows(X), axis=1, keepdims=True)
+    norms = np.linalg.norm(_plain_rows(X), axis=1, keepdims=True)
     return (gradient - (gradient * unit).sum(axis=1, keepdims=True) * unit) / norms
+
+
+def predicted_initial_gap(n_dims: int, n_ineffective: int, n_effective: tuple[int, int] = (0, 0)) -> float:
+    """Length of the gap that two encoders have by their random constants alone (C3, section 3).
+
+    ``sqrt(2 d_ie / d)`` in the `n_ineffective` dimensions that neither uses; with those that only a, or only b, uses
+    ``sqrt((d_e1 + d_e2 + 2 d_ie) / d)``. Every coordinate is taken for a standard normal, constant over the rows where
+    its modality does not use it; dimensions that both use add nothing.
+
+    Parameters
+    ----------
+    n_dims, n_ineffective : int
+    n_effective : (int, int)
+        Dimensions that a alone uses, and that b alone uses.
+    """
+    counts = (n_ineffective, *n_effective)
+    if n_dims < 1 or min(counts) < 0 or sum(counts) > n_dims:
+        raise C3AlignError(f"{counts} dimensions are not part of {n_dims}; pass counts that fit into n_dims")
+    return math.sqrt((sum(n_effective) + 2 * n_ineffective) / n_dims)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from c3align._imports import need
-from c3align.encoders._media import EXTENSIONS
 from c3align.errors import C3AlignError
+from c3align.io.media import EXTENSIONS
 
 __all__ = ["Item", "gather"]
 
@@ -123,7 +123,10 @@ def _rows_of(data: str, suffix: str) -> Iterator[dict[str, Any]]:
         elif suffix == ".jsonl":
             yield from (json.loads(line) for line in file if line.strip())
         else:
-            yield from csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
+            try:
+                yield from csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
+            except csv.Error as error:
+                raise C3AlignError(f"{data} cannot be read ({error}); fix its quotes, or save it as .jsonl") from error
 
 
 def _text_file(data: str) -> Any:

@@ -11,16 +11,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from c3align._typing import Float64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks
-from c3align.ops._backend import pick
-from c3align.ops._noise import NoiseRequest
-from c3align.ops._rows import Rows, as_rows, as_vector, is_tensor
-from c3align.ops.reference import OK, Affine
+from c3align.ops.arrays import Rows, is_tensor
+from c3align.ops.backends import pick
+from c3align.ops.reference import OK
+from c3align.ops.rowmap import NoiseRequest, Request, RowMap
 
-__all__ = ["compares", "normals", "transform"]
+__all__ = ["check", "corrupted", "normals"]
 
 NORMAL_BITS = 20  # |z| < 8, so that |z| * 2**20 < 2**23
 ROOT_BITS = 28  # a column's sum of absolute values < 2**28; products sum up below 2**52
@@ -59,44 +60,14 @@ def _normals(n_rows: int, root: _Root, place: dict[str, Any]) -> Float64Array:
     return (integers @ root.integers) * 2.0 ** -(NORMAL_BITS + root.exponent)
 
 
-def compares(vectors: dict[str, Any], renormalize: bool) -> bool:
-    """Whether rows at the mean have no direction; see `c3align.ops.reference`."""
-    return renormalize and vectors.get("mean") is not None and vectors.get("shift") is None
-
-
-def transform(
-    X: Any, vectors: dict[str, Any], noise: NoiseRequest, *, zero_rows: ZeroRows, out: Any, renormalize: bool
-) -> Any:
-    """`c3align.ops.corrupt` with a matrix for sigma."""
-    if noise.direction is not None or noise.fixed_norm or noise.random_strength:
-        raise C3AlignError("a matrix sigma is the noise's whole shape; leave direction and the norm's options away")
-    if is_tensor(X):
-        from c3align.ops import torch as torch_face
-
-        if X.device.type != "cpu" or torch_face.wanted(X, vectors):
-            return torch_face.shaped(X, vectors, noise, zero_rows=zero_rows, out=out, renormalize=renormalize)
-    rows = as_rows(X)
-    root = _fixed_point(noise.sigma, rows.shape[1])
-    target = None if out is None else _checks.target(out, rows)
-    result = rows.narrowed(_corrupted(rows, vectors, root, noise, zero_rows, renormalize))
-    if target is None:
-        return rows.restore(result)
-    target[...] = result
-    return out
-
-
-def _corrupted(
-    rows: Rows, vectors: dict[str, Any], root: _Root, noise: NoiseRequest, zero_rows: ZeroRows, renormalize: bool
-) -> Any:
-    from c3align import ops
-
-    place = noise.place(rows.shape[0])
-    wide = Rows(rows.widened(), rows.compute_dtype.__name__, None, rows.name)
-    noisy = ops.align(wide, **vectors, renormalize=False, zero_rows=zero_rows)
-    mean = vectors.get("mean") if compares(vectors, renormalize) else None
-    centred = Affine(None if mean is None else as_vector(mean, rows.shape[1], rows.compute_dtype, "mean"))
-    status = pick().transform(wide, None, centred, renormalize=True)
-    _checks.status(wide, status, zero_rows)
+def corrupted(rows: Rows, request: Request) -> npt.NDArray[Any]:
+    """What `c3align.ops.corrupt` gives for a matrix sigma, in the rows' dtype."""
+    noise = check(request.noise)
+    root, place = _fixed_point(noise.sigma, rows.shape[1]), noise.place(rows.shape[0])
+    row_map, wide = request._replace(noise=None).on_host(rows), rows.in_compute_dtype()
+    noisy = np.empty(rows.shape, rows.compute_dtype)
+    _fill(noisy, wide, row_map._replace(renormalize=False), request.zero_rows)
+    status = _fill(None, wide, RowMap(row_map.mean if row_map.compares else None), request.zero_rows)
     step = max(1, _BLOCK_ELEMENTS // rows.shape[1])
     for start in range(0, rows.shape[0], step):
         part = noisy[start : start + step]
@@ -105,4 +76,21 @@ def _corrupted(
         part += _normals(len(part), root, here).astype(part.dtype)
     if status is not None:
         noisy[status != OK] = 0
-    return ops.normalize(noisy, zero_rows=zero_rows) if renormalize else noisy
+    if request.renormalize:
+        _fill(noisy, Rows(noisy, wide.dtype, None, rows.name), RowMap(renormalize=False), request.zero_rows)
+    return rows.narrowed(noisy)
+
+
+def check(noise: NoiseRequest | None) -> NoiseRequest:
+    """Refuse shapes of the noise beside a matrix."""
+    assert noise is not None
+    if noise.direction is not None or noise.fixed_norm or noise.random_strength:
+        raise C3AlignError("a matrix sigma is the noise's whole shape; omit direction, fixed_norm and random_strength")
+    return noise
+
+
+def _fill(out: npt.NDArray[Any] | None, rows: Rows, row_map: RowMap, zero_rows: ZeroRows) -> Any:
+    """The status of the rows, None where all are well; the worst of others are refused."""
+    status = pick().transform(rows, out, row_map)
+    _checks.status(rows, status, zero_rows)
+    return status

@@ -1,4 +1,4 @@
-"""What an aligner knows of the gap between two modalities, in numbers and in a sentence."""
+"""What statistics say of the gap between two modalities, in numbers and in a sentence."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class GapReport:
     within : (float, float)
         Root mean square distance of the rows of a, and of b, from their own mean.
     n_pairs : int
-        Pairs seen; 0 when the aligner was fitted without.
+        Pairs seen, or 0.
     sigma : float or None
         Standard deviation of the residual per coordinate, from the pairs.
     noise_cosine : float or None
-        The same as a noise cosine, on centred rows.
+        The same as a noise cosine, on centered rows.
     pair_cosine : float or None
         Mean cosine of paired rows before alignment.
     """

@@ -9,16 +9,14 @@ from importlib import metadata, util
 from typing import Any
 
 from c3align import __version__, ops
-from c3align.ops import _interpreter
+from c3align.ops import interpreter
 
 _PACKAGES = ("numpy", "scikit-learn", "safetensors", "typer", "torch")
 # what each extra stands or falls with
 _EXTRAS = {
     "encoders": "open_clip_torch",
     "captions": "transformers",
-    "scores": "pycocoevalcap",
     "diffusion": "diffusers",
-    "ray": "ray",
     "search": "faiss-cpu",
     "plots": "matplotlib",
 }
@@ -35,9 +33,8 @@ def examine() -> dict[str, Any]:
         "backend_reason": ops.backend_reason(),
         "instruction_sets": _instruction_sets(),
         "threads": {"number": ops.get_num_threads(), "reason": ops.num_threads_reason()},
-        "interpreter": _interpreter.describe(),
+        "interpreter": interpreter.describe(),
         "cuda": _cuda(),
-        "java": shutil.which("java"),
         "extras": {name: _version(package) for name, package in _EXTRAS.items()},
     }
 
@@ -55,7 +52,6 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"threads: {found['threads']['number']}: {found['threads']['reason']}",
         f"interpreter: {found['interpreter']}",
         f"CUDA: {found['cuda']['summary']}",
-        f"Java: {found['java'] or 'none; METEOR, SPICE and the PTB tokenizer need it: install a JRE'}",
         f"extras: {extras}",
     ]
     return [*text, *(f"  without {name}: pip install 'c3align[{name}]'" for name in missing)]

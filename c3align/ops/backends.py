@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.ops import _interpreter, fixed, reference
+from c3align.ops import fixed, interpreter, reference
 from c3align.ops._floats import usual_floats
-from c3align.ops._rows import Rows, is_tensor
+from c3align.ops.arrays import Rows, is_tensor
+from c3align.ops.rowmap import RowMap
 
 BACKENDS = ("native", "reference")
 _BUILD = "pip install --force-reinstall --no-deps --no-cache-dir --no-binary c3align c3align"
@@ -32,20 +33,13 @@ class ReferenceBackend:
 
     @staticmethod
     @usual_floats
-    def transform(
-        rows: Rows,
-        out: npt.NDArray[Any] | None,
-        affine: Any,
-        *,
-        renormalize: bool,
-        noise: reference.Noise = reference.NO_NOISE,
-    ) -> npt.NDArray[np.uint8]:
+    def transform(rows: Rows, out: npt.NDArray[Any] | None, row_map: RowMap) -> npt.NDArray[np.uint8]:
         """Fill `out`, where there is one; a status for each row."""
         status = np.empty(rows.shape[0], np.uint8)
         for block in _blocks(rows):
             part = rows.take(block)
-            here = noise.of(block)
-            computed, status[block] = reference.align(part.widened(), affine, renormalize=renormalize, noise=here)
+            here = row_map._replace(noise=row_map.noise.of(block))
+            computed, status[block] = reference.transform(part.widened(), here)
             if out is not None:
                 out[block] = part.narrowed(computed)
         return status
@@ -100,7 +94,7 @@ def _choose(wanted: str) -> tuple[Any, str]:
     native = _native()
     if not isinstance(native, ImportError):
         return native, f"the compiled core runs here with {native.isa} instructions"
-    mend = _MEND if _interpreter.is_main() else _interpreter.MEND
+    mend = _MEND if interpreter.is_main() else interpreter.MEND
     reason = f"the compiled core is not available ({native}); {mend}"
     if wanted == "native":
         raise C3AlignError(f"C3ALIGN_BACKEND=native, but {reason}")
@@ -124,15 +118,9 @@ def on_cuda(X: Any) -> bool:
 
 
 @functools.cache
-def cuda_backend() -> Any:
-    """The CUDA backend; imports torch, which is there when a tensor is."""
-    return import_module("c3align.ops.cuda")
-
-
-@functools.cache
-def eager_backend() -> Any:
-    """The backend of torch's own operations, for every other device."""
-    return import_module("c3align.ops.eager")
+def load(name: str) -> Any:
+    """A module of this room that imports torch, which is there when a tensor is."""
+    return import_module(f"c3align.ops.{name}")
 
 
 def backend() -> str:

@@ -1,8 +1,8 @@
 """Scores of captions and pictures: the measures that papers report, from the packages that they use."""
 
-from c3align.scores._captions import CAPTION_METRICS, caption_scores
-from c3align.scores._pictures import PICTURE_METRICS, picture_scores
-from c3align.scores._read import Captions, join, read_captions
+from scores._captions import CAPTION_METRICS, caption_scores
+from scores._pictures import PICTURE_METRICS, picture_scores
+from scores._read import Captions, join, read_captions
 
 __all__ = [
     "CAPTION_METRICS",

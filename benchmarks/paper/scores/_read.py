@@ -64,7 +64,7 @@ def read_captions(path: str | os.PathLike[str]) -> Captions:
     except (ValueError, csv.Error, RecursionError) as error:
         raise C3AlignError(f"{name} cannot be read ({error}); save it as UTF-8 {suffix}") from error
     if not found:
-        raise C3AlignError(f"{name} holds no captions; pass some")
+        raise C3AlignError(f"{name} holds no captions; pass a file with at least one")
     return _gathered(name, found)
 
 
@@ -130,7 +130,7 @@ def join(candidates: Captions, references: list[Captions]) -> tuple[list[list[st
     ----------
     candidates : Captions
     references : list of Captions
-        Of several, each adds to every item's references.
+        Each of several adds to every item's references.
 
     Returns
     -------

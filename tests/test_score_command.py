@@ -1,4 +1,4 @@
-"""`c3align score` as a user types it."""
+"""`benchmarks/paper/score.py` as a user types it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import shutil
 
 import numpy as np
 import pytest
+import score
 
-from c3align import cli
 from c3align import datasets as data
 from tests import tiny_encoders
 
 
 @pytest.fixture
 def call(capsys, tmp_path, monkeypatch):
-    """Run a command line in an empty folder; returns exit code, stdout, stderr."""
+    """Run the script in an empty folder; returns exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        code = cli.run([str(argument) for argument in arguments])
+        code = score.main([str(argument) for argument in arguments])
         return (code, *capsys.readouterr())
 
     return run
@@ -38,18 +38,18 @@ def files(call, tmp_path):
 
 
 def test_plain_lines(files):
-    code, out, err = files("score", "mine.txt", "refs.txt", "--metrics", "word_f1,exact", "--json")
+    code, out, err = files("mine.txt", "refs.txt", "--metrics", "word_f1", "exact", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out) == {"n_items": 2, "word_f1": pytest.approx((1 + 4 / 5) / 2), "exact": 0.0}
 
 
 def test_more_files_are_more_references(files):
-    code, out, _ = files("score", "mine.txt", "refs.txt", "mine.txt", "--metrics", "exact")
+    code, out, _ = files("mine.txt", "refs.txt", "mine.txt", "--metrics", "exact")
     assert (code, out) == (0, "n_items          2\nexact            1.0000\n")
 
 
 def test_coco_by_image(files):
-    code, out, err = files("score", "results.json", "coco.json", "--metrics", "word_f1", "--json")
+    code, out, err = files("results.json", "coco.json", "--metrics", "word_f1", "--json")
     assert code == 0
     assert json.loads(out) == {"n_items": 1, "word_f1": pytest.approx(2 / 3)}
     assert err == "note: 1 items of the references have no candidate and were left out\n"
@@ -57,7 +57,7 @@ def test_coco_by_image(files):
 
 def test_without_java_it_says_what_is_missing(files, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    code, out, err = files("score", "mine.txt", "refs.txt")
+    code, out, err = files("mine.txt", "refs.txt")
     assert code == 0
     assert "tokenizer        plain\n" in out
     assert "bleu_4" in out
@@ -67,7 +67,7 @@ def test_without_java_it_says_what_is_missing(files, monkeypatch, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("java"), reason="no java on the PATH")
 def test_with_java_it_does_not(files):
-    code, out, err = files("score", "mine.txt", "refs.txt", "--metrics", "bleu,rouge_l,cider")
+    code, out, err = files("mine.txt", "refs.txt", "--metrics", "bleu", "rouge_l", "cider")
     assert (code, err) == (0, "")
     assert "tokenizer        ptb\nbleu_1           " in out
 
@@ -82,17 +82,17 @@ def test_pictures(call, tmp_path):
         np.save(f"{folder}.npy", pictures)
         for i, picture in enumerate(pictures):
             Image.fromarray(picture).save(tmp_path / folder / f"{i:02}.png")
-    asked = ["--encoder", "glyphs", "--metrics", "fid,retrieval,pixel_error", "--json"]
-    code, out, err = call("score", "--pictures", "drawn", "--real", "real", *asked)
+    asked = ["--encoder", "glyphs", "--metrics", "fid", "retrieval", "pixel_error", "--json"]
+    code, out, err = call("--pictures", "drawn", "--real", "real", *asked)
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert (found["n_pictures"], found["n_real"], found["features"]) == (12, 12, "glyphs")
     assert found["pixel_error"] == pytest.approx(((glyphs // 2 / 255 - glyphs / 255) ** 2).mean())
     assert found["recall@1"] > 0.5
-    arrays = json.loads(call("score", "--pictures", "drawn.npy", "--real", "real.npy", *asked)[1])
+    arrays = json.loads(call("--pictures", "drawn.npy", "--real", "real.npy", *asked)[1])
     assert arrays == pytest.approx(found)
     (tmp_path / "drawn" / "00.png").rename(tmp_path / "drawn" / "x.png")
-    code, _, err = call("score", "--pictures", "drawn", "--real", "real", *asked)
+    code, _, err = call("--pictures", "drawn", "--real", "real", *asked)
     assert (code, "need pairs of equal names; ['00'] is in one of the folders alone" in err) == (2, True)
 
 
@@ -111,14 +111,8 @@ def test_pictures(call, tmp_path):
     ],
 )
 def test_errors_are_one_line(files, arguments, text):
-    code, out, err = files("score", *arguments)
+    code, out, err = files(*arguments)
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert text in err
-
-
-def test_help_has_examples(call):
-    code, out, _ = call("score", "--help")
-    assert code == 0
-    assert "Examples: c3align score results.json captions_val2017.json" in " ".join(out.split())

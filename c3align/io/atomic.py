@@ -1,0 +1,203 @@
+"""Files and folders that are replaced whole: after a kill at any instant there is the old one or the new one.
+
+What is written stands beside its place under a hidden name, is forced to disk, and is renamed; then the folder that
+holds it is forced to disk too. Links are followed, the umask is respected, the mode of a replaced file stays. Devices
+and pipes have no old content to keep: they are written directly.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from c3align.errors import C3AlignError
+
+__all__ = [
+    "SCRATCH",
+    "found",
+    "is_special",
+    "local_path",
+    "locked",
+    "remove",
+    "replaced_file",
+    "replaced_folder",
+    "write",
+]
+
+SCRATCH = ".c3align-"  # in the names of files and folders that are not whole yet
+_STREAMS = ("/dev/std", "/dev/fd/", "/proc/")  # they may lead to a regular file, which the shell holds open
+_NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # what file systems say that cannot force a folder to disk
+
+
+def expanded(path: str | os.PathLike[str]) -> str:
+    """A name with `~` expanded.
+
+    Raises
+    ------
+    C3AlignError
+        A URL, or the home folder of an unknown user.
+    """
+    name = os.path.expanduser(os.fspath(path))
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", name):  # pathlib makes s3:/ of s3://
+        raise C3AlignError(f"{path} is a URL and must be a local path; copy files to or from it yourself")
+    if name.startswith("~"):
+        raise C3AlignError(f"{path} names a home folder that does not exist; write ./{path} if it is a file here")
+    return name
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """The absolute path that a name stands for, with `~` expanded and links followed; no URL."""
+    return Path(os.path.realpath(expanded(path)))
+
+
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether a name stands for a device, a pipe, or a stream of this process."""
+    name = os.path.abspath(path)
+    if not os.path.exists(name):
+        return False
+    mode = os.stat(name).st_mode
+    return name.startswith(_STREAMS) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+@contextmanager
+def replaced_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A scratch file to be written, which takes the place of `path` in the end and is removed on an error.
+
+    Raises
+    ------
+    C3AlignError
+        A URL, the name of a folder, or of a file in a folder that does not exist.
+    """
+    if is_special(path):
+        yield Path(path)
+        return
+    target = local_path(path)
+    if target.is_dir() or not target.parent.is_dir():
+        raise C3AlignError(f"cannot write {path}; pass the name of a file in a folder that exists")
+    scratch = _scratch_for(target)
+    try:
+        os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield scratch
+        _force_to_disk(scratch)
+        if target.exists():
+            shutil.copymode(target, scratch)
+        os.replace(scratch, target)
+        _force_to_disk(target.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write(path: str | os.PathLike[str], content: bytes) -> None:
+    """Replace a file by `content`."""
+    with replaced_file(path) as scratch:
+        scratch.write_bytes(content)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if there is one, for good."""
+    if path.exists():
+        path.unlink()
+        _force_to_disk(path.parent)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time changes what is in a folder, where the system has such locks; they end with the process."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def replaced_folder(folder: str | os.PathLike[str], kind: str, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """A scratch folder to be filled, which takes the place of `folder` in the end.
+
+    What was there steps aside before the last rename; `found` finds it when a kill comes between the two.
+
+    Parameters
+    ----------
+    folder : path
+        Absent, empty, or one that `is_ours`.
+    kind : str
+        What is saved, for errors: "captioner", "pipeline".
+    is_ours : callable
+        Whether a folder that is not empty may be replaced.
+
+    Raises
+    ------
+    C3AlignError
+        A URL, a file, or a folder that holds something else.
+    """
+    target = local_path(folder)
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not is_ours(target))):
+        raise C3AlignError(f"{folder} exists and is not a saved {kind}; choose another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = _scratch_for(target)
+    try:
+        scratch.mkdir()
+        yield scratch
+        for path in (*scratch.rglob("*"), scratch):
+            _force_to_disk(path)
+        _put(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def found(folder: str | os.PathLike[str]) -> Path:
+    """The folder, or what stepped aside for it when a kill came between two renames."""
+    path = local_path(folder)
+    return _aside(path) if not path.exists() and _aside(path).exists() else path
+
+
+def _put(scratch: Path, target: Path) -> None:
+    aside = _aside(target)
+    if target.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(target, aside)
+    try:
+        os.rename(scratch, target)
+    except BaseException:
+        if aside.exists():
+            os.rename(aside, target)
+        raise
+    _force_to_disk(target.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(target: Path) -> Path:
+    return target.parent / f".{target.name}{SCRATCH}before"
+
+
+def _scratch_for(target: Path) -> Path:
+    return target.parent / f".{target.name[:40]}{SCRATCH}{secrets.token_hex(4)}"
+
+
+def _force_to_disk(path: Path) -> None:
+    """A file's content, or the names in a folder where the system can force them."""
+    is_folder, is_posix = path.is_dir(), os.name == "posix"
+    if is_folder and not is_posix:
+        return
+    handle = os.open(path, os.O_RDONLY if is_posix else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not (is_folder and error.errno in _NO_FSYNC):
+            raise
+    finally:
+        os.close(handle)

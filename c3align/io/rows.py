@@ -1,0 +1,249 @@
+"""Rows, however many and wherever they are: one source of them, read in blocks, and one way to write them."""
+
+from __future__ import annotations
+
+import glob
+import mmap
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.errors import C3AlignError
+from c3align.io import atomic, container
+from c3align.ops.arrays import as_rows, first_non_finite
+
+__all__ = ["RowSource", "natural", "write_npy"]
+
+BLOCK_BYTES = 1 << 25  # of rows in float32
+FILES = (".npy", ".safetensors")
+_TAKEN = 256  # far rows of a mapped file bring many others into memory, so that they are taken in parts
+_SAFE_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+
+
+def natural(name: str | os.PathLike[str]) -> tuple[list[int | str], str]:
+    """A key that sorts numbers in names as numbers: x_2 before x_10."""
+    text = os.fspath(name)
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", text))], text
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """Rows of one or more arrays, tensors or files one after the other; files are memory-mapped.
+
+    Attributes
+    ----------
+    name : str
+        What messages call them.
+    parts : tuple of arrays (n, n_dims)
+    paths : tuple of str
+        The files of the parts; none for arrays.
+    modality, fingerprint : str or None
+        What a tree of shards says about them.
+    """
+
+    name: str
+    parts: tuple[Any, ...]
+    paths: tuple[str, ...] = ()
+    modality: str | None = None
+    fingerprint: str | None = None
+
+    @classmethod
+    def of(cls, X: Any, name: str = "X") -> RowSource:
+        """From an array, a path (a .npy or .safetensors file, a folder of them, a pattern), or a list of either.
+
+        Raises
+        ------
+        C3AlignError
+            No rows of floats, or parts of other widths than the first one.
+        """
+        if isinstance(X, cls):
+            return replace(X, name=name)
+        given = tuple(X) if isinstance(X, list | tuple) else (X,)
+        if given and all(isinstance(part, str | os.PathLike) for part in given):
+            return cls.open([os.fspath(part) for part in given], name)
+        if not given:
+            raise C3AlignError(f"{name} holds no rows; pass some")
+        widths = {as_rows(part, name).shape[1] for part in given}
+        if len(widths) != 1:
+            raise C3AlignError(f"the parts of {name} are not all of one width ({sorted(widths)}); use one encoder")
+        return cls(name, given)
+
+    @classmethod
+    def open(cls, patterns: Sequence[str], name: str = "X", **said: str | None) -> RowSource:
+        """Files, in the order given; those of a pattern or a folder in the order of the numbers in their names."""
+        paths = tuple(path for pattern in patterns for path in _files(pattern))
+        if not paths:
+            raise C3AlignError(f"no file fits {' '.join(patterns)}; check the pattern")
+        parts = tuple(_mapped(path) for path in paths)
+        for path, part in zip(paths, parts):
+            if part.shape[1] != parts[0].shape[1] or part.dtype != parts[0].dtype:
+                raise C3AlignError(
+                    f"{path} is {part.dtype} with {part.shape[1]} columns and {paths[0]} {parts[0].dtype} with "
+                    f"{parts[0].shape[1]}; pass files of one encoder and dtype"
+                )
+        return cls(name, parts, paths, **said)
+
+    @property
+    def n_rows(self) -> int:
+        return sum(int(part.shape[0]) for part in self.parts)
+
+    @property
+    def n_dims(self) -> int:
+        return int(self.parts[0].shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.n_rows, self.n_dims
+
+    @property
+    def dtype(self) -> str:
+        """Its name, as NumPy and torch share it."""
+        return as_rows(self.parts[0], self.name).dtype
+
+    def read(self, start: int, stop: int) -> Any:
+        """Rows start to stop: a view where one part holds them all."""
+        found, first = [], 0
+        for part in self.parts:
+            low, high = max(start - first, 0), min(stop - first, int(part.shape[0]))
+            if low < high:
+                found.append(part[low:high])
+            first += int(part.shape[0])
+        return found[0] if len(found) == 1 else np.concatenate([as_rows(part).widened() for part in found])
+
+    def blocks(self, n_rows: int | None = None) -> Iterator[tuple[int, Any]]:
+        """Number of the first row, and rows, block by block, `n_rows` at a time or in bounded memory."""
+        step = n_rows or max(1, BLOCK_BYTES // (4 * self.n_dims))
+        for start in range(0, self.n_rows, step):
+            yield start, self.read(start, start + step)
+            self.release()
+
+    def take(self, numbers: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Rows by number, in any order, widened to float32 or float64."""
+        wanted = np.asarray(numbers, np.int64)
+        out = np.empty((len(wanted), self.n_dims), np.float64 if self.dtype == "float64" else np.float32)
+        first = 0
+        for part in self.parts:
+            rows = as_rows(part, self.name)
+            here = np.flatnonzero((first <= wanted) & (wanted < first + rows.shape[0]))
+            for i in range(0, len(here), _TAKEN):
+                some = here[i : i + _TAKEN]
+                out[some] = rows.take(wanted[some] - first).widened()
+                self.release()
+            first += rows.shape[0]
+        return out
+
+    def sample(self, n_rows: int) -> npt.NDArray[Any]:
+        """Evenly spaced rows, widened."""
+        return self.take(np.unique(np.linspace(0, self.n_rows - 1, min(n_rows, self.n_rows)).astype(np.int64)))
+
+    def where(self, row: int) -> str:
+        """File and row of a row, for messages."""
+        for i, part in enumerate(self.parts):
+            if row < part.shape[0]:
+                return f"{self.paths[i] if self.paths else self.name}, row {row}"
+            row -= int(part.shape[0])
+        return self.name
+
+    @contextmanager
+    def located(self, start: int, rows: Any) -> Iterator[None]:
+        """Errors about a block that begins with row `start` name the file and the row in it."""
+        try:
+            yield
+        except ValueError as error:
+            if not start and len(self.parts) == 1:
+                raise
+            block = as_rows(rows, self.name)
+            first = first_non_finite(block)[1]
+            zeros = np.flatnonzero(~block.widened().any(axis=1))
+            place = self.where(start + (first if first >= 0 else int(zeros[0]) if len(zeros) else 0))
+            raise C3AlignError(f"{place}: counted from row {start} of {self.name}: {error}") from error
+
+    def release(self) -> None:
+        """Give back the memory of what was read of memory-mapped files; the files stay as they are."""
+        for part in self.parts:
+            mapped = getattr(part, "_mmap", None)
+            # only of read-only maps: a private one (mode "c") would forget what was written into it
+            if getattr(part, "mode", None) == "r" and mapped is not None and hasattr(mapped, "madvise"):
+                mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _files(pattern: str) -> list[str]:
+    """The files that a name stands for; one that exists stands for itself, brackets and all."""
+    name = atomic.expanded(pattern)
+    if os.path.isdir(name):
+        return sorted((str(path) for path in Path(name).iterdir() if path.suffix in FILES), key=natural)
+    return sorted(glob.glob(name), key=natural) if glob.has_magic(name) and not os.path.exists(name) else [name]
+
+
+def _mapped(path: str) -> npt.NDArray[Any]:
+    """A file of rows, memory-mapped, never unpickled."""
+    if not os.path.isfile(path):
+        raise C3AlignError(f"no file {path}; check the name")
+    try:
+        rows = _mapped_safetensors(Path(path)) if path.endswith(".safetensors") else _mapped_npy(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise C3AlignError(
+            f"{path} is not a whole file of numbers ({error}); save rows with numpy.save, or copy the file again"
+        ) from error
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] == 0:
+        shape = getattr(rows, "shape", None)
+        raise C3AlignError(f"{path} does not hold rows (n, d) but {shape}; save a 2-d array with numpy.save")
+    as_rows(rows, path)
+    return rows
+
+
+def _mapped_npy(path: str) -> npt.NDArray[Any]:
+    with open(path, "rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError("it is not a .npy file")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _mapped_safetensors(path: Path) -> npt.NDArray[Any]:
+    header, first, size = container.read_header(path, "file of rows")
+    tensors = [value for name, value in header.items() if name != "__metadata__"]
+    if len(tensors) != 1 or tensors[0].get("dtype") not in _SAFE_DTYPES:
+        raise ValueError(f"it must hold one tensor of {', '.join(_SAFE_DTYPES)}, got {list(header)}")
+    dtype, shape = np.dtype(_SAFE_DTYPES[tensors[0]["dtype"]]), tuple(tensors[0]["shape"])
+    if first + int(np.prod(shape, dtype=object)) * dtype.itemsize != size:
+        raise ValueError(f"it is {size} bytes long, too few or too many for {shape}")
+    return np.memmap(path, dtype, "r", first, shape) if all(shape) else np.empty(shape, dtype)
+
+
+def write_npy(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: Any, blocks: Iterable[Any]) -> None:
+    """Replace a .npy file by blocks of rows, `shape` in all; the space is reserved first, and a full disk named.
+
+    Raises
+    ------
+    C3AlignError
+        The blocks are not of that many rows.
+    OSError
+        The disk is full.
+    """
+    dtype, n_rows = np.dtype(dtype), 0
+    with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        _reserve(file, int(np.prod(shape, dtype=object)) * dtype.itemsize, path)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype).data)
+            n_rows += len(block)
+        if n_rows != shape[0]:
+            raise C3AlignError(f"{path} must get {shape[0]} rows, got {n_rows}; pass all of them")
+
+
+def _reserve(file: Any, n_bytes: int, path: str | os.PathLike[str]) -> None:
+    if hasattr(os, "posix_fallocate") and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.flush()
+        try:
+            os.posix_fallocate(file.fileno(), 0, file.tell() + n_bytes)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror} ({n_bytes:,} bytes are needed)", os.fspath(path)) from error
