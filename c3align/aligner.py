@@ -192,9 +192,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def bind_encoder(self, fingerprint: str) -> Self:
-        """Tie the statistics to the encoder they come from, or raise `EncoderMismatchError` when they are tied to another.
+        """Tie the statistics to the encoder they come from, until a later `fit`; returns self.
 
-        A later `fit` unties them. Returns self.
+        Raises `EncoderMismatchError` when they are tied to another one.
         """
         with learning():
             self.state_ = centering.state_of(self).bound(fingerprint)
@@ -243,8 +243,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         wherever and in whatever order it is computed, and rows of two modalities get independent noise. With sigma 0
         this is `transform` to the bit.
 
-        With ``noise="residual"`` it is ``unit(unit(x) - mean + s L z)``, L the symmetric root of eps's covariance over the
-        pairs (CLOSE, ICCV 2023), found by LAPACK: other machines or splits may differ by 1e-4 of the noise's size.
+        With ``noise="residual"`` it is ``unit(unit(x) - mean + s L z)``, L the symmetric root of eps's covariance over
+        the pairs (CLOSE, ICCV 2023), by LAPACK: other machines or splits may differ by 1e-4 of the noise's size.
 
         Parameters
         ----------

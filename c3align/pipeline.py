@@ -13,8 +13,8 @@ import numpy as np
 from c3align import encoders
 from c3align._typing import Decoder, Encoder
 from c3align.aligner import C3Aligner
-from c3align.encoders._base import Broken
-from c3align.encoders._stream import Batch, batches
+from c3align.encoders.base import Broken
+from c3align.encoders.stream import Batch, batches
 from c3align.errors import C3AlignError, EncoderMismatchError
 
 if TYPE_CHECKING:

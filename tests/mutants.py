@@ -213,7 +213,7 @@ MUTANTS = [
     # encoders and embed
     Mutant("enc", "c3align/encoders/transformers.py", 'features["is_longer"][:] = False', "pass", "not_called_longer"),
     Mutant("enc", "c3align/encoders/imagebind.py", " / self._scale(place)", "", "scales"),
-    Mutant("enc", "c3align/encoders/_base.py", "(wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean", "wide.mean", "unit_norm"),
+    Mutant("enc", "c3align/encoders/base.py", "(wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean", "wide.mean", "unit_norm"),
     Mutant("enc", "c3align/io/media.py", "turned = picture", "turned = False and picture", "orientation"),
     Mutant("enc", "c3align/io/media.py", "samples = _as_floats(samples).mean(axis=0)", "samples = samples[0]", "sound"),
     Mutant("P7", "c3align/io/shards.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),

@@ -73,7 +73,7 @@ def fit_stream(aligner: Any, encoder: Encoder, items: Sequence[Any], *, modality
     -------
     The aligner, with the bytes of state that `partial_fit` on all embeddings at once gives.
     """
-    from c3align.encoders._stream import batches
+    from c3align.encoders.stream import batches
 
     for batch in batches(encoder, items, modality=modality, batch_size=batch_size):
         aligner.partial_fit(batch.rows, modality=modality)
