@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,21 @@ Float64Array: TypeAlias = npt.NDArray[np.float64]
 Int64Array: TypeAlias = npt.NDArray[np.int64]
 ZeroRows: TypeAlias = Literal["raise", "keep"]
 
-__all__ = ["Array", "Decoder", "Encoder", "Float64Array", "Int64Array", "ZeroRows"]
+__all__ = ["AnyArray", "AnyRows", "Array", "Decoder", "Encoder", "Float64Array", "Int64Array", "ZeroRows"]
+
+
+class _HasShape(Protocol):
+    @property
+    def shape(self) -> Any: ...
+
+
+class _HasDtype(_HasShape, Protocol):
+    @property
+    def dtype(self) -> Any: ...
+
+
+AnyRows = TypeVar("AnyRows", bound=_HasShape)  # arrays, tensors and data frames
+AnyArray = TypeVar("AnyArray", bound=_HasDtype)  # arrays and tensors: what comes out is what went in
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
@@ -14,7 +14,7 @@ from c3align import centering, noise, ops
 from c3align._ingest import Ingested, ingest, ingest_more, ingest_partners, warn_of_two_encoders
 from c3align._settings import check_modality_name, check_settings, check_used
 from c3align._state import PairKey, State, learning, pair_key
-from c3align._typing import Array, Float64Array, ZeroRows
+from c3align._typing import AnyRows, Array, Float64Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.geometry import GapReport, measure_gap
@@ -87,10 +87,10 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        mapping: str = "center",
+        mapping: Literal["center"] = "center",
         renormalize: bool = True,
-        noise: str = "isotropic",
-        noise_cosine: str | float = "auto",
+        noise: Literal["isotropic", "residual"] = "isotropic",
+        noise_cosine: float | Literal["auto"] = "auto",
         sigma: float | None = None,
         second_moments: bool = False,
         seed: int = 0,
@@ -200,7 +200,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.state_ = centering.state_of(self).bound(fingerprint)
         return self
 
-    def transform(self, X: Array, *, modality: str = "auto") -> Array:
+    def transform(self, X: AnyRows, *, modality: str = "auto") -> AnyRows:
         """Align rows: normalize, subtract their modality's mean, normalize again. Deterministic, never noisy.
 
         Parameters
@@ -235,8 +235,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return given.like(aligned)
 
     def corrupt(
-        self, X: Array, *, modality: str = "text", seed: int | None = None, row_offset: int = 0, row_ids: Any = None
-    ) -> Array:
+        self, X: AnyRows, *, modality: str = "text", seed: int | None = None, row_offset: int = 0, row_ids: Any = None
+    ) -> AnyRows:
         """Align rows and add noise: what a decoder trains on (C3, eq. 5).
 
         The noise is a function of seed, modality, row and column: batch k of a shuffled epoch gets the same noise
@@ -278,7 +278,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
         return given.like(noisy)
 
-    def translate(self, X: Array, *, source: str, target: str) -> Array:
+    def translate(self, X: AnyRows, *, source: str, target: str) -> AnyRows:
         """Rows of `source` as a decoder trained on raw rows of `target` expects them: around its mean, at its norm.
 
         Parameters
@@ -303,7 +303,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         given.refuse_overflow(raw, f"{target!r} rows have a norm of {norm:.3g}")
         return given.like(raw)
 
-    def inverse_transform(self, Z: Array, *, modality: str = "auto") -> Array:
+    def inverse_transform(self, Z: AnyRows, *, modality: str = "auto") -> AnyRows:
         """Unit rows of `modality` from aligned ones, in closed form; see `c3align.ops.invert`.
 
         Parameters

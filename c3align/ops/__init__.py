@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
+from c3align._typing import AnyArray, Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, fixed
 from c3align.ops._compute import device_backend
@@ -70,8 +70,8 @@ class Moments(NamedTuple):
 
 
 def normalize(
-    X: Array, *, zero_rows: ZeroRows = "raise", out: Array | None = None, overwrite_out: bool = False
-) -> Array:
+    X: AnyArray, *, zero_rows: ZeroRows = "raise", out: Array | None = None, overwrite_out: bool = False
+) -> AnyArray:
     """Divide each row by its Euclidean norm: ``u = x * fl(1 / ||x||)``.
 
     Parameters
@@ -99,7 +99,7 @@ def normalize(
 
 
 def align(
-    X: Array,
+    X: AnyArray,
     mean: Array | None,
     *,
     scale: Array | None = None,
@@ -108,7 +108,7 @@ def align(
     zero_rows: ZeroRows = "raise",
     out: Array | None = None,
     overwrite_out: bool = False,
-) -> Array:
+) -> AnyArray:
     """Normalise rows, map them per column, renormalise: ``unit((unit(x) - mean) * scale + shift)``.
 
     Parameters
@@ -137,7 +137,7 @@ def align(
 
 
 def translate(
-    X: Array,
+    X: AnyArray,
     mean: Array | None,
     goal: Array,
     *,
@@ -146,7 +146,7 @@ def translate(
     zero_rows: ZeroRows = "raise",
     out: Array | None = None,
     overwrite_out: bool = False,
-) -> Array:
+) -> AnyArray:
     """Rows around one mean as rows around another: `align`, the way back of `invert`, and times a norm.
 
     Parameters
@@ -172,14 +172,14 @@ def translate(
 
 
 def invert(
-    Z: Array,
+    Z: AnyArray,
     mean: Array,
     *,
     renormalized: bool = True,
     zero_rows: ZeroRows = "raise",
     out: Array | None = None,
     overwrite_out: bool = False,
-) -> Array:
+) -> AnyArray:
     """The unit rows u that `align` made Z of: ``u = mean + t z`` with ``||u|| = 1``, z the unit rows of Z.
 
     ``t = -mean.z + sqrt((mean.z)**2 + 1 - ||mean||**2)`` is the only positive root while ``||mean|| < 1``.
@@ -202,7 +202,7 @@ def invert(
 
 
 def corrupt(
-    X: Array,
+    X: AnyArray,
     mean: Array | None,
     *,
     sigma: float | Array,
@@ -218,7 +218,7 @@ def corrupt(
     zero_rows: ZeroRows = "raise",
     out: Array | None = None,
     overwrite_out: bool = False,
-) -> Array:
+) -> AnyArray:
     """Align rows and add noise before the renormalisation: ``unit(unit(x) - mean + sigma * z)``.
 
     ``z`` is a function of (seed, row_offset + row, column), see `philox_normal`: the same noise for any split of
