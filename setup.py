@@ -31,7 +31,7 @@ def choice(variable, *values):
 
 
 NATIVE, CUDA = choice("C3ALIGN_NATIVE", "on", "off"), choice("C3ALIGN_CUDA", "auto", "on", "off")
-KERNELS, CUDA_KERNELS = "csrc/cpu/rows.cpp", "csrc/cuda/rows.cu"
+KERNELS, CUDA_KERNELS = "csrc/cpu/transform.cpp", "csrc/cuda/transform.cu"
 MSVC = sys.platform == "win32"
 # no contraction: a fused multiply-add where the source names none would change bits
 FLAGS = (
@@ -62,7 +62,7 @@ ISAS = {"portable": []}
 if X86:
     ISAS["avx2"] = ["-mavx2", "-mfma"]
     ISAS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
-    ISAS["avx512_zen4"] = [*ISAS["avx512"], "-DC3ALIGN_NARROW_SUMS"]  # see csrc/cpu/row_sums.h
+    ISAS["avx512_zen4"] = [*ISAS["avx512"], "-DC3ALIGN_NARROW_SUMS"]  # see csrc/cpu/reduce.h
 
 
 def find_nvcc():
@@ -148,7 +148,7 @@ def extension():
     headers = [*glob.glob("csrc/**/*.h", recursive=True)]
     return Extension(
         "c3align.ops._C",
-        ["csrc/bindings.cpp", "csrc/cpu/pool.cpp"],
+        ["csrc/bindings.cpp", "csrc/cpu/dispatch.cpp", "csrc/cpu/pool.cpp"],
         include_dirs=[pybind11.get_include()],
         define_macros=[("C3ALIGN_X86_KERNELS", "1")] if X86 else [],
         extra_compile_args=FLAGS,

@@ -45,6 +45,7 @@ _ROOMS = (
     "pipeline",
     "report",
     "statistics",
+    "training",
 )
 
 

@@ -158,23 +158,20 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         given = ingest(X) if before is None else ingest_more(X, before.n_dims, before.feature_names, modality)
         centering.warn_of_strangers(modality, before, given.rows)
         partners = ingest_partners(given.rows, given.names, y, is_named=y_modality is not None)
-        state = State(given.rows.shape[1]).with_modality(
-            modality, given.learned(self.second_moments, self.zero_rows), given.names
-        )
+        learned = given.learned(self.second_moments, self.zero_rows)
+        state = State(given.rows.shape[1]).with_modality(modality, learned, given.names)
         if partners is None:
             return state
         if modality == other:
             raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
         rows, names = partners
-        state = state.with_modality(
-            other, Ingested(rows, given.like).learned(self.second_moments, self.zero_rows), names
-        )
+        learned = Ingested(rows, given.like).learned(self.second_moments, self.zero_rows)
+        state = state.with_modality(other, learned, names)
         if before is None or pair_key(modality, other) not in before.pairs:
             warn_of_two_encoders(given.rows, rows)
         kind = PairCovariance if self.noise == "residual" else PairStatistics
-        return state.with_pairs(
-            modality, other, kind.from_rows(given.rows, rows, zero_rows=given.policy(self.zero_rows))
-        )
+        found = kind.from_rows(given.rows, rows, zero_rows=given.policy(self.zero_rows))
+        return state.with_pairs(modality, other, found)
 
     def _kept(self, state: State) -> State:
         """The state less what the settings no longer ask for."""
@@ -195,12 +192,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def bind_encoder(self, fingerprint: str) -> Self:
-        """Tie the statistics to the encoder they come from; a later `fit` unties them. Returns self.
+        """Tie the statistics to the encoder they come from, until a later `fit`; returns self.
 
-        Raises
-        ------
-        EncoderMismatchError
-            When they are tied to another encoder already.
+        Raises `EncoderMismatchError` when they are tied to another one.
         """
         with learning():
             self.state_ = centering.state_of(self).bound(fingerprint)
@@ -233,9 +227,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         state = centering.state_of(self, modality)
         given = self._given(X, state)
-        mean = self._mean(
-            given, self._center(given, modality, state, caller=4), state
-        )  # scikit-learn wraps this method
+        name = self._center(given, modality, state, caller=4)  # scikit-learn wraps this method
+        mean = self._mean(given, name, state)
         aligned = ops.align(given.rows, mean, renormalize=self.renormalize, zero_rows=given.policy(self.zero_rows))
         if given.is_integer:
             given.warn_of_zero_rows(int((~aligned.any(axis=1)).sum()), stacklevel=4)
@@ -250,9 +243,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         wherever and in whatever order it is computed, and rows of two modalities get independent noise. With sigma 0
         this is `transform` to the bit.
 
-        With ``noise="residual"`` it is ``unit(unit(x) - mean + s L z)``, L the symmetric square root of the covariance
-        of eps over the pairs (CLOSE, ICCV 2023), s 1 or what gives its trace ``n_dims * sigma_**2``. L is found by BLAS
-        and LAPACK: other machines or splits of the pairs may give noise that differs by up to 1e-4 of its size.
+        With ``noise="residual"`` it is ``unit(unit(x) - mean + s L z)``, L the symmetric root of eps's covariance over
+        the pairs (CLOSE, ICCV 2023), by LAPACK: other machines or splits may differ by 1e-4 of the noise's size.
 
         Parameters
         ----------
@@ -355,14 +347,30 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         persistence.save(self.get_params(deep=False), centering.state_of(self), folder)
 
+    def to_bytes(self) -> bytes:
+        """Settings and state as bytes, those of `aligner.safetensors`: equal bytes, equal aligners."""
+        from c3align import persistence
+
+        return persistence.dump(self.get_params(deep=False), centering.state_of(self))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """The aligner of which `to_bytes` made these; checked as `from_pretrained` checks."""
+        from c3align import persistence
+
+        return cls._restored(*persistence.parse(content))
+
+    @classmethod
+    def _restored(cls, settings: dict[str, Any], state: State) -> Self:
+        aligner = cls(**settings)
+        aligner.state_ = state
+        return aligner
+
     @classmethod
     def from_pretrained(cls, folder_or_hub_id: str | os.PathLike[str], *, encoder: str | None = None) -> Self:
-        """Read an aligner from a folder, or from the Hugging Face Hub when no such folder exists.
+        """Read an aligner from a folder, or else from the Hub ("owner/name").
 
-        Parameters
-        ----------
-        folder_or_hub_id : path, or "owner/name"
-        encoder : str, optional; fingerprint of the encoder in use
+        `encoder` is the fingerprint of the encoder in use, where it shall be checked.
 
         Raises
         ------
@@ -373,9 +381,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         from c3align import persistence
 
-        settings, state = persistence.load(folder_or_hub_id)
-        aligner = cls(**settings)
-        aligner.state_ = state
+        aligner = cls._restored(*persistence.load(folder_or_hub_id))
         return aligner if encoder is None else aligner.bind_encoder(encoder)
 
     @property

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from c3align._imports import need
-from c3align.encoders._base import DTYPES, counting
-from c3align.encoders._stream import Batch, batches
+from c3align.encoders.base import DTYPES, counting
+from c3align.encoders.stream import Batch, batches
 from c3align.errors import C3AlignError
 from c3align.io.items import Item
 from c3align.io.shards import Tree

@@ -6,16 +6,15 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from c3align import encoders
+from c3align._typing import Decoder, Encoder
 from c3align.aligner import C3Aligner
-from c3align.encoders._base import Broken
-from c3align.encoders._stream import Batch, batches
+from c3align.encoders.base import Broken
+from c3align.encoders.stream import Batch, batches
 from c3align.errors import C3AlignError, EncoderMismatchError
 
 if TYPE_CHECKING:
@@ -45,12 +44,14 @@ class Pipeline:
         as an object must be given again.
     aligner : C3Aligner, optional
         Fitted or not; by default a new one. It learns what it lacks, and is bound to the encoder.
-    decoder : object
-        With ``fit(embeddings, targets, aligner=, modality=)`` and ``generate(embeddings, batch_size=)``, such as
-        `PrefixCaptioner`, `MemoryCaptioner`, `EmbeddingGenerator`, `DiffusersGenerator` of `c3align.decoders`.
+    decoder : Decoder
+        `PrefixCaptioner`, `MemoryCaptioner`, `EmbeddingGenerator` or `DiffusersGenerator` of `c3align.decoders`, or
+        another object with ``takes``, ``modality_``, ``n_dims``, ``fit`` and ``generate``.
 
     Raises
     ------
+    C3AlignError
+        No decoder, or an object that is none.
     EncoderMismatchError
         The aligner's statistics come from another encoder.
 
@@ -65,13 +66,18 @@ class Pipeline:
     ['dollar sign']
     """
 
-    def __init__(self, encoder: Any, aligner: C3Aligner | None = None, decoder: Any = None) -> None:
-        if decoder is None:
-            raise C3AlignError("a pipeline needs a decoder; pass decoder=, such as c3align.decoders.MemoryCaptioner()")
+    def __init__(
+        self, encoder: Encoder | str, aligner: C3Aligner | None = None, decoder: Decoder | None = None
+    ) -> None:
+        if not isinstance(decoder, Decoder):
+            raise C3AlignError(
+                "decoder must have takes, modality_, n_dims, fit and generate, got "
+                f"{type(decoder).__name__}; pass one such as c3align.decoders.MemoryCaptioner()"
+            )
         self.spec = encoder if isinstance(encoder, str) else None
         self.encoder = encoders.load(encoder) if isinstance(encoder, str) else encoder
         self.aligner = C3Aligner() if aligner is None else aligner
-        self.decoder = decoder
+        self.decoder: Any = decoder
         bound = getattr(self.aligner, "encoder_fingerprint_", None)
         if bound not in (None, self.encoder.fingerprint):
             raise EncoderMismatchError(
@@ -207,7 +213,7 @@ class Pipeline:
         wanted: str,
     ) -> list[Any]:
         if isinstance(items, str | bytes):
-            raise C3AlignError("items is one item; pass a list of them")
+            raise C3AlignError("items must be a list of them, got one item; pass [item]")
         results = []
         for result in self.stream(items, modality=modality, batch_size=batch_size, on_error=on_error, **options):
             if _is_picture(result.value) is (wanted == "caption") and result.reason is None:
@@ -249,39 +255,26 @@ class Pipeline:
             yield from sorted(found, key=lambda result: result.place)
 
     def _decode(self, batch: Batch, modality: str, options: dict[str, Any]) -> Iterator[Any]:
-        """What the decoder makes of a batch. One that draws by row number is told it, over gaps too."""
+        """What the decoder makes of a batch; it gets the true item number, even after skipped items."""
         if not len(batch.rows):
             return
-        rows = self._rows_for_decoder(batch.rows, modality)
-        if "row_offset" not in signature(self.decoder.generate).parameters:
-            yield from self.decoder.generate(rows, **options)
-            return
+        if self.decoder.takes == "raw":
+            rows = self.aligner.translate(batch.rows, source=modality, target=self.decoder.modality_)
+        else:
+            rows = self.aligner.transform(batch.rows, modality=modality)
         starts = [i for i, place in enumerate(batch.kept) if i == 0 or place != batch.kept[i - 1] + 1]
         for start, stop in zip(starts, [*starts[1:], len(rows)]):
             yield from self.decoder.generate(rows[start:stop], row_offset=batch.kept[start], **options)
-
-    def _rows_for_decoder(self, rows: npt.NDArray[Any], modality: str) -> npt.NDArray[Any]:
-        """Aligned rows; a decoder of raw embeddings gets rows in the place, and of the norm, of those it knows."""
-        target = getattr(self.decoder, "translates_to", None)
-        if target is not None:
-            return np.asarray(self.aligner.translate(rows, source=modality, target=target))
-        return np.asarray(self.aligner.transform(rows, modality=modality))
 
     def _batches(self, items: Iterable[Any], modality: str, batch_size: int, on_error: str) -> Iterator[Batch]:
         """Embedded batches; rows that are not finite or have no direction count as broken."""
         for batch in batches(self.encoder, items, modality=modality, batch_size=batch_size, on_error=on_error):
             usable = np.isfinite(batch.rows).all(axis=1) & batch.rows.any(axis=1)
-            if usable.all():
-                yield batch
-                continue
-            unusable = [
-                Broken(place, "", "its embedding is not finite or zero")
-                for place, ok in zip(batch.kept, usable)
-                if not ok
-            ]
-            if on_error == "raise":
+            reason = "its embedding is not finite or zero"
+            unusable = [Broken(place, "", reason) for place, ok in zip(batch.kept, usable) if not ok]
+            if unusable and on_error == "raise":
                 raise C3AlignError(
-                    f"{modality} {unusable[0].place} cannot be used: {unusable[0].reason}; drop it, or pass "
+                    f"{modality} {unusable[0].place} cannot be used: {unusable[0].reason}; remove it, or pass "
                     "on_error='skip'"
                 )
             kept = [place for place, ok in zip(batch.kept, usable) if ok]
@@ -334,7 +327,7 @@ def _warn_of(broken: list[Broken], modality: str) -> None:
     if broken:
         warnings.warn(
             f"{len(broken)} of the {modality} items could not be used and were skipped, first number "
-            f"{broken[0].place} ({_reason(broken[0])}); drop or mend them",
+            f"{broken[0].place} ({_reason(broken[0])}); remove or fix them",
             stacklevel=3,
         )
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from c3align import ops
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, FormatError
 from c3align.ops import fixed
 from c3align.ops.arrays import as_rows, is_on_device, is_tensor
 from c3align.ops.backends import load
@@ -75,6 +75,12 @@ class _ExactSums:
         if not self.n_rows:
             raise C3AlignError("these statistics hold no rows; fit them on some first")
 
+    @classmethod
+    def empty(cls: type[_Sums], n_dims: int) -> _Sums:
+        """Statistics of no rows: the identity of `merge`."""
+        bins = [np.zeros(ops.NORM_BINS, np.int64)] * (len(fields(cls)) - 4)
+        return cls(0, 0, *np.zeros((2, 2, n_dims), np.int64), *bins)
+
     def merge(self: _Sums, other: _Sums) -> _Sums:
         """Statistics of both sets of rows together."""
         return self._combined(other, 1)
@@ -130,6 +136,27 @@ class _ExactSums:
         head = struct.pack("<3q", self.n_rows, self.n_zero_rows, self.n_dims)
         return head + b"".join(array.astype("<i8").tobytes() for array in self._arrays())
 
+    @classmethod
+    def from_bytes(cls: type[_Sums], content: bytes) -> _Sums:
+        """The statistics of which `to_bytes` made these.
+
+        Raises
+        ------
+        FormatError
+            Bytes of another length, or numbers that contradict one another.
+        """
+        n_rows, n_zero_rows, n_dims = struct.unpack("<3q", content[:24]) if len(content) > 24 else (0, 0, 0)
+        found = cls.empty(n_dims) if 0 < 32 * n_dims <= len(content) else None
+        sizes = [] if found is None else [array.size for array in found._arrays()]
+        if found is None or len(content) != 24 + 8 * sum(sizes):
+            raise FormatError(f"these are not the bytes of {cls.__name__}; pass what its to_bytes() returned")
+        numbers = np.split(np.frombuffer(content, "<i8", offset=24).astype(np.int64), np.cumsum(sizes)[:-1])
+        arrays = [part.reshape(array.shape) for part, array in zip(numbers, found._arrays())]
+        found = cls(n_rows, n_zero_rows, *arrays)
+        if problem := found.problem():
+            raise FormatError(f"the statistics are damaged ({problem}); write them again with to_bytes()")
+        return found
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.to_bytes() == other.to_bytes()
 
@@ -173,12 +200,6 @@ class ModalityStatistics(_ExactSums):
     """
 
     norms: Int64Array
-
-    @classmethod
-    def empty(cls, n_dims: int) -> ModalityStatistics:
-        """Statistics of no rows: the identity of `merge`."""
-        zeros = np.zeros((2, n_dims), np.int64)
-        return cls(0, 0, zeros, zeros.copy(), np.zeros(ops.NORM_BINS, np.int64))
 
     @classmethod
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> ModalityStatistics:
@@ -225,12 +246,6 @@ class PairStatistics(_ExactSums):
     sums, squares : (2, n_dims) int64
         128-bit sums of ``rint(D * 2**40)`` and ``rint(D**2 * 2**40)``, D the float64 differences.
     """
-
-    @classmethod
-    def empty(cls, n_dims: int) -> PairStatistics:
-        """Statistics of no pairs: the identity of `merge`."""
-        zeros = np.zeros((2, n_dims), np.int64)
-        return cls(0, 0, zeros, zeros.copy())
 
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairStatistics:

@@ -159,4 +159,4 @@ int device_count() { return 1; }
 }  // namespace
 }  // namespace c3align
 
-#include "../csrc/cuda/rows.cu"
+#include "../csrc/cuda/transform.cu"

@@ -51,6 +51,44 @@ def test_throughput(tmp_path):
         assert abs(record["ns_per_element"] * 64 * 32 / 1e3 - record["us_per_call"]) < 1e-6 * record["us_per_call"]
     ours = [record["wall_to_ours"] for record in found["records"] if record["contestant"] == "c3align"]
     assert ours == [1.0] * 4
+    table, last = done.stdout.strip().split("\n\n")[-2:]
+    shown = [line.split()[0] for line in table.splitlines()[2:-1]]
+    assert shown == ["align", "corrupt", "moments", "philox_normal"]
+    assert last.startswith("c3align runs `align` on ")
+
+
+def test_throughput_without_an_argument_is_one_size(monkeypatch):
+    """A size that is given keeps the long run's values for the rest, as before."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import throughput
+
+    def sizes(*arguments):
+        monkeypatch.setattr("sys.argv", ["throughput.py", *arguments])
+        found = throughput.parse()
+        return found.rows, found.dims, len(found.ops), found.rounds
+
+    full = ([256, 100_000], [512, 768, 1024], 4, 9)
+    assert sizes() == sizes("--no-compile") == ([50_000], [768], 3, 5)
+    assert sizes("--full") == sizes("--threads", "1") == full
+    assert sizes("--rows", "7", "--rounds", "2") == ([7], full[1], 4, 2)
+    assert sizes("--quick") == ([256, 2000], [256], 4, 3)
+
+
+def test_throughput_in_a_sentence(monkeypatch):
+    """The best of the others and the slowest, at the largest size."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import throughput
+
+    setting = {"rows": 1000, "dims": 8, "dtype": "float32", "threads": 2}
+    times = {"c3align": 0.5, "copy": 1.0, "numpy": 4.0, "numba": 1.0}
+    of_all = {name: [(seconds, seconds)] * 3 for name, seconds in times.items()}
+    found = throughput.summarize("align", of_all, (1000, 8), 64_000, setting)
+    assert throughput.sentence(found) == (
+        "c3align runs `align` on 2,000 rows of 8 a second, in 0.50 times the time of a plain copy; "
+        "numba takes 2.0 times as long, numpy takes 8.0 times as long."
+    )
+    line = throughput.summary(found).splitlines()[2]
+    assert line.split() == ["align", "500.00", "ms", "0.00", "M", "2.00x", "8.0x", "2.0x"]
 
 
 def test_the_readme_shows_the_committed_figures(run_here, tmp_path):

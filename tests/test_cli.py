@@ -291,21 +291,20 @@ class TestDemo:
     def test_it_tells_its_story(self, call, tmp_path):
         code, out, err = call("demo", "--quick", "--plot", tmp_path / "demo.png")
         assert (code, err) == (0, "")
-        assert "never seen the 566 characters" in out
-        assert "nearest neighbors of a text row are text rows; after alignment" in out
-        assert "reads " in out
-        assert out.isascii() is False
+        assert "measured on 566 characters" in out
+        assert "distance between the two means          0.46      0.05" in out
+        assert "3." not in out
         assert (tmp_path / "demo.png").stat().st_size > 10_000
 
     def test_json(self, call):
         code, out, err = call("demo", "--quick", "--json")
         found = json.loads(out)
         assert code == 0
-        assert found["report"]["before"]["gap_norm"] > 0.4
-        assert found["report"]["after"]["gap_norm"] < 0.15
-        assert found["report"]["before"]["recall_a_to_b"]["1"] >= 0.6
-        assert any(example["name"] in example["nearest_names"] for example in found["examples"])
-        assert "modality gap" in err
+        assert found["gap"]["before"]["gap_norm"] > 0.4
+        assert found["gap"]["after"]["gap_norm"] < 0.15
+        assert found["search"]["after"]["pictures"] > 2 * found["search"]["before"]["pictures"]
+        assert found["search"]["after"]["own"] > found["search"]["before"]["own"]
+        assert "1. The gap" in err
 
 
 class TestShell:

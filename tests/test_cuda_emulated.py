@@ -43,7 +43,13 @@ pytestmark = pytest.mark.skipif(
 def emulated(tmp_path_factory):
     """The extension, with kernels that take memory of this process for memory of a card."""
     path = tmp_path_factory.mktemp("emulator") / "_C.so"
-    sources = ["csrc/bindings.cpp", "csrc/cpu/pool.cpp", "csrc/cpu/rows.cpp", "tests/cuda_emulator.cpp"]
+    sources = [
+        "csrc/bindings.cpp",
+        "csrc/cpu/dispatch.cpp",
+        "csrc/cpu/pool.cpp",
+        "csrc/cpu/transform.cpp",
+        "tests/cuda_emulator.cpp",
+    ]
     headers = [f"-I{folder}" for folder in (pybind11.get_include(), sysconfig.get_path("include"))]
     flags = ["-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-pthread"]
     if kind := os.environ.get("C3ALIGN_SANITIZE"):  # see `make sanitize`

@@ -1,4 +1,4 @@
-"""The whole demo, on a few characters: what it says, what it learns from, what it keeps, and the sheet."""
+"""The demo, on a few characters: what it says, what its decoders learn from, what it keeps, and the sheet."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3align import Pipeline, _demo, cli
+from c3align import Pipeline, _demo, cli, encoders
 from c3align import datasets as data
-from c3align._demo import _cache, _gap, _sheet, _tasks, _variants
+from c3align._demo import _cache, _material, _sheet, _tasks, _variants
 from tests import tiny_encoders
 
 
@@ -39,28 +39,30 @@ class TestRun:
         stream = io.StringIO()
         found = _demo.run(stream)
         told = stream.getvalue()
-        for text in (
-            "modality gap",
-            "Naming.",
-            "Drawing.",
-            "100 names",
-            "30 characters",
-            "C2_1 collapse",
-            "found first",
-        ):
+        for text in ("1. The gap", "2. One index", "100 names", "30 characters", "C1: embeddings as they are", "is   "):
             assert text in told
-        tasks = found["tasks"]
-        assert list(tasks["naming"]) == list(tasks["drawing"]) == list(_variants.VARIANTS)
-        assert f"{100 * tasks['naming']['C3']['word_f1']:.1f}%" in told
+        assert "C2_1" not in told
+        naming = found["tasks"]["naming"]
+        assert list(naming) == ["C1", "C3"]
+        assert f"{100 * naming['C3']['word_f1']:.1f}%" in told
         (folder,) = (quick / "cache").iterdir()
         assert str(folder) in told
-        kept = {path.name for path in folder.iterdir()}
-        assert kept == {f"{what}-{v}" for what in ("names", "pictures") for v in _variants.VARIANTS} | {
-            "c3align-demo.png"
-        }
-        for fit in ("fit_text", "fit_images"):  # a second run learns nothing
-            monkeypatch.delattr(Pipeline, fit)
+        assert {path.name for path in folder.iterdir()} == {"names-C1", "names-C3", "rows.npz", "c3align-demo.png"}
+        monkeypatch.delattr(Pipeline, "fit_text")  # a second run learns nothing
+        monkeypatch.setattr(_material, "_embedded", None)  # and embeds nothing
         assert _demo.run(io.StringIO()) == found
+
+    def test_full_is_the_whole_ablation(self, quick):
+        """The decoders of the short run are taken over."""
+        short, stream = _demo.run(io.StringIO()), io.StringIO()
+        found = _demo.run(stream, full=True)
+        assert list(found["tasks"]["naming"]) == list(found["tasks"]["drawing"]) == list(_variants.VARIANTS)
+        assert all(found["tasks"]["naming"][variant] == short["tasks"]["naming"][variant] for variant in ("C1", "C3"))
+        assert "C2_1: means removed" in stream.getvalue()
+        assert "found first" in stream.getvalue()
+        (folder,) = (quick / "cache").iterdir()
+        kept = {path.name for path in folder.iterdir() if path.is_dir()}
+        assert kept == {f"{what}-{variant}" for what in ("names", "pictures") for variant in _variants.VARIANTS}
 
     def test_one_modality_alone(self, quick, monkeypatch):
         """Names without pictures, and pictures without names; the other one gives a mean and nothing else."""
@@ -72,7 +74,7 @@ class TestRun:
                 kind,
                 lambda self, items, fit=fit, what=given, **o: (seen.append((what, items)), fit(self, items, **o))[1],
             )
-        _demo.run(io.StringIO(), use_cache=False, sheet=quick / "sheet.png")
+        _demo.run(io.StringIO(), full=True, use_cache=False, sheet=quick / "sheet.png")
         train = data.glyphs(split="train")
         assert [what for what, _ in seen] == ["names"] * 4 + ["pictures"] * 4
         assert all(items == train.names for what, items in seen if what == "names")
@@ -84,6 +86,7 @@ class TestRun:
         found = _demo.run(io.StringIO())
         (folder,) = (quick / "cache").iterdir()
         (folder / "names-C3" / "pipeline.json").write_text("{")
+        (folder / "rows.npz").write_bytes(b"PK")
         assert _demo.run(io.StringIO()) == found
 
     def test_other_settings_another_folder(self, quick):
@@ -95,7 +98,7 @@ class TestRun:
         assert cli.run(["demo", "--json", "--sheet", str(quick / "s.png")]) == 0
         out, err = capsys.readouterr()
         assert json.loads(out)["tasks"]["sheet"] == str(quick / "s.png")
-        assert "Naming." in err
+        assert "3. Pictures named" in err
 
 
 def test_cache_folder(monkeypatch, tmp_path):
@@ -111,18 +114,43 @@ def test_cache_folder(monkeypatch, tmp_path):
 
 
 def test_sheet_shows_what_it_is_given(tmp_path):
-    """The character itself at the left, ink black on white, then what was drawn."""
+    """Ink black on white, right words in color, and below what was drawn."""
     found = data.glyphs(split="held_out")
-    drawn = {"C1": np.zeros_like(found.pictures[:2]), "C3": found.pictures[:2]}
-    _sheet.save(tmp_path / "s.png", found.pictures[:2], found.names[:2], drawn, {"C3": ["a", "b"]})
-    sheet = np.asarray(Image.open(tmp_path / "s.png").convert("L"))
-    edge, left = 32 * _sheet.SCALE, _sheet.GAP
-    top = 8 + _sheet.FONT_SIZE + _sheet.GAP
-    step = edge + _sheet.GAP
-    big = np.kron(255 - found.pictures[0], np.ones((_sheet.SCALE, _sheet.SCALE), np.uint8))
-    assert np.array_equal(sheet[top : top + edge, left : left + edge], big)
-    assert (sheet[top : top + edge, left + step : left + step + edge] == 255).all()
-    assert np.array_equal(sheet[top : top + edge, left + 2 * step : left + 2 * step + edge], big)
+    name = found.names[0]
+    examples = [_sheet.Example(found.pictures[0], name, {"C1": given}) for given in ("none of it", name)]
+    shown = {}
+    for given, example in zip(("wrong", "right"), examples):
+        _sheet.save(tmp_path / "s.png", "A title", {"heading": [example]}, {"drawn": found.pictures[1:3]})
+        shown[given] = np.asarray(Image.open(tmp_path / "s.png")).astype(int)
+    sheet = shown["right"]
+    for picture in found.pictures[:3]:
+        assert _is_in(np.kron(255 - picture, np.ones((_sheet.SCALE, _sheet.SCALE), np.uint8)), sheet[:, :, 0])
+    is_right = {given: (page == _sheet.RIGHT).all(axis=2).sum() for given, page in shown.items()}
+    assert is_right["wrong"] == 0 < 20 < is_right["right"]
+    assert (sheet[-_sheet.GAP :] == 255).all()
+
+
+def _is_in(part, whole):
+    """Whether an array lies somewhere in another."""
+    windows = np.lib.stride_tricks.sliding_window_view(whole, part.shape)
+    return any((row == part).all(axis=(1, 2)).any() for row in windows)
+
+
+def test_words_are_right_as_often_as_the_name_has_them():
+    colored = _sheet._colored("dots dots a b", "a dots c")
+    assert [word for word, color in colored if color == _sheet.RIGHT] == ["dots", "a"]
+    assert [color for word, color in colored if word == "dots"] == [_sheet.RIGHT, _sheet.PALE]
+
+
+def test_examples_are_chosen_without_their_names(quick):
+    """By how well the caption fits the picture: other names, the same choice."""
+    material = _material.embed(encoders.load("glyphs"))
+    names = list(material.held_out.names)
+    captions = names[:10] + names[:20]  # the first ten name their picture, the rest another one
+    chosen = _tasks.surest(material, captions, 5)
+    assert set(chosen) <= set(range(10))
+    material.held_out.names[:] = names[::-1]
+    assert _tasks.surest(material, captions, 5) == chosen
 
 
 def test_without_collapse_nothing_is_moved():
@@ -132,7 +160,7 @@ def test_without_collapse_nothing_is_moved():
     assert np.abs(rows - material_rows / np.linalg.norm(material_rows, axis=1, keepdims=True)).max() < 1e-6
 
 
-def test_examples_are_of_held_out_characters():
-    material = _gap.embed()
+def test_examples_are_of_held_out_characters(quick):
+    material = _material.embed(encoders.load("glyphs"))
     assert not set(material.train.code_points) & set(material.held_out.code_points)
     assert material.train_rows["text"].shape == (len(material.train), 256)

@@ -318,11 +318,11 @@ class TestScaleAndPlace:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"rows": np.ones((2, 7), np.float32)}, "have 7 dimensions and the pipeline takes 24"),
+        ({"rows": np.ones((2, 7), np.float32)}, "must have 24 dimensions, got 7"),
         ({"rows": np.full((2, 24), np.nan, np.float32)}, "NaN or infinity in 2 of 2 rows, first in row 0"),
-        ({"batch_size": 0}, "batch_size=0 cannot be"),
-        ({"seed": -1}, "seed=-1 cannot be; pass an integer of 0 or more"),
-        ({"row_offset": 1.5}, "row_offset=1.5 cannot be"),
+        ({"batch_size": 0}, "batch_size must be an integer of 1 or more, got 0"),
+        ({"seed": -1}, "seed must be an integer in [0, 2**64), got -1"),
+        ({"row_offset": 1.5}, "row_offset must be an integer of 0 or more, got 1.5"),
         ({"generator": None}, "generator is set by generate itself"),
         ({"num_images_per_prompt": 2}, "repeat rows for more pictures"),
         ({"output_type": "np"}, "output_type is set by generate itself"),
@@ -349,7 +349,7 @@ def test_other_pipelines():
                       up_block_types=("UpBlock2D",) * 2, layers_per_block=1)  # fmt: skip
     with pytest.raises(C3AlignError, match="DDIMPipeline takes no image embeddings; pass a Kandinsky"):
         DiffusersGenerator(DDIMPipeline(net, DDIMScheduler()))
-    with pytest.raises(C3AlignError, match="norm=-1 is no norm"):
+    with pytest.raises(C3AlignError, match="norm must be a finite number above 0, got -1"):
         DiffusersGenerator(tiny_pipelines.kandinsky(), norm=-1)
 
 

@@ -11,9 +11,12 @@ import torch
 
 from c3align import C3Aligner, encoders, geometry, ops
 from c3align import datasets as data
-from c3align.decoders import EmbeddingGenerator, _projection, _rows
+from c3align.decoders import EmbeddingGenerator
+from c3align.decoders.pictures import decoder
+from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic
+from c3align.training import rows as _rows
 
 SMALL = {"epochs": 2, "progress": False}
 
@@ -83,16 +86,21 @@ class TestDrawing:
         assert trained.generate(np.empty((0, 256), np.float32)).shape == (0, 32, 32)
 
 
+def batches_of(rows, epoch, batch_size):
+    for batches, first, block in rows.blocks(epoch, batch_size):
+        yield from ((numbers, block[numbers - first]) for numbers in batches)
+
+
 class TestRows:
     def test_noise_is_the_aligners_whatever_the_batch_size(self, glyphs, aligner, monkeypatch):
         rows = glyphs["train"]["image"]
         whole = _rows.TrainingRows(_rows.checked_rows(rows), aligner, "image", 3)
-        expected = aligner.corrupt(rows, modality="image", seed=_rows.noise_seed(3, 1))
+        expected = aligner.corrupt(rows, modality="image", seed=_rows.seed_of(3, 1))
         for block_rows in (1 << 16, 300):
             monkeypatch.setattr(_rows, "BLOCK_ROWS", block_rows)
             for batch_size in (1, 64, 5000):
                 seen = np.full_like(expected, np.nan)
-                batches = list(whole.batches(1, batch_size))
+                batches = list(batches_of(whole, 1, batch_size))
                 assert len(batches) == whole.n_batches(batch_size)
                 for numbers, batch in batches:
                     seen[numbers] = batch
@@ -100,13 +108,13 @@ class TestRows:
 
     def test_order_and_noise_are_new_every_epoch(self, glyphs, aligner):
         rows = _rows.TrainingRows(_rows.checked_rows(glyphs["train"]["image"]), aligner, "image", 3)
-        first, second = (next(rows.batches(epoch, 4000)) for epoch in (0, 1))
+        first, second = (next(batches_of(rows, epoch, 4000)) for epoch in (0, 1))
         assert (first[0] != second[0]).any()
         assert (first[1][np.argsort(first[0])] != second[1][np.argsort(second[0])]).any()
 
     def test_batch_size_leaves_the_order_alone(self, glyphs, aligner):
         rows = _rows.TrainingRows(_rows.checked_rows(glyphs["train"]["image"]), aligner, "image", 3)
-        orders = [np.concatenate([numbers for numbers, _ in rows.batches(0, size)]) for size in (1, 64)]
+        orders = [np.concatenate([numbers for numbers, _ in batches_of(rows, 0, size)]) for size in (1, 64)]
         assert (orders[0] == orders[1]).all()
         assert sorted(orders[0]) == list(range(len(rows)))
 
@@ -119,7 +127,7 @@ class TestOneModalityAlone:
         pictures = np.zeros((len(rows), 8, 8), np.uint8) if pictures is None else pictures
         with pytest.raises(C3AlignError, match="learns from one modality alone") as caught:
             generator.fit(rows, pictures, aligner=aligner, **SMALL)
-        assert not hasattr(generator, "n_dims_")
+        assert generator.n_dims is None
         return str(caught.value)
 
     def test_texts_of_clip(self, coco):
@@ -183,7 +191,8 @@ class TestRuns:
                 EmbeddingGenerator(width=8).fit(image, pictures, checkpoint=path, **asked)
         resumed = EmbeddingGenerator(width=8).fit(image, pictures, checkpoint=path, **asked)
         assert resumed.losses_ == straight.losses_
-        assert (resumed.generate(ops.normalize(image)) == straight.generate(ops.normalize(image))).all()
+        rows = aligner.transform(image, modality="image")
+        assert (resumed.generate(rows) == straight.generate(rows)).all()
         done = EmbeddingGenerator(width=8).fit(image, pictures, checkpoint=path, **asked)
         assert done.losses_ == straight.losses_
 
@@ -242,11 +251,12 @@ class TestMemory:
         weights = np.exp(rows.astype(float) @ memory.T.astype(float) / 0.1)
         means = ops.normalize((weights / weights.sum(axis=1, keepdims=True)) @ memory.astype(float))
         expected = ops.normalize(rows + means)
-        np.testing.assert_allclose(_projection.halfway(rows, memory, 0.1), expected, atol=1e-6)
-        np.testing.assert_allclose(_projection.halfway(3 * rows, memory, 0.1), expected, atol=1e-6)
+        near = Memory(memory, [])
+        np.testing.assert_allclose(decoder._halfway(rows, near, 0.1), expected, atol=1e-6)
+        np.testing.assert_allclose(decoder._halfway(3 * rows, near, 0.1), expected, atol=1e-6)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_projection, "_BLOCK_ELEMENTS", 25)
-            np.testing.assert_allclose(_projection.halfway(rows, memory, 0.1), expected, atol=1e-6)
+            patch.setattr("c3align.decoders.retrieval._BLOCK_ELEMENTS", 25)
+            np.testing.assert_allclose(decoder._halfway(rows, near, 0.1), expected, atol=1e-6)
 
     def test_batches_differ_by_one_grey_level_at_most(self, glyphs, aligner, trained):
         rows = aligner.transform(glyphs["held_out"]["text"][:64], modality="text")
@@ -257,15 +267,15 @@ class TestMemory:
     @pytest.mark.parametrize(
         ("asked", "text"),
         [
-            ({"memory": np.ones((3, 255))}, "255 dimensions"),
+            ({"memory": np.ones((3, 255))}, "must have 256 dimensions, got 255"),
             ({"memory": np.full((3, 256), np.nan)}, "in 3 of 3 rows, first in row 0"),
             ({"memory": np.empty((0, 256))}, "the memory holds no rows"),
-            ({"memory": np.ones((3, 256)), "temperature": 0}, "temperature=0 cannot be"),
+            ({"memory": np.ones((3, 256)), "temperature": 0}, "temperature must be a finite number above 0, got 0"),
         ],
     )
     def test_refusals(self, trained, asked, text):
         with pytest.raises(C3AlignError) as caught:
-            trained.generate(np.ones((2, 256)), **asked)
+            trained.generate(np.eye(256)[:2], **asked)
         assert text in str(caught.value)
 
 
@@ -283,7 +293,7 @@ class TestCritic:
 
     def test_the_loss_is_the_cosine_with_the_clean_row(self, glyphs):
         """Worked in NumPy: a quarter of the batch is looked at, and the noise of the rows is not the critic's."""
-        from c3align.decoders._picture_training import Critic
+        from c3align.decoders.pictures.task import Critic
 
         rng = np.random.default_rng(0)
         mix, logits, clean = (rng.standard_normal(shape) for shape in ((6, 5), (9, 1, 2, 3), (9, 5)))
@@ -324,32 +334,32 @@ class TestCritic:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"embeddings": np.ones((20, 6), int)}, "embeddings"),
+        ({"rows": np.ones((20, 6), int)}, "embeddings"),
         ({"pictures": np.zeros((20, 9, 7))}, "the pictures are float64 (20, 9, 7); pass uint8"),
         ({"pictures": np.zeros((20, 9), np.uint8)}, "pass uint8 (n, height, width)"),
         ({"pictures": np.zeros((19, 9, 7), np.uint8)}, "20 embeddings and 19 pictures"),
         ({"pictures": [np.zeros((9, 7), np.uint8)] * 19 + [np.zeros((9, 8), np.uint8)]}, "resize them to one size"),
-        ({"epochs": 0}, "epochs=0 cannot be"),
-        ({"batch_size": True}, "batch_size=True cannot be"),
-        ({"seed": -1}, "seed=-1 does not fit"),
-        ({"lr": float("nan")}, "lr=nan cannot be"),
-        ({"critic_weight": -0.5}, "critic_weight=-0.5 cannot be"),
+        ({"epochs": 0}, "epochs must be an integer of 1 or more, got 0"),
+        ({"batch_size": True}, "batch_size must be an integer of 1 or more, got True"),
+        ({"seed": -1}, "seed must be an integer in [0, 2**64), got -1"),
+        ({"lr": float("nan")}, "lr must be a finite number above 0, got nan"),
+        ({"critic_weight": -0.5}, "critic_weight must be a finite number of 0 or more, got -0.5"),
     ],
 )
 def test_refusals_of_fit(change, text):
     rows, pictures = small(np.random.default_rng(0))
-    asked = {"embeddings": rows, "pictures": pictures, **SMALL, **change}
+    asked = {"rows": rows, "pictures": pictures, **SMALL, **change}
     with pytest.raises(C3AlignError) as caught:
-        EmbeddingGenerator().fit(asked.pop("embeddings"), asked.pop("pictures"), **asked)
+        EmbeddingGenerator().fit(asked.pop("rows"), asked.pop("pictures"), **asked)
     assert text in str(caught.value)
 
 
 def test_a_bad_row_is_named(trained):
     rows = ops.normalize(np.random.default_rng(0).standard_normal((9, 256)).astype(np.float32))
     rows[4, 2] = np.nan
-    with pytest.raises(C3AlignError, match="1 of 9 rows, first in row 4; drop or mend"):
+    with pytest.raises(C3AlignError, match="1 of 9 rows, first in row 4; remove or fix"):
         trained.generate(rows)
-    with pytest.raises(C3AlignError, match="have 255 dimensions and the decoder learned from 256"):
+    with pytest.raises(C3AlignError, match="must have 256 dimensions, got 255"):
         trained.generate(rows[:, :255])
 
 
@@ -366,7 +376,7 @@ class TestSaved:
         loaded = EmbeddingGenerator.from_pretrained(tmp_path / "generator")
         rows = aligner.transform(glyphs["held_out"]["text"][:20], modality="text")
         assert (loaded.generate(rows) == trained.generate(rows)).all()
-        assert (loaded.losses_, loaded.shape_, loaded.n_dims_) == (trained.losses_, (32, 32), 256)
+        assert (loaded.losses_, loaded.shape_, loaded.n_dims) == (trained.losses_, (32, 32), 256)
         loaded.save_pretrained(tmp_path / "again")
         for name in ("generator.safetensors", "config.json"):
             assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "generator" / name).read_bytes()

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from c3align import C3Aligner, _imports, encoders
-from c3align.encoders import _base, _stream, imagebind
+from c3align.encoders import _stream, base, imagebind
 from c3align.encoders.transformers import unwrapped
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from tests import media, tiny_encoders
@@ -129,7 +129,7 @@ def test_fingerprints_name_the_weights(loaded, folder):
     assert f"/{first.n_dims}d/" in first.fingerprint
     with torch.no_grad():
         next(again._model.parameters()).add_(1e-3)
-    assert _base.weights_digest(again._model) != _base.weights_digest(first._model)
+    assert base.weights_digest(again._model) != base.weights_digest(first._model)
     prints = [loaded(kind).fingerprint for kind in KINDS]
     assert len(set(prints)) == len(prints)
 
@@ -424,9 +424,9 @@ class TestStream:
                 taken.append(i)
                 yield str(i)
 
-        stream = _base.prepared_batches(items(), lambda item: _base.Prepared(item), 10, workers=2)
+        stream = base.prepared_batches(items(), lambda item: base.Prepared(item), 10, workers=2)
         assert [item.value for item in next(stream)] == [str(i) for i in range(10)]
-        assert len(taken) <= 10 * (_base.BATCHES_AHEAD + 2)
+        assert len(taken) <= 10 * (base.BATCHES_AHEAD + 2)
         assert sum(len(batch) for batch in stream) == 990
 
     def test_errors_of_the_machine_are_no_broken_items(self):
@@ -434,7 +434,7 @@ class TestStream:
             raise MissingExtraError("no Pillow; pip install pillow")
 
         with pytest.raises(MissingExtraError, match="pip install"):
-            next(_base.prepared_batches(["a"], prepare, 1))
+            next(base.prepared_batches(["a"], prepare, 1))
 
     @pytest.mark.parametrize("kind", ["clip", "glyphs"])
     def test_fit_stream_has_the_bytes_of_a_second_pass(self, loaded, kind):

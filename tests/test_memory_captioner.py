@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from c3align import C3Aligner, datasets, encoders
 from c3align.decoders import MemoryCaptioner, PrefixCaptioner
-from c3align.decoders._memory import Memory
+from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError, FormatError
+from c3align.io import container
 from tests import tiny_encoders, tiny_lms
 from tests.conftest import DATA
-
-QUICK = {"epochs": 1, "batch_size": 64, "lr": 3e-3, "progress": False}
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +34,6 @@ def aligner(coco):
 def rows(coco, aligner):
     """Aligned images and texts."""
     return aligner.transform(coco[0], modality="image"), aligner.transform(coco[1], modality="text")
-
-
-@pytest.fixture(scope="module")
-def decoder(captions):
-    tiny_encoders.import_torchvision()
-    return lambda: PrefixCaptioner(*tiny_lms.build("gpt2", captions), n_dims=512, prefix_length=2)
 
 
 def word_f1(a, b):
@@ -102,57 +95,48 @@ class TestNearest:
 
 class TestProjection:
     def test_against_float64(self, coco, captions, aligner, rows):
-        made = MemoryCaptioner(k=500, mode="project", decoder=Silent(), temperature=0.02)
-        made.fit(coco[1], captions, aligner=aligner)
+        made = MemoryCaptioner().fit(coco[1], captions, aligner=aligner)
         memory = rows[1].astype(np.float64)
         weights = np.exp(rows[0].astype(np.float64) @ memory.T / 0.02)
         means = (weights / weights.sum(axis=1, keepdims=True)) @ memory
         wanted = means / np.linalg.norm(means, axis=1, keepdims=True)
-        assert np.abs(made.project(rows[0]) - wanted).max() < 1e-6
+        assert np.abs(made.project(rows[0], temperature=0.02, k=500) - wanted).max() < 1e-6
 
     def test_the_nearest_256_weigh_all(self, coco, captions, aligner, rows):
         """At DeCap's temperature the rest weighs nothing."""
-        few, all_ = (MemoryCaptioner(k=k, mode="project", decoder=Silent()) for k in (None, 500))
-        projected = [made.fit(coco[1], captions, aligner=aligner).project(rows[0]) for made in (few, all_)]
+        made = MemoryCaptioner().fit(coco[1], captions, aligner=aligner)
+        projected = [made.project(rows[0]), made.project(rows[0], k=500)]
         assert np.abs(projected[0] - projected[1]).max() < 1e-5
         assert not np.array_equal(*projected)
 
     @settings(max_examples=10)
     @given(st.integers(0, 499), st.integers(1, 40), st.integers(1, 60))
     def test_row_by_row(self, coco, captions, rows, first, n, k):
-        made = MemoryCaptioner(k=k, mode="project", decoder=Silent()).fit(rows[1], captions)
+        made = MemoryCaptioner().fit(rows[1], captions)
         part = rows[0][first : first + n]
-        assert np.array_equal(made.project(part), made.project(rows[0])[first : first + n])
+        assert np.array_equal(made.project(part, k=k), made.project(rows[0], k=k)[first : first + n])
 
     def test_brings_images_to_texts(self, coco, captions, aligner, rows):
         """A projected image lies nearer to its own text than the image did, and in the texts' span."""
-        made = MemoryCaptioner(mode="project", decoder=Silent(), temperature=0.05)
-        projected = made.fit(coco[1], captions, aligner=aligner).project(rows[0])
+        made = MemoryCaptioner().fit(coco[1], captions, aligner=aligner)
+        projected = made.project(rows[0], temperature=0.05)
         before, after = ((x.astype(np.float64) * rows[1]).sum(axis=1).mean() for x in (rows[0], projected))
         assert after > before + 0.1
 
-    def test_then_the_decoder(self, coco, captions, aligner, rows, decoder):
-        made = MemoryCaptioner(mode="project", decoder=decoder()).fit(coco[1], captions, aligner=aligner, **QUICK)
-        assert made.decoder.is_fitted
-        assert made.decoder.losses_
-        options = {"num_beams": 2, "max_new_tokens": 5}
-        whole = made.generate(rows[0][:40], **options)
-        assert whole == made.decoder.generate(made.project(rows[0][:40]), **options)
-        assert made.generate(rows[0][:40], batch_size=1, **options) == whole
-        losses = made.decoder.losses_
-        made.fit(coco[1][:90], captions[:90], aligner=aligner)
-        assert made.decoder.losses_ is losses  # the domain changed, the decoder did not
-
-
-class Silent:
-    """A decoder that is not asked."""
-
-    is_fitted = True
+    def test_then_another_decoder(self, coco, captions, aligner, rows):
+        """Projected rows are among those that a decoder takes."""
+        tiny_encoders.import_torchvision()
+        memory = MemoryCaptioner().fit(coco[1], captions, aligner=aligner)
+        decoder = PrefixCaptioner(*tiny_lms.build("gpt2", captions), n_dims=512, prefix_length=2)
+        decoder.fit(coco[1], captions, aligner=aligner, epochs=1, batch_size=64, lr=3e-3, progress=False)
+        projected = memory.project(rows[0][:40])
+        assert len(decoder.generate(projected, max_new_tokens=5)) == 40
+        assert [decoder.generate(projected[i : i + 1], max_new_tokens=5) for i in range(3)]
 
 
 class TestMemory:
     def test_on_disk_and_mapped(self, coco, captions, aligner, rows, tmp_path, monkeypatch):
-        monkeypatch.setattr("c3align.decoders._rows.BLOCK_ROWS", 100)
+        monkeypatch.setattr("c3align.training.rows.BLOCK_ROWS", 100)
         kept = MemoryCaptioner(k=5).fit(coco[1], captions, aligner=aligner)
         mapped = MemoryCaptioner(k=5).fit(coco[1], captions, aligner=aligner, folder=tmp_path / "m")
         assert isinstance(mapped.memory_.rows, np.memmap)
@@ -193,16 +177,23 @@ class TestFiles:
         loaded = MemoryCaptioner.from_pretrained(tmp_path / "c")
         assert loaded.encoder_fingerprint_ == "clip:1"
         assert loaded.generate(rows[0]) == made.generate(rows[0])
-        assert vars(loaded).keys() >= {"k", "temperature", "mode", "index"}
+        assert vars(loaded).keys() >= {"k", "temperature", "index"}
         assert (loaded.k, loaded.temperature, loaded.index) == (made.k, made.temperature, made.index)
         loaded.save_pretrained(tmp_path / "c")  # over itself, memory-mapped as it is
         assert MemoryCaptioner.from_pretrained(tmp_path / "c").generate(rows[0]) == made.generate(rows[0])
 
-    def test_with_a_decoder(self, coco, captions, aligner, rows, decoder, tmp_path):
-        made = MemoryCaptioner(mode="project", decoder=decoder()).fit(coco[1], captions, aligner=aligner, **QUICK)
-        made.save_pretrained(tmp_path / "c")
-        loaded = MemoryCaptioner.from_pretrained(tmp_path / "c")
-        assert loaded.generate(rows[0][:20]) == made.generate(rows[0][:20])
+    def test_a_mode_that_is_no_more(self, coco, captions, aligner, tmp_path):
+        MemoryCaptioner().fit(coco[1], captions, aligner=aligner).save_pretrained(tmp_path)
+        path = tmp_path / "captioner.safetensors"
+        (tmp_path / "config.json").unlink()
+        config, tensors = container.read(path, "decoder")
+        for mode in ("nearest", "project"):
+            path.write_bytes(container.dump(tensors, {**config, "mode": mode, "k": None, "temperature": None}))
+            if mode == "nearest":
+                assert MemoryCaptioner.from_pretrained(tmp_path).k == 1
+                continue
+            with pytest.raises(C3AlignError, match=r"mode='project', which is no more; load .*decoder by Prefix"):
+                MemoryCaptioner.from_pretrained(tmp_path)
 
     def test_attacks(self, captions, rows, tmp_path):
         made = MemoryCaptioner().fit(rows[1][:9], captions[:9])
@@ -248,22 +239,19 @@ def test_refusals(coco, captions, rows):
     from sklearn.exceptions import NotFittedError
 
     for options, message in [
-        ({"mode": "x"}, "mode='x' is unknown; pass one of 'nearest', 'project'"),
-        ({"k": 0}, "k=0 cannot be"),
-        ({"k": True}, "k=True cannot be"),
-        ({"temperature": 0}, "temperature=0 cannot be; pass None or a number above 0"),
-        ({"mode": "project"}, "mode 'project' needs a decoder="),
-        ({"decoder": Silent()}, "mode 'nearest' has no use for one"),
-        ({"index": ""}, "index='' is no index"),
+        ({"k": 0}, r"k must be an integer in \[1, 1048576\], got 0"),
+        ({"k": True}, "k must be an integer .*, got True"),
+        ({"temperature": 0}, "temperature must be a finite number above 0, got 0"),
+        ({"index": ""}, "index must be None or what faiss.index_factory takes, got ''"),
     ]:
         with pytest.raises(C3AlignError, match=message):
             MemoryCaptioner(**options)
     with pytest.raises(NotFittedError, match="remembers nothing yet; call fit"):
         MemoryCaptioner().generate(rows[0])
     made = MemoryCaptioner().fit(rows[1], captions)
-    with pytest.raises(C3AlignError, match="decodes nothing and knows no 'num_beams'"):
+    with pytest.raises(C3AlignError, match="does not use 'num_beams'; remove it"):
         made.generate(rows[0], num_beams=3)
-    with pytest.raises(C3AlignError, match="without a decoder nothing is trained, and 'epochs' means nothing"):
-        made.fit(rows[1], captions, epochs=3)
+    with pytest.raises(C3AlignError, match="temperature must be"):
+        made.project(rows[0], temperature=-1)
     with pytest.raises(C3AlignError, match="there are 500 embeddings and 3 captions"):
         made.fit(rows[1], captions[:3])

@@ -617,6 +617,9 @@ def golden_results():
         tensor = as_dtype(rows, dtype)
         found[f"align {dtype}"] = ops.align(tensor, mean)
         found[f"corrupt {dtype}"] = ops.corrupt(tensor, mean, sigma=0.1, seed=3, row_offset=10)
+        found[f"translate {dtype}"] = ops.translate(tensor, mean, mean[::-1], norm=10.3)
+        found[f"invert {dtype}"] = ops.invert(ops.align(tensor, mean), mean)
+        found[f"invert plain {dtype}"] = ops.invert(tensor, mean, renormalized=False)
         found[f"sums {dtype}"] = np.concatenate([part.ravel() for part in ops.moments(tensor)[2:]])
     return {name: hashlib.sha256(raw(value)).hexdigest()[:16] for name, value in found.items()}
 

@@ -153,7 +153,12 @@ extern "C" int PyInit__C() { return 0; }
         (home / "bin" / "nvcc").chmod(0o755)
         monkeypatch.setenv("CUDA_HOME", str(home))
         monkeypatch.setenv("C3ALIGN_NATIVE", "on")
-        for name, text in (("cpu/rows.cpp", ""), ("cpu/pool.cpp", ""), ("bindings.cpp", self.BINDINGS)):
+        for name, text in (
+            ("cpu/transform.cpp", ""),
+            ("cpu/dispatch.cpp", ""),
+            ("cpu/pool.cpp", ""),
+            ("bindings.cpp", self.BINDINGS),
+        ):
             (sources / "csrc" / name).write_text(text)
         setup = sources / "setup.py"
         setup.write_text(setup.read_text().replace("X86 = ", "X86 = False and "))

@@ -109,6 +109,14 @@ class TestRoundTrip:
             (tmp_path / name).read_bytes() for name in (persistence.ALIGNER_FILE, persistence.CONFIG_FILE)
         ] == before
 
+    def test_bytes_come_back(self, folder, rows):
+        aligner = C3Aligner.from_pretrained(folder)
+        content = aligner.to_bytes()
+        assert content == (folder / persistence.ALIGNER_FILE).read_bytes()
+        assert C3Aligner.from_bytes(content).to_bytes() == content
+        with pytest.raises(FormatError):
+            C3Aligner.from_bytes(content[:-8])
+
     def test_encoder(self, folder, rows):
         assert C3Aligner.from_pretrained(folder, encoder="clip@1").encoder_fingerprint_ == "clip@1"
         with pytest.raises(EncoderMismatchError, match="clip@1 and not from clip@2"):

@@ -51,6 +51,8 @@ class Spy:
 class Nearest:
     """A decoder that keeps what it was shown, and answers with the target of the nearest row."""
 
+    takes, modality_, n_dims = "aligned", "text", None
+
     def __init__(self):
         self.fits, self.calls = [], []
 
@@ -59,7 +61,7 @@ class Nearest:
         self.memory, self.targets = aligner.transform(embeddings, modality=modality), targets
         return self
 
-    def generate(self, embeddings, *, batch_size, **options):
+    def generate(self, embeddings, *, seed=0, row_offset=0, batch_size=64, **options):
         self.calls.append((len(embeddings), options))
         return [self.targets[i] for i in (np.asarray(embeddings) @ self.memory.T).argmax(axis=1)]
 
@@ -139,7 +141,7 @@ class TestCaption:
         pipeline = Pipeline("glyphs", decoder=Nearest()).fit_text(glyphs.names)
         with pytest.raises(C3AlignError, match=r"call collect\(items, modality='image'\)"):
             pipeline.caption(unseen.pictures)
-        with pytest.raises(C3AlignError, match="pass a list of them"):
+        with pytest.raises(C3AlignError, match="items must be a list"):
             pipeline.caption("a.png")
 
     def test_broken_items(self, pipeline, unseen, tmp_path):
@@ -211,9 +213,9 @@ class TestDraw:
         """Such as a diffusion prior's: in the pictures' place, of their norm."""
 
         class Raw(Nearest):
-            translates_to = "image"
+            takes, modality_ = "raw", "image"
 
-            def generate(self, embeddings, *, batch_size):
+            def generate(self, embeddings, *, seed=0, row_offset=0, batch_size=64):
                 self.rows = embeddings
                 return list(embeddings)
 
@@ -262,8 +264,9 @@ class TestBinding:
             drawer.caption(glyphs.pictures[:3])
 
     def test_no_decoder(self):
-        with pytest.raises(C3AlignError, match="needs a decoder"):
-            Pipeline("glyphs")
+        for decoder in (None, object()):
+            with pytest.raises(C3AlignError, match=r"decoder must have takes.* got (NoneType|object); pass one such"):
+                Pipeline("glyphs", decoder=decoder)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c3align import noise, ops
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, FormatError
 from c3align.ops import fixed
 from c3align.statistics import ModalityStatistics, PairStatistics
 from tests import strategies
@@ -177,6 +177,18 @@ def test_pairs_with_zero_rows():
 def test_noise_unit_round_trip(cosine, n_dims, norm):
     sigma = noise.sigma_from_cosine(cosine, n_dims, norm=norm)
     assert noise.cosine_from_sigma(sigma, n_dims, norm=norm) == pytest.approx(cosine, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", [ModalityStatistics, PairStatistics])
+def test_bytes_come_back(kind):
+    rows = np.random.default_rng(0).standard_normal((2, 9, 5))
+    found = kind.from_rows(*rows[: 1 if kind is ModalityStatistics else 2])
+    content = found.to_bytes()
+    assert kind.from_bytes(content) == found
+    damaged = content[:24] + b"\x7f" * 8 + content[32:]
+    for other in (b"", content[:-1], content + b"0", content[:40], damaged):
+        with pytest.raises(FormatError, match="to_bytes"):
+            kind.from_bytes(other)
 
 
 def test_published_noise_settings():

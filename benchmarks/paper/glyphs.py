@@ -35,7 +35,7 @@ from _variants import VARIANTS, fit_aligner
 
 from c3align import C3Aligner, encoders
 from c3align.decoders import MemoryCaptioner, PrefixCaptioner
-from c3align.decoders._consensus import consensus
+from c3align.decoders.captions import consensus
 
 METRICS = ("word_f1", "exact", "bigram_precision")
 COSINES = (0.4, 0.5, 0.7, 0.8)
@@ -148,16 +148,16 @@ def memory(bench: Bench, seeds: Sequence[int]) -> None:
         base = {"variant": "C3", "noise": CONFIG.noise, "seed": seed}
         for temperature in TEMPERATURES:
             key = {"row": "projection", "temperature": temperature, **base}
-            bench.score(key, lambda t=temperature, s=seed: projected(bench, aligner, t, s).generate(rows))
+            bench.score(key, lambda t=temperature, s=seed: projected(bench, aligner, rows, t, s))
         for weight in WEIGHTS:
             key = {"row": "vote", "weight": weight, **base}
             bench.score(key, lambda w=weight, s=seed: vote(bench, aligner, rows, w, s))
 
 
-def projected(bench: Bench, aligner: C3Aligner, temperature: float, seed: int) -> MemoryCaptioner:
-    decoder = bench.decoder("C3", CONFIG.noise, seed)
-    made = MemoryCaptioner(mode="project", temperature=temperature, decoder=decoder)
-    return made.fit(bench.rows.text, bench.texts, aligner=aligner)
+def projected(bench: Bench, aligner: C3Aligner, rows: Any, temperature: float, seed: int) -> list[str]:
+    """The captions of rows that are replaced by their means of names (DeCap)."""
+    names = MemoryCaptioner().fit(bench.rows.text, bench.texts, aligner=aligner)
+    return bench.decoder("C3", CONFIG.noise, seed).generate(names.project(rows, temperature=temperature))
 
 
 def vote(bench: Bench, aligner: C3Aligner, rows: Any, weight: float, seed: int) -> list[str]:

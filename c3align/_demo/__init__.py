@@ -1,34 +1,21 @@
-"""`c3align demo`: a real gap open and closed, then used: names without a picture seen, pictures without a name read."""
+"""`c3align demo`: a real gap closed, one index searched, pictures captioned by a decoder that has only read text."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from c3align._demo import _cache, _gap
+from c3align import encoders
+from c3align._demo import _cache, _figures, _material, _show
 
 __all__ = ["run"]
 
-NAMING = """\
-Naming. A small language model now learns {n_train} names from the embeddings of the names alone, without a picture,
-and is then shown pictures: of the {n} characters that nothing here has ever seen. (C3, Zhang et al., ICLR 2024)"""
-DRAWING = """\
-Drawing. A small network learns {n_train} pictures from the embeddings of the pictures alone, without a text, and is
-then given the names of those {n} characters. Its drawings are shown to the encoder, which looks for the character."""
-MEANING = {
-    "C1": "embeddings as they are",
-    "C2_1": "collapse: means taken away",
-    "C2_2": "corrupt: noise while learning",
-    "C3": "both",
-}
-CAPTION_COLUMNS = {"word_f1": "words (F1)", "exact": "whole name", "bigram_precision": "pairs of words"}
-PICTURE_COLUMNS = {"recall@1": "found first", "recall@5": "among first five"}
-N_ON_SHEET = 12
+N_SUREST, N_EVEN, N_IN_TERMINAL = 24, 8, 6
 
 
 def run(
@@ -36,6 +23,7 @@ def run(
     plot: Path | None = None,
     *,
     quick: bool = False,
+    full: bool = False,
     sheet: Path | None = None,
     use_cache: bool = True,
 ) -> dict[str, Any]:
@@ -47,65 +35,111 @@ def run(
     plot : path, optional
         Draw both modalities before and after into this PNG.
     quick : bool
-        Show the gap only, train nothing.
+        Stop before anything is trained.
+    full : bool
+        All four variants of the paper, and drawings of a network that has only seen pictures.
     sheet : path, optional
-        Where the contact sheet goes; by default into the cache, or without one into the working folder.
+        Where the last sheet goes; by default into the cache, or without one into the working folder.
     use_cache : bool
-        Keep what was learned in the user's cache folder, and take it from there.
+        Keep rows and decoders in the user's cache folder, and take them from there.
     """
-    material = _gap.embed()
-    found = _gap.tell(material, stream, plot)
-    if quick:
-        return found
-    with _folder(material, use_cache) as folder:
-        sheet = sheet or (folder if use_cache else Path()) / "c3align-demo.png"
-        found["tasks"] = _tell_tasks(material, folder, stream, sheet)
-        if use_cache:
-            print(f"All that was learned is kept in {folder}; --no-cache learns it anew.", file=stream)
-            print(f"Each is a pipeline: c3align caption picture.png --pipeline {folder / 'names-C3'}", file=stream)
+    encoder = encoders.load("glyphs")
+    with _one_thread(), _folder(encoder, use_cache and not quick) as folder:
+        material = _material.embed(encoder, folder)
+        found = _tell_gap(material, stream, plot)
+        found["search"] = _figures.search(material)
+        print(_show.search(found["search"], len(material.held_out)), file=stream)
+        if not quick:
+            sheet = sheet or (folder if use_cache else Path()) / "c3align-demo.png"
+            found["tasks"] = _tell_tasks(material, folder, stream, sheet, full)
+            if use_cache:
+                print(_show.KEPT.format(folder=folder), file=stream)
+        print(_show.CLOSING, file=stream)
     return found
 
 
 @contextlib.contextmanager
-def _folder(material: _gap.Material, use_cache: bool) -> Iterator[Path]:
-    from c3align._demo import _tasks
+def _one_thread() -> Iterator[None]:
+    """Nets this small gain next to nothing from a second thread, and lose tenfold where another program wants it."""
+    import torch
 
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _folder(encoder: Any, use_cache: bool) -> Iterator[Path]:
     if not use_cache:
         with tempfile.TemporaryDirectory() as name:
             yield Path(name)
         return
-    folder = _cache.folder_for(material.encoder.fingerprint, _tasks.SETTINGS)
+    from c3align._demo import _tasks
+
+    folder = _cache.folder_for(encoder.fingerprint, _tasks.SETTINGS)
     folder.mkdir(parents=True, exist_ok=True)
     yield folder
 
 
-def _tell_tasks(material: _gap.Material, folder: Path, stream: TextIO, sheet: Path) -> dict[str, Any]:
-    from c3align._demo import _sheet, _tasks
+def _tell_gap(material: _material.Material, stream: TextIO, plot: Path | None) -> dict[str, Any]:
+    print(_show.OPENING.format(n=len(material.held_out)), file=stream)
+    figures = _figures.gap(material)
+    print(_show.gap(figures), file=stream)
+    if plot:
+        from c3align import report
+        from c3align.cli._app import save_picture
 
-    counts = {"n": len(material.held_out), "n_train": len(material.train)}
-    print("\n" + NAMING.format(**counts), end="\n\n", file=stream)
-    named = _tasks.name(material, folder)
-    print(_table(named, CAPTION_COLUMNS), file=stream)
-    print("\n" + DRAWING.format(**counts), end="\n\n", file=stream)
-    drawn = _tasks.draw(material, folder)
-    print(_table(drawn, PICTURE_COLUMNS), file=stream)
-    rows = np.linspace(0, len(material.held_out) - 1, N_ON_SHEET).round().astype(int).tolist()
-    _sheet.save(
-        sheet,
-        material.held_out.pictures[rows],
-        [material.held_out.names[i] for i in rows],
-        {variant: learned.made[rows] for variant, learned in drawn.items()},
-        {variant: [learned.made[i] for i in rows] for variant, learned in named.items() if variant in ("C1", "C3")},
-    )
-    told = f"{N_ON_SHEET} of those characters, the names given to them and what was drawn from theirs"
-    print(f"\n{sheet}: {told}", file=stream)
-    scores = [{variant: learned.scores for variant, learned in task.items()} for task in (named, drawn)]
-    return {"naming": scores[0], "drawing": scores[1], "sheet": str(sheet)}
+        rows = material.held_out_rows
+        found = report.report(rows["image"], rows["text"], names=("image", "text"), aligner=material.aligner())
+        save_picture(plot, lambda: report.plot_cones(found))
+        print(f"{plot}: both modalities before and after, seen along two axes\n", file=stream)
+    return {"gap": figures, "encoder": material.encoder.fingerprint}
 
 
-def _table(learned: dict[str, Any], columns: dict[str, str]) -> str:
-    lines = [f"  {'':37}" + "".join(f"{title:>18}" for title in columns.values())]
-    for variant, of in learned.items():
-        figures = "".join(f"{100 * of.scores[metric]:>17.1f}%" for metric in columns)
-        lines.append(f"  {variant:5}{MEANING[variant]:32}{figures}")
-    return "\n".join(lines)
+def _tell_tasks(material: _material.Material, folder: Path, stream: TextIO, sheet: Path, full: bool) -> dict[str, Any]:
+    from c3align._demo import _tasks, _variants
+
+    variants = tuple(_variants.VARIANTS) if full else ("C1", "C3")
+    counts = {"n": len(material.held_out), "n_train": f"{len(material.train):,}"}
+    print(_show.NAMING.format(**counts), file=stream)
+    named = _tasks.name(material, folder, variants)
+    print(_show.table(named, _show.CAPTION_COLUMNS), file=stream)
+    best = _tasks.surest(material, named["C3"].made, N_SUREST)
+    _show.examples(_examples(material, named, best[:N_IN_TERMINAL]), stream)
+    scores = {"naming": {variant: learned.scores for variant, learned in named.items()}}
+    drawn = {}
+    if full:
+        print(_show.DRAWING.format(**counts), file=stream)
+        drawn = _tasks.draw(material, folder, variants)
+        print(_show.table(drawn, _show.PICTURE_COLUMNS), file=stream)
+        scores["drawing"] = {variant: learned.scores for variant, learned in drawn.items()}
+    _save_sheet(material, named, drawn, best, sheet)
+    print(_show.SHEET.format(sheet=sheet, n_surest=len(best), n_even=N_EVEN, **counts), file=stream)
+    return {**scores, "sheet": str(sheet)}
+
+
+def _examples(material: _material.Material, named: dict[str, Any], rows: Sequence[int]) -> list[Any]:
+    from c3align._demo._sheet import Example
+
+    names, pictures = material.held_out.names, material.held_out.pictures
+    return [Example(pictures[i], names[i], {variant: named[variant].made[i] for variant in ("C1", "C3")}) for i in rows]
+
+
+def _save_sheet(
+    material: _material.Material, named: dict[str, Any], drawn: dict[str, Any], best: list[int], path: Path
+) -> None:
+    from c3align._demo import _sheet
+
+    n = len(material.held_out)
+    even = np.linspace(0, n - 1, N_EVEN).round().astype(int).tolist()
+    sections = {
+        _show.SUREST.format(n=len(best)): _examples(material, named, best),
+        _show.EVEN.format(n=N_EVEN, n_all=n): _examples(material, named, even),
+    }
+    strips = {f"drawn by {variant}": learned.made[best] for variant, learned in drawn.items()}
+    if strips:
+        strips = {"the character": material.held_out.pictures[best], **strips}
+    _sheet.save(path, _show.title(named, len(material.train), n), sections, strips)

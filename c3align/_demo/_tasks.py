@@ -1,9 +1,9 @@
-"""The second part of the demo: decoders that learn from one modality alone, in the four variants of the paper."""
+"""The third act: decoders that learn from one modality alone, in the variants of the paper."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import Pipeline, geometry
-from c3align._demo._gap import Material
-from c3align._demo._variants import VARIANTS, fit_aligner
+from c3align._demo._material import Material
+from c3align._demo._variants import fit_aligner
 from c3align._demo._words import word_scores
 from c3align.decoders import EmbeddingGenerator, PrefixCaptioner, small_lm
 from c3align.errors import C3AlignError
 
-__all__ = ["SETTINGS", "Learned", "draw", "name"]
+__all__ = ["SETTINGS", "Learned", "draw", "name", "surest"]
 
 SETTINGS: dict[str, Any] = {
-    "captioner": {"epochs": 6, "batch_size": 32, "lr": 2e-3, "warmup": 0.1, "max_grad_norm": 1.0},
+    "captioner": {"epochs": 6, "batch_size": 32, "lr": 3e-3, "warmup": 0.1, "max_grad_norm": 1.0},
     "prefix_length": 4,
-    "lm": {"width": 192, "n_layers": 1},
+    "lm": {"width": 128, "n_layers": 1, "dropout": 0.0},
     "captioner_noise_cosine": 0.6,
     "generator": {"epochs": 12},
     "generator_noise_cosine": 0.7,
@@ -41,24 +41,31 @@ class Learned:
     scores: dict[str, float]
 
 
-def name(material: Material, folder: Path) -> dict[str, Learned]:
+def name(material: Material, folder: Path, variants: Sequence[str]) -> dict[str, Learned]:
     """Train on names alone in every variant, and name the pictures of held-out characters."""
     found = {}
-    for variant in VARIANTS:
+    for variant in variants:
         pipeline = _pipeline(material, folder / f"names-{variant}", partial(_learn_names, material, variant))
-        captions = pipeline.caption(material.held_out.pictures)
-        found[variant] = Learned(captions, word_scores([text or "" for text in captions], material.held_out.names))
+        captions = [text or "" for text in pipeline.caption(material.held_out.pictures)]
+        found[variant] = Learned(captions, word_scores(captions, material.held_out.names))
     return found
 
 
-def draw(material: Material, folder: Path) -> dict[str, Learned]:
+def draw(material: Material, folder: Path, variants: Sequence[str]) -> dict[str, Learned]:
     """Train on pictures alone in every variant, and draw held-out characters from their names."""
     found = {}
-    for variant in VARIANTS:
+    for variant in variants:
         pipeline = _pipeline(material, folder / f"pictures-{variant}", partial(_learn_pictures, material, variant))
         drawn = np.stack(pipeline.draw(material.held_out.names))
         found[variant] = Learned(drawn, _recall(material, drawn))
     return found
+
+
+def surest(material: Material, captions: Sequence[str], n: int) -> list[int]:
+    """The `n` pictures whose captions the encoder finds most like them: a rule that does not know the right names."""
+    said = material.encoder.encode([caption or " " for caption in captions], modality="text")
+    likeness = (material.aligner().transform(said, modality="text") * material.aligned()["image"]).sum(axis=1)
+    return np.argsort(-likeness, kind="stable")[:n].tolist()
 
 
 def _recall(material: Material, drawn: npt.NDArray[np.uint8]) -> dict[str, float]:
@@ -73,9 +80,9 @@ def _pipeline(material: Material, folder: Path, learn: Callable[[], Pipeline]) -
     if folder.exists():
         try:
             return Pipeline.from_pretrained(folder, encoder=material.encoder)
-        except (C3AlignError, OSError):  # half-deleted, or of an older version: learned anew
+        except (C3AlignError, OSError):  # incomplete, or of an older version: learned anew
             rmtree(folder)
-    print(f"learning {folder.name} ...", file=sys.stderr)
+    print(f"training {folder.name} ...", file=sys.stderr)
     pipeline = learn()
     pipeline.save_pretrained(folder)
     return pipeline

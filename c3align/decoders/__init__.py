@@ -6,20 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from c3align.decoders._small_lm import small_lm
     from c3align.decoders.diffusion import DiffusersGenerator
-    from c3align.decoders.embedding import EmbeddingGenerator
     from c3align.decoders.memory import MemoryCaptioner
+    from c3align.decoders.pictures import EmbeddingGenerator
     from c3align.decoders.prefix import PrefixCaptioner
+    from c3align.decoders.prefix.language_models import small_lm
 
 __all__ = ["DiffusersGenerator", "EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner", "small_lm"]
 
 _HOMES = {
     "DiffusersGenerator": "c3align.decoders.diffusion",
-    "EmbeddingGenerator": "c3align.decoders.embedding",
+    "EmbeddingGenerator": "c3align.decoders.pictures",
     "MemoryCaptioner": "c3align.decoders.memory",
     "PrefixCaptioner": "c3align.decoders.prefix",
-    "small_lm": "c3align.decoders._small_lm",
+    "small_lm": "c3align.decoders.prefix.language_models",
 }
 
 

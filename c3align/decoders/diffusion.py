@@ -9,18 +9,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from c3align import centering
+from c3align import centering, ops
 from c3align._typing import Array
-from c3align.decoders import _heads
-from c3align.decoders._rows import checked_rows
+from c3align.decoders import heads
 from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.training.rows import checked_rows, seed_of
+from c3align.training.settings import check_number, check_seed, check_whole
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["DiffusersGenerator"]
 
@@ -29,6 +32,7 @@ FIXED = {"num_images_per_prompt": 1, "output_type": "pil", "return_dict": True}
 BY_ROW = ("prompt", "negative_prompt")
 UNIT = 1e-3  # how near to 1 the mean norm of unit rows is, of half precision too
 MAX_RATIO = 2.0  # between the norms of rows and of what the pipeline knows: raw norms vary by a tenth or so
+LEAST_MEAN, PART = 0.4, 0.25  # aligned rows lie near zero along a mean of this norm or more, raw ones near the mean
 
 
 class DiffusersGenerator:
@@ -51,10 +55,10 @@ class DiffusersGenerator:
     pipeline : diffusers pipeline
         As it is, on its device and in its dtype; it is called, and never changed.
     aligner : C3Aligner, optional
-        What translated the rows. With it their norm is compared with the image rows' that it saw, and rows that lie
-        in another modality's place warn.
+        What translated the rows. With it their norm is compared with the image rows' that it saw, aligned rows are
+        refused, and rows that lie in another modality's place warn.
     modality : str
-        Of the aligner, whose place and norm the pipeline expects.
+        The aligner's modality whose place and norm the pipeline expects.
     norm : float, optional
         Mean norm of raw image embeddings, where no aligner knows it.
 
@@ -78,34 +82,51 @@ class DiffusersGenerator:
     >>> pictures = generator.generate(rows, seed=0, num_inference_steps=50)  # doctest: +SKIP
     """
 
+    takes: ClassVar[Literal["raw"]] = "raw"
+
     def __init__(
         self, pipeline: Any, *, aligner: Any = None, modality: str = "image", norm: float | None = None
     ) -> None:
+        self.pipeline = pipeline
+        self._head = heads.head_of(pipeline)
+        self.n_dims: int | None = self._head.n_dims
+        given = None if norm is None else float(check_number("norm", norm, above=True))
+        self._norm = self._head.norm if given is None else given
+        self._take(aligner, modality)
+
+    def _take(self, aligner: Any, modality: str) -> None:
         if aligner is not None:
             centering.state_of(aligner, modality)
-        self.pipeline, self.aligner, self.modality = pipeline, aligner, modality
-        self._head = _heads.head_of(pipeline)
-        self.n_dims: int = self._head.n_dims
-        self.expected_norm = self._find_norm(norm)
-        self._knows_norm = norm is not None or self._head.norm is not None  # an aligner may have seen unit rows
+        self.aligner, self.modality_ = aligner, modality
+        seen = None if aligner is None else float(aligner.statistics_[modality].mean_norm)
+        self.expected_norm = seen if self._norm is None else self._norm
 
-    @property
-    def translates_to(self) -> str:
-        """The modality in whose place rows are expected, at its raw norm; other decoders take aligned rows."""
-        return self.modality
+    def fit(
+        self, rows: Array, pictures: Any = None, *, aligner: Any = None, modality: str = "image", progress: bool = False
+    ) -> Self:
+        """Learn what raw rows look like; the pipeline itself learns nothing.
 
-    def _find_norm(self, given: float | None) -> float | None:
-        if given is not None:
-            if not 0 < given < float("inf"):
-                raise C3AlignError(f"norm={given!r} is no norm; pass a positive number, or None")
-            return float(given)
-        if self._head.norm is not None or self.aligner is None:
-            return self._head.norm
-        return float(self.aligner.statistics_[self.modality].mean_norm)
+        Parameters
+        ----------
+        rows : (n_rows, n_dims) array or tensor
+            Raw embeddings of `modality`. Without an aligner their mean norm is what is expected, unless `norm` or the
+            pipeline says otherwise.
+        pictures, progress : ignored
+        aligner, modality : as for the class
+
+        Returns
+        -------
+        self
+        """
+        checked = checked_rows(rows, self.n_dims)
+        self._take(aligner, modality)
+        if self.expected_norm is None and checked.shape[0]:
+            self.expected_norm = float(np.linalg.norm(checked.widened().astype(np.float64), axis=1).mean())
+        return self
 
     def generate(
         self,
-        embeddings: Array,
+        rows: Array,
         *,
         negative: Any = None,
         seed: int = 0,
@@ -118,7 +139,7 @@ class DiffusersGenerator:
 
         Parameters
         ----------
-        embeddings : (n_rows, n_dims) array or tensor
+        rows : (n_rows, n_dims) array or tensor
             Rows in the image modality's place, at its raw norm.
         negative : (n_dims,) or (n_rows, n_dims) array or tensor, or a prior pipeline, optional
             What guidance leads away from. For Kandinsky the embedding of a black picture, which a prior pipeline
@@ -131,7 +152,7 @@ class DiffusersGenerator:
         progress : bool
             Show a bar of pictures; the pipeline's own bars are kept quiet.
         **kwargs
-            Of the pipeline: ``height``, ``width``, ``num_inference_steps``, ``guidance_scale``, ``noise_level``,
+            For the pipeline: ``height``, ``width``, ``num_inference_steps``, ``guidance_scale``, ``noise_level``,
             ``prompt`` (a string, or one for every row; empty by default) and others.
 
         Returns
@@ -141,8 +162,8 @@ class DiffusersGenerator:
         Raises
         ------
         C3AlignError
-            Rows of another width, not finite, or of a norm far from the expected one; arguments that this method
-            sets itself.
+            Rows of another width, not finite, of a norm far from the expected one, or aligned; arguments that this
+            method sets itself.
 
         Warns
         -----
@@ -150,15 +171,11 @@ class DiffusersGenerator:
             Rows that lie nearest to another modality's mean, as texts that were not translated; and unit rows,
             unless `norm` or the pipeline says that they are right: an aligner that saw unit rows makes unit rows.
         """
-        rows = checked_rows(embeddings)
-        if rows.shape[1] != self.n_dims:
-            raise C3AlignError(
-                f"the embeddings have {rows.shape[1]} dimensions and the pipeline takes {self.n_dims}; pass rows of "
-                "the encoder that it was trained with"
-            )
-        _check_integers(batch_size=(batch_size, 1), seed=(seed, 0), row_offset=(row_offset, 0))
-        self._check_arguments(kwargs, rows.shape[0])
-        wide = rows.widened().astype(np.float32, copy=False)
+        checked = checked_rows(rows, self.n_dims)
+        batch_size, seed = check_whole("batch_size", batch_size), check_seed(seed)
+        row_offset = check_whole("row_offset", row_offset, 0)
+        self._check_arguments(kwargs, checked.shape[0])
+        wide = checked.widened().astype(np.float32, copy=False)
         if len(wide):
             self._check_scale(wide)
             self._check_place(wide)
@@ -186,7 +203,7 @@ class DiffusersGenerator:
             if name in asked or (name == "prompt" and self._head.takes_prompts):
                 value = asked.get(name, "")
                 asked[name] = [value] * len(rows) if isinstance(value, str) else list(value)[part]
-        guided = _heads.is_guided(self.pipeline, asked)
+        guided = heads.is_guided(self.pipeline, asked)
         own = self._head.arguments(self.pipeline, rows, None if negatives is None else negatives[part], guided)
         generators = [row_generator(seed, row_offset + row) for row in range(part.start, part.stop)]
         return list(self.pipeline(**own, **asked, generator=generators).images)
@@ -194,7 +211,7 @@ class DiffusersGenerator:
     def _check_arguments(self, kwargs: dict[str, Any], n_rows: int) -> None:
         for name in kwargs:
             if name in OWN or (name in FIXED and kwargs[name] != FIXED[name]):
-                raise C3AlignError(f"{name} is set by generate itself; leave it out (repeat rows for more pictures)")
+                raise C3AlignError(f"{name} is set by generate itself; omit it (repeat rows for more pictures)")
         for name in BY_ROW:
             value = kwargs.get(name, "")
             if not isinstance(value, str) and len(value) != n_rows:
@@ -206,35 +223,42 @@ class DiffusersGenerator:
         expected, name = self.expected_norm, self._head.name
         if expected is not None and not 1 / MAX_RATIO < norm / expected < MAX_RATIO:
             raise C3AlignError(
-                f"the rows have a mean norm of {norm:.3g} and {name} expects one of about {expected:.3g}; "
-                f"{self._mend()}"
+                f"the rows have a mean norm of {norm:.3g} and {name} expects one of about {expected:.3g}; {self._fix()}"
             )
-        if not self._knows_norm and abs(norm - 1) < UNIT:
+        if self._norm is None and abs(norm - 1) < UNIT:  # an aligner may have seen unit rows
             self._warn(f"the rows have norm 1, and {name} expects raw embeddings, whose norm is another")
 
     def _check_place(self, rows: npt.NDArray[np.float32]) -> None:
         """Whether the rows lie where image embeddings do."""
         if self.aligner is None:
             return
+        mean = self.aligner.statistics_[self.modality_].mean
+        length = float(np.linalg.norm(mean))
+        along = (ops.normalize(rows, zero_rows="keep") @ mean).mean() / max(length, LEAST_MEAN)
+        if length >= LEAST_MEAN and along < PART * length:
+            raise C3AlignError(
+                f"the embeddings must be raw rows in the place of {self.modality_!r}, and these are aligned, or lie "
+                f"elsewhere; {self._fix()}"
+            )
         nearest = centering.claimed_by(self.aligner.state_, centering.Glance.of(rows))
-        if nearest not in (None, self.modality):
+        if nearest not in (None, self.modality_):
             self._warn(
                 f"the rows lie nearest to the mean of {nearest!r}, and {self._head.name} expects them in the place of "
-                f"{self.modality!r}"
+                f"{self.modality_!r}"
             )
 
     def _warn(self, what: str) -> None:
-        warnings.warn(f"{what}; {self._mend()}", ModalityMeanWarning, stacklevel=4)
+        warnings.warn(f"{what}; {self._fix()}", ModalityMeanWarning, stacklevel=4)
 
-    def _mend(self) -> str:
-        return f"pass aligner.translate(rows, source=..., target={self.modality!r}) of an aligner fitted on raw rows"
+    def _fix(self) -> str:
+        return f"pass aligner.translate(rows, source=..., target={self.modality_!r}) of an aligner fitted on raw rows"
 
     def _negatives(self, negative: Any, n_rows: int) -> npt.NDArray[np.float32] | None:
         """(n_rows, n_dims), or None for the head's own."""
         if negative is None:
             return None
         if not self._head.takes_negative:
-            raise C3AlignError(f"{self._head.name} sets its own negative embedding; leave negative out")
+            raise C3AlignError(f"{self._head.name} sets its own negative embedding; omit negative")
         if hasattr(negative, "get_zero_embed"):
             negative = negative.get_zero_embed().detach().float().cpu()
         two = negative[None] if getattr(negative, "ndim", 2) == 1 else negative
@@ -243,21 +267,14 @@ class DiffusersGenerator:
             raise C3AlignError(
                 f"the negative embeddings are {values.shape}; pass ({self.n_dims},) or ({n_rows}, {self.n_dims})"
             )
-        return np.broadcast_to(values, (n_rows, self.n_dims))
-
-
-def _check_integers(**values: tuple[Any, int]) -> None:
-    for name, (value, least) in values.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise C3AlignError(f"{name}={value!r} cannot be; pass an integer of {least} or more")
+        return np.broadcast_to(values, (n_rows, values.shape[1]))
 
 
 def row_generator(seed: int, row: int) -> Any:
     """The random generator of a row: on the CPU, so that its noise is the same for every device."""
     import torch
 
-    state = np.random.SeedSequence([int(seed), int(row)]).generate_state(1, np.uint64)
-    return torch.Generator("cpu").manual_seed(int(state[0]))
+    return torch.Generator("cpu").manual_seed(seed_of(int(seed), int(row)))
 
 
 @contextmanager

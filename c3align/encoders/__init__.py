@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import numpy.typing as npt
-
+from c3align._typing import Encoder
 from c3align.errors import C3AlignError
 
 __all__ = ["Encoder", "available", "fit_stream", "load"]
@@ -24,40 +23,6 @@ _BUILT_IN = {
     "sentence-transformers": "c3align.encoders.sentence_transformers",
     "transformers": "c3align.encoders.transformers",
 }
-
-
-@runtime_checkable
-class Encoder(Protocol):
-    """What every encoder offers.
-
-    Attributes
-    ----------
-    modalities : tuple of str
-    n_dims : int
-    fingerprint : str
-        Names library, model, weights, dimension and preprocessing: equal fingerprints, one space.
-    """
-
-    modalities: tuple[str, ...]
-    n_dims: int
-    fingerprint: str
-
-    def encode(
-        self,
-        items: Sequence[Any],
-        *,
-        modality: str,
-        batch_size: int = 32,
-        device: Any = None,
-        dtype: str = "float32",
-        progress: bool = False,
-    ) -> npt.NDArray[Any]:
-        """Embeddings (n, n_dims) of the items, float32 or float16, in order, not normalised.
-
-        An encoder that also has ``prepare(item, modality)``, which may run in many threads and whose results `encode`
-        takes as items, is never kept waiting for files.
-        """
-        ...
 
 
 def available() -> list[str]:
@@ -108,7 +73,7 @@ def fit_stream(aligner: Any, encoder: Encoder, items: Sequence[Any], *, modality
     -------
     The aligner, with the bytes of state that `partial_fit` on all embeddings at once gives.
     """
-    from c3align.encoders._stream import batches
+    from c3align.encoders.stream import batches
 
     for batch in batches(encoder, items, modality=modality, batch_size=batch_size):
         aligner.partial_fit(batch.rows, modality=modality)

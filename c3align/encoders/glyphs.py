@@ -17,7 +17,7 @@ import numpy.typing as npt
 import safetensors
 from tqdm import tqdm
 
-from c3align.encoders._base import Prepared, check_request
+from c3align.encoders.base import Prepared, check_request
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.io import media
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from c3align.encoders import _base
+from c3align.encoders import base
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.io import media
 
@@ -45,7 +45,7 @@ def load(rest: str = "") -> ImageBindEncoder:
     return ImageBindEncoder(imagebind_model.imagebind_huge(pretrained=True), data, imagebind_model.ModalityType)
 
 
-class ImageBindEncoder(_base.TowerEncoder):
+class ImageBindEncoder(base.TowerEncoder):
     """ImageBind's towers behind the one protocol.
 
     Depth and thermal pictures are arrays (1, 224, 224), IMU readings arrays (6, 2000), as its own paper prepares them;
@@ -64,9 +64,9 @@ class ImageBindEncoder(_base.TowerEncoder):
         super().__init__(model)
         self._data, self._places = data, places
         self.n_dims = int(self._rows([""], "text").shape[1])
-        self.fingerprint = f"imagebind:huge/{_base.weights_digest(model)}/{self.n_dims}d/unscaled"
+        self.fingerprint = f"imagebind:huge/{base.weights_digest(model)}/{self.n_dims}d/unscaled"
 
-    def prepare(self, item: Any, modality: str) -> _base.Prepared:
+    def prepare(self, item: Any, modality: str) -> base.Prepared:
         """One item as a tensor that the towers take; its loaders read files, so what is none is written to one."""
         import torch
 
@@ -74,12 +74,12 @@ class ImageBindEncoder(_base.TowerEncoder):
             if modality == "text":
                 return super().prepare(item, modality)
             with as_file(item, modality) as path:
-                return _base.Prepared(getattr(self._data, LOADERS[modality])([path], "cpu")[0])
+                return base.Prepared(getattr(self._data, LOADERS[modality])([path], "cpu")[0])
         values = torch.as_tensor(np.asarray(item), dtype=torch.float32)
         expected = (6, 2000) if modality == "imu" else (1, 224, 224)
         if tuple(values.shape) != expected:
             raise C3AlignError(f"a {modality} item has shape {tuple(values.shape)}; pass arrays of shape {expected}")
-        return _base.Prepared(values)
+        return base.Prepared(values)
 
     def _rows(self, batch: list[Any], modality: str) -> Any:
         import torch

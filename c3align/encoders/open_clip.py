@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from c3align._imports import need
-from c3align.encoders import _base
+from c3align.encoders import base
 from c3align.errors import C3AlignError
 
 __all__ = ["OpenClipEncoder", "load"]
@@ -39,7 +39,7 @@ def _name_and_tag(open_clip: Any, rest: str) -> tuple[str, str]:
     return name, tag
 
 
-class OpenClipEncoder(_base.TowerEncoder):
+class OpenClipEncoder(base.TowerEncoder):
     """A model of open_clip with its own preprocessing and tokenizer.
 
     Parameters
@@ -58,8 +58,8 @@ class OpenClipEncoder(_base.TowerEncoder):
         name = f"local-dir:{Path(spec.removeprefix('local-dir:')).name}" if spec.startswith("local-dir:") else spec
         self.name = f"open_clip:{name}"
         self.n_dims = int(self._rows([""], "text").shape[1])
-        preparation = _base.short_digest(f"{preprocess} {type(tokenizer).__name__} {tokenizer.context_length}")
-        self.fingerprint = f"{self.name}/{_base.weights_digest(model)}/{self.n_dims}d/{preparation}"
+        preparation = base.short_digest(f"{preprocess} {type(tokenizer).__name__} {tokenizer.context_length}")
+        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{preparation}"
 
     def _prepare_picture(self, picture: Any) -> Any:
         return self._preprocess(picture)
@@ -69,7 +69,7 @@ class OpenClipEncoder(_base.TowerEncoder):
 
         if modality == "text":
             limit = self._tokenizer.context_length
-            self._truncated += _base.count_truncated(map(self._n_tokens, batch), limit)
+            self._truncated += base.count_truncated(map(self._n_tokens, batch), limit)
             return self._model.encode_text(self._tokenizer(batch).to(self.device))
         return self._model.encode_image(torch.stack(batch).to(self.device))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align.encoders._base import check_request
+from c3align.encoders.base import check_request
 from c3align.errors import C3AlignError
 from c3align.io import atomic
 from c3align.io.rows import RowSource

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
-from c3align.encoders import _base
+from c3align.encoders import base
 from c3align.errors import C3AlignError
 
 __all__ = ["SentenceTransformersEncoder", "load"]
@@ -31,7 +31,7 @@ def load(rest: str) -> SentenceTransformersEncoder:
     return SentenceTransformersEncoder(model, rest)
 
 
-class SentenceTransformersEncoder(_base.TowerEncoder):
+class SentenceTransformersEncoder(base.TowerEncoder):
     """A model of sentence-transformers; the embeddings are as its modules leave them.
 
     Parameters
@@ -53,20 +53,20 @@ class SentenceTransformersEncoder(_base.TowerEncoder):
         name = Path(spec).name if Path(spec).is_dir() else spec
         self.name = f"sentence-transformers:{name}"
         self.n_dims = int(self._rows([""], "text").shape[1])
-        preparation = _base.short_digest(f"{[type(part).__name__ for part in model]} {model.max_seq_length}")
-        self.fingerprint = f"{self.name}/{_base.weights_digest(model)}/{self.n_dims}d/{preparation}"
+        preparation = base.short_digest(f"{[type(part).__name__ for part in model]} {model.max_seq_length}")
+        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{preparation}"
 
     def _prepare_picture(self, picture: Any) -> Any:
         return picture
 
     def _prepare_sound(self, waveform: npt.NDArray[np.float32]) -> Any:
         """Windows of the length its extractor takes, which would draw one of a longer sound at random."""
-        windows = _base.windows(waveform, getattr(self._extractor, "nb_max_samples", None))
+        windows = base.windows(waveform, getattr(self._extractor, "nb_max_samples", None))
         return [{"array": window, "sampling_rate": self.sample_rate} for window in windows]
 
     def _embed(self, batch: list[Any], modality: str) -> Any:
         if modality == "text":
-            self._truncated += _base.count_truncated(map(self._n_tokens, batch), self._model.max_seq_length or 2**62)
+            self._truncated += base.count_truncated(map(self._n_tokens, batch), self._model.max_seq_length or 2**62)
         # an extractor that fuses calls one sound of a batch longer than it is, at random: it is given them one by one
         alone = modality == "audio" and getattr(self._extractor, "truncation", None) == "fusion"
         return self._model.encode(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
-from c3align.encoders import _base
+from c3align.encoders import base
 from c3align.errors import C3AlignError
 
 __all__ = ["FAMILIES", "TransformersEncoder", "load"]
@@ -70,7 +70,7 @@ def _processor(transformers: Any, config: Any, name: str, options: dict[str, Any
     return transformers.AutoProcessor.from_pretrained(name, trust_remote_code=False, **options)
 
 
-class TransformersEncoder(_base.TowerEncoder):
+class TransformersEncoder(base.TowerEncoder):
     """A two-tower model of transformers with its processor.
 
     Parameters
@@ -97,7 +97,7 @@ class TransformersEncoder(_base.TowerEncoder):
         self.name = f"transformers:{name}"
         self._text_limit = _text_limit(processor.tokenizer, config, self._family)
         self.n_dims = int(self._rows([""], "text").shape[1])
-        digests = f"{_base.weights_digest(model)}/{self.n_dims}d/{_base.short_digest(_describe(processor))}"
+        digests = f"{base.weights_digest(model)}/{self.n_dims}d/{base.short_digest(_describe(processor))}"
         self.fingerprint = f"{self.name}@{commit}/{digests}"
 
     def _prepare_picture(self, picture: Any) -> Any:
@@ -114,7 +114,7 @@ class TransformersEncoder(_base.TowerEncoder):
         """Windows of the length the towers take: the extractor itself would draw one of a long sound at random."""
         extractor = self._processor.feature_extractor
         prepared = []
-        for window in _base.windows(waveform, extractor.nb_max_samples):
+        for window in base.windows(waveform, extractor.nb_max_samples):
             features = extractor(window, sampling_rate=self.sample_rate, return_tensors="pt")
             # it would also call one sound of a batch longer than it is, at random
             features["is_longer"][:] = False
@@ -130,7 +130,7 @@ class TransformersEncoder(_base.TowerEncoder):
     def _tokens(self, texts: list[str]) -> dict[str, Any]:
         tokenizer, length = self._processor.tokenizer, self._family.text_length
         whole = tokenizer(texts, truncation=False, padding=False, verbose=False)["input_ids"]
-        self._truncated += _base.count_truncated(map(len, whole), self._text_limit)
+        self._truncated += base.count_truncated(map(len, whole), self._text_limit)
         padding = {"padding": True} if length is None else {"padding": "max_length"}
         found = tokenizer(texts, truncation=True, max_length=self._text_limit, return_tensors="pt", **padding)
         # SigLIP and SigLIP 2 were trained without a mask: padding is part of their texts

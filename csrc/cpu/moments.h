@@ -2,8 +2,8 @@
 #pragma once
 
 #include "../core/fixed_sum.h"
-#include "row_memory.h"
-#include "row_sums.h"
+#include "load_store.h"
+#include "reduce.h"
 
 namespace c3align {
 namespace {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../core/fixed_sum.h"
-#include "row.h"
+#include "load_store.h"
 
 namespace c3align {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../core/normal.h"
-#include "row.h"
+#include "load_store.h"
 
 namespace c3align {
 namespace {

@@ -1,4 +1,4 @@
-"""A memory of texts: their aligned embeddings, in RAM or memory-mapped, and the texts."""
+"""A memory of texts: their aligned embeddings, in RAM or memory-mapped; rows are looked up and projected in it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ import numpy.typing as npt
 
 from c3align import neighbours, ops
 from c3align._typing import Int64Array
-from c3align.decoders._caption_rows import CaptionRows
 from c3align.errors import C3AlignError
 from c3align.io import atomic, container
 from c3align.io.rows import write_npy
+from c3align.training.rows import TrainingRows
 
-__all__ = ["Memory"]
+__all__ = ["CAPTIONER_FILE", "MEMORY_FOLDER", "Memory", "check_index", "is_captioner"]
 
+CAPTIONER_FILE, MEMORY_FOLDER = "captioner.safetensors", "memory"
 ROWS_FILE, TEXTS_FILE = "memory.npy", "captions.jsonl"
 PROJECTED_ROWS = 256  # of the memory that a projection weighs; the others weigh nothing at usual temperatures
+TEMPERATURE = 0.01  # of a projection's weights: DeCap's
 _BLOCK_ELEMENTS = 1 << 23
 
 
@@ -35,19 +37,20 @@ class Memory:
     ----------
     rows : array or memmap
     texts : list of str
-    factory : str or None
-        The index of faiss that searches it; None searches exactly.
+        Empty where rows alone are asked for.
+    index : str or None
+        What faiss searches it with; None searches exactly.
     """
 
     rows: npt.NDArray[np.float32]
     texts: list[str]
-    factory: str | None = None
+    index: str | None = None
     _search: neighbours.Search | None = field(default=None, repr=False)
     _groups: dict[str, int] | None = field(default=None, repr=False)
 
     @classmethod
     def of(
-        cls, source: CaptionRows, texts: list[str], folder: str | os.PathLike[str] | None, factory: str | None
+        cls, source: TrainingRows, texts: list[str], folder: str | os.PathLike[str] | None, index: str | None
     ) -> Memory:
         """Align all rows, block by block, into RAM or into `folder`, and read them from there."""
         shape = source.rows.shape
@@ -55,12 +58,12 @@ class Memory:
             rows = np.empty(shape, np.float32)
             for part, block in source.aligned():
                 rows[part] = block
-            return cls(rows, texts, factory)
+            return cls(rows, texts, index)
         path = atomic.local_path(folder)
         path.mkdir(parents=True, exist_ok=True)
         write_npy(path / ROWS_FILE, shape, np.float32, (block for _, block in source.aligned()))
         _write_texts(path, texts)
-        return cls.load(path, shape[1], factory)
+        return cls.load(path, shape[1], index)
 
     @property
     def n_dims(self) -> int:
@@ -82,20 +85,21 @@ class Memory:
         Columns that no text was left for hold -inf and -1, as do those beyond the memory's size.
         """
         if self._search is None:
-            index = None if self.factory is None else neighbours.faiss_index(self.rows, self.factory)
-            self._search = neighbours.Search(self.rows, groups=self.groups(self.texts), index=index)
-        kept = min(k, len(self.texts))
+            index = None if self.index is None else neighbours.faiss_index(self.rows, self.index)
+            groups = self.groups(self.texts) if self.texts else None
+            self._search = neighbours.Search(self.rows, groups=groups, index=index)
+        kept = min(k, len(self.rows))
         scores, places = self._search.nearest(rows, kept, groups=own, progress=progress)
         if own is None and (places[:, :1] < 0).any():
-            raise C3AlignError(
-                f"the index {self.factory!r} finds no text at all for a row; take another, or index=None"
-            )
+            raise C3AlignError(f"the index {self.index!r} finds no text at all for a row; take another, or index=None")
         empty = ((0, 0), (0, k - kept))
         return np.pad(scores, empty, constant_values=-np.inf), np.pad(places, empty, constant_values=-1)
 
-    def project(self, rows: npt.NDArray[Any], temperature: float, k: int = PROJECTED_ROWS) -> npt.NDArray[Any]:
-        """Rows as weighted means of the memory's, normalised: ``softmax(m . x / temperature)`` over the k nearest."""
-        k = min(k, len(self.texts))
+    def project(
+        self, rows: npt.NDArray[Any], temperature: float = TEMPERATURE, k: int = PROJECTED_ROWS
+    ) -> npt.NDArray[np.float32]:
+        """Rows as weighted means of the memory's, normalized: ``softmax(m . x / temperature)`` over the k nearest."""
+        k = max(1, min(k, len(self.rows)))  # an empty memory is refused by the search
         out = np.empty((len(rows), self.n_dims), np.float32)
         step = max(1, _BLOCK_ELEMENTS // (k * self.n_dims))
         for start in range(0, len(rows), step):
@@ -109,6 +113,7 @@ class Memory:
 
     def save(self, folder: Path) -> None:
         """Write it into an empty folder."""
+        folder.mkdir(exist_ok=True)
         source = getattr(self.rows, "filename", None)
         if source is not None and Path(source).is_file():
             shutil.copyfile(source, folder / ROWS_FILE)
@@ -117,8 +122,13 @@ class Memory:
         _write_texts(folder, self.texts)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], n_dims: int, factory: str | None) -> Memory:
-        """Map the rows and read the texts that `save` wrote."""
+    def load(cls, folder: str | os.PathLike[str], n_dims: int, index: str | None) -> Memory:
+        """Map the rows and read the texts that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError, FormatError
+        """
         paths = Path(folder) / ROWS_FILE, Path(folder) / TEXTS_FILE
         for path in paths:
             if not path.is_file():
@@ -129,19 +139,23 @@ class Memory:
         except (ValueError, EOFError, OSError, RecursionError) as error:
             raise container.refusal("decoder", f"its memory cannot be read ({error})") from error
         if rows.dtype != np.float32 or rows.shape != (len(texts), n_dims) or not texts:
-            raise container.refusal(
-                "decoder", f"its memory is {rows.dtype} {rows.shape} for {len(texts)} texts of {n_dims} dimensions"
-            )
+            found = f"its memory is {rows.dtype} {rows.shape} for {len(texts)} texts of {n_dims} dimensions"
+            raise container.refusal("decoder", found)
         if not all(isinstance(text, str) for text in texts):
             raise container.refusal("decoder", "its captions are not texts")
-        return cls(rows, texts, factory)
+        return cls(rows, texts, index)
 
 
 def _write_texts(folder: Path, texts: list[str]) -> None:
-    lines = "".join(json.dumps(text) + "\n" for text in texts)
-    atomic.write(folder / TEXTS_FILE, lines.encode())
+    atomic.write(folder / TEXTS_FILE, "".join(json.dumps(text) + "\n" for text in texts).encode())
 
 
-def check_factory(factory: str | None) -> None:
-    if factory is not None and not (isinstance(factory, str) and factory):
-        raise C3AlignError(f"index={factory!r} is no index; pass None, or what faiss.index_factory takes")
+def check_index(index: str | None) -> None:
+    """Refuse what can be no index of faiss."""
+    if index is not None and not (isinstance(index, str) and index):
+        raise C3AlignError(f"index must be None or what faiss.index_factory takes, got {index!r}")
+
+
+def is_captioner(folder: Path) -> bool:
+    """Whether a folder holds a captioner, or a memory alone, which `fit` was told to put there."""
+    return (folder / CAPTIONER_FILE).is_file() or {path.name for path in folder.iterdir()} == {ROWS_FILE, TEXTS_FILE}

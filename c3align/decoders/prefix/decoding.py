@@ -16,9 +16,12 @@ import transformers
 
 from c3align import ops
 from c3align._typing import Int64Array
-from c3align.decoders._caption_rows import Retrieval, seed_of
+from c3align.decoders.prefix.task import Retrieval
+from c3align.errors import C3AlignError
+from c3align.training.rows import seed_of
+from c3align.training.settings import check_whole
 
-__all__ = ["decode_rows"]
+__all__ = ["decode_rows", "drawing"]
 
 # what transformers does to the logits before it draws, in its order
 WARPERS = {
@@ -126,8 +129,8 @@ def _decode_block(
 def _prompted(model: Any, rows: Any, retrieval: Retrieval | None, prompt_tokens: int) -> tuple[Any, Any]:
     """Prefixes with the words of their neighbours behind, (n, length, width), and what is to be read, (n, length).
 
-    There is always a place that is not read, on the left: transformers leaves away a mask that masks nothing, and a
-    block with one and a block without would not be rounded alike.
+    There is always a place that is not read, on the left: transformers drops a mask that masks nothing, and a block
+    with one and a block without would not be rounded alike.
     """
     device = next(model.parameters()).device
     near, prompts = (None, None) if retrieval is None else retrieval.of(rows)
@@ -158,6 +161,15 @@ def _warpers(lm: Any, options: dict[str, Any]) -> list[Any]:
         if not is_neutral:
             found.append(getattr(transformers, kind)(value))
     return found
+
+
+def drawing(n_draws: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """The options by which `n_draws` captions of a row are drawn, for their consensus."""
+    check_whole("consensus", n_draws)
+    wrong = next((name for name in ("num_beams", "do_sample", "num_return_sequences") if name in options), None)
+    if wrong is not None:
+        raise C3AlignError(f"consensus= draws captions, which {wrong}= would change; omit one of them")
+    return {"top_k": 0, **options, "do_sample": True, "num_return_sequences": n_draws}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ class PictureNet(nn.Module):
     """Embeddings (n, n_dims) to logits of pixels (n, channels, height, width).
 
     One linear layer to a coarse map, then convolutions that double its edge by moving channels into pixels: cheaper
-    than transposed convolutions, and without their chequerboard.
+    than transposed convolutions, and without their checkerboard.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class PictureNet(nn.Module):
         Channels after the first doubling; half as many after each of the next.
     """
 
-    def __init__(self, n_dims: int, shape: tuple[int, int, int], width: int) -> None:
+    def __init__(self, n_dims: int, shape: tuple[int, ...], width: int) -> None:
         super().__init__()
         self.height, self.width, channels = shape
         doublings = max(1, round(math.log2(max(self.height, self.width) / GRID)))

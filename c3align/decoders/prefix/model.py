@@ -1,4 +1,4 @@
-"""A language model behind a mapper, as one network: rows and tokens in, the loss out."""
+"""A language model behind a mapper, as one network: rows and tokens in, the loss out. The mappers are ClipCap's."""
 
 from __future__ import annotations
 
@@ -8,11 +8,52 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from c3align.decoders._mappers import build_mapper
+from c3align.decoders.prefix.task import IGNORED
 
-__all__ = ["IGNORED", "PrefixModel"]
+__all__ = ["PrefixModel"]
 
-IGNORED = -100  # a token that is read and not predicted
+TRANSFORMER_LAYERS, TRANSFORMER_HEADS = 8, 8  # the paper's code
+
+
+class _Reshaped(nn.Module):
+    """A network whose output (n, length * width) is read as a prefix (n, length, width)."""
+
+    def __init__(self, net: nn.Module, length: int) -> None:
+        super().__init__()
+        self.net, self.length = net, length
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.net(rows).unflatten(-1, (self.length, -1))
+
+
+class _TransformerMapper(nn.Module):
+    """Tokens made of the row, and as many learned ones behind them, through a transformer; the latter come out."""
+
+    def __init__(self, n_dims: int, width: int, length: int) -> None:
+        super().__init__()
+        n_heads = max(n for n in range(1, TRANSFORMER_HEADS + 1) if width % n == 0)
+        layer = nn.TransformerEncoderLayer(
+            width, n_heads, 2 * width, dropout=0.0, activation="relu", batch_first=True, norm_first=True
+        )
+        self.tokens = _linear(n_dims, width, length)
+        self.learned = nn.Parameter(torch.randn(length, width) * 0.02)
+        self.layers = nn.TransformerEncoder(layer, TRANSFORMER_LAYERS, enable_nested_tensor=False)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        learned = self.learned.expand(len(rows), -1, -1)
+        return self.layers(torch.cat([self.tokens(rows), learned], dim=1))[:, -len(self.learned) :]
+
+
+def _mlp(n_dims: int, width: int, length: int) -> nn.Module:
+    hidden = max(1, length * width // 2)
+    return _Reshaped(nn.Sequential(nn.Linear(n_dims, hidden), nn.Tanh(), nn.Linear(hidden, length * width)), length)
+
+
+def _linear(n_dims: int, width: int, length: int) -> nn.Module:
+    return _Reshaped(nn.Linear(n_dims, length * width), length)
+
+
+MAPPERS: dict[str, Any] = {"mlp": _mlp, "transformer": _TransformerMapper, "linear": _linear}
 
 
 class PrefixModel(nn.Module):
@@ -21,16 +62,19 @@ class PrefixModel(nn.Module):
     Parameters
     ----------
     lm : a causal language model of transformers, or of peft
-    kind, n_dims, length : of the mapper
+    mapper : "mlp", "transformer" or "linear"
+        Its weights come from the global generator.
+    n_dims, length : int
+        Dimension of a row, and the tokens it becomes.
     n_neighbours : int
         Rows of neighbours that the prefix holds too, a token each; 0 for none.
     """
 
-    def __init__(self, lm: Any, kind: str, n_dims: int, length: int, n_neighbours: int = 0) -> None:
+    def __init__(self, lm: Any, mapper: str, n_dims: int, length: int, n_neighbours: int = 0) -> None:
         super().__init__()
         width = lm.get_input_embeddings().embedding_dim
         self.lm = lm
-        self.mapper = build_mapper(kind, n_dims, width, length)
+        self.mapper = MAPPERS[mapper](n_dims, width, length)
         self.neighbour_mapper = nn.Linear(n_dims, width) if n_neighbours else None
         self.places = nn.Parameter(torch.zeros(n_neighbours, width)) if n_neighbours else None
 

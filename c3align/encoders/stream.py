@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from c3align.encoders._base import Broken, Prepared, counting, prepared_batches, refuse_broken
+from c3align.encoders.base import Broken, Prepared, counting, prepared_batches, refuse_broken
 from c3align.errors import C3AlignError
 
 __all__ = ["Batch", "batches"]

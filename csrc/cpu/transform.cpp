@@ -4,9 +4,9 @@
 #include "kernels.h"
 
 #include "moments.h"
-#include "normals.h"
-#include "row_memory.h"
-#include "row_sums.h"
+#include "noise.h"
+#include "load_store.h"
+#include "reduce.h"
 
 #define C3_JOIN_(a, b) a##b
 #define C3_JOIN(a, b) C3_JOIN_(a, b)

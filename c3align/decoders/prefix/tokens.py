@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._typing import Int64Array
-from c3align.errors import C3AlignError
 
 __all__ = ["Tokens"]
 
@@ -76,16 +75,3 @@ def _ranges(starts: Int64Array, lengths: Int64Array) -> Int64Array:
     """starts[0], starts[0] + 1, ... for each length, one after the other."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
-
-
-def check_captions(captions: Any, n_rows: int) -> list[str]:
-    """The captions as a list, one for each row."""
-    if isinstance(captions, str | bytes):
-        raise C3AlignError("captions is one text; pass a list of them, one for each row")
-    texts = list(captions)
-    wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
-    if wrong is not None:
-        raise C3AlignError(f"caption {wrong} is a {type(texts[wrong]).__name__}; pass texts")
-    if len(texts) != n_rows or not n_rows:
-        raise C3AlignError(f"there are {n_rows} embeddings and {len(texts)} captions; pass a caption for every row")
-    return texts

@@ -6,59 +6,70 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from c3align.decoders import _caption_files as files
-from c3align.decoders._memory import Memory
-from c3align.decoders.training import Training
+from c3align.decoders.place import Place
+from c3align.decoders.prefix.language_models import load_lm, save_lm
+from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory, is_captioner
 from c3align.errors import C3AlignError
 from c3align.io import atomic, container
+from c3align.training.settings import Training
 
 if TYPE_CHECKING:
-    from c3align.decoders.prefix import PrefixCaptioner
+    from c3align.decoders.prefix.decoder import PrefixCaptioner
 
 __all__ = ["load", "save"]
 
-_SETTINGS = ("n_dims", "mapper", "prefix_length", "tune", "lora", "n_neighbours", "neighbours_as", "index")
-_LEARNED = ("max_tokens", "prompt_tokens", "losses", "validation_losses", "encoder_fingerprint", "training")
+FORMAT = "c3align.PrefixCaptioner"
+LM_FOLDER = "lm"
+SETTINGS = ("n_dims", "mapper", "prefix_length", "tune", "lora", "n_neighbours", "neighbours_as", "index")
+LEARNED = ("max_tokens", "prompt_tokens", "losses", "validation_losses", "encoder_fingerprint", "training", "modality")
 MAX_TOKENS = 1 << 16
 
 
 def save(captioner: PrefixCaptioner, folder: str | os.PathLike[str]) -> None:
     """See `PrefixCaptioner.save_pretrained`."""
     config = {
-        "format": "c3align.PrefixCaptioner",
+        "format": FORMAT,
         "format_version": 1,
-        **{name: getattr(captioner, name) for name in _SETTINGS},
+        **{name: getattr(captioner, name) for name in SETTINGS},
         "max_tokens": captioner.max_tokens_,
         "prompt_tokens": captioner._prompt_tokens,
         "losses": captioner.losses_,
         "validation_losses": captioner.validation_losses_,
         "encoder_fingerprint": captioner.encoder_fingerprint_,
         "training": asdict(captioner.training),
+        "modality": captioner.modality_,
     }
-    with files.replaced_folder(folder) as scratch:
-        files.save_lm(captioner.lm, captioner.tokenizer, scratch / files.LM_FOLDER)
+    tensors = {**_own_weights(captioner), **({} if captioner._place is None else captioner._place.tensors())}
+    with atomic.replaced_folder(folder, "captioner", is_captioner) as scratch:
+        save_lm(captioner.lm, captioner.tokenizer, scratch / LM_FOLDER)
         if captioner._retrieval is not None:
-            (scratch / files.MEMORY_FOLDER).mkdir()
-            captioner._retrieval.memory.save(scratch / files.MEMORY_FOLDER)
-        container.write_folder(scratch, files.FILE, container.dump(_own_weights(captioner), config), config)
+            captioner._retrieval.memory.save(scratch / MEMORY_FOLDER)
+        container.write_folder(scratch, CAPTIONER_FILE, container.dump(tensors, config), config)
 
 
 def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str]) -> PrefixCaptioner:
     """See `PrefixCaptioner.from_pretrained`."""
     path = atomic.found(folder)
-    config, tensors = files.read(path, "PrefixCaptioner", {*_SETTINGS, *_LEARNED})
-    lm, tokenizer = files.load_lm(path / files.LM_FOLDER)
+    config, tensors = container.read_decoder(path, CAPTIONER_FILE, FORMAT)
+    config = {"modality": "text", **config}  # older files do not name it
+    keys = {*SETTINGS, *LEARNED, "format", "format_version"}
+    if set(config) != keys:
+        raise container.refusal(
+            "decoder", f"its configuration has unknown or missing keys {sorted(set(config) ^ keys)}"
+        )
+    lm, tokenizer = load_lm(path / LM_FOLDER)
     try:
         training = Training(**config["training"])
-        captioner = cls(lm, tokenizer, training=training, **{name: config[name] for name in _SETTINGS})
+        captioner = cls(lm, tokenizer, training=training, **{name: config[name] for name in SETTINGS})
     except (TypeError, C3AlignError) as error:
         raise container.refusal("decoder", f"its settings do not fit ({error})") from error
+    captioner._place = Place.taken_from(tensors)
     container.check_tensors(tensors, container.layout(_own_weights(captioner)), "decoder")
     captioner._model.load_state_dict(tensors, strict=False)
     _set_learned(captioner, config)
     if captioner.n_neighbours:
-        memory = Memory.load(path / files.MEMORY_FOLDER, captioner.n_dims, captioner.index)
-        captioner._retrieval = captioner._retrieval_of(memory, None, [])
+        memory = Memory.load(path / MEMORY_FOLDER, captioner.n_dims, captioner.index)
+        captioner._retrieval = captioner._retrieval_of(memory)
     return captioner
 
 
@@ -80,4 +91,4 @@ def _set_learned(captioner: PrefixCaptioner, config: dict[str, Any]) -> None:
         raise container.refusal("decoder", "its encoder fingerprint is not a text")
     captioner.max_tokens_, captioner._prompt_tokens = counts
     captioner.losses_, captioner.validation_losses_ = config["losses"], config["validation_losses"]
-    captioner.encoder_fingerprint_ = fingerprint
+    captioner.encoder_fingerprint_, captioner.modality_ = fingerprint, config["modality"]

@@ -1,4 +1,4 @@
-"""Rows that decoders learn from and run on: of the one modality that was named, with fresh noise every epoch."""
+"""Rows that decoders learn from: of the one modality that was named, with fresh noise every epoch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import centering, ops
+from c3align._typing import Int64Array
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.ops.arrays import Rows, as_rows, first_non_finite
 
-__all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "refuse_other_modality", "refuse_strays"]
+__all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "refuse_other_modality", "refuse_strays", "seed_of"]
 
 _STRAY_ROWS = 1 << 13
 BLOCK_ROWS = 1 << 16  # rows that are corrupted and shuffled together
+
+Block = npt.NDArray[np.float32]
+
+
+def seed_of(seed: int, *what: int) -> int:
+    """A seed for one purpose out of many: a function of all the numbers, 64 bits."""
+    return int(np.random.SeedSequence([seed, *what]).generate_state(1, np.uint64)[0])
 
 
 def checked_rows(X: Any, n_dims: int | None = None) -> Rows:
@@ -31,13 +39,13 @@ def checked_rows(X: Any, n_dims: int | None = None) -> Rows:
     rows = as_rows(X, "embeddings")
     if n_dims is not None and rows.shape[1] != n_dims:
         raise C3AlignError(
-            f"the embeddings have {rows.shape[1]} dimensions and the decoder learned from {n_dims}; pass rows of the "
-            "encoder that it learned from"
+            f"the embeddings must have {n_dims} dimensions, got {rows.shape[1]}; pass rows of the encoder that this "
+            "decoder was made for"
         )
     count, first = first_non_finite(rows)
     if count:
         raise C3AlignError(
-            f"embeddings hold NaN or infinity in {count} of {rows.shape[0]} rows, first in row {first}; drop or mend "
+            f"embeddings hold NaN or infinity in {count} of {rows.shape[0]} rows, first in row {first}; remove or fix "
             "those rows"
         )
     return rows
@@ -96,11 +104,12 @@ def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> No
         if len(stray):
             raise C3AlignError(
                 f"{len(stray)} of {rows.shape[0]} embeddings given as modality={modality!r} lie on the side of "
-                f"{name!r}, first row {first_row + stray[0]}; a decoder learns from one modality alone: drop those rows"
+                f"{name!r}, first row {first_row + stray[0]}; a decoder learns from one modality alone: remove those "
+                "rows"
             )
 
 
-def _beyond_the_middle(rows: Rows, mean: npt.NDArray[Any], gap: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def _beyond_the_middle(rows: Rows, mean: npt.NDArray[Any], gap: npt.NDArray[Any]) -> Int64Array:
     """Numbers of the rows that lie more than half of `gap` from `mean` along it."""
     found = []
     for start in range(0, rows.shape[0], _STRAY_ROWS):
@@ -135,46 +144,61 @@ class TrainingRows:
     def check(self) -> None:
         """Refuse other modalities, block by block, so that none hides behind the first rows."""
         if self.aligner is not None:
-            for start in self._starts():
-                block = self.rows.take(slice(start, self._stop(start)))
+            for part in self._parts():
+                block = self.rows.take(part)
                 refuse_other_modality(block, self.aligner, self.modality)
-                refuse_strays(block, self.aligner, self.modality, start)
+                refuse_strays(block, self.aligner, self.modality, part.start)
 
-    def _starts(self) -> range:
+    def _parts(self) -> list[slice]:
         # what is left over goes with the last block: a few rows would say little about their mean
-        return range(0, max(1, len(self) - BLOCK_ROWS // 2), BLOCK_ROWS)
+        starts = [*range(0, max(1, len(self) - BLOCK_ROWS // 2), BLOCK_ROWS)]
+        return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(self)])]
 
-    def _stop(self, start: int) -> int:
-        return len(self) if start == self._starts()[-1] else start + BLOCK_ROWS
+    def blocks(
+        self, epoch: int, batch_size: int, kept: npt.NDArray[np.bool_] | None = None
+    ) -> Iterator[tuple[list[Int64Array], int, Block]]:
+        """Row numbers of every batch of a block, the block's first row, and its rows, aligned and noisy.
 
-    def batches(self, epoch: int, batch_size: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-        """Row numbers (n,) and rows (n, n_dims), aligned and noisy, of every batch of an epoch."""
+        Parameters
+        ----------
+        epoch, batch_size : int
+        kept : (n_rows,) bool, optional
+            The rows that are used.
+        """
         rng = np.random.default_rng([self.seed, epoch])
-        for start in rng.permutation(np.array(self._starts())).tolist():
-            block = self._corrupted(slice(start, self._stop(start)), epoch)
-            order = rng.permutation(len(block))
-            for first in range(0, len(block), batch_size):
-                chosen = order[first : first + batch_size]
-                yield start + chosen, block[chosen]
+        for i in rng.permutation(len(self._parts())).tolist():
+            part = self._parts()[i]
+            order = np.arange(part.stop - part.start) if kept is None else np.flatnonzero(kept[part])
+            numbers = part.start + rng.permutation(order)
+            # not sorted by length: batches of equal lengths spare padding and learn far worse (word F1 .36, not .46)
+            batches = [numbers[first : first + batch_size] for first in range(0, len(numbers), batch_size)]
+            yield batches, part.start, self._corrupted(part, epoch)
 
-    def n_batches(self, batch_size: int) -> int:
-        """Of an epoch."""
-        return sum(-(-(self._stop(start) - start) // batch_size) for start in self._starts())
+    def n_batches(self, batch_size: int, kept: npt.NDArray[np.bool_] | None = None) -> int:
+        """Batches of an epoch."""
+        sizes = [part.stop - part.start if kept is None else int(kept[part].sum()) for part in self._parts()]
+        return sum(-(-size // batch_size) for size in sizes)
 
-    def sample(self, step: int) -> npt.NDArray[np.float32]:
+    def aligned(self) -> Iterator[tuple[slice, Block]]:
+        """All rows without noise, block by block."""
+        for part in self._parts():
+            yield part, self.clean(part)
+
+    def clean(self, part: slice) -> Block:
+        """Some rows, aligned, without noise."""
+        return self._moved(part, "transform")
+
+    def sample(self, step: int) -> Block:
         """Every step-th row, aligned and noisy."""
-        return self._corrupted(slice(None, None, step), 0)
+        return self._corrupted(slice(0, None, step), 0)
 
-    def _corrupted(self, part: slice, epoch: int) -> npt.NDArray[np.float32]:
+    def _corrupted(self, part: slice, epoch: int) -> Block:
+        return self._moved(part, "corrupt", seed=seed_of(self.seed, epoch), row_offset=part.start)
+
+    def _moved(self, part: slice, how: str, **options: Any) -> Block:
         block = self.rows.take(part).widened().astype(np.float32, copy=False)
         if self.aligner is None:
             return block
-        options = {"modality": self.modality, "seed": noise_seed(self.seed, epoch), "row_offset": part.start or 0}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ModalityMeanWarning)  # `check` has looked
-            return np.asarray(self.aligner.corrupt(block, **options), np.float32)
-
-
-def noise_seed(seed: int, epoch: int) -> int:
-    """Seed of the noise of an epoch: another one for every epoch of every seed."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
+            return np.asarray(getattr(self.aligner, how)(block, modality=self.modality, **options), np.float32)

@@ -8,7 +8,7 @@
 
 #include "moments.h"
 #include "noise.h"
-#include "row.h"
+#include "load_store.h"
 
 namespace c3align {
 namespace {

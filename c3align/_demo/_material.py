@@ -1,0 +1,77 @@
+"""What the demo is about: characters and their names, and their rows from the encoder in this package."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from c3align import C3Aligner
+from c3align import datasets as data
+from c3align.io import atomic
+
+__all__ = ["Material", "embed"]
+
+Rows = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Characters of both splits and their raw rows, by modality."""
+
+    encoder: Any
+    train: data.Glyphs
+    held_out: data.Glyphs
+    train_rows: Rows
+    held_out_rows: Rows
+
+    def aligner(self) -> C3Aligner:
+        """Fitted on the training characters, without telling it which picture belongs to which name."""
+        rows = self.train_rows
+        return C3Aligner().fit(rows["text"]).partial_fit(rows["image"], modality="image")
+
+    def aligned(self) -> Rows:
+        """The held-out rows, each centered by the mean of its modality."""
+        aligner = self.aligner()
+        return {modality: aligner.transform(rows, modality=modality) for modality, rows in self.held_out_rows.items()}
+
+
+def embed(encoder: Any, folder: Path | None = None) -> Material:
+    """Pictures and names of all characters through the encoder, or the rows that an earlier run left in `folder`."""
+    splits = {split: data.glyphs(split=split) for split in ("train", "held_out")}
+    path = folder / "rows.npz" if folder else None
+    rows = (_kept(path, splits) if path else None) or _embedded(encoder, splits)
+    if path and not path.exists():
+        with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
+            np.savez(file, **{f"{split}-{name}": part for split, found in rows.items() for name, part in found.items()})
+    return Material(encoder, splits["train"], splits["held_out"], rows["train"], rows["held_out"])
+
+
+def _embedded(encoder: Any, splits: dict[str, data.Glyphs]) -> dict[str, Rows]:
+    rows: dict[str, Rows] = {split: {} for split in splits}
+    jobs = [(split, modality) for split in splits for modality in ("text", "image")]
+    for split, modality in tqdm(
+        jobs, desc="embedding", unit="set", delay=1, disable=None, leave=False, file=sys.stderr
+    ):
+        items: Any = splits[split].names if modality == "text" else splits[split].pictures
+        rows[split][modality] = encoder.encode(items, modality=modality)
+    return rows
+
+
+def _kept(path: Path, splits: dict[str, data.Glyphs]) -> dict[str, Rows] | None:
+    """The rows in the file, or None where it is absent, damaged, or of other characters."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            rows = {split: {name: file[f"{split}-{name}"] for name in ("text", "image")} for split in splits}
+    except (OSError, ValueError, KeyError):
+        path.unlink(missing_ok=True)
+        return None
+    if any(len(part) != len(splits[split]) for split, found in rows.items() for part in found.values()):
+        path.unlink()
+        return None
+    return rows

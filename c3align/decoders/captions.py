@@ -1,0 +1,155 @@
+"""What captioners share: rows of any number come in, captions go out in order, and bad rows are named."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from itertools import chain, islice, repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from c3align._typing import Int64Array
+from c3align.errors import C3AlignError, EncoderMismatchError
+from c3align.ops.arrays import as_rows, first_non_finite, is_tensor
+from c3align.training.settings import check_choice, check_whole
+
+__all__ = ["Skipped", "check_captions", "consensus", "listed", "stream"]
+
+Say = Callable[[npt.NDArray[np.float32], Int64Array], Iterator[tuple[int, Any]]]
+
+
+class Skipped(NamedTuple):
+    """A row that could not be used, and why."""
+
+    row: int
+    reason: str
+
+
+def stream(
+    captioner: Any,
+    rows: Any,
+    say: Say,
+    *,
+    row_offset: int = 0,
+    batch_size: int = 64,
+    fingerprint: str | Iterable[str] | None = None,
+    on_error: str = "raise",
+) -> Iterator[Any]:
+    """Captions of rows, one after the other; see `PrefixCaptioner.stream`.
+
+    Parameters
+    ----------
+    captioner : with n_dims, modality_, encoder_fingerprint_, skipped and the Place of its rows
+    rows : array, or iterable of rows and blocks
+    say : callable
+        Rows (n, n_dims) float32 and their numbers (n,) to number and caption of each.
+    row_offset, batch_size, fingerprint, on_error : as for `PrefixCaptioner.generate`
+    """
+    check_choice("on_error", on_error, ("raise", "skip"))
+    check_whole("batch_size", batch_size)
+    captioner.skipped = []
+    marks = repeat(fingerprint) if fingerprint is None or isinstance(fingerprint, str) else fingerprint
+    return _stream(captioner, zip(_single_rows(rows), marks), say, batch_size, row_offset, on_error == "skip")
+
+
+def listed(captions: Iterator[Any], rows: Any, progress: bool) -> list[Any]:
+    """All captions of a stream, with a bar on request."""
+    total = len(rows) if isinstance(rows, Sized) else None
+    return list(tqdm(captions, total=total, disable=not progress, unit="caption", desc="caption"))
+
+
+def _stream(captioner: Any, marked: Iterator[Any], say: Say, batch_size: int, first: int, skips: bool) -> Iterator[Any]:
+    while batch := list(islice(marked, batch_size)):
+        rows, numbers, bad = _sorted_out(captioner, batch, first, skips)
+        if captioner._place is not None:
+            captioner._place.check(rows, captioner.modality_)
+        captions = dict(say(rows, numbers)) if len(numbers) else {}
+        captioner.skipped += bad
+        yield from (captions.get(first + i) for i in range(len(batch)))
+        first += len(batch)
+    if captioner.skipped:
+        warnings.warn(
+            f"{len(captioner.skipped)} embeddings could not be used and have no caption, first number "
+            f"{captioner.skipped[0].row} ({captioner.skipped[0].reason}); remove or fix them",
+            stacklevel=3,
+        )
+
+
+def _sorted_out(
+    captioner: Any, batch: list[Any], first: int, skips: bool
+) -> tuple[npt.NDArray[np.float32], Int64Array, list[Skipped]]:
+    """Good rows (n, n_dims), their numbers (n,), and the bad ones."""
+    good, numbers, bad = [], [], []
+    for number, (row, mark) in enumerate(batch, first):
+        values, reason = _checked(row, captioner.n_dims)
+        if mark is not None and captioner.encoder_fingerprint_ not in (None, mark):
+            reason = f"it comes from the encoder {mark} and not from {captioner.encoder_fingerprint_}"
+            if not skips:
+                raise EncoderMismatchError(f"embedding {number} cannot be used: {reason}; use that encoder")
+        if reason is None and values is not None:
+            good.append(values)
+            numbers.append(number)
+        elif not skips:
+            raise C3AlignError(
+                f"embedding {number} cannot be used: {reason}; remove or fix it, or pass on_error='skip'"
+            )
+        else:
+            bad.append(Skipped(number, str(reason)))
+    rows = np.stack(good) if good else np.empty((0, captioner.n_dims), np.float32)
+    return rows, np.array(numbers, np.int64), bad
+
+
+def _single_rows(rows: Any) -> Iterator[Any]:
+    """The rows (d,) of an array, or of an iterable of rows and blocks."""
+    if isinstance(rows, np.ndarray) or is_tensor(rows):
+        return iter(rows)
+    return chain.from_iterable(part if getattr(part, "ndim", 1) == 2 else (part,) for part in rows)
+
+
+def _checked(row: Any, n_dims: int) -> tuple[npt.NDArray[np.float32] | None, str | None]:
+    """A row in float32, or why it cannot be used."""
+    row = row if hasattr(row, "dtype") else np.asarray(row, np.float64)
+    if row.ndim != 1 or row.shape[0] != n_dims:
+        return None, f"it has shape {tuple(row.shape)} and not ({n_dims},)"
+    rows = as_rows(row.reshape(1, -1), "embeddings")
+    if first_non_finite(rows)[0]:
+        return None, "it holds NaN or infinity"
+    return rows.widened()[0].astype(np.float32, copy=False), None
+
+
+def check_captions(captions: Any, n_rows: int) -> list[str]:
+    """The captions as a list, one for each row."""
+    if isinstance(captions, str | bytes):
+        raise C3AlignError("captions must be a list of texts, got one text; pass one for each row")
+    texts = list(captions)
+    wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise C3AlignError(f"caption {wrong} must be a text, got a {type(texts[wrong]).__name__}")
+    if len(texts) != n_rows or not n_rows:
+        raise C3AlignError(f"there are {n_rows} embeddings and {len(texts)} captions; pass a caption for every row")
+    return texts
+
+
+def consensus(texts: Sequence[str], weights: npt.ArrayLike) -> int:
+    """Number of the text with the largest weighted mean word F1 to all, itself among them; the first of equals.
+
+    With draws from a model this is minimum Bayes risk decoding (Eikema and Aziz, 2020); with neighbours the consensus
+    caption of Devlin et al. (2015).
+
+    Parameters
+    ----------
+    texts : n str
+    weights : (n,) >= 0
+    """
+    bags = [Counter(text.split()) for text in texts]
+    common = np.array([[_word_f1(a, b) for b in bags] for a in bags])
+    return int((common @ np.asarray(weights, np.float64)).argmax())
+
+
+def _word_f1(a: Counter[str], b: Counter[str]) -> float:
+    total = a.total() + b.total()
+    return 2 * (a & b).total() / total if total else 1.0

@@ -1,0 +1,112 @@
+"""What the picture network learns from: noisy rows, their pictures, and a critic."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from c3align._typing import Int64Array
+from c3align.errors import C3AlignError
+from c3align.training.loop import Share
+from c3align.training.rows import TrainingRows
+
+__all__ = ["Critic", "PictureTask"]
+
+CRITIC_SHARE = 4  # one of so many drawn pictures is shown to the critic, which costs more than to draw it
+SAMPLED_ROWS = 256  # looked at to tell one run's data from another's
+
+Piece = tuple[Int64Array, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Critic:
+    """What judges drawn pictures besides their pixels: a differentiable encoder, and how much it counts.
+
+    It adds ``weight * (1 - cos(encode(drawn), clean embedding))`` to the loss, as the contrastive terms of LAFITE and
+    of C3's text-to-image experiment do.
+    """
+
+    encode: Callable[[torch.Tensor], torch.Tensor]
+    weight: float
+
+    @classmethod
+    def of(cls, encode: Any, weight: float) -> Critic | None:
+        """A critic, where there is an encoder."""
+        return None if encode is None else cls(encode, float(weight))
+
+    def loss(self, logits: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+        """For a share of the batch: logits (n, channels, height, width), clean raw rows (n, n_dims)."""
+        n_seen = -(-len(logits) // CRITIC_SHARE)
+        seen = self.encode(logits[:n_seen].sigmoid())
+        if seen.shape != clean[:n_seen].shape or not seen.requires_grad:
+            raise C3AlignError(
+                f"the critic gave {tuple(seen.shape)} for embeddings {tuple(clean[:n_seen].shape)}, or nothing that "
+                "gradients go through; pass the image tower that made the embeddings, as a function of pictures "
+                "(n, channels, height, width) in [0, 1]"
+            )
+        return self.weight * (1 - F.cosine_similarity(seen, clean[:n_seen])).mean()
+
+
+@dataclass(frozen=True)
+class PictureTask:
+    """Batches of rows and pictures.
+
+    Attributes
+    ----------
+    source : TrainingRows
+    pictures : (n, height, width, channels) uint8
+    batch_size : int
+    critic : Critic or None
+    """
+
+    source: TrainingRows
+    pictures: npt.NDArray[np.uint8]
+    batch_size: int
+    critic: Critic | None
+
+    name: ClassVar[str] = "EmbeddingGenerator"
+    unit: ClassVar[str] = "pictures"
+    is_mean: ClassVar[bool] = True
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def n_batches(self) -> int:
+        """Steps of an epoch."""
+        return self.source.n_batches(self.batch_size)
+
+    def epoch(self, epoch: int, skip: int = 0, share: Share | None = None) -> Iterator[tuple[int, list[Piece]]]:
+        """Pictures of a batch, and its numbers and rows, for every step after the first `skip`."""
+        return islice(self._batches(epoch), skip, None)
+
+    def _batches(self, epoch: int) -> Iterator[tuple[int, list[Piece]]]:
+        for batches, first, block in self.source.blocks(epoch, self.batch_size):
+            yield from ((len(batch), [(batch, block[batch - first])]) for batch in batches)
+
+    def loss(self, network: Any, piece: Piece, device: torch.device) -> torch.Tensor:
+        """Mean cross-entropy of the pixels, in nats, and what the critic adds."""
+        numbers, rows = piece
+        target = torch.from_numpy(self.pictures[numbers]).to(device).movedim(-1, 1).float() / 255
+        logits = network(torch.from_numpy(rows).to(device))
+        loss = F.binary_cross_entropy_with_logits(logits, target)
+        if self.critic is None:
+            return loss
+        clean = self.source.rows.take(numbers).widened().astype(np.float32, copy=False)
+        return loss + self.critic.loss(logits, torch.from_numpy(clean).to(device))
+
+    def identity(self) -> dict[str, Any]:
+        """What tells these rows, pictures and critic from others."""
+        step = max(1, len(self) // SAMPLED_ROWS)
+        digest = hashlib.sha256(self.pictures[::step].tobytes())
+        digest.update(self.source.sample(step).tobytes())
+        weight = 0.0 if self.critic is None else self.critic.weight
+        return {"rows and pictures": digest.hexdigest(), "critic_weight": weight}

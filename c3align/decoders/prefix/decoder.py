@@ -1,0 +1,421 @@
+"""`PrefixCaptioner`: any causal language model of transformers behind a mapper; it learns from texts alone."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align._imports import need
+from c3align._typing import Array, Int64Array
+from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream
+from c3align.decoders.place import Place
+from c3align.decoders.prefix import files
+from c3align.decoders.prefix.language_models import adapted, end_of_text, load_lm
+from c3align.decoders.prefix.task import CaptionTask, Retrieval
+from c3align.decoders.prefix.tokens import Tokens
+from c3align.decoders.retrieval import Memory, check_index
+from c3align.errors import C3AlignError
+from c3align.training.rows import TrainingRows, checked_rows, seed_of
+from c3align.training.settings import Training, check_choice, check_seed, check_whole
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from c3align.decoders.memory import MemoryCaptioner
+
+__all__ = ["PrefixCaptioner"]
+
+CHOICES = {
+    "mapper": ("mlp", "transformer", "linear"),
+    "tune": ("full", "frozen", "lora"),
+    "neighbours_as": ("captions", "embeddings"),
+}
+COUNTS = {"n_dims": (1, 1 << 16), "prefix_length": (1, 1 << 10), "n_neighbours": (0, 1 << 10)}
+HELD_OUT = 5  # purpose of a seed
+TEMPERATURE = 0.1  # of the neighbours' weights, as MemoryCaptioner's
+BLOCK_SIZES = {"cpu": 16, "cuda": 64}
+
+
+class PrefixCaptioner:
+    """A language model that reads embeddings: a mapper turns a row into the tokens before the caption (ClipCap, C3).
+
+    Parameters
+    ----------
+    lm : causal language model of transformers
+        Any that takes ``inputs_embeds``. It is trained in place.
+    tokenizer : its tokenizer
+    n_dims : int
+        Dimension of the rows.
+    mapper : "mlp", "transformer" or "linear"
+        d -> k h / 2 -> k h with tanh between; 8 layers over k tokens of the row and k learned ones; or d -> k h.
+    prefix_length : int
+        k, the tokens a row becomes.
+    tune : "full", "frozen" or "lora"
+        What of the language model learns besides the mapper.
+    lora : dict, optional
+        For `peft.LoraConfig`, such as ``{"r": 8, "target_modules": ["q_proj", "v_proj"]}``.
+    n_neighbours : int
+        Texts of a memory that the model sees besides the row: those nearest to it, its own never among them
+        (image-like retrieval, IFCap: at training the query is the noisy row). The memory is the training texts, or
+        another one given to `fit` or `use_memory`.
+    neighbours_as : "captions" or "embeddings"
+        Their words before the caption, or their rows in the prefix, a token each.
+    index : str, optional
+        An index of faiss, for large memories; see `MemoryCaptioner`.
+    training : Training, optional
+        What `fit` does unless its arguments say otherwise.
+    seed : int
+        Seed of the mapper's weights.
+
+    Notes
+    -----
+    ``generate`` and ``stream`` take what ``GenerationMixin.generate`` of transformers takes (``num_beams``,
+    ``do_sample``, ``max_new_tokens``, ...), and
+
+    * ``consensus=16``: so many captions are drawn, and that one is taken which has most words in common with all of
+      them and with the row's neighbours, where it has some;
+    * ``block_size=16``: the rows that the language model sees at once, always as many, so that rounding is the same
+      for any batch; 64 by default on a GPU. Captions may change with it where two words are about equally likely.
+
+    Attributes
+    ----------
+    losses_, validation_losses_ : list of float
+        Nats per token of each epoch of the last fit, and on held-out rows.
+    max_tokens_ : int
+        Longest caption of the last fit, its end included: what `generate` goes up to.
+    modality_ : str
+        What it learned from.
+    encoder_fingerprint_ : str or None
+        The encoder of the rows that it learned from, where its aligner knew.
+    skipped : list of Skipped
+        Rows without a caption, of the last call with ``on_error="skip"``.
+
+    Raises
+    ------
+    C3AlignError
+        Settings that cannot be, a model without token embeddings or end-of-text token.
+    MissingExtraError
+        transformers, accelerate or (for "lora") peft is absent.
+
+    Examples
+    --------
+    >>> captioner = PrefixCaptioner.from_pretrained_lm("gpt2", n_dims=512)  # doctest: +SKIP
+    >>> captioner.fit(text, captions, aligner=aligner, seed=0)  # doctest: +SKIP
+    >>> captioner.generate(aligner.transform(image, modality="image"), num_beams=4)  # doctest: +SKIP
+    """
+
+    takes: ClassVar[Literal["aligned"]] = "aligned"
+    modality_: str = "text"
+    encoder_fingerprint_: str | None = None
+    skipped: list[Skipped]
+
+    def __init__(
+        self,
+        lm: Any,
+        tokenizer: Any,
+        *,
+        n_dims: int,
+        mapper: str = "mlp",
+        prefix_length: int = 10,
+        tune: str = "full",
+        lora: dict[str, Any] | None = None,
+        n_neighbours: int = 0,
+        neighbours_as: str = "captions",
+        index: str | None = None,
+        training: Training | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.n_dims, self.mapper, self.prefix_length, self.tune, self.lora = n_dims, mapper, prefix_length, tune, lora
+        self.n_neighbours, self.neighbours_as, self.index = n_neighbours, neighbours_as, index
+        self.training = Training() if training is None else training
+        self.tokenizer = tokenizer
+        self.losses_: list[float] = []
+        self.validation_losses_: list[float] = []
+        self.max_tokens_ = self._prompt_tokens = 0
+        self._retrieval: Retrieval | None = None
+        self._place: Place | None = None
+        self._check_settings()
+        self._eos = end_of_text(lm, tokenizer)
+        torch, module = need("torch", "torch", "captions"), need("c3align.decoders.prefix.model", "torch", "captions")
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(check_seed(seed))  # that of the CPU, where the mapper is made
+            ready = adapted(lm, tune, lora)
+            shown = n_neighbours if neighbours_as == "embeddings" else 0
+            self._model = module.PrefixModel(ready, mapper, n_dims, prefix_length, shown).eval()
+        self._model.to(next(ready.parameters()).device)
+
+    def _check_settings(self) -> None:
+        for name, known in CHOICES.items():
+            check_choice(name, getattr(self, name), known)
+        for name, (least, most) in COUNTS.items():
+            setattr(self, name, check_whole(name, getattr(self, name), least, most))
+        if self.lora is not None and self.tune != "lora":
+            raise C3AlignError(f"lora= needs tune='lora', got tune={self.tune!r}; omit lora=, or change tune")
+        if not isinstance(self.training, Training):
+            raise C3AlignError(f"training must be a c3align.training.Training, got {self.training!r}")
+        check_index(self.index)
+
+    @classmethod
+    def from_pretrained_lm(cls, name_or_folder: str | os.PathLike[str], *, n_dims: int, **settings: Any) -> Self:
+        """With a language model from a folder or the Hub: safetensors only, no remote code.
+
+        Parameters
+        ----------
+        name_or_folder : str or path
+        n_dims, **settings : as for the class
+        """
+        lm, tokenizer = load_lm(name_or_folder)
+        return cls(lm, tokenizer, n_dims=n_dims, **settings)
+
+    @property
+    def lm(self) -> Any:
+        """The language model, with LoRA where that was asked for."""
+        return self._model.lm
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it has learned from any captions."""
+        return self.max_tokens_ > 0
+
+    def fit(
+        self,
+        rows: Array,
+        captions: Sequence[str],
+        *,
+        aligner: Any = None,
+        modality: str = "text",
+        memory: MemoryCaptioner | None = None,
+        seed: int = 0,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+        **training: Any,
+    ) -> Self:
+        """Learn to say captions from their own noisy embeddings; goes on from the weights that are there.
+
+        Parameters
+        ----------
+        rows : (n_rows, n_dims) array or tensor
+            Raw embeddings of `modality`; a memmap is read in blocks. For training on texts alone: of the captions.
+        captions : sequence of str
+            Caption i belongs to row i.
+        aligner : C3Aligner, optional
+            Collapses the rows, and corrupts them with fresh noise every epoch, a function of seed, epoch and row
+            number: the same for any batch size and number of processes. Without one they are taken as they are,
+            without noise.
+        modality : str
+            What the rows are. Rows that the aligner finds far from its mean, or on another modality's side, are
+            refused.
+        memory : MemoryCaptioner, optional
+            Where neighbours come from, instead of the training texts.
+        seed : int >= 0
+            Seed of noise, order and dropout. On one CPU and number of threads the same seed gives the same weights,
+            to the bit; no global generator is touched.
+        checkpoint : path, optional
+            A .safetensors file, replaced after every epoch (`checkpoint_every`: after so many steps). If it belongs
+            to this run, training resumes from it, to the weights that it would have had.
+        progress : bool
+            Show a bar with loss and tokens per second.
+        **training
+            Fields of `Training`, instead of the captioner's own: ``epochs``, ``batch_size``, ``lr``, ``accumulate``,
+            ``precision``, ``validation``, ...
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        C3AlignError
+            Rows of another modality, that are not finite, or that the captions do not fit; settings that cannot be;
+            captions too long for the model; a checkpoint of another run. Nothing is learned then.
+        """
+        settings, seed = self.training.changed(training), check_seed(seed)
+        source = TrainingRows(checked_rows(rows, self.n_dims), aligner, modality, seed)
+        texts = check_captions(captions, len(source))
+        tokens = Tokens.of(texts, self.tokenizer, self._eos)
+        source.check()
+        retrieval, groups = self._neighbours(memory, source, texts)
+        task = CaptionTask(source, tokens, np.ones(len(source), bool), settings.batch_size, retrieval, groups)
+        task.check_length(self.lm, self.prefix_length)
+        run = self._run(task, settings, seed, checkpoint, progress)
+        self.losses_, self.validation_losses_ = run.losses, run.validation_losses
+        self._retrieval, self.max_tokens_ = retrieval, int(tokens.lengths.max())
+        self._prompt_tokens = 0 if retrieval is None else retrieval.limit
+        self._place, self.modality_ = Place.of(source), modality
+        self.encoder_fingerprint_ = getattr(aligner, "encoder_fingerprint_", None)
+        return self
+
+    def _run(self, task: CaptionTask, settings: Training, seed: int, checkpoint: Any, progress: bool) -> Any:
+        loop = need("c3align.training.loop", "torch", "captions")
+        n_held_out, held_out = math.ceil(settings.validation * len(task)), None
+        if n_held_out:
+            order = np.random.default_rng(seed_of(seed, HELD_OUT)).permutation(len(task))
+            task.kept[order[:n_held_out]] = False
+            held_out = task.changed(kept=~task.kept)
+        path = None if checkpoint is None else Path(checkpoint)
+        options = {"settings": settings, "seed": seed, "processes": loop.processes(), "fused": True}
+        run = loop.Loop(self._model, task, held_out, checkpoint=path, progress=progress, **options)
+        run.run()
+        return run
+
+    def _neighbours(
+        self, memory: MemoryCaptioner | None, source: TrainingRows, texts: list[str]
+    ) -> tuple[Retrieval | None, Int64Array | None]:
+        """How neighbours are found while training, and which texts of the memory are a row's own."""
+        if memory is not None:
+            memory._check_ready()
+        if not self.n_neighbours and memory is None:
+            return None, None
+        retrieval = self._retrieval_of(Memory.of(source, texts, None, self.index) if memory is None else memory.memory_)
+        return retrieval, retrieval.memory.groups(texts)
+
+    def _retrieval_of(self, memory: Memory) -> Retrieval:
+        if not self.n_neighbours:
+            raise C3AlignError("this captioner looks at no memory; make it with n_neighbours=5, for instance")
+        if memory.n_dims != self.n_dims:
+            raise C3AlignError(
+                f"the memory must have {self.n_dims} dimensions, got {memory.n_dims}; pass one of this encoder"
+            )
+        tokens = Tokens.of(memory.texts, self.tokenizer, self._eos)
+        limit = self._prompt_tokens or tokens.limit(self.n_neighbours)  # what it has learned with stays
+        return Retrieval(memory, self.n_neighbours, self.neighbours_as == "captions", tokens, limit)
+
+    def use_memory(self, memory: MemoryCaptioner) -> Self:
+        """Take neighbours from another memory, such as one of another domain; returns self."""
+        memory._check_ready()
+        self._check_ready()
+        self._retrieval = self._retrieval_of(memory.memory_)
+        return self
+
+    def generate(self, rows: Array | Iterable[Array], *, progress: bool = False, **options: Any) -> list[Any]:
+        """Caption rows.
+
+        Parameters
+        ----------
+        rows : (n_rows, n_dims) array or tensor, or an iterable of rows
+            Aligned rows: what `C3Aligner.transform` returns, of any modality.
+        progress : bool
+            Show a bar.
+        **options
+            Those of `stream`, and how to decode; see the notes of the class.
+
+        Returns
+        -------
+        list of str, or None for skipped rows; of lists of str, where several captions a row were asked for.
+
+        Raises
+        ------
+        NotFittedError
+            The captioner has learned nothing yet.
+        C3AlignError
+            A bad row, or rows that are not aligned.
+        EncoderMismatchError
+            A row of another encoder.
+        """
+        return listed(self.stream(rows, **options), rows, progress)
+
+    def stream(
+        self,
+        rows: Iterable[Array],
+        *,
+        seed: int = 0,
+        row_offset: int = 0,
+        batch_size: int = 64,
+        fingerprint: str | Iterable[str] | None = None,
+        on_error: str = "raise",
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Captions one after the other, as `generate` gives them; a batch of rows is in memory at a time.
+
+        Parameters
+        ----------
+        rows : iterable of rows (n_dims,) or of blocks (n, n_dims), or one array
+            Read as captions are asked for.
+        seed : int >= 0
+            What is drawn is a function of seed, row number and step.
+        row_offset : int
+            Number of the first row.
+        batch_size : int
+            Rows at a time; captions do not depend on it.
+        fingerprint : str, or one for each row, optional
+            The encoder that the rows come from; rows of another one than the captioner learned from are bad.
+        on_error : "raise" or "skip"
+            Bad rows (NaN, infinity, another width, another encoder) are refused with their number; or get None, are
+            listed in `skipped` and counted in a warning, and the others have the captions that they have without them.
+        **options
+            How to decode; see the notes of the class.
+        """
+        self._check_ready()
+
+        def say(block: npt.NDArray[np.float32], numbers: Int64Array) -> Iterator[tuple[int, Any]]:
+            return self._captions(block, numbers, seed, dict(options))
+
+        own: Any = {"row_offset": row_offset, "batch_size": batch_size, "on_error": on_error}
+        return stream(self, rows, say, fingerprint=fingerprint, **own)
+
+    def _captions(
+        self, rows: npt.NDArray[np.float32], numbers: Int64Array, seed: int, options: dict[str, Any]
+    ) -> Iterator[tuple[int, Any]]:
+        """Number and caption of every row."""
+        decoding = need("c3align.decoders.prefix.decoding", "transformers", "captions")
+        n_draws = options.pop("consensus", None)
+        options = options if n_draws is None else decoding.drawing(n_draws, options)
+        several = (options.get("num_return_sequences") or 1) > 1
+        sizes = {
+            "block_size": options.pop("block_size", None) or BLOCK_SIZES.get(self.lm.device.type, 64),
+            "prompt_tokens": self._prompt_tokens,
+        }
+        how = {"seed": check_seed(seed), "options": self._defaults(options)}
+        found = decoding.decode_rows(self._model, rows, numbers, self._retrieval, **sizes, **how)
+        for i, (number, tokens) in enumerate(found):
+            texts = [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+            if n_draws is not None:
+                yield number, self._agreed(texts, rows[i : i + 1])
+            else:
+                yield number, texts if several else texts[0]
+
+    def _agreed(self, draws: list[str], row: npt.NDArray[np.float32]) -> str:
+        """The consensus of draws, and of the row's neighbours, which weigh as much together."""
+        texts, weights = draws, np.full(len(draws), 1 / len(draws))
+        if self._retrieval is not None:
+            scores, places = self._retrieval.memory.nearest(row, self.n_neighbours)
+            nearness = np.exp((scores[0] - scores[0, 0]).astype(np.float64) / TEMPERATURE)
+            texts = texts + [self._retrieval.memory.texts[place] for place in places[0] if place >= 0]
+            weights = np.concatenate([weights, nearness[places[0] >= 0] / nearness.sum()])
+        return texts[consensus(texts, weights)]
+
+    def _defaults(self, given: dict[str, Any]) -> dict[str, Any]:
+        pad = self.tokenizer.pad_token_id
+        options = {"do_sample": False, "num_beams": 1, "pad_token_id": self._eos if pad is None else pad}
+        options["eos_token_id"] = self._eos
+        if not {"max_new_tokens", "max_length", "generation_config"} & set(given):
+            options["max_new_tokens"] = self.max_tokens_
+        return {**options, **given}
+
+    def _check_ready(self) -> None:
+        if not self.is_fitted:
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError("this captioner has learned nothing yet; call fit(rows, captions)")
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write one folder, whole or not at all: `captioner.safetensors`, `config.json`, `lm/`, and `memory/`."""
+        self._check_ready()
+        files.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> PrefixCaptioner:
+        """Read what `save_pretrained` wrote.
+
+        Raises
+        ------
+        FileNotFoundError, FormatError
+            A folder that is absent, damaged, or no such captioner; no code in it can run.
+        """
+        return files.load(cls, folder)

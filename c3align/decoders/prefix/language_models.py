@@ -1,0 +1,162 @@
+"""Language models: made ready to learn, read and written without code that runs, and a small one from scratch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
+from c3align.errors import C3AlignError
+
+__all__ = ["adapted", "end_of_text", "load_lm", "save_lm", "small_lm", "word_tokenizer"]
+
+PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
+
+
+def end_of_text(lm: Any, tokenizer: Any) -> int:
+    """The token that ends a caption."""
+    if getattr(lm, "get_input_embeddings", None) is None or getattr(lm, "get_output_embeddings", None) is None:
+        raise C3AlignError(f"lm must be a causal language model of transformers, got a {type(lm).__name__}")
+    found = tokenizer.eos_token_id
+    if found is None:
+        found = lm.config.get_text_config().eos_token_id
+    found = found[0] if isinstance(found, list | tuple) and found else found
+    if found is None:
+        raise C3AlignError("neither tokenizer nor model has an end-of-text token; set tokenizer.eos_token")
+    return int(found)
+
+
+def adapted(lm: Any, tune: str, lora: dict[str, Any] | None) -> Any:
+    """The language model with those weights open to training that `tune` says."""
+    for parameter in lm.parameters():
+        parameter.requires_grad_(tune == "full")
+    if tune != "lora":
+        return lm
+    peft = need("peft", "peft", "captions")
+    try:
+        config = peft.LoraConfig(task_type="CAUSAL_LM", **(lora or {}))
+        return peft.get_peft_model(lm, config)
+    except (TypeError, ValueError) as error:
+        raise C3AlignError(
+            f"LoRA cannot be put into a {type(lm).__name__} ({error}); pass lora={{'target_modules': [...]}} with "
+            "names of its layers, and settings that peft.LoraConfig knows"
+        ) from error
+
+
+def save_lm(lm: Any, tokenizer: Any, folder: Path) -> None:
+    """By their own `save_pretrained`; of a model with LoRA the weights that it was made of."""
+    base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
+    with _without_bars():
+        base.save_pretrained(folder, state_dict=_base_weights(lm), safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """transformers shows a bar for every file; it goes back to doing so afterwards."""
+    logging = need("transformers.utils.logging", "transformers", "captions")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _base_weights(lm: Any) -> dict[str, Any]:
+    """Weights under the names that they have without LoRA."""
+    base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
+    state = {name: value for name, value in base.state_dict().items() if ".lora_" not in name}
+    return {name.replace(".base_layer.", "."): value for name, value in state.items()}
+
+
+def load_lm(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
+    """Language model and tokenizer of a folder, or by a name of the Hub: safetensors only, no remote code."""
+    hf = need("transformers", "transformers", "captions")
+    try:
+        with _without_bars():
+            lm = hf.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
+        tokenizer = hf.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if is_torchvision_mismatch(error):
+            raise torchvision_mismatch(error) from error
+        raise C3AlignError(
+            f"the language model {str(folder)!r} cannot be loaded ({' '.join(str(error).split())[:300]}); pass a "
+            "folder with safetensors of a causal language model that transformers knows, or the name of one on the Hub"
+        ) from error
+    return lm, tokenizer
+
+
+def word_tokenizer(texts: Iterable[str]) -> Any:
+    """A Hugging Face tokenizer whose tokens are the words of the texts, split at white space.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        A word that is not in them becomes ``<unk>``.
+
+    Returns
+    -------
+    PreTrainedTokenizerFast; it saves and loads as any other.
+    """
+    words = sorted({word for text in texts for word in text.split()} - {PAD, EOS, UNKNOWN})
+    if not words:
+        raise C3AlignError("there is no word in these texts; pass some")
+    tokenizers, hf = need("tokenizers", "transformers", "captions"), need("transformers", "transformers", "captions")
+    vocabulary = {word: i for i, word in enumerate([PAD, EOS, UNKNOWN, *words])}
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    names = {"pad_token": PAD, "eos_token": EOS, "unk_token": UNKNOWN}
+    return hf.PreTrainedTokenizerFast(tokenizer_object=core, clean_up_tokenization_spaces=False, **names)
+
+
+def small_lm(
+    texts: Iterable[str],
+    *,
+    width: int = 192,
+    n_layers: int = 2,
+    n_heads: int = 4,
+    dropout: float = 0.1,
+    max_tokens: int = 64,
+    seed: int = 0,
+) -> tuple[Any, Any]:
+    """A GPT-2 with random weights and its tokenizer of words, for `PrefixCaptioner`.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        What it will be trained on: they give it its words.
+    width, n_layers, n_heads : int
+    dropout : float
+        Of all three kinds that GPT-2 has.
+    max_tokens : int
+        Prefix and words together.
+    seed : int
+        Of the weights.
+
+    Returns
+    -------
+    (GPT2LMHeadModel, PreTrainedTokenizerFast)
+    """
+    torch, hf = need("torch", "torch", "captions"), need("transformers", "transformers", "captions")
+    tokenizer = word_tokenizer(texts)
+    config = hf.GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=max_tokens,
+        n_embd=width,
+        n_layer=n_layers,
+        n_head=n_heads,
+        resid_pdrop=dropout,
+        embd_pdrop=dropout,
+        attn_pdrop=dropout,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return hf.GPT2LMHeadModel(config), tokenizer
