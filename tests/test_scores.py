@@ -150,7 +150,7 @@ class TestJava:
         fake.write_text("#!/bin/sh\necho no memory >&2\nexit 3\n")
         fake.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-        with pytest.raises(C3AlignError, match=r"ended with 3 and 0 of 2 captions \(no memory\); mend the Java"):
+        with pytest.raises(C3AlignError, match=r"ended with 3 and 0 of 2 captions \(no memory\); repair the Java"):
             caption_scores(["a"], [["a"]], ["bleu"])
         with pytest.raises(C3AlignError, match="METEOR's Java gave no score"):
             caption_scores(["a"], [["a"]], ["meteor"], tokenizer="plain")
