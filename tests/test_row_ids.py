@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c3align import ops
@@ -24,6 +24,7 @@ def rows(n_rows, dtype="float32"):
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
+@settings(max_examples=30)  # of each kind
 @given(data=st.data(), dtype=st.sampled_from(strategies.DTYPES), seed=strategies.SEEDS, n_rows=st.integers(1, 40))
 def test_shuffled_batches_have_the_noise_of_the_whole(kind, data, dtype, seed, n_rows):
     X, call = rows(n_rows, dtype), {"seed": seed, **ALL_KINDS[kind]}
