@@ -29,7 +29,7 @@ from throughput import provenance
 from tqdm import tqdm
 
 from c3align import datasets, embed, encoders
-from c3align.encoders import _base
+from c3align.encoders import base
 from c3align.io.items import gather
 
 
@@ -69,9 +69,9 @@ def measure(n_items: int, rounds: int, batch_size: int) -> dict[str, float]:
         items = gather(str(folder / "pictures"), "image")
         sources = [item.source for item in items]
 
-        def decode() -> list[_base.Prepared]:
-            prepared = _base.prepared_batches(sources, lambda s: encoder.prepare(s, "image"), batch_size)
-            return [item for batch in prepared for item in batch if isinstance(item, _base.Prepared)]
+        def decode() -> list[base.Prepared]:
+            prepared = base.prepared_batches(sources, lambda s: encoder.prepare(s, "image"), batch_size)
+            return [item for batch in prepared for item in batch if isinstance(item, base.Prepared)]
 
         ready = decode()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

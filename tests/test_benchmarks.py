@@ -1,8 +1,9 @@
-"""The benchmarks run, say what they measured, and the README shows nothing else."""
+"""The benchmarks run, say what they measured, and the README files show nothing else."""
 
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -91,13 +92,49 @@ def test_throughput_in_a_sentence(monkeypatch):
     assert line.split() == ["align", "500.00", "ms", "0.00", "M", "2.00x", "8.0x", "2.0x"]
 
 
-def test_the_readme_shows_the_committed_figures(run_here, tmp_path):
-    assert run_here("benchmarks/table.py", "--check").returncode == 0
-    readme = tmp_path / "README.md"
-    readme.write_text((ROOT / "README.md").read_text().replace("| align | 512", "| align | 513"))
-    done = run_here("benchmarks/table.py", "--check", "--readme", readme)
-    assert done.returncode == 1
-    assert "out of date" in done.stderr
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of all README files."""
+    for page in ("README.md", "c3align", "benchmarks", "csrc", "tests"):
+        for path in (ROOT / page).rglob("README.md") if (ROOT / page).is_dir() else [ROOT / page]:
+            target = tmp_path / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(path.read_text())
+    return tmp_path
+
+
+class TestTables:
+    def test_the_readmes_show_the_committed_figures(self, checkout, run_here):
+        assert run_here("benchmarks/table.py", "--check").returncode == 0
+        page = checkout / "benchmarks" / "README.md"
+        page.write_text(page.read_text().replace("| align | 512", "| align | 513"))
+        done = run_here("benchmarks/table.py", "--check", "--root", checkout)
+        assert done.returncode == 1
+        assert f"out of date: {page}; run" in done.stderr
+        assert run_here("benchmarks/table.py", "--root", checkout).returncode == 0
+        assert page.read_text() == (ROOT / "benchmarks" / "README.md").read_text()
+
+    @pytest.mark.parametrize(("name", "said"), [("", "no README has a place for strengths"), ("x", "no table 'x'")])
+    def test_places_without_a_table_and_tables_without_a_place(self, checkout, name, said, run_here):
+        page = checkout / "benchmarks" / "README.md"
+        other = f"<!-- {name} -->\n<!-- /{name} -->\n<!-- strengths -->\n<!-- /strengths -->" if name else ""
+        page.write_text(re.sub(r"<!-- strengths -->.*<!-- /strengths -->", other, page.read_text(), flags=re.DOTALL))
+        done = run_here("benchmarks/table.py", "--root", checkout)
+        assert done.returncode == 1
+        assert said in done.stderr
+
+
+def test_zero_shot(clap, tmp_path, run_here):
+    """The committed figures are those of the rows, to the last clip."""
+    target = tmp_path / "found.json"
+    done = run_here("benchmarks/zero_shot.py", "--splits", 3, "--json", target)
+    assert done.returncode == 0, done.stderr
+    found, committed = (
+        json.loads(path.read_text())["figures"] for path in (target, ROOT / "benchmarks" / "results" / "zero-shot.json")
+    )
+    assert [found[name] for name in ("before", "after")] == [committed[name] for name in ("before", "after")]
+    assert committed["before"] + 0.01 < committed["after"]
+    assert committed["halves"]["better"] > 10 * committed["halves"]["worse"]
 
 
 def test_p8_errors_stay_below_their_limits(run_here, tmp_path):
@@ -157,5 +194,5 @@ def test_report(tmp_path):
 
 
 def test_help_has_examples(run_here):
-    for script in ("throughput", "accuracy", "embed", "report", "drawing", "table", "train_glyphs"):
+    for script in ("throughput", "accuracy", "embed", "report", "drawing", "table", "train_glyphs", "zero_shot"):
         assert "Examples" in run_here(f"benchmarks/{script}.py", "--help").stdout

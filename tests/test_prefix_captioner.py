@@ -1005,18 +1005,3 @@ def test_refusals(coco, captions, aligner, trained):
     ]:
         with pytest.raises(C3AlignError, match=message):
             trained.generate(coco[1], **options)
-
-
-def test_the_readme(coco, captions, aligner, tmp_path, monkeypatch):
-    """Its code, word for word; "gpt2" is a folder here, of a tiny one."""
-    lm, words = tiny_lms.build("gpt2", captions)
-    for part in (lm, words):
-        part.save_pretrained(tmp_path / "gpt2")
-    monkeypatch.chdir(tmp_path)
-    section = (ROOT / "README.md").read_text().partition("## From embeddings to captions")[2]
-    code = section.partition("```python\n")[2].partition("```")[0]
-    names = {"text_emb": coco[1], "img_emb": coco[0], "captions": captions, "aligner": aligner}
-    exec(code, names)
-    said = [names[name].generate(aligner.transform(coco[0], modality="image")) for name in ("captioner", "memory")]
-    assert all(len(texts) == 500 and set(map(type, texts)) == {str} for texts in said)
-    assert {"captioner", "run.safetensors"} <= {path.name for path in tmp_path.iterdir()}

@@ -47,8 +47,11 @@ def embed(encoder: Any, folder: Path | None = None) -> Material:
     path = folder / "rows.npz" if folder else None
     rows = (_kept(path, splits) if path else None) or _embedded(encoder, splits)
     if path and not path.exists():
+        kept: dict[str, Any] = {
+            f"{split}-{name}": part for split, found in rows.items() for name, part in found.items()
+        }
         with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
-            np.savez(file, **{f"{split}-{name}": part for split, found in rows.items() for name, part in found.items()})
+            np.savez(file, **kept)
     return Material(encoder, splits["train"], splits["held_out"], rows["train"], rows["held_out"])
 
 

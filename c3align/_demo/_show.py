@@ -71,7 +71,7 @@ def search(found: Mapping[str, Mapping[str, float]], n: int) -> str:
     return SEARCH.format(n=n) + "\n" + _two_columns(rows)
 
 
-def _two_columns(rows: Sequence[tuple[str, str, str]]) -> str:
+def _two_columns(rows: Sequence[tuple[str, ...]]) -> str:
     lines = [f"  {'':34}{'before':>10}{'after':>10}", *(f"  {title:34}{a:>10}{b:>10}" for title, a, b in rows)]
     return "\n".join(lines) + "\n"
 
