@@ -37,6 +37,7 @@ ELSEWHERE = {
     "pip install": "the installation itself: tests/test_package.py",
     "make ": "the Makefile's targets are what runs these tests",
     "c3align demo": "tests/test_demo.py",
+    "c3align score": "needs results to score: tests/test_cli_score.py",
     "c3align draw": "needs a generator: tests/test_cli_decode.py",
 }
 

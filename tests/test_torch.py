@@ -113,10 +113,10 @@ def test_op_by_torchs_own_checks(noise):
             opcheck(torch.ops.c3align.corrupt, (X, *chosen, True, False, *arguments))
 
 
-def test_shaped_noise_by_torchs_own_checks():
+def test_matrix_noise_by_torchs_own_checks():
     root = doubles(N_DIMS, N_DIMS)
     for place in ((-5, -100, None, None), (3, 0, torch.tensor(2**40), None), (3, 0, None, torch.arange(6))):
-        opcheck(torch.ops.c3align.shaped_noise, (root, 6, *place))
+        opcheck(torch.ops.c3align.matrix_noise, (root, 6, *place))
 
 
 class Seen(TorchDispatchMode):
@@ -190,7 +190,7 @@ def test_fake_tensors():
 
 def test_out_carries_no_gradient():
     X = doubles(3, N_DIMS).requires_grad_()
-    with pytest.raises(C3AlignError, match="leave it away"):
+    with pytest.raises(C3AlignError, match="omit it"):
         ops.align(X, None, out=torch.empty(3, N_DIMS, dtype=torch.float64))
 
 
