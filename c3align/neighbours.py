@@ -124,7 +124,7 @@ def _checked(X: Any, name: str, n_dims: int | None) -> Rows:
         raise C3AlignError(f"{name} has {rows.shape[1]} dimensions and not {n_dims}; pass rows of one encoder")
     count, first = first_non_finite(rows)
     if count:
-        raise C3AlignError(f"{name} holds NaN or infinity in {count} rows, first in row {first}; drop or mend them")
+        raise C3AlignError(f"{name} holds NaN or infinity in {count} rows, first in row {first}; remove or fix them")
     return rows
 
 
@@ -192,7 +192,7 @@ class Search:
     ) -> tuple[npt.NDArray[np.float32], Int64Array]:
         """As the function `nearest`; `groups` (n,) are those of the queries."""
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= self.n_rows:
-            raise C3AlignError(f"k={k!r} of {self.n_rows} rows cannot be; pass an integer in [1, {self.n_rows}]")
+            raise C3AlignError(f"k must be an integer in [1, {self.n_rows}], the rows that there are, got {k!r}")
         rows = _checked(queries, "queries", self.n_dims)
         own = None if groups is None else _groups(groups, rows.shape[0], "query_groups")
         scores, indices = np.empty((rows.shape[0], k), np.float32), np.empty((rows.shape[0], k), np.int64)

@@ -50,7 +50,7 @@ def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float
         Norm of the clean rows the noise is added to: 1 for unit rows, ``sqrt(1 - ||mean||**2)`` after centring.
     """
     if not 0 < cosine <= 1:
-        raise C3AlignError(f"a noise cosine of {cosine} cannot be; pass one in (0, 1], 1 for no noise")
+        raise C3AlignError(f"a noise cosine must be in (0, 1], got {cosine}; 1 is no noise")
     return norm * math.sqrt((1 / cosine**2 - 1) / n_dims)
 
 

@@ -124,7 +124,7 @@ MUTANTS = [
     Mutant("P1", "c3align/aligner.py", "        with learning():\n            before = getattr(self, \"state_\", None)\n            self", "        before = getattr(self, \"state_\", None)\n        with learning():\n            self", "all_counted"),
     Mutant("P5", "c3align/ops/_checks.py", "if kind in where and policy != \"keep\":", "if False:", "p5"),
     Mutant("P5", "c3align/ops/_checks.py", "_huge_rows(rows, numbers[BAD_NORM])", "numbers[BAD_NORM][:0]", "p5"),
-    Mutant("P10", "c3align/ops/_compute.py", "target = np.empty(rows.shape, rows.values.dtype)", "target = rows.values", "p10"),
+    Mutant("P10", "c3align/ops/_compute.py", "target = np.empty(rows.values.shape, rows.values.dtype)", "target = rows.values", "p10"),
     Mutant("P10", "c3align/ops/_compute.py", "_checks.status(rows, transform(rows, None, own), request.zero_rows)", "pass", "stays_as_it_was"),
     Mutant("P10", "c3align/ops/_compute.py", " and not np.may_share_memory(target, rows.values)\n", "\n", "may_be_overwritten or stays_as_it_was"),
     Mutant("P10", "c3align/ops/_compute.py", "own = _checks.apart(row_map, target)", "own = row_map", "rows_of_out"),

@@ -75,7 +75,7 @@ class TestFit:
             (("flat.npy",), "flat.npy does not hold rows (n, d) but (5,)"),
             (("cut.npy",), "cut.npy is not a whole file of numbers"),
             (("empty.npy",), "holds no rows"),
-            (("holed.npy",), "X holds NaN or infinity in 1 of 500 rows, first in row 7; drop or mend those rows"),
+            (("holed.npy",), "X holds NaN or infinity in 1 of 500 rows, first in row 7; remove or fix those rows"),
             (("text/0.npy", "holed.npy"), "holed.npy, row 7: counted from row 0 of X: X holds NaN"),
             (("text.npy", "other.npy"), "other.npy is float64 with 512 columns"),
             (("text.npy", "--pair", "image/0.npy"), "pass files of equal shape"),

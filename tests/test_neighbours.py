@@ -158,7 +158,7 @@ def test_refusals(coco):
         ({"memory": text[:0]}, "memory holds no rows"),
         ({"memory": []}, "memory holds no rows"),
         ({"memory": [text, text[:, :9]]}, "the parts of memory are not all of one width"),
-        ({"k": 0}, r"k=0 of 500 rows cannot be; pass an integer in \[1, 500\]"),
+        ({"k": 0}, r"k must be an integer in \[1, 500\], the rows that there are, got 0"),
         ({"k": 501}, "k=501 of 500 rows cannot be"),
         ({"k": True}, "k=True of 500 rows cannot be"),
         ({"query_groups": np.arange(500)}, "one of query_groups and memory_groups is missing"),

@@ -556,12 +556,12 @@ def test_other_objects_are_refused():
     [
         ({"mean": np.ones(3)}, "mean has shape"),
         ({"mean": [1, np.nan, 1, 1]}, "mean holds NaN"),
-        ({"sigma": -1.0}, "no standard deviation"),
-        ({"sigma": np.nan}, "no standard deviation"),
+        ({"sigma": -1.0}, "sigma must be a finite number >= 0"),
+        ({"sigma": np.nan}, "sigma must be a finite number >= 0"),
         ({"seed": -1}, "does not fit in 64 bits"),
         ({"seed": 2**64}, "does not fit in 64 bits"),
         ({"row_offset": 2**64 - 1}, "leaves no room"),
-        ({"zero_rows": "drop"}, "is unknown"),
+        ({"zero_rows": "drop"}, "zero_rows must be 'raise' or 'keep', got 'drop'"),
     ],
 )
 def test_wrong_settings_are_refused(arguments, text):

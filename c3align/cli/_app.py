@@ -29,7 +29,7 @@ SUMMARIES = {
     "train-captioner": "Train a captioner on texts alone.",
     "caption": "Caption pictures, sounds or videos.",
     "draw": "Draw texts, having learned from pictures alone.",
-    "doctor": "Say what is in use here, and how to mend what is missing.",
+    "doctor": "Say what is in use here, and how to fix what is missing.",
 }
 
 

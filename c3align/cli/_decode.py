@@ -128,7 +128,7 @@ def _described(results: Iterator[Any], names: list[str]) -> Iterator[dict[str, s
             yield {"path": name, "error": result.reason}
             bar.write(f"skipped {name}: {result.reason}", file=sys.stderr)
     if n_skipped:
-        print(f"{n_skipped} of {len(names)} items could not be used; mend or drop them", file=sys.stderr)
+        print(f"{n_skipped} of {len(names)} items could not be used; fix or remove them", file=sys.stderr)
 
 
 def _write(path: Path, lines: Iterator[dict[str, str]]) -> int:

@@ -39,7 +39,7 @@ def demo(
 
 @app.command(epilog="Example:  c3align doctor --json")
 def doctor(as_json: AsJson = False) -> None:
-    """Say which versions, backend, CPU features and extras are in use, and how to mend what is missing."""
+    """Say which versions, backend, CPU features and extras are in use, and how to fix what is missing."""
     from c3align.cli import doctor as room
 
     found = room.examine()

@@ -40,7 +40,7 @@ def examine() -> dict[str, Any]:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """The findings for people, with the mend for what is missing."""
+    """The findings for people, with the fix for what is missing."""
     packages = ", ".join(f"{name} {version or '(absent)'}" for name, version in found["packages"].items())
     missing = [name for name, version in found["extras"].items() if not version]
     extras = ", ".join(name for name, version in found["extras"].items() if version) or "none"

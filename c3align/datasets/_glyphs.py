@@ -90,9 +90,9 @@ def glyphs(font: str = "DejaVuSans", split: str = "all") -> Glyphs:
         When the font file or Python's Unicode table is not the one that the figures were measured with.
     """
     if font not in FONTS:
-        raise C3AlignError(f"font {font!r} is unknown; pass one of {', '.join(FONTS)}")
+        raise C3AlignError(f"font must be one of {', '.join(FONTS)}, got {font!r}")
     if split not in SPLITS:
-        raise C3AlignError(f"split {split!r} is unknown; pass one of {', '.join(SPLITS)}")
+        raise C3AlignError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     whole = _render(font)
     if split == "all":
         return whole

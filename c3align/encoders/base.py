@@ -250,17 +250,17 @@ def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtyp
     if batch_size < 1:
         raise C3AlignError(f"batch_size={batch_size}; pass 1 or more")
     if dtype not in DTYPES:
-        raise C3AlignError(f"dtype={dtype!r} is unknown; pass one of {', '.join(DTYPES)}")
+        raise C3AlignError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
 def refuse_broken(
-    batch: list[Prepared | Broken], modality: str, first_item: int = 0, mend: str = "drop or mend it"
+    batch: list[Prepared | Broken], modality: str, first_item: int = 0, fix: str = "remove or fix it"
 ) -> list[Any]:
     """The values of a batch; an error for the first broken item, which counts from `first_item`."""
     for item in batch:
         if isinstance(item, Broken):
             where = f"{modality} {first_item + item.place}" + (f" ({item.name})" if item.name else "")
-            raise C3AlignError(f"{where} cannot be used: {item.reason}; {mend}")
+            raise C3AlignError(f"{where} cannot be used: {item.reason}; {fix}")
     return [item.value for item in batch if isinstance(item, Prepared)]
 
 

@@ -13,7 +13,7 @@ from c3align.errors import C3AlignError
 
 __all__ = ["Batch", "batches"]
 
-MEND = "drop or mend it, or pass --on-error skip (on_error='skip')"
+FIX = "remove or fix it, or pass --on-error skip (on_error='skip')"
 
 
 class Batch(NamedTuple):
@@ -49,7 +49,7 @@ def batches(
         The first item's number in a larger whole, for errors.
     """
     if on_error not in ("raise", "skip"):
-        raise C3AlignError(f"on_error={on_error!r} is unknown; pass 'raise' or 'skip'")
+        raise C3AlignError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     if modality not in encoder.modalities:
         raise C3AlignError(f"this encoder does not know {modality!r}; pass one of {', '.join(encoder.modalities)}")
     own = getattr(encoder, "prepare", None)
@@ -59,7 +59,7 @@ def batches(
     with counting(encoder):
         for batch in prepared_batches(items, prepare, batch_size, workers):
             if on_error == "raise":
-                refuse_broken(batch, modality, first_item, MEND)
+                refuse_broken(batch, modality, first_item, FIX)
             kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
             # what an encoder prepared it takes back as it is; others get their items
             good = [item if own else item.value for item in batch if isinstance(item, Prepared)]

@@ -94,14 +94,14 @@ def _bytes_of_picture(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise C3AlignError(f"a picture of shape {array.shape} is unknown; pass (height, width[, 1, 3 or 4])")
+        raise C3AlignError(f"a picture must be (height, width[, 1, 3 or 4]), got {array.shape}")
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype == np.uint16:
         return np.rint(array / 257).astype(np.uint8)
     if array.dtype.kind == "f" and array.size and array.min() >= 0 and array.max() <= 1:
         return np.rint(array * 255).astype(np.uint8)
-    raise C3AlignError(f"a picture of {array.dtype} is unknown; pass uint8, uint16, or floats in [0, 1]")
+    raise C3AlignError(f"a picture must be uint8, uint16, or floats in [0, 1], got {array.dtype}")
 
 
 def audio(item: Any, rate: int) -> npt.NDArray[np.float32]:
@@ -117,7 +117,7 @@ def audio(item: Any, rate: int) -> npt.NDArray[np.float32]:
     if samples.ndim == 2:
         samples = _as_floats(samples).mean(axis=0)
     if samples.ndim != 1 or not samples.size:
-        raise C3AlignError(f"a waveform of shape {np.shape(waveform)} is unknown; pass (n,) or (channels, n)")
+        raise C3AlignError(f"a waveform must be (n,) or (channels, n), got {np.shape(waveform)}")
     return resampled(_as_floats(samples), int(own_rate), rate)
 
 
@@ -132,7 +132,7 @@ def _as_floats(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def resampled(samples: npt.NDArray[np.float32], own_rate: int, rate: int) -> npt.NDArray[np.float32]:
     """Another sampling rate, by a polyphase filter."""
     if own_rate < 1:
-        raise C3AlignError(f"a sampling rate of {own_rate} cannot be; pass (waveform, samples a second)")
+        raise C3AlignError(f"a sampling rate must be above 0, got {own_rate}; pass (waveform, samples a second)")
     if own_rate == rate:
         return samples
     from scipy.signal import resample_poly

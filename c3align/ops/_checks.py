@@ -1,4 +1,4 @@
-"""Refusals of the ops: what is wrong, where first, and the mend. Nothing is repaired in silence (promise P5)."""
+"""Refusals of the ops: what is wrong, where first, and the fix. Nothing is repaired in silence (promise P5)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ NON_FINITE, HUGE = -1, -2  # beside the kinds that the backends flag
 
 
 def zero_rows(value: Any) -> None:
+    """Refuse an unknown policy.
+
+    Raises
+    ------
+    C3AlignError
+    """
     if value not in ("raise", "keep"):
-        raise C3AlignError(f"zero_rows={value!r} is unknown; pass 'raise' or 'keep'")
+        raise C3AlignError(f"zero_rows must be 'raise' or 'keep', got {value!r}")
 
 
 def status(rows: Rows, row_status: npt.NDArray[np.uint8] | None, policy: str, first_row: int = 0) -> None:
@@ -39,14 +45,14 @@ def refuse(name: str, n_rows: int, policy: str, found: Mapping[int, tuple[int, i
     """Raise for the worst of the kinds `found`: how many rows of each, and the first of them."""
     where = {kind: f"{count} of {n_rows} rows, first in row {first}" for kind, (count, first) in found.items()}
     if NON_FINITE in where:
-        raise C3AlignError(f"{name} holds NaN or infinity in {where[NON_FINITE]}; drop or mend those rows")
+        raise C3AlignError(f"{name} holds NaN or infinity in {where[NON_FINITE]}; remove or fix those rows")
     if HUGE in where:
         raise C3AlignError(f"{name} holds a norm above 2**126 in {where[HUGE]}; scale the rows down")
     for kind, what in ((BAD_NORM, "has a norm of zero or below 2**-126"), (AT_MEAN, "equals the mean")):
         if kind in where and policy != "keep":
             raise C3AlignError(
                 f"{name} {what}, so no direction, in {where[kind]}; "
-                "drop those rows, or keep them as zeros with zero_rows='keep'"
+                "remove those rows, or keep them as zeros with zero_rows='keep'"
             )
 
 
@@ -108,5 +114,5 @@ def _twin(out: Any, rows: Rows) -> npt.NDArray[Any]:
             "pass an out of X's type, dtype and shape"
         )
     if is_tensor(out) and out.device.type != "cpu":
-        raise C3AlignError(f"out is on {out.device}, which out= does not reach yet; leave out= away")
+        raise C3AlignError(f"out is on {out.device}, which out= does not reach yet; omit out=")
     return as_rows(out, "out").values

@@ -28,19 +28,20 @@ def device_backend(X: Any, request: Request | None = None) -> Any:
 
 def compute(X: Any, request: Request, out: Any = None, overwrite_out: bool = False) -> Any:
     """The mapped rows of arrays, and of tensors that nothing records; a matrix sigma for rows in memory alone."""
-    where = device_backend(X, request)
-    if where is not None:
+    if type(X) is not np.ndarray and type(X) is not Rows and (where := device_backend(X, request)) is not None:
         return load("_device").transform(where, X, request, out, overwrite_out)
     rows = as_rows(X)
-    if request.has_matrix:
+    if request.noise is not None and request.has_matrix:
         return _filled(rows, _matrix_noise.corrupted(rows, request), out)
     row_map = request.on_host(rows)
     if out is not None:
         _write(rows, _checks.target(out, rows), row_map, request, overwrite_out)
         return out
-    target = np.empty(rows.shape, rows.values.dtype)
-    _checks.status(rows, pick().transform(rows, target, row_map), request.zero_rows)
-    return rows.restore(target)
+    target = np.empty(rows.values.shape, rows.values.dtype)
+    status = pick().transform(rows, target, row_map)
+    if status is not None:
+        _checks.status(rows, status, request.zero_rows)
+    return target if type(X) is not Rows and rows.values is X else rows.restore(target)
 
 
 def _filled(rows: Rows, values: Any, out: Any) -> Any:

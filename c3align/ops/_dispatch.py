@@ -21,7 +21,7 @@ from c3align.errors import C3AlignError
 from c3align.ops import _checks
 from c3align.ops._compute import compute, device_backend
 from c3align.ops._floats import usual_floats
-from c3align.ops.arrays import from_dlpack, is_foreign, is_tensor, to_like
+from c3align.ops.arrays import Rows, from_dlpack, is_foreign, is_tensor, to_like
 from c3align.ops.rowmap import Request
 
 __all__ = ["run"]
@@ -31,7 +31,7 @@ __all__ = ["run"]
 def run(X: Any, request: Request, out: Any = None, overwrite_out: bool = False) -> Any:
     """The mapped rows, of X's library, dtype and device; see `c3align.ops.align`."""
     _checks.zero_rows(request.zero_rows)
-    if type(X) is not np.ndarray:
+    if type(X) is not np.ndarray and type(X) is not Rows:
         if is_tensor(X):
             from c3align.ops import torch as recorded  # torch is there when a tensor is
 

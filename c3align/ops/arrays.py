@@ -91,8 +91,10 @@ def as_rows(X: Any, name: str = "X") -> Rows:
         When X is not a 2-d NumPy array or torch tensor of a floating dtype, is sparse or masked, or is a tensor
         that autograd records.
     """
-    if isinstance(X, Rows):
+    if type(X) is Rows:
         return X
+    if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] and X.dtype in _PLAIN:
+        return Rows(X, _PLAIN[X.dtype], X, name)
     values = tensor_values(X, name) if is_tensor(X) else _array_values(X, name)
     dtype = dtype_name(X)
     check_shape_and_dtype(tuple(values.shape), dtype, name)
@@ -120,6 +122,7 @@ def dtype_name(X: Any) -> str:
 
 
 _NAMES: dict[Any, str] = {}
+_PLAIN = {np.dtype(name): name for name in ("float16", "float32", "float64")}  # in this machine's order of bytes
 
 
 def _array_values(X: Any, name: str) -> npt.NDArray[Any]:

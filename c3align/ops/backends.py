@@ -22,7 +22,7 @@ from c3align.ops.rowmap import RowMap
 
 BACKENDS = ("native", "reference")
 _BUILD = "pip install --force-reinstall --no-deps --no-cache-dir --no-binary c3align c3align"
-_MEND = f"install a C++17 compiler and run `{_BUILD}`, with C3ALIGN_NATIVE unset or `on`"
+_FIX = f"install a C++17 compiler and run `{_BUILD}`, with C3ALIGN_NATIVE unset or `on`"
 _BLOCK_ELEMENTS = 1 << 20  # the reference holds about 20 arrays of a block
 
 
@@ -88,14 +88,14 @@ def _native() -> Any:
 @functools.cache
 def _choose(wanted: str) -> tuple[Any, str]:
     if wanted not in ("", *BACKENDS):
-        raise C3AlignError(f"C3ALIGN_BACKEND={wanted} is unknown; set it to one of {', '.join(BACKENDS)}")
+        raise C3AlignError(f"C3ALIGN_BACKEND must be one of {', '.join(BACKENDS)}, got {wanted}; set or unset it")
     if wanted == "reference":
         return ReferenceBackend, "C3ALIGN_BACKEND=reference asks for it"
     native = _native()
     if not isinstance(native, ImportError):
         return native, f"the compiled core runs here with {native.isa} instructions"
-    mend = _MEND if interpreter.is_main() else interpreter.MEND
-    reason = f"the compiled core is not available ({native}); {mend}"
+    fix = _FIX if interpreter.is_main() else interpreter.FIX
+    reason = f"the compiled core is not available ({native}); {fix}"
     if wanted == "native":
         raise C3AlignError(f"C3ALIGN_BACKEND=native, but {reason}")
     logging.getLogger("c3align").warning("using the slower reference path: %s", reason)

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 
 REFUSAL = "it would hang in a sub-interpreter"
-MEND = "call it from the main interpreter, or from another process"
+FIX = "call it from the main interpreter, or from another process"
 
 
 def is_main() -> bool:
@@ -23,7 +23,7 @@ def is_main() -> bool:
 def describe() -> str:
     """What this interpreter means for the ops, in one sentence."""
     if not is_main():
-        return f"a sub-interpreter, where the reference computes; for the compiled core {MEND}"
+        return f"a sub-interpreter, where the reference computes; for the compiled core {FIX}"
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "the main one, with a GIL; in sub-interpreters the reference computes"
     if getattr(sys, "_is_gil_enabled", lambda: True)():

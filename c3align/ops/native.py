@@ -49,7 +49,7 @@ def set_num_threads(n: int) -> None:
     global _threads
     n = operator.index(n)
     if n < 1:
-        raise C3AlignError(f"{n} threads cannot work; pass 1 or more")
+        raise C3AlignError(f"n must be at least 1, got {n}")
     _threads = n
 
 
@@ -64,7 +64,7 @@ def decide_threads() -> tuple[int, str]:
 
 def _as_threads(asked: str) -> int:
     if not asked.strip().isdecimal() or not int(asked):
-        raise C3AlignError(f"C3ALIGN_NUM_THREADS={asked} is no number of threads; set it to 1 or more, or unset it")
+        raise C3AlignError(f"C3ALIGN_NUM_THREADS must be 1 or more, got {asked}; set it so, or unset it")
     return int(asked)
 
 

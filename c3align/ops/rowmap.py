@@ -123,7 +123,7 @@ class NoiseRequest(NamedTuple):
         if isinstance(self.sigma, float) or not np.ndim(self.sigma):
             sigma = float(self.sigma)
             if not (math.isfinite(sigma) and sigma >= 0):
-                raise C3AlignError(f"sigma={self.sigma} is no standard deviation; pass a finite number >= 0")
+                raise C3AlignError(f"sigma must be a finite number >= 0, got {self.sigma}")
             return None, sigma, sigma * math.sqrt(n_dims)
         columns = as_vector(self.sigma, n_dims, np.float64, "sigma")
         if (columns < 0).any():
@@ -152,11 +152,11 @@ class Request(NamedTuple):
 
     def on_host(self, rows: Rows) -> RowMap:
         """Checked, for rows in memory."""
-        (n_rows, n_dims), dtype = rows.shape, rows.compute_dtype
-        mean, scale, shift, goal = (
-            None if vector is None else as_vector(vector, n_dims, dtype, name)
-            for name, vector in (("mean", self.mean), ("scale", self.scale), ("shift", self.shift), ("goal", self.goal))
-        )
+        (n_rows, n_dims), dtype = rows.values.shape, rows.compute_dtype
+        mean = None if self.mean is None else as_vector(self.mean, n_dims, dtype, "mean")
+        scale = None if self.scale is None else as_vector(self.scale, n_dims, dtype, "scale")
+        shift = None if self.shift is None else as_vector(self.shift, n_dims, dtype, "shift")
+        goal = None if self.goal is None else as_vector(self.goal, n_dims, dtype, "goal")
         noise = NO_NOISE if self.noise is None else self.noise.prepare(n_rows, n_dims, dtype)
         return RowMap(mean, scale, shift, noise, self.renormalize, self.is_raw, goal, float(self.norm))
 
