@@ -43,7 +43,7 @@ Pictures named by a decoder that has only read text
 Trained on the embeddings of {n_train} names, then shown pictures of {n} other characters. Right words are green.
 """
 LINE = "{variant} ({meaning}): {words:.0f} % of the words right, {whole:.1f} % of the whole names.  "
-SUREST = "The {n} pictures that the name from C3 fits best, as the encoder judges it without knowing the true name:"
+SUREST = "The {n} pictures whose name from C3 fits best, as judged by the encoder, which is not told the true name:"
 EVEN = "{n} spread evenly over all {n_all}:"
 
 MEANING = {
@@ -101,7 +101,7 @@ def table(learned: Mapping[str, Any], columns: Mapping[str, str]) -> str:
 
 def examples(shown: Sequence[Any], stream: TextIO) -> None:
     """Pictures in half blocks beside their names, where the terminal can print them."""
-    print(f"The {len(shown)} pictures that the name from C3 fits best, as the encoder judges:\n", file=stream)
+    print(f"The {len(shown)} pictures whose name from C3 fits best, as judged by the encoder:\n", file=stream)
     for example in shown:
         block = _half_blocks(example.picture)
         texts = ["", "", f"is   {example.name}", *(f"{variant:4} {text}" for variant, text in example.given.items())]
