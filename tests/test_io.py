@@ -140,7 +140,9 @@ class TestKills:
         C3Aligner().fit(rows).save_pretrained(tmp_path / "a")
         np.save(tmp_path / "x.npy", rows)
         program = (
-            "import sys, time; from c3align import C3Aligner, cli\n"
+            "import signal, sys, time; from c3align import C3Aligner, cli\n"
+            # as in a shell's foreground: what nohup or a shell's background ignores is ignored by all that they start
+            "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "def wait(self, X, **_): print('inside', flush=True); time.sleep(60)\n"
             "C3Aligner.transform = wait\n"
             "sys.exit(cli.run(['transform', 'x.npy', '-a', 'a', '-o', 'z.npy']))\n"
