@@ -71,7 +71,7 @@ class TestPictures:
     def test_refusals(self, monkeypatch):
         with pytest.raises(C3AlignError, match="font must be one of DejaVuSans"):
             data.glyphs("Arial")
-        with pytest.raises(C3AlignError, match="split 'test'"):
+        with pytest.raises(C3AlignError, match="split must be one of train, held_out, all"):
             data.glyphs(split="test")
         data._render.cache_clear()
         monkeypatch.setitem(sys.modules, "matplotlib", None)

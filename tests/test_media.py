@@ -61,7 +61,7 @@ def test_arrays(dtype, shape):
 
 def test_other_pictures_are_refused(pictures):
     for wrong, text in [
-        (np.zeros((4, 4, 2), np.uint8), r"shape \(4, 4, 2\)"),
+        (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
         (np.full((4, 4), 3.0), "floats in \\[0, 1\\]"),
         (3, "a int is no file"),
     ]:
