@@ -12,6 +12,7 @@ mkdir -p "$OUT"
 LOG="$OUT/gpu_check.log"
 : >"$LOG"
 export PYTHONPATH=. C3ALIGN_NATIVE=on C3ALIGN_CUDA=on C3ALIGN_BACKEND=native
+export C3ALIGN_CUDA_ARCHITECTURES="${C3ALIGN_CUDA_ARCHITECTURES:-90}"
 
 step() {  # name, seconds, command ...
     name=$1 limit=$2
@@ -27,6 +28,10 @@ step() {  # name, seconds, command ...
 
 STEPS=""
 step build 180 "$PYTHON" setup.py -q build_ext --inplace
+if [ "$code" != 0 ]; then
+    tail -40 "$LOG"
+    exit 1
+fi
 step tests 150 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu --durations=5
 if command -v compute-sanitizer >/dev/null 2>&1; then
     export PYTORCH_NO_CUDA_MEMORY_CACHING=1
@@ -43,7 +48,7 @@ if command -v ncu >/dev/null 2>&1; then
         "$PYTHON" benchmarks/throughput.py --device cuda --rows 200000 --dims 768 --ops align corrupt --rounds 1 --no-compile
 fi
 DEVICE=$("$PYTHON" -c "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none')" 2>/dev/null)
-COMMIT=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+COMMIT=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}  # where the history is not there, it is told
 printf '{"device": "%s", "commit": "%s", "command": "sh benchmarks/gpu_check.sh", "steps": [%s]}\n' \
     "$DEVICE" "$COMMIT" "${STEPS%, }" >"$OUT/gpu_check.json"
 tail -60 "$LOG"
