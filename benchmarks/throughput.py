@@ -213,7 +213,7 @@ def provenance(script: str = "throughput.py") -> dict[str, Any]:
     return {
         "command": f"python benchmarks/{script} " + " ".join(sys.argv[1:]),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": git.stdout.strip() or os.environ.get("COMMIT"),  # told where the history is not there
+        "commit": os.environ.get("COMMIT") or git.stdout.strip() or None,  # told where the history is not there
         "cpu": cpu_name(),
         "processors": ops.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -63,3 +66,25 @@ def test_bfloat16_of_jax():
     unit = ops.normalize(X)
     assert unit.dtype == jnp.bfloat16
     assert raw(torch.from_dlpack(unit)) == raw(ops.normalize(torch.from_numpy(rows()).bfloat16()))
+
+
+def test_a_library_without_the_array_apis_namespace(monkeypatch):
+    """CuPy's arrays name none; the package of their type has `from_dlpack`."""
+    library = ModuleType("plain_arrays")
+
+    class Plain:
+        def __init__(self, values):
+            self.values, self.dtype, self.shape = values, values.dtype, values.shape
+
+        def __dlpack__(self, **how):
+            return self.values.__dlpack__(**how)
+
+        def __dlpack_device__(self):
+            return self.values.__dlpack_device__()
+
+    Plain.__module__ = "plain_arrays.core"
+    library.from_dlpack = lambda X: Plain(np.from_dlpack(X))
+    monkeypatch.setitem(sys.modules, "plain_arrays", library)
+    unit = ops.normalize(Plain(rows()))
+    assert isinstance(unit, Plain)
+    assert raw(unit.values) == raw(ops.normalize(rows()))

@@ -45,7 +45,7 @@ def as_dtype(rows, dtype):
 def raw(array):
     """Bytes of an array or a tensor."""
     if isinstance(array, torch.Tensor):
-        return array.contiguous().view(torch.uint8).numpy().tobytes()
+        return array.cpu().contiguous().view(torch.uint8).numpy().tobytes()
     return np.ascontiguousarray(array).tobytes()
 
 

@@ -208,7 +208,16 @@ _CPU = 1  # DLPack's number for it
 
 def is_foreign(X: Any) -> bool:
     """Whether X is an array of a library that speaks DLPack, other than NumPy and torch."""
-    return hasattr(X, "__dlpack__") and hasattr(X, "__array_namespace__") and not isinstance(X, np.ndarray | np.generic)
+    if not hasattr(X, "__dlpack__") or isinstance(X, np.ndarray | np.generic) or is_tensor(X):
+        return False
+    return hasattr(_library_of(X), "from_dlpack")
+
+
+def _library_of(X: Any) -> Any:
+    """The namespace of X's functions: the array API's, or the package of its type (CuPy)."""
+    if hasattr(X, "__array_namespace__"):
+        return X.__array_namespace__()
+    return sys.modules.get(type(X).__module__.partition(".")[0])
 
 
 def from_dlpack(X: Any, name: str = "X") -> Any:
@@ -225,4 +234,4 @@ def from_dlpack(X: Any, name: str = "X") -> Any:
 
 def to_like(result: Any, X: Any) -> Any:
     """A result as an array of X's library."""
-    return result if is_tensor(X) else X.__array_namespace__().from_dlpack(result)
+    return result if is_tensor(X) else _library_of(X).from_dlpack(result)
