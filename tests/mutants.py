@@ -175,6 +175,7 @@ MUTANTS = [
     Mutant("mean", "c3align/_discriminant.py", "max(min(1.4 + 0.8 * n_rows, 4.0), most)", "1.0", "false_alarms"),
     Mutant("mean", "c3align/_discriminant.py", "if any(winner not in (None, self.name) for winner in winners):", "if False:", "quick_look"),
     Mutant("mean", "c3align/_discriminant.py", "return excess <= (most_claimed if", "return excess <= 2 * (most_claimed if", "quick_look"),
+    Mutant("mean", "c3align/ops/eager.py", "away = found - there[0]", "away = found", "look_alike"),
     Mutant("mean", "csrc/bindings.cpp", "rows.row_stride *= step;", "", "look_alike"),
     Mutant("mean", "csrc/bindings.cpp", "const double value = double(sums[j]) * unit;", "const double value = double(sums[0]) * unit;", "look_alike"),
     Mutant("mean", "c3align/covariance.py", "error = max(fourth - size, 0.0) / n", "error = max(fourth - size, 0.0)", "shrinkage"),

@@ -18,7 +18,7 @@ from c3align._state import State
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning
 from c3align.geometry import encoder_overlap
-from c3align.ops import glance
+from c3align.ops import eager, glance
 from c3align.statistics import ModalityStatistics
 from tests.test_ops import raw
 
@@ -302,6 +302,9 @@ class TestNamed:
             monkeypatch.setenv("C3ALIGN_BACKEND", backend)
             for given_rows in (rows, np.asfortranarray(rows), rows[::-1][::-1]):
                 found.append(np.hstack(glance.against(given_rows, 16, directions[0], directions)))
+        there = torch.from_numpy(rows[::3].copy())  # every third: 40 rows, 16 at the most
+        on_device = np.hstack(eager.glance(there, directions[0], directions))
+        np.testing.assert_allclose(on_device, found[0], rtol=1e-6)
         assert found[0][0] == 13
         np.testing.assert_allclose(found, np.tile(found[0], (len(found), 1)), rtol=1e-12, atol=1e-15)
 

@@ -110,7 +110,7 @@ def pick() -> Any:
 def on_cuda(X: Any) -> bool:
     """Whether X goes to the CUDA kernels: a tensor on such a device, and `C3ALIGN_BACKEND=native` asks for them.
 
-    Without that word tensors on a GPU are computed there by torch, to the same bits, until the kernels have run on one.
+    Without that word tensors on a GPU are computed there by torch, to the same bits.
     """
     if not is_tensor(X) or not X.is_cuda or os.environ.get("C3ALIGN_BACKEND") != "native":
         return False

@@ -14,10 +14,10 @@ from c3align._typing import Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _eager_math, _matrix_noise, fixed
 from c3align.ops._device import compute_dtype, may_ask, vector_on
-from c3align.ops.reference import BAD_NORM, FIXED_SCALE, OK
+from c3align.ops.reference import BAD_NORM, FIXED_SCALE, MAX_NORM, MIN_NORM, OK
 from c3align.ops.rowmap import Noise, RowMap
 
-__all__ = ["MAX_DIMS", "gram", "in_float64", "matrix_noise", "positions", "run", "summed", "vector_on"]
+__all__ = ["MAX_DIMS", "glance", "gram", "in_float64", "matrix_noise", "positions", "run", "summed", "vector_on"]
 
 MAX_DIMS = 1 << 40
 _BLOCK_ELEMENTS = 1 << 22  # about 20 arrays of a block are held, some of them float64
@@ -47,6 +47,19 @@ def summed(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [_fixed(wide).sum(0), _fixed(wide * wide).sum(0), _binned(norms, usable), usable.sum()[None]]
         totals += torch.cat(parts)
     return totals, status
+
+
+def glance(X: torch.Tensor, mean: Float64Array, directions: Float64Array) -> tuple[int, float, float, list[float]]:
+    """See `c3align.ops.glance.against`, of all rows of X; as many numbers as it returns come to the host, at once."""
+    wide = X.detach().to(_eager_math.wide_dtype(X.device))
+    norms = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    usable = (norms >= MIN_NORM) & (norms <= MAX_NORM)
+    n = usable.sum()
+    found = torch.where(usable, wide / norms, 0.0).sum(dim=0) / n.clamp(min=1)
+    there = torch.from_numpy(np.vstack([mean, directions])).to(X.device, wide.dtype)
+    away = found - there[0]
+    numbers = torch.cat([torch.stack([n.to(wide.dtype), found @ found, away @ away]), there[1:] @ found]).tolist()
+    return int(numbers[0]), numbers[1], numbers[2], numbers[3:]
 
 
 def gram(X: torch.Tensor, scale: Float64Array, n_rows: int) -> Float64Array:

@@ -116,7 +116,9 @@ def against(X: Any, n_rows: int, mean: Float64Array, directions: Float64Array) -
     How many of them have a direction; of the mean of their unit rows the squared norm, the squared distance from
     `mean`, and the product with each of `directions`.
     """
-    if not is_on_device(X) and pick().name == "native":
+    if is_on_device(X):
+        return load("eager").glance(X[:: max(-(-X.shape[0] // n_rows), 1)], mean, directions)
+    if pick().name == "native":
         rows = as_rows(X)
         return pick().glance(rows, max(-(-rows.shape[0] // n_rows), 1), mean, directions)
     n, found, _, _ = moments(X, n_rows)
