@@ -24,6 +24,7 @@ __all__ = ["MIN_ROWS_FOR_BATCH_MEAN", "SURPRISE", "Claim", "Discriminant", "Yard
 SURPRISE = 5.0  # standard deviations of a squared distance that are no chance
 ROUNDING = 1e-9  # squared distances below it are rounding
 MIN_ROWS_FOR_BATCH_MEAN = 8
+MOST_BY_CHANCE = 4.0  # times its expectation, that a squared distance of two means has where columns are correlated
 PRIOR_ROWS = 8  # weight of the columns' mean variance in the variance of each
 # Of the way from mean to mean. A batch needs 4 standard deviations of the other modality; correlations between columns,
 # which their variances do not show, made these up to 2.6 times as large on CLAP (and 0.8 times on glyphs).
@@ -131,7 +132,7 @@ class Discriminant:
         else:
             direction, variances = _by_columns(gap, first, second)
         length = float(direction @ gap)
-        if not length > 0:
+        if not length > 0 or not _is_a_gap(gap, first, second):
             return cls(a, b, np.zeros_like(gap), 0.0, (math.inf, math.inf), (first.n_rows, second.n_rows))
         direction = direction / length
         spreads = (math.sqrt(variances[0]) / length, math.sqrt(variances[1]) / length)
@@ -210,6 +211,14 @@ class Claim:
         own = fitted.total if n < MIN_ROWS_FOR_BATCH_MEAN else (1 - squares) * n / (n - 1)
         excess = distance - own / n - fitted.total / fitted.n_rows
         return excess <= (most_claimed if winners and None not in winners else most) * fitted.total
+
+
+def _is_a_gap(gap: Float64Array, first: ModalityStatistics, second: ModalityStatistics) -> bool:
+    """Whether the means differ by more than chance: of the same rows they would by the sampling error of both."""
+    variances = [steadied_variance(found) for found in (first, second)]
+    weights = 2 / (variances[0] + variances[1])
+    error = sum(float(variance @ weights) / found.n_rows for variance, found in zip(variances, (first, second)))
+    return float(gap**2 @ weights) > MOST_BY_CHANCE * error
 
 
 def _by_columns(

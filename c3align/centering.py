@@ -101,7 +101,7 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
     if modality != AUTO:
         if modality in state.usable and Claim.of(state, modality).is_plain(X, NAMED_ROWS, LARGE, LARGE_CLAIMED):
             return Center(modality)
-        doubt = doubt_about(modality, state, Glance.of(X, NAMED_ROWS), mixtures=False)
+        doubt = doubt_about(modality, state, Glance.of(X), mixtures=False)  # a second look, at more of them
         return Center(modality, _warning(f"given as modality={modality!r}", modality, doubt))
     glance = Glance.of(X)
     if len(state.usable) > 1:

@@ -157,7 +157,9 @@ def parse(content: bytes) -> tuple[dict[str, Any], State]:
     ------
     FormatError
     """
-    return _parsed(content)[1]
+    if not isinstance(content, bytes | bytearray):
+        raise FormatError(f"an aligner must be bytes, got {type(content).__name__}; pass what to_bytes() returned")
+    return _parsed(bytes(content))[1]
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], State]]:
@@ -175,6 +177,9 @@ def _parsed(content: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], State
     statistics, second = _group(ModalityStatistics, CovarianceStatistics, config["modalities"], tensors, "modality")
     names = [(a, b) for a, b in config["pairs"]]
     pairs, covariances = _group(PairStatistics, PairCovariance, names, tensors, "pair")
+    for (a, b), found in pairs.items():
+        if found.n_rows > min(statistics[a].n_rows, statistics[b].n_rows):
+            raise _refusal(f"it has more pairs of {a!r} and {b!r} than rows")
     columns = {name: tuple(found) for name, found in config["feature_names"]}
     n_dims, fingerprint = config["n_features_in"], config["encoder_fingerprint"]
     state = State(n_dims, statistics, pairs, second, covariances, fingerprint, columns)

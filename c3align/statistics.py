@@ -145,6 +145,8 @@ class _ExactSums:
         FormatError
             Bytes of another length, or numbers that contradict one another.
         """
+        if not isinstance(content, bytes | bytearray):
+            raise FormatError(f"content must be bytes, got {type(content).__name__}; pass what to_bytes() returned")
         n_rows, n_zero_rows, n_dims = struct.unpack("<3q", content[:24]) if len(content) > 24 else (0, 0, 0)
         found = cls.empty(n_dims) if 0 < 32 * n_dims <= len(content) else None
         sizes = [] if found is None else [array.size for array in found._arrays()]
@@ -246,6 +248,13 @@ class PairStatistics(_ExactSums):
     sums, squares : (2, n_dims) int64
         128-bit sums of ``rint(D * 2**40)`` and ``rint(D**2 * 2**40)``, D the float64 differences.
     """
+
+    def problem(self) -> str | None:
+        """See `_ExactSums.problem`; unit rows lie 2 apart at most."""
+        found = super().problem()
+        if found is None and sum(fixed.to_ints(self.squares)) > self.n_rows * (4 * _ONE + _ONE // 2**20 + self.n_dims):
+            return "the squares are not those of unit rows"
+        return found
 
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairStatistics:

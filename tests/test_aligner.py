@@ -364,6 +364,18 @@ class TestP5BadInput:
 
 
 class TestWayBack:
+    def test_what_is_no_mean_of_unit_rows_has_no_way_back(self):
+        X = np.ones((3, 4), np.float32)
+        for goal in (np.array([1.5, 0, 0, 0]), torch.tensor([1.5, 0, 0, 0])):
+            for call in (lambda goal=goal: ops.invert(X, goal), lambda goal=goal: ops.translate(X, np.zeros(4), goal)):
+                with pytest.raises(C3AlignError, match=r"of norm 1 at most, got a norm of 1\.5"):
+                    call()
+
+    @pytest.mark.parametrize("norm", [np.nan, np.inf, -1, 0, 1e39, "1", True, 2**10000])
+    def test_norms_that_no_row_has(self, norm):
+        with pytest.raises(C3AlignError, match="norm must be a number in"):
+            ops.translate(np.ones((3, 4)), np.zeros(4), np.zeros(4), norm=norm)
+
     @given(rows=strategies.blocks(min_rows=4, dims=st.integers(3, 64), dtype="float64"), renormalize=st.booleans())
     def test_inverse_transform(self, rows, renormalize):
         rows = rows + np.abs(rows).max(axis=1, keepdims=True) * np.random.default_rng(0).uniform(0, 1, rows.shape)

@@ -245,6 +245,17 @@ class TestSeveralFitted:
 
 
 class TestNamed:
+    def test_means_that_differ_by_chance_alone_claim_nobody(self):
+        """Two modalities without a gap: their own rows are no strangers."""
+        for seed in range(20):
+            x = np.random.default_rng(seed).standard_normal((20, 64))
+            y = x + 0.2 * np.random.default_rng(seed + 99).standard_normal((20, 64))
+            aligner = C3Aligner().fit(x, y)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", ModalityMeanWarning)
+                for n in (1, 8, 17, 20):
+                    aligner.transform(x[:n], modality="text")
+
     @pytest.mark.parametrize("name", SETS)
     def test_a_wrong_name_warns(self, real_rows, name):
         for (fitted, rows), (_, batch) in itertools.permutations(real_rows[name].items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -189,6 +190,23 @@ def test_bytes_come_back(kind):
     for other in (b"", content[:-1], content + b"0", content[:40], damaged):
         with pytest.raises(FormatError, match="to_bytes"):
             kind.from_bytes(other)
+
+
+def test_numbers_that_contradict_one_another():
+    rows = np.random.default_rng(0).standard_normal((2, 9, 5))
+    whole, pairs = ModalityStatistics.from_rows(rows[0]), PairStatistics.from_rows(*rows)
+    more = [np.array([[0] * 5, [1 << 44] + [0] * 4]), whole.norms.copy()]
+    more[1][127] += 1 << 29
+    for wrong, text in (
+        (replace(whole, squares=whole.squares + more[0]), "sums of squares of unit rows"),
+        (replace(whole, norms=more[1]), "contradicts the norms"),
+        (replace(pairs, squares=pairs.squares + 4 * more[0]), "unit rows"),
+    ):
+        assert text in wrong.problem()
+        with pytest.raises(FormatError, match=text):
+            type(wrong).from_bytes(wrong.to_bytes())
+    with pytest.raises(FormatError, match="must be bytes, got NoneType"):
+        ModalityStatistics.from_bytes(None)
 
 
 def test_published_noise_settings():

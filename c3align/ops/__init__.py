@@ -154,9 +154,9 @@ def translate(
     X : (n_rows, n_dims) array or tensor, floating
     mean : (n_dims,)
         Of the rows' own modality, subtracted from their unit rows.
-    goal : (n_dims,)
+    goal : (n_dims,), of norm 1 at most
         Mean of the unit rows of the other one.
-    norm : float
+    norm : float in [2**-126, 2**126]
         Of the results.
     renormalize : bool
         Whether aligned rows have norm 1; without it the result is ``unit(unit(x) - mean + goal)``.
@@ -187,7 +187,7 @@ def invert(
     Parameters
     ----------
     Z : (n_rows, n_dims) array or tensor, floating
-    mean : (n_dims,)
+    mean : (n_dims,), of norm 1 at most where renormalized
     renormalized : bool
         Whether `align` renormalised; rows that were not need ``z + mean`` alone, brought back to norm 1.
     zero_rows, out, overwrite_out : as in `align`

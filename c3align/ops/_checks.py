@@ -107,6 +107,8 @@ def _is_twin(out: Any, rows: Rows) -> bool:
 
 
 def _twin(out: Any, rows: Rows) -> npt.NDArray[Any]:
+    if not hasattr(out, "dtype"):
+        raise C3AlignError(f"out must be an array or tensor like X, got {type(out).__name__}; omit it, or pass one")
     same_kind = is_tensor(out) == is_tensor(rows.source) and dtype_name(out) == dtype_name(rows.source)
     if not same_kind or tuple(out.shape) != rows.shape:
         raise C3AlignError(

@@ -18,7 +18,16 @@ from c3align.errors import C3AlignError
 from c3align.ops import _checks, fixed
 from c3align.ops.arrays import as_vector, check_shape_and_dtype, check_tensor, dtype_name
 from c3align.ops.reference import AT_MEAN, BAD_NORM
-from c3align.ops.rowmap import NO_NOISE, Noise, NoiseRequest, Request, RowMap, check_row_numbers, raise_for_negative
+from c3align.ops.rowmap import (
+    NO_NOISE,
+    Noise,
+    NoiseRequest,
+    Request,
+    RowMap,
+    check_goal,
+    check_row_numbers,
+    raise_for_negative,
+)
 
 __all__ = ["compute_dtype", "may_ask", "moments", "transform", "vector_on"]
 
@@ -103,7 +112,7 @@ def _on_device(request: Request, X: torch.Tensor) -> RowMap:
     """The request with its vectors on the rows' device."""
     mean, scale, shift, goal = (vector_on(getattr(request, name), X, name) for name in _VECTORS)
     noise = NO_NOISE if request.noise is None else _noise_on(request.noise, X)
-    return RowMap(mean, scale, shift, noise, request.renormalize, request.is_raw, goal, float(request.norm))
+    return RowMap(mean, scale, shift, noise, request.renormalize, request.is_raw, goal, request.checked_norm())
 
 
 def _noise_on(asked: NoiseRequest, X: torch.Tensor) -> Noise:
@@ -158,6 +167,8 @@ def _refuse(X: torch.Tensor, status: torch.Tensor, row_map: RowMap, zero_rows: s
         vector = getattr(row_map, name)
         if vector is not None and not bool(vector.isfinite().all()):
             raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
+    if row_map.goal is not None:
+        check_goal(float(torch.linalg.vector_norm(row_map.goal)))
     if negative is not None and bool(negative):
         raise_for_negative()
     if bool(wrong):

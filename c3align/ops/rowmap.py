@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from typing import Any, NamedTuple, NoReturn
 
@@ -19,12 +20,14 @@ __all__ = [
     "NoiseRequest",
     "Request",
     "RowMap",
+    "check_goal",
     "check_row_numbers",
     "raise_for_negative",
     "stream",
 ]
 
 _NUMBERS = 2**64
+_LEAST_NORM, _MOST_NORM = 2.0**-126, 2.0**126
 
 
 class Noise(NamedTuple):
@@ -157,8 +160,26 @@ class Request(NamedTuple):
         scale = None if self.scale is None else as_vector(self.scale, n_dims, dtype, "scale")
         shift = None if self.shift is None else as_vector(self.shift, n_dims, dtype, "shift")
         goal = None if self.goal is None else as_vector(self.goal, n_dims, dtype, "goal")
+        if goal is not None:
+            check_goal(math.sqrt(float(goal.astype(np.float64) @ goal)))
         noise = NO_NOISE if self.noise is None else self.noise.prepare(n_rows, n_dims, dtype)
-        return RowMap(mean, scale, shift, noise, self.renormalize, self.is_raw, goal, float(self.norm))
+        return RowMap(mean, scale, shift, noise, self.renormalize, self.is_raw, goal, self.checked_norm())
+
+    def checked_norm(self) -> float:
+        """The norm as a float, where a float32 row can have it."""
+        is_number = isinstance(self.norm, numbers.Real) and not isinstance(self.norm, bool)
+        if not (is_number and _LEAST_NORM <= self.norm <= _MOST_NORM):
+            raise C3AlignError(f"norm must be a number in [2**-126, 2**126], got {self.norm!r}")
+        return float(self.norm)
+
+
+def check_goal(norm: float) -> None:
+    """Refuse a mean of unit rows that cannot be one: from outside of the sphere there is no way back to it."""
+    if norm > 1 + 1e-6:
+        raise C3AlignError(
+            f"the mean to go to must be a mean of unit rows, of norm 1 at most, got a norm of {norm:.3g}; pass "
+            "statistics_[modality].mean"
+        )
 
 
 def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, Any]:
