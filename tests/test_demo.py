@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c3align import Pipeline, _demo, cli, encoders
+from c3align import Pipeline, cli, encoders
 from c3align import datasets as data
-from c3align._demo import _cache, _material, _sheet, _tasks, _variants
+from c3align.cli import demo
+from c3align.cli.demo import _cache, _material, _sheet, _tasks, _variants
 from tests import tiny_encoders
 
 
@@ -37,7 +38,7 @@ def quick(monkeypatch, tmp_path):
 class TestRun:
     def test_it_tells_learns_and_keeps(self, quick, monkeypatch):
         stream = io.StringIO()
-        found = _demo.run(stream)
+        found = demo.run(stream)
         told = stream.getvalue()
         for text in ("1. The gap", "2. One index", "100 names", "30 characters", "C1: embeddings as they are", "is   "):
             assert text in told
@@ -50,12 +51,12 @@ class TestRun:
         assert {path.name for path in folder.iterdir()} == {"names-C1", "names-C3", "rows.npz", "c3align-demo.png"}
         monkeypatch.delattr(Pipeline, "fit_text")  # a second run learns nothing
         monkeypatch.setattr(_material, "_embedded", None)  # and embeds nothing
-        assert _demo.run(io.StringIO()) == found
+        assert demo.run(io.StringIO()) == found
 
     def test_full_is_the_whole_ablation(self, quick):
         """The decoders of the short run are taken over."""
-        short, stream = _demo.run(io.StringIO()), io.StringIO()
-        found = _demo.run(stream, full=True)
+        short, stream = demo.run(io.StringIO()), io.StringIO()
+        found = demo.run(stream, full=True)
         assert list(found["tasks"]["naming"]) == list(found["tasks"]["drawing"]) == list(_variants.VARIANTS)
         assert all(found["tasks"]["naming"][variant] == short["tasks"]["naming"][variant] for variant in ("C1", "C3"))
         assert "C2_1: means removed" in stream.getvalue()
@@ -74,7 +75,7 @@ class TestRun:
                 kind,
                 lambda self, items, fit=fit, what=given, **o: (seen.append((what, items)), fit(self, items, **o))[1],
             )
-        _demo.run(io.StringIO(), full=True, use_cache=False, sheet=quick / "sheet.png")
+        demo.run(io.StringIO(), full=True, use_cache=False, sheet=quick / "sheet.png")
         train = data.glyphs(split="train")
         assert [what for what, _ in seen] == ["names"] * 4 + ["pictures"] * 4
         assert all(items == train.names for what, items in seen if what == "names")
@@ -83,11 +84,11 @@ class TestRun:
         assert Image.open(quick / "sheet.png").size[0] > 500
 
     def test_what_was_kept_half_is_learned_anew(self, quick):
-        found = _demo.run(io.StringIO())
+        found = demo.run(io.StringIO())
         (folder,) = (quick / "cache").iterdir()
         (folder / "names-C3" / "pipeline.json").write_text("{")
         (folder / "rows.npz").write_bytes(b"PK")
-        assert _demo.run(io.StringIO()) == found
+        assert demo.run(io.StringIO()) == found
 
     def test_other_settings_another_folder(self, quick):
         one, same, other = (_cache.folder_for("encoder@1", {"epochs": n}) for n in (1, 1, 2))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import C3Aligner, ops
-from c3align._demo._variants import VARIANTS, fit_aligner
+from c3align.cli.demo._variants import VARIANTS, fit_aligner
 from c3align.errors import C3AlignError
 from c3align.statistics import ModalityStatistics
 

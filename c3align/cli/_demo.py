@@ -29,10 +29,10 @@ def demo(
     Nothing is downloaded. The first run trains two small decoders, in less than a minute on two processors, and keeps
     them in the user's cache folder (C3ALIGN_CACHE); the next ones take seconds.
     """
-    from c3align import _demo
+    from c3align.cli import demo as room
 
     stream = sys.stderr if as_json else sys.stdout
-    result = _demo.run(stream, plot, quick=quick, full=full, sheet=sheet, use_cache=not no_cache)
+    result = room.run(stream, plot, quick=quick, full=full, sheet=sheet, use_cache=not no_cache)
     if as_json:
         print_json(result)
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from c3align import encoders
-from c3align._demo import _cache, _figures, _material, _show
+from c3align.cli.demo import _cache, _figures, _material, _show
 
 __all__ = ["run"]
 
@@ -77,7 +77,7 @@ def _folder(encoder: Any, use_cache: bool) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as name:
             yield Path(name)
         return
-    from c3align._demo import _tasks
+    from c3align.cli.demo import _tasks
 
     folder = _cache.folder_for(encoder.fingerprint, _tasks.SETTINGS)
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _tell_gap(material: _material.Material, stream: TextIO, plot: Path | None) -
 
 
 def _tell_tasks(material: _material.Material, folder: Path, stream: TextIO, sheet: Path, full: bool) -> dict[str, Any]:
-    from c3align._demo import _tasks, _variants
+    from c3align.cli.demo import _tasks, _variants
 
     variants = tuple(_variants.VARIANTS) if full else ("C1", "C3")
     counts = {"n": len(material.held_out), "n_train": f"{len(material.train):,}"}
@@ -122,7 +122,7 @@ def _tell_tasks(material: _material.Material, folder: Path, stream: TextIO, shee
 
 
 def _examples(material: _material.Material, named: dict[str, Any], rows: Sequence[int]) -> list[Any]:
-    from c3align._demo._sheet import Example
+    from c3align.cli.demo._sheet import Example
 
     names, pictures = material.held_out.names, material.held_out.pictures
     return [Example(pictures[i], names[i], {variant: named[variant].made[i] for variant in ("C1", "C3")}) for i in rows]
@@ -131,7 +131,7 @@ def _examples(material: _material.Material, named: dict[str, Any], rows: Sequenc
 def _save_sheet(
     material: _material.Material, named: dict[str, Any], drawn: dict[str, Any], best: list[int], path: Path
 ) -> None:
-    from c3align._demo import _sheet
+    from c3align.cli.demo import _sheet
 
     n = len(material.held_out)
     even = np.linspace(0, n - 1, N_EVEN).round().astype(int).tolist()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from c3align import geometry, ops
-from c3align._demo._material import Material
+from c3align.cli.demo._material import Material
 
 __all__ = ["N_FOUND", "gap", "search"]
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import Pipeline, geometry
-from c3align._demo._material import Material
-from c3align._demo._variants import fit_aligner
-from c3align._demo._words import word_scores
+from c3align.cli.demo._material import Material
+from c3align.cli.demo._variants import fit_aligner
+from c3align.cli.demo._words import word_scores
 from c3align.decoders import EmbeddingGenerator, PrefixCaptioner, small_lm
 from c3align.errors import C3AlignError
 
