@@ -1,8 +1,9 @@
 """Tensors and JSON in one safetensors file, read strictly: no code can run, and all that can be checked is.
 
-The file is the whole of what it holds (promise P6). A `config.json` beside it is a copy for people, with a digest of
-the file: a bit that flipped, an edited copy, and a file exchanged for another are refused. It is removed before the
-file is replaced and written afterwards, so that a kill at any instant leaves a folder that loads.
+The file is the whole of what it holds (promise P6). Its last 32 bytes, a tensor "sha256", are the digest of all bytes
+before them: no bit of it changes unnoticed. A `config.json` beside it is a copy for people, with the digest of the
+file: an edited copy, and a file exchanged for another, are refused. It is removed before the file is replaced and
+written afterwards, so that a kill at any instant leaves a folder that loads.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,17 +19,19 @@ from typing import Any, TypeVar
 import numpy as np
 from safetensors import numpy as of_numpy
 
-from c3align.errors import C3AlignError, FormatError
+from c3align.errors import C3AlignError, FormatError, NoDigestWarning
 from c3align.io import atomic
 
-__all__ = ["CONFIG_FILE", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json", "parse_tensors"]
-__all__ += ["read", "read_config", "read_decoder", "read_folder", "read_header", "read_json", "readable", "refusal"]
-__all__ += ["write_folder"]
+__all__ = ["CONFIG_FILE", "check_digest", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json"]
+__all__ += ["parse_tensors", "read", "read_config", "read_decoder", "read_folder", "read_header", "read_json"]
+__all__ += ["readable", "refusal", "sign", "signed_json", "warn_of_no_digest", "write_folder"]
 
 CONFIG_FILE = "config.json"
 MAX_JSON_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 24
-DIGEST = "sha256"
+DIGEST, DIGEST_BYTES = "sha256", 32
+_NO_DIGEST_YET = bytes(range(DIGEST_BYTES))
+SIGNED_SINCE = 2  # format version of decoders and checkpoints; those before have no digest
 T = TypeVar("T")
 
 
@@ -44,13 +48,57 @@ def dump(tensors: Mapping[str, Any], config: Mapping[str, Any]) -> bytes:
     C3AlignError
         A configuration with NaN or infinity.
     """
-    metadata = {"config": _json(config)}
+    metadata, digest = {"config": _json(config)}, np.frombuffer(bytearray(_NO_DIGEST_YET), np.uint8)
     if not any(hasattr(tensor, "detach") for tensor in tensors.values()):
-        return of_numpy.save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata)
+        arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        return sign(of_numpy.save({**arrays, DIGEST: digest}, metadata))
+    import torch
     from safetensors import torch as of_torch
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return of_torch.save(whole, metadata)
+    return sign(of_torch.save({**whole, DIGEST: torch.from_numpy(digest)}, metadata))
+
+
+def sign(content: bytes) -> bytes:
+    """The same, with the digest of what is before them as the last 32 bytes, which `dump` keeps free.
+
+    Raises
+    ------
+    C3AlignError
+        Other values stand there: safetensors puts those of the smallest type last.
+    """
+    if content[-DIGEST_BYTES:] != _NO_DIGEST_YET:
+        raise C3AlignError("tensors of bools cannot be saved with a digest; convert them to integers")
+    return content[:-DIGEST_BYTES] + _digest_of(content)
+
+
+def _digest_of(content: bytes) -> bytes:
+    return hashlib.sha256(memoryview(content)[:-DIGEST_BYTES]).digest()
+
+
+def check_digest(content: bytes, kind: str, is_old: bool) -> None:
+    """Refuse a file of which a bit has changed, and warn of an old one that has no digest.
+
+    Raises
+    ------
+    FormatError
+    """
+    if DIGEST in parse_header(content[: MAX_HEADER_BYTES + 8], len(content), kind):
+        if content[-DIGEST_BYTES:] != _digest_of(content):
+            raise refusal(kind, "it is damaged: its digest is that of other content")
+    elif is_old:
+        warn_of_no_digest(kind)
+    else:
+        raise refusal(kind, "it has no digest")
+
+
+def warn_of_no_digest(kind: str) -> None:
+    """Warn of what an older version wrote."""
+    warnings.warn(
+        f"this {kind} was written by an older c3align, without a digest that would tell of damage; save it again",
+        NoDigestWarning,
+        stacklevel=3,
+    )
 
 
 def _json(config: Mapping[str, Any], **options: Any) -> str:
@@ -100,17 +148,22 @@ def _head(path: Path, limit: int) -> tuple[bytes, int]:
 def parse(content: bytes, kind: str, torch: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """Configuration, and tensors as NumPy arrays or as torch's, of what `dump` returned."""
     config = parse_config(content[: MAX_HEADER_BYTES + 8], len(content), kind)
+    version = config.get("format_version")
+    check_digest(content, kind, is_old=type(version) is int and version < SIGNED_SINCE)
     return config, parse_tensors(content, kind, torch)
 
 
 def parse_tensors(content: bytes, kind: str, torch: bool = False) -> dict[str, Any]:
-    """The tensors alone."""
+    """The tensors alone, without the digest."""
     try:
-        if not torch:
-            return of_numpy.load(content)
-        from safetensors import torch as of_torch
+        if torch:
+            from safetensors import torch as of_torch
 
-        return of_torch.load(content)
+            tensors = of_torch.load(content)
+        else:
+            tensors = of_numpy.load(content)
+        tensors.pop(DIGEST, None)
+        return tensors
     except Exception as error:  # the library's own kinds, and KeyError for dtypes that NumPy lacks
         raise refusal(kind, f"its tensors cannot be read ({error})") from error
 
@@ -161,11 +214,15 @@ def parse_json(text: bytes | str, kind: str, name: str) -> Any:
 
 def read_json(path: Path, kind: str, limit: int = MAX_JSON_BYTES) -> Any:
     """A JSON file of bounded size."""
+    return parse_json(_bounded(path, kind, limit), kind, path.name)
+
+
+def _bounded(path: Path, kind: str, limit: int) -> bytes:
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise refusal(kind, f"{path.name} is larger than {limit} bytes")
-    return parse_json(content, kind, path.name)
+    return content
 
 
 def write_folder(folder: str | os.PathLike[str], name: str, content: bytes, config: Mapping[str, Any]) -> None:
@@ -191,8 +248,16 @@ def write_folder(folder: str | os.PathLike[str], name: str, content: bytes, conf
 
 def readable(config: Mapping[str, Any], content: bytes) -> bytes:
     """The bytes of config.json."""
-    signed = {**config, DIGEST: hashlib.sha256(content).hexdigest()}
-    return (_json(signed, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
+    return _text({**config, DIGEST: hashlib.sha256(content).hexdigest()})
+
+
+def signed_json(config: Mapping[str, Any]) -> bytes:
+    """The bytes of a JSON file that holds the digest of its other entries."""
+    return _text({**config, DIGEST: hashlib.sha256(_text(config)).hexdigest()})
+
+
+def _text(config: Mapping[str, Any]) -> bytes:
+    return (_json(config, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
 def _is_of(path: Path, form: str) -> bool:
@@ -224,17 +289,21 @@ def read_folder(folder: Path, name: str, kind: str, parse: Callable[[bytes], tup
 
 def _check_copy(path: Path, kind: str, config: Mapping[str, Any], content: bytes) -> None:
     try:
-        found = read_json(path.with_name(CONFIG_FILE), kind)
+        copy = _bounded(path.with_name(CONFIG_FILE), kind, MAX_JSON_BYTES)
     except FileNotFoundError:
         return
-    digest = found.pop(DIGEST, None) if isinstance(found, dict) else None
-    if found != config:
-        raise FormatError(
-            f"{CONFIG_FILE} differs from the configuration inside {path.name}, which is the one that counts; delete "
-            f"{CONFIG_FILE} to load that, or set parameters in code and save again"
-        )
-    if digest not in (None, hashlib.sha256(content).hexdigest()):
+    if copy == readable(config, content):
+        return
+    found, digest = parse_json(copy, kind, CONFIG_FILE), hashlib.sha256(content).hexdigest()
+    is_old = DIGEST not in parse_header(content[: MAX_HEADER_BYTES + 8], len(content), kind)
+    if is_old and found in (config, {**config, DIGEST: digest}):
+        return
+    if isinstance(found, dict) and found.get(DIGEST) != digest and {**found, DIGEST: 0} == {**config, DIGEST: 0}:
         raise refusal(kind, f"{path.name} is damaged, or not the file that {CONFIG_FILE} was written with")
+    raise FormatError(
+        f"{CONFIG_FILE} differs from the configuration inside {path.name}, which is the one that counts; delete "
+        f"{CONFIG_FILE} to load that, or set parameters in code and save again"
+    )
 
 
 def read_decoder(folder: str | os.PathLike[str], name: str, form: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -251,7 +320,7 @@ def read_decoder(folder: str | os.PathLike[str], name: str, form: str) -> tuple[
     def checked(content: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], dict[str, Any]]]:
         config, tensors = parse(content, "decoder", torch=True)
         version = config.get("format_version")
-        if config.get("format") != form or version != 1:
+        if config.get("format") != form or type(version) is not int or not 1 <= version <= SIGNED_SINCE:
             raise refusal("decoder", f"format {config.get('format')!r} version {version!r} is unknown")
         return config, (config, tensors)
 
