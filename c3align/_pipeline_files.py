@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c3align import decoders
 from c3align._version import __version__
 from c3align.aligner import C3Aligner
-from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
-from c3align.io import atomic, container
+from c3align.errors import C3AlignError, EncoderMismatchError, FormatError, NoDigestWarning
+from c3align.io import atomic, container, digests
 
 if TYPE_CHECKING:
     from c3align.pipeline import Pipeline
 
 __all__ = ["load", "save"]
 
-FORMAT, FORMAT_VERSION = "c3align.Pipeline", 1
+FORMAT, FORMAT_VERSION = "c3align.Pipeline", 2
 PIPELINE_FILE = "pipeline.json"
 DECODERS = ("EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner")
-_KEYS = {"format", "format_version", "written_by", "encoder", "decoder"}
+_KEYS = {"format", "format_version", "written_by", "encoder", "decoder"}  # of version 1
 
 
 def save(pipeline: Pipeline, folder: str | os.PathLike[str]) -> None:
@@ -34,7 +34,8 @@ def save(pipeline: Pipeline, folder: str | os.PathLike[str]) -> None:
     with atomic.replaced_folder(folder, "pipeline", lambda found: (found / PIPELINE_FILE).is_file()) as scratch:
         pipeline.aligner.save_pretrained(scratch / "aligner")
         pipeline.decoder.save_pretrained(scratch / "decoder")
-        (scratch / PIPELINE_FILE).write_text(json.dumps(_config(pipeline, kind), indent=2, sort_keys=True) + "\n")
+        config = {**_config(pipeline, kind), "parts": _parts(scratch)}
+        (scratch / PIPELINE_FILE).write_bytes(container.signed_json(config))
 
 
 def _config(pipeline: Pipeline, kind: str) -> dict[str, Any]:
@@ -47,6 +48,12 @@ def _config(pipeline: Pipeline, kind: str) -> dict[str, Any]:
     }
 
 
+def _parts(folder: Path) -> dict[str, str]:
+    """The digests of the files that hold the digests of all others."""
+    paths = sorted(path for part in ("aligner", "decoder") for path in (folder / part).glob("*.safetensors"))
+    return {path.relative_to(folder).as_posix(): digests.of_file(path) for path in paths}
+
+
 def load(cls: type[Pipeline], folder: str | os.PathLike[str], encoder: Any) -> Pipeline:
     """Read a pipeline that `save` wrote; see `Pipeline.from_pretrained`."""
     path = atomic.found(folder)
@@ -57,8 +64,12 @@ def load(cls: type[Pipeline], folder: str | os.PathLike[str], encoder: Any) -> P
             f"{folder} was saved with an encoder that has no spec; pass encoder=, the one with the fingerprint "
             f"{config['encoder']['fingerprint']}"
         )
-    aligner = C3Aligner.from_pretrained(path / "aligner", encoder=config["encoder"]["fingerprint"])
-    decoder = getattr(decoders, config["decoder"]).from_pretrained(path / "decoder")
+    with warnings.catch_warnings():
+        if config["format_version"] == 1:
+            digests.warn_of_no_digest("pipeline")
+            warnings.simplefilter("ignore", NoDigestWarning)  # once for all parts
+        aligner = C3Aligner.from_pretrained(path / "aligner", encoder=config["encoder"]["fingerprint"])
+        decoder = getattr(decoders, config["decoder"]).from_pretrained(path / "decoder")
     try:
         return cls(chosen, aligner, decoder)
     except EncoderMismatchError as error:
@@ -68,21 +79,27 @@ def load(cls: type[Pipeline], folder: str | os.PathLike[str], encoder: Any) -> P
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FormatError(f"{path.parent} is no pipeline (no {PIPELINE_FILE} in it); pass a folder of save_pretrained")
-    config = container.read_json(path, "pipeline")
+    content = container.read_bytes(path, "pipeline")
+    config = container.parse_json(content, "pipeline", PIPELINE_FILE)
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise _refusal(path, f"its format is not {FORMAT}")
-    if config.get("format_version") != FORMAT_VERSION:
+    version = config.get("format_version")
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise FormatError(
-            f"{path} has format version {config.get('format_version')!r} and this c3align {__version__} reads "
-            f"{FORMAT_VERSION}; install the c3align that wrote it ({config.get('written_by')!r}) or a newer one"
+            f"{path} has format version {version!r} and this c3align {__version__} reads "
+            f"up to {FORMAT_VERSION}; install the c3align that wrote it ({config.get('written_by')!r}) or a newer one"
         )
     encoder = config.get("encoder")
-    if set(config) != _KEYS or config["decoder"] not in DECODERS:
+    if set(config) != (_KEYS if version == 1 else {*_KEYS, "parts", container.DIGEST}) or config["decoder"] not in DECODERS:
         raise _refusal(path, f"its keys or its decoder {config.get('decoder')!r} are unknown")
     if not isinstance(encoder, dict) or set(encoder) != {"spec", "fingerprint"}:
         raise _refusal(path, "its encoder is not described")
     if not isinstance(encoder["fingerprint"], str) or not isinstance(encoder["spec"], str | None):
         raise _refusal(path, "its encoder is not described by texts")
+    if version > 1 and container.signed_json(config) != content:
+        raise _refusal(path, "the digest is that of other content")
+    if version > 1 and config["parts"] != _parts(path.parent):
+        raise _refusal(path, "the digests are those of another aligner or decoder")
     return config
 
 

@@ -11,33 +11,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import numpy as of_numpy
 
-from c3align.errors import C3AlignError, FormatError, NoDigestWarning
+from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic
+from c3align.io.digests import DIGEST_BYTES, is_signed, refusal, signed, warn_of_no_digest
 
 __all__ = ["CONFIG_FILE", "check_digest", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json"]
-__all__ += ["parse_tensors", "read", "read_config", "read_decoder", "read_folder", "read_header", "read_json"]
-__all__ += ["readable", "refusal", "sign", "signed_json", "warn_of_no_digest", "write_folder"]
+__all__ += ["parse_tensors", "read", "read_bytes", "read_config", "read_decoder", "read_folder", "read_header", "read_json"]
+__all__ += ["readable", "refusal", "sign", "signed_json", "write_folder"]
 
 CONFIG_FILE = "config.json"
 MAX_JSON_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 24
-DIGEST, DIGEST_BYTES = "sha256", 32
+DIGEST = "sha256"
 _NO_DIGEST_YET = bytes(range(DIGEST_BYTES))
 SIGNED_SINCE = 2  # format version of decoders and checkpoints; those before have no digest
 T = TypeVar("T")
-
-
-def refusal(kind: str, reason: str) -> FormatError:
-    """The error for a file that is not what it says."""
-    return FormatError(f"not a whole c3align {kind}: {reason}; save it again from its source")
 
 
 def dump(tensors: Mapping[str, Any], config: Mapping[str, Any]) -> bytes:
@@ -69,11 +65,7 @@ def sign(content: bytes) -> bytes:
     """
     if content[-DIGEST_BYTES:] != _NO_DIGEST_YET:
         raise C3AlignError("tensors of bools cannot be saved with a digest; convert them to integers")
-    return content[:-DIGEST_BYTES] + _digest_of(content)
-
-
-def _digest_of(content: bytes) -> bytes:
-    return hashlib.sha256(memoryview(content)[:-DIGEST_BYTES]).digest()
+    return signed(content[:-DIGEST_BYTES])
 
 
 def check_digest(content: bytes, kind: str, is_old: bool) -> None:
@@ -84,21 +76,12 @@ def check_digest(content: bytes, kind: str, is_old: bool) -> None:
     FormatError
     """
     if DIGEST in parse_header(content[: MAX_HEADER_BYTES + 8], len(content), kind):
-        if content[-DIGEST_BYTES:] != _digest_of(content):
+        if not is_signed(content):
             raise refusal(kind, "it is damaged: its digest is that of other content")
     elif is_old:
         warn_of_no_digest(kind)
     else:
         raise refusal(kind, "it has no digest")
-
-
-def warn_of_no_digest(kind: str) -> None:
-    """Warn of what an older version wrote."""
-    warnings.warn(
-        f"this {kind} was written by an older c3align, without a digest that would tell of damage; save it again",
-        NoDigestWarning,
-        stacklevel=3,
-    )
 
 
 def _json(config: Mapping[str, Any], **options: Any) -> str:
@@ -156,14 +139,8 @@ def parse(content: bytes, kind: str, torch: bool = False) -> tuple[dict[str, Any
 def parse_tensors(content: bytes, kind: str, torch: bool = False) -> dict[str, Any]:
     """The tensors alone, without the digest."""
     try:
-        if torch:
-            from safetensors import torch as of_torch
-
-            tensors = of_torch.load(content)
-        else:
-            tensors = of_numpy.load(content)
-        tensors.pop(DIGEST, None)
-        return tensors
+        library = import_module("safetensors.torch") if torch else of_numpy
+        return {name: tensor for name, tensor in library.load(content).items() if name != DIGEST}
     except Exception as error:  # the library's own kinds, and KeyError for dtypes that NumPy lacks
         raise refusal(kind, f"its tensors cannot be read ({error})") from error
 
@@ -214,10 +191,11 @@ def parse_json(text: bytes | str, kind: str, name: str) -> Any:
 
 def read_json(path: Path, kind: str, limit: int = MAX_JSON_BYTES) -> Any:
     """A JSON file of bounded size."""
-    return parse_json(_bounded(path, kind, limit), kind, path.name)
+    return parse_json(read_bytes(path, kind, limit), kind, path.name)
 
 
-def _bounded(path: Path, kind: str, limit: int) -> bytes:
+def read_bytes(path: Path, kind: str, limit: int = MAX_JSON_BYTES) -> bytes:
+    """The bytes of a file of bounded size."""
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
@@ -252,8 +230,9 @@ def readable(config: Mapping[str, Any], content: bytes) -> bytes:
 
 
 def signed_json(config: Mapping[str, Any]) -> bytes:
-    """The bytes of a JSON file that holds the digest of its other entries."""
-    return _text({**config, DIGEST: hashlib.sha256(_text(config)).hexdigest()})
+    """The bytes of a JSON file with the digest of its other entries."""
+    others = {name: value for name, value in config.items() if name != DIGEST}
+    return _text({**others, DIGEST: hashlib.sha256(_text(others)).hexdigest()})
 
 
 def _text(config: Mapping[str, Any]) -> bytes:
@@ -289,7 +268,7 @@ def read_folder(folder: Path, name: str, kind: str, parse: Callable[[bytes], tup
 
 def _check_copy(path: Path, kind: str, config: Mapping[str, Any], content: bytes) -> None:
     try:
-        copy = _bounded(path.with_name(CONFIG_FILE), kind, MAX_JSON_BYTES)
+        copy = read_bytes(path.with_name(CONFIG_FILE), kind)
     except FileNotFoundError:
         return
     if copy == readable(config, content):
