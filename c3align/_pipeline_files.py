@@ -90,7 +90,10 @@ def _read(path: Path) -> dict[str, Any]:
             f"up to {FORMAT_VERSION}; install the c3align that wrote it ({config.get('written_by')!r}) or a newer one"
         )
     encoder = config.get("encoder")
-    if set(config) != (_KEYS if version == 1 else {*_KEYS, "parts", container.DIGEST}) or config["decoder"] not in DECODERS:
+    if (
+        set(config) != (_KEYS if version == 1 else {*_KEYS, "parts", container.DIGEST})
+        or config["decoder"] not in DECODERS
+    ):
         raise _refusal(path, f"its keys or its decoder {config.get('decoder')!r} are unknown")
     if not isinstance(encoder, dict) or set(encoder) != {"spec", "fingerprint"}:
         raise _refusal(path, "its encoder is not described")

@@ -24,7 +24,16 @@ from c3align.io import atomic
 from c3align.io.digests import DIGEST_BYTES, is_signed, refusal, signed, warn_of_no_digest
 
 __all__ = ["CONFIG_FILE", "check_digest", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json"]
-__all__ += ["parse_tensors", "read", "read_bytes", "read_config", "read_decoder", "read_folder", "read_header", "read_json"]
+__all__ += [
+    "parse_tensors",
+    "read",
+    "read_bytes",
+    "read_config",
+    "read_decoder",
+    "read_folder",
+    "read_header",
+    "read_json",
+]
 __all__ += ["readable", "refusal", "sign", "signed_json", "write_folder"]
 
 CONFIG_FILE = "config.json"
@@ -150,7 +159,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         read_config(path, kind)  # before the rest is read
         return parse(path.read_bytes(), kind, torch=True)
-    except (OSError, FormatError) as error:
+    except OSError as error:
         raise refusal(kind, f"{path.name} cannot be read ({error})") from error
 
 

@@ -19,7 +19,8 @@ _CHUNK = 1 << 20
 
 def refusal(kind: str, reason: str) -> FormatError:
     """The error for a file that is not what it says."""
-    return FormatError(f"not a whole c3align {kind}: {reason}; save it again from its source")
+    fix = "delete it to begin anew" if kind == "checkpoint" else "save it again from its source"
+    return FormatError(f"not a whole c3align {kind}: {reason}; {fix}")
 
 
 def warn_of_no_digest(kind: str) -> None:
