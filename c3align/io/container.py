@@ -24,17 +24,8 @@ from c3align.io import atomic
 from c3align.io.digests import DIGEST_BYTES, is_signed, refusal, signed, warn_of_no_digest
 
 __all__ = ["CONFIG_FILE", "check_digest", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json"]
-__all__ += [
-    "parse_tensors",
-    "read",
-    "read_bytes",
-    "read_config",
-    "read_decoder",
-    "read_folder",
-    "read_header",
-    "read_json",
-]
-__all__ += ["readable", "refusal", "sign", "signed_json", "write_folder"]
+__all__ += ["parse_tensors", "read", "read_bytes", "read_config", "read_decoder", "read_folder", "read_header"]
+__all__ += ["read_json", "readable", "refusal", "sign", "signed_json", "write_folder"]
 
 CONFIG_FILE = "config.json"
 MAX_JSON_BYTES = 1 << 20

@@ -240,10 +240,8 @@ class Loop:
     def _check_finite(self, loss: float) -> None:
         """Refuse to go on with weights that are lost; the checkpoint before them stays."""
         if not math.isfinite(loss):
-            raise C3AlignError(
-                f"the loss became {loss} at step {self.step} of {self.n_steps}; lower lr (it was {self.settings.lr:g}) "
-                "or set max_grad_norm, and train weights of float32"
-            )
+            advice = f"lower lr (it was {self.settings.lr:g}) or set max_grad_norm, and train weights of float32"
+            raise C3AlignError(f"the loss became {loss} at step {self.step} of {self.n_steps}; {advice}")
 
     def _loss(self, task: Task, network: Any, piece: Any) -> torch.Tensor:
         is_half = self.settings.precision == "bfloat16"
