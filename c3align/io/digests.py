@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from c3align.errors import FormatError, NoDigestWarning
 
-__all__ = ["DIGEST_BYTES", "check_folders", "is_signed", "of_file", "of_folders", "refusal", "signed"]
+__all__ = ["DIGEST_BYTES", "Watch", "check_folders", "is_signed", "of_file", "of_folders", "refusal", "signed"]
 __all__ += ["warn_of_no_digest"]
 
 DIGEST_BYTES = 32
@@ -80,3 +83,39 @@ def _files(root: Path, names: Iterable[str]) -> list[str]:
     paths = (path for name in names for path in (root / name).rglob("*") if path.is_symlink() or not path.is_dir())
     found = (path.relative_to(root) for path in paths)
     return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+
+
+class Watch:
+    """Compares files of rows with their digests while they are read, each from its first row to its last.
+
+    What is read in another order is not compared, and costs nothing.
+
+    Parameters
+    ----------
+    expected : mapping of str to str
+        SHA-256 by the name of the file, without its folder.
+    """
+
+    def __init__(self, expected: Mapping[str, str]) -> None:
+        self.expected = expected
+        self._next: tuple[str, int] | None = None
+        self._digest = hashlib.sha256()
+
+    def see(self, path: str, first: int, rows: Any, n_rows: int) -> None:
+        """Rows from the `first` on, of a file of `n_rows`.
+
+        Raises
+        ------
+        FormatError
+            These are the last ones, and the file is not the one that was written.
+        """
+        if first == 0:
+            with open(path, "rb") as file:
+                head = file.read(os.fstat(file.fileno()).st_size - n_rows * rows[:1].nbytes)
+            self._next, self._digest = (path, 0), hashlib.sha256(head)
+        if self._next != (path, first):
+            return
+        self._digest.update(np.ascontiguousarray(rows).view(np.uint8).data)
+        self._next = (path, first + len(rows))
+        if first + len(rows) == n_rows and self._digest.hexdigest() != self.expected.get(os.path.basename(path)):
+            raise refusal("tree of shards", f"{path!r} is damaged, or another file")
