@@ -31,11 +31,16 @@ def save(pipeline: Pipeline, folder: str | os.PathLike[str]) -> None:
     kind = type(pipeline.decoder).__name__
     if kind not in DECODERS or getattr(decoders, kind) is not type(pipeline.decoder):
         raise C3AlignError(f"a {kind} cannot be saved with a pipeline; save its parts yourself")
-    with atomic.replaced_folder(folder, "pipeline", lambda found: (found / PIPELINE_FILE).is_file()) as scratch:
+    with atomic.replaced_folder(folder, "pipeline", _is_ours) as scratch:
         pipeline.aligner.save_pretrained(scratch / "aligner")
         pipeline.decoder.save_pretrained(scratch / "decoder")
         config = {**_config(pipeline, kind), "parts": _parts(scratch)}
         (scratch / PIPELINE_FILE).write_bytes(container.signed_json(config))
+
+
+def _is_ours(folder: Path) -> bool:
+    names = {path.name for path in folder.iterdir()}
+    return PIPELINE_FILE in names and names <= {PIPELINE_FILE, "aligner", "decoder", ".DS_Store"}
 
 
 def _config(pipeline: Pipeline, kind: str) -> dict[str, Any]:

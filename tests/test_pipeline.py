@@ -396,7 +396,7 @@ class TestFolder:
         pipeline = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(glyphs.names)
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "thesis.tex").write_text("x")
-        with pytest.raises(C3AlignError, match="exists and is not a saved pipeline; choose another folder"):
+        with pytest.raises(C3AlignError, match="exists and is not a saved pipeline alone; choose another folder"):
             pipeline.save_pretrained(tmp_path / "mine")
         assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

@@ -923,7 +923,7 @@ class TestFiles:
 
     def test_a_folder_of_something_else_stays(self, trained, tmp_path):
         (tmp_path / "thesis.tex").write_text("x")
-        with pytest.raises(C3AlignError, match="exists and is not a saved captioner; choose another folder"):
+        with pytest.raises(C3AlignError, match="exists and is not a saved captioner alone; choose another folder"):
             trained.save_pretrained(tmp_path)
         assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 

@@ -209,13 +209,15 @@ def write_folder(folder: str | os.PathLike[str], name: str, content: bytes, conf
     Raises
     ------
     C3AlignError
-        `folder` is a URL or a file, or holds the config.json of something else.
+        `folder` is a URL or a file, or holds a config.json or a file `name` of something else.
     """
     target = atomic.local_path(folder)
     if target.exists() and not target.is_dir():
         raise C3AlignError(f"{folder} is a file; pass the name of a folder")
     if not _is_of(target / CONFIG_FILE, config["format"]):
         raise C3AlignError(f"{target / CONFIG_FILE} belongs to something else; choose another folder")
+    if _is_foreign(target / name, config["format"]):
+        raise C3AlignError(f"{target / name} belongs to something else; choose another folder")
     target.mkdir(parents=True, exist_ok=True)
     with atomic.locked(target), atomic.replaced_file(target / CONFIG_FILE) as copy:
         copy.write_bytes(readable(config, content))
@@ -246,6 +248,16 @@ def _is_of(path: Path, form: str) -> bool:
     except (FormatError, OSError):
         return not path.exists()
     return isinstance(found, dict) and found.get("format") == form
+
+
+def _is_foreign(path: Path, form: str) -> bool:
+    """Whether a file is none of this format; of a damaged one the config.json beside it tells."""
+    try:
+        return bool(read_config(path, "file").get("format") != form)
+    except FileNotFoundError:
+        return False
+    except FormatError:
+        return not path.with_name(CONFIG_FILE).exists()
 
 
 def read_folder(folder: Path, name: str, kind: str, parse: Callable[[bytes], tuple[dict[str, Any], T]]) -> T:

@@ -26,10 +26,10 @@ def refusal(kind: str, reason: str) -> FormatError:
     return FormatError(f"not a whole c3align {kind}: {reason}; {fix}")
 
 
-def warn_of_no_digest(kind: str) -> None:
+def warn_of_no_digest(kind: str, fix: str = "save it again") -> None:
     """Warn of what an older version wrote."""
     warnings.warn(
-        f"this {kind} was written by an older c3align, without a digest that would tell of damage; save it again",
+        f"this {kind} was written by an older c3align, without a digest that would tell of damage; {fix}",
         NoDigestWarning,
         stacklevel=3,
     )

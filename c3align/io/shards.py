@@ -117,8 +117,6 @@ class Tree:
             elif changed:
                 what = ", ".join(f"{name} was {before.get(name)!r}, now {run[name]!r}" for name in changed)
                 raise C3AlignError(f"{self.folder} holds another run ({what}); go on as before, or pass another folder")
-            for left in self.folder.rglob(f".*{atomic.SCRATCH}*"):  # of a run that was killed
-                left.unlink()
             return
         others = sorted(self.folder.glob("embed_*.json"))
         if others:
@@ -216,7 +214,7 @@ class Tree:
             return None
         run = container.read_json(self.run_path, "tree of shards")
         if not self.digests_path.exists() and "format_version" not in run:
-            digests.warn_of_no_digest("tree of shards")
+            digests.warn_of_no_digest("tree of shards", "run the same c3align embed again")
             return None
         noted = self._noted()
         rows = self.shard_path(0).parent
