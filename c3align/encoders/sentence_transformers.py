@@ -144,7 +144,9 @@ def _check_dense(folder: Path, weights: model_folders.Weights) -> None:
     path = folder / "config.json"
     found = model_configs.read_config(path)
     shape = found.get("out_features"), found.get("in_features")
-    if weights.shapes.get("linear.weight") != shape or (found.get("bias", True) and "linear.bias" not in weights.shapes):
+    if weights.shapes.get("linear.weight") != shape or (
+        found.get("bias", True) and "linear.bias" not in weights.shapes
+    ):
         raise model_configs.refused(path, f"its layer of {shape} numbers is not in its weights", "save the model again")
 
 

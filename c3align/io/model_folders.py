@@ -25,7 +25,7 @@ __all__ = ["Weights", "check_built", "check_finite", "check_folder", "check_size
 SAFE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 CONVERT = (
-    "convert them where you trust them: python -c \"import torch, safetensors.torch as s; "
+    'convert them where you trust them: python -c "import torch, safetensors.torch as s; '
     "s.save_file(torch.load('FILE', weights_only=True), 'model.safetensors')\", or load the model there and call "
     "save_pretrained"
 )
