@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import import_module, metadata
 from typing import Any
 
@@ -56,6 +57,7 @@ def unsafe(module: str) -> list[str]:
     ]
 
 
+@cache
 def refuse_unsafe(module: str) -> None:
     """Refuse to import what has a known hole.
 

@@ -114,7 +114,7 @@ def _check_module(folder: Path, kind: str) -> None:
             raise model_configs.refused(path, f"the activation {activation!r} is none of torch", "use one of torch.nn")
 
 
-def _towers(folder: Path, task: str) -> Any:
+def _towers(folder: Path, task: Any) -> Any:
     from sentence_transformers.base.modules.transformer import TRANSFORMER_TASK_TO_AUTO_MODEL
     from transformers import AutoConfig
 

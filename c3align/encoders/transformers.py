@@ -99,7 +99,7 @@ def _model(transformers: Any, folder: Path, rest: str) -> Any:
 def _processor(transformers: Any, kind: str, folder: Path) -> Any:
     for path in (folder / name for name in PREPARED_IN if (folder / name).is_file()):
         for key, value in model_configs.pairs(model_configs.read_config(path)):
-            if key in model_configs.CLASSES[:3] and not PREPARED_BY.fullmatch(str(value)):
+            if key in model_configs.PREPARING and not PREPARED_BY.fullmatch(str(value)):
                 raise model_configs.refused(path, f"{key!r} is {value!r}, which no family here has", "pass its own")
     if kind == "xclip":  # not in the automatic table
         return transformers.XCLIPProcessor.from_pretrained(folder)

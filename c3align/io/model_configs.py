@@ -15,7 +15,7 @@ from typing import Any
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import container
 
-__all__ = ["MAX_CONFIG_BYTES", "check_config", "one_line", "pairs", "read_config", "refused"]
+__all__ = ["MAX_CONFIG_BYTES", "PREPARING", "check_config", "one_line", "pairs", "read_config", "refused"]
 
 MAX_CONFIG_BYTES = 1 << 24  # tokenizers list thousands of tokens in theirs
 MAX_COUNT = 4096  # layers, experts, labels, where the weights have fewer tensors
@@ -29,10 +29,10 @@ ELSEWHERE = ("base_model_name_or_path", "backbone", "configuration_files", "tran
 QUANTIZED = ("quantization_config", "compression_config")
 SWITCHES = ("trust_remote_code", "use_kernels", "use_pretrained_backbone", "use_timm_backbone")
 ATTENTION = re.compile(r"_?(attn|experts)_implementation(_internal)?")
-IMPLEMENTATIONS = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
-IMPLEMENTATIONS += ("batched_mm", "grouped_mm")
-CLASSES = ("feature_extractor_type", "image_processor_type", "processor_class", "tokenizer_class")
-CLASSES += ("video_processor_type",)
+FLASH = ("flash_attention_2", "flash_attention_3", "flex_attention")
+IMPLEMENTATIONS = (None, "eager", "sdpa", "batched_mm", "grouped_mm", *FLASH)
+PREPARING = ("feature_extractor_type", "image_processor_type", "processor_class", "video_processor_type")
+CLASSES = (*PREPARING, "tokenizer_class")
 CLASS = re.compile(r"[A-Z]\w*(Processor|Extractor|Tokenizer|Backend)(Fast|Pil)?", re.ASCII)
 # what a constructor counts up to
 COUNTED = re.compile(r"(^|_)(layers?|depths?|blocks?|groups?|repeats?|stages?|levels?|labels?|experts?)(_|$)")

@@ -156,17 +156,17 @@ def read_header(path: Path) -> Weights:
 
 def _entry(path: Path, name: str, entry: Any) -> tuple[int, tuple[int, ...]]:
     """Bytes and shape of a tensor."""
-    dtype, shape, place = (entry.get(key) if isinstance(entry, dict) else None for key in KEYS)
+    described = entry if isinstance(entry, dict) else {}
+    dtype: Any = described.get("dtype")
+    shape: Any = described.get("shape")
+    place: Any = described.get("data_offsets")
     if not _are_whole(shape) or not _are_whole(place) or len(place) != 2 or place[0] > place[1]:
         raise refused(path, f"tensor {name[:80]!r} is not described", "save the model again")
-    if dtype not in ITEM_BYTES:
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise refused(path, f"tensor {name[:80]!r} is of type {dtype!r}", "save the model in float16 or float32")
     if math.prod(shape) * ITEM_BYTES[dtype] != place[1] - place[0]:
         raise refused(path, f"tensor {name[:80]!r} has other bytes than its shape {shape} says", "save the model again")
     return place[1] - place[0], tuple(shape)
-
-
-KEYS = ("dtype", "shape", "data_offsets")
 
 
 def _are_whole(values: Any) -> bool:

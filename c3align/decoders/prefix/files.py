@@ -13,7 +13,6 @@ from c3align._settings import check_modality_name
 from c3align.decoders.place import Place
 from c3align.decoders.prefix.language_models import load_lm, save_lm
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory, is_captioner
-from c3align.errors import C3AlignError
 from c3align.io import atomic, container
 from c3align.training.settings import Training
 
