@@ -237,7 +237,7 @@ def names_a_pickle_for_a_known_tower(folder: Path) -> Path:
     return spec(folder, f"open_clip:ViT-B-32/{folder / 'weights.pt'}")
 
 
-@attack("encoder", "its configuration wants .* numbers")
+@attack("encoder", "wants more than .* parts")
 def names_small_weights_for_a_large_tower(folder: Path) -> Path:
     """Tensors of another model behind the name of ViT-bigG-14, which has 2.5 billion numbers."""
     copied("open_clip", folder)
@@ -350,14 +350,20 @@ def dense(folder: Path, **values) -> Path:
 
 @attack("encoder", "'tokenizer_name_or_path' is not known here")
 def takes_its_tokenizer_from_elsewhere(folder: Path) -> Path:
-    """The settings of a module name the folder of another tokenizer."""
-    return modules(folder, settings={"tokenizer_name_or_path": "/etc"})
+    """The settings of a module name another tokenizer, of the Hub."""
+    return modules(folder, settings={"tokenizer_name_or_path": "stranger/tokenizer"})
 
 
-@attack("encoder", "'trust_remote_code' is not known here")
-def passes_options_to_the_library(folder: Path) -> Path:
+@attack("encoder", "'trust_remote_code' is set")
+def trusts_itself_in_its_settings(folder: Path) -> Path:
     """The settings of a module set `trust_remote_code` for its model."""
-    return modules(folder, settings={"model_args": {"trust_remote_code": True, "code_revision": "main"}})
+    return modules(folder, settings={"model_args": {"trust_remote_code": True}})
+
+
+@attack("encoder", "'code_revision' is not known here")
+def passes_options_to_the_library(folder: Path) -> Path:
+    """The settings of a module pass options that load code."""
+    return modules(folder, settings={"config_args": {"code_revision": "main"}})
 
 
 @attack("encoder", "does not embed anything")
@@ -375,7 +381,7 @@ def has_a_task_that_names_classes(folder: Path) -> Path:
 # files elsewhere
 
 
-@attack("encoder", "link out of the folder")
+@attack("encoder", "it is no file")
 def links_its_weights_to_a_device(folder: Path) -> Path:
     """model.safetensors is a link to a device that never ends."""
     given = transformers(folder)
@@ -404,7 +410,9 @@ def has_a_pipe_for_a_configuration(folder: Path) -> Path:
 @attack("encoder", "leads out of the folder")
 def takes_its_vocabulary_from_the_machine(folder: Path) -> Path:
     """`vocab_file` of tokenizer_config.json is a file elsewhere."""
-    return transformers(folder, file="tokenizer_config.json", vocab_file="/etc/hostname", tokenizer_class="CLIPTokenizer")
+    return transformers(
+        folder, file="tokenizer_config.json", vocab_file="/etc/hostname", tokenizer_class="CLIPTokenizer"
+    )
 
 
 @attack("encoder", "leads out of the folder")
@@ -453,7 +461,7 @@ def names_a_vision_tower_of_the_hub(folder: Path) -> Path:
     return open_clip(folder, vision_cfg={"timm_model_name": "hf-hub:stranger/tower"})
 
 
-@attack("encoder", "'bpe_path' is not known here")
+@attack("encoder", "'bpe_path' leads out of the folder")
 def takes_its_merges_from_the_machine(folder: Path) -> Path:
     """`tokenizer_kwargs` names a file of merges elsewhere."""
     return open_clip(folder, text_cfg={"tokenizer_kwargs": {"bpe_path": "/etc/hostname"}})
@@ -515,7 +523,9 @@ def hears_a_billion_frequencies(folder: Path) -> Path:
 @attack("encoder", "no published model has so many")
 def sees_pictures_of_a_million_pixels_an_edge(folder: Path) -> Path:
     """Every picture would be resized to a million by a million pixels."""
-    return transformers(folder, file="processor_config.json", image_processor={"size": {"height": 10**6, "width": 10**6}})
+    return transformers(
+        folder, file="processor_config.json", image_processor={"size": {"height": 10**6, "width": 10**6}}
+    )
 
 
 @attack("encoder", "texts have 1000000000 tokens|wants .* numbers")
