@@ -838,7 +838,7 @@ class TestFiles:
         assert torch.equal(made.lm.transformer.wte.weight, lm.transformer.wte.weight)
         (tmp_path / "lm" / "model.safetensors").unlink()
         torch.save(lm.state_dict(), tmp_path / "lm" / "pytorch_model.bin")
-        with pytest.raises(C3AlignError, match=r"are pickles \(.pytorch_model.bin.\), .* and no safetensors; convert them"):
+        with pytest.raises(C3AlignError, match=r"are pickles \(.pytorch_model.bin.\), .*; convert them"):
             PrefixCaptioner.from_pretrained_lm(tmp_path / "lm", n_dims=512)
 
     def test_no_code_runs(self, trained, tmp_path):

@@ -18,8 +18,6 @@ def built() -> Path:
 
 def pipeline(folder: Path, spec: str | None = None, fingerprint: str | None = None, **values) -> Path:
     """A pipeline with another encoder, its aligner bound to the fingerprint that it states, or with other values."""
-    from c3align import C3Aligner
-
     given = folder / "pipeline"
     shutil.copytree(built(), given)
     path = given / "pipeline.json"
@@ -28,9 +26,7 @@ def pipeline(folder: Path, spec: str | None = None, fingerprint: str | None = No
         found["encoder"]["spec"] = spec
     if fingerprint is not None:
         found["encoder"]["fingerprint"] = fingerprint
-        aligner = C3Aligner.from_pretrained(given / "aligner")
-        aligner.encoder_fingerprint_ = None
-        aligner.bind_encoder(fingerprint).save_pretrained(given / "aligner")
+        honest.learned(256).bind_encoder(fingerprint).save_pretrained(given / "aligner")
     path.write_text(json.dumps(found))
     return given
 
