@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c3align import decoders
+from c3align import decoders, encoders
 from c3align._version import __version__
 from c3align.aligner import C3Aligner
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError, NoDigestWarning
@@ -20,6 +20,7 @@ __all__ = ["load", "save"]
 
 FORMAT, FORMAT_VERSION = "c3align.Pipeline", 2
 PIPELINE_FILE = "pipeline.json"
+MAX_SPEC = 4096  # characters
 DECODERS = ("EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner")
 _KEYS = {"format", "format_version", "written_by", "encoder", "decoder"}  # of version 1
 
@@ -69,6 +70,8 @@ def load(cls: type[Pipeline], folder: str | os.PathLike[str], encoder: Any) -> P
             f"{folder} was saved with an encoder that has no spec; pass encoder=, the one with the fingerprint "
             f"{config['encoder']['fingerprint']}"
         )
+    if encoder is None:
+        encoders.check_claim(chosen, config["encoder"]["fingerprint"])
     with warnings.catch_warnings():
         if config["format_version"] == 1:
             digests.warn_of_no_digest("pipeline")
@@ -94,16 +97,16 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} has format version {version!r} and this c3align {__version__} reads "
             f"up to {FORMAT_VERSION}; install the c3align that wrote it ({config.get('written_by')!r}) or a newer one"
         )
-    encoder = config.get("encoder")
-    if (
-        set(config) != (_KEYS if version == 1 else {*_KEYS, "parts", container.DIGEST})
-        or config["decoder"] not in DECODERS
-    ):
+    encoder, keys = config.get("encoder"), _KEYS if version == 1 else {*_KEYS, "parts", container.DIGEST}
+    if set(config) != keys or config["decoder"] not in DECODERS:
         raise _refusal(path, f"its keys or its decoder {config.get('decoder')!r} are unknown")
     if not isinstance(encoder, dict) or set(encoder) != {"spec", "fingerprint"}:
         raise _refusal(path, "its encoder is not described")
-    if not isinstance(encoder["fingerprint"], str) or not isinstance(encoder["spec"], str | None):
+    fingerprint, spec = encoder["fingerprint"], encoder["spec"]
+    if not isinstance(fingerprint, str) or not isinstance(spec, str | None):
         raise _refusal(path, "its encoder is not described by texts")
+    if spec is not None and (len(spec) > MAX_SPEC or not spec.isprintable()):
+        raise _refusal(path, f"its encoder is {spec[:MAX_SPEC]!r}")
     if version > 1 and container.signed_json(config) != content:
         raise _refusal(path, "the digest is that of other content")
     if version > 1 and config["parts"] != _parts(path.parent):
