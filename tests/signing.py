@@ -24,9 +24,8 @@ def sign(given: Path) -> None:
 
 
 def sign_captioner(folder: Path, **changes) -> None:
-    """Settings changed, and the files beside them as they are now; the readable copy goes."""
+    """Settings changed, and the files beside them as they are now."""
     _sign_file(folder / "captioner.safetensors", **changes)
-    (folder / "config.json").unlink(missing_ok=True)
 
 
 def _sign_file(path: Path, **changes) -> None:
@@ -42,7 +41,10 @@ def _sign_file(path: Path, **changes) -> None:
         header["__metadata__"]["config"] = json.dumps({**config, **changes})
         text = json.dumps(header).encode()
         content = len(text).to_bytes(8, "little") + text + content[8 + size :]
-    path.write_bytes(digests.signed(content[: -digests.DIGEST_BYTES]))
+    content = digests.signed(content[: -digests.DIGEST_BYTES])
+    path.write_bytes(content)
+    if (path.parent / container.CONFIG_FILE).exists():
+        (path.parent / container.CONFIG_FILE).write_bytes(container.readable({**config, **changes}, content))
 
 
 def sign_pipeline(folder: Path, **changes) -> None:
