@@ -77,7 +77,8 @@ def _check_finished(tree: Tree) -> None:
     if not (isinstance(n_items, int) and isinstance(per_shard, int) and per_shard > 0):
         return
     n_shards = -(-n_items // per_shard)
-    n_whole = sum(tree.is_whole(shard) for shard in range(n_shards))
+    n_files = sum(1 for _ in tree.metadata_path(0).parent.glob("*.parquet"))
+    n_whole = n_files if n_files < n_shards else sum(tree.is_whole(shard) for shard in range(n_shards))
     if n_whole < n_shards:
         raise C3AlignError(
             f"{tree.folder} is not finished: {n_whole} of {n_shards} shards of {tree.modality} are whole; run the same "
