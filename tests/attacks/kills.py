@@ -7,6 +7,8 @@ saving must load, as the one or the other, and the next save must leave nothing 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import itertools
 import os
 import random
@@ -66,24 +68,31 @@ def shards(folder: Path) -> Kind:
 
     def save(i: int) -> None:
         if i and path.exists():
-            shutil.rmtree(path)
+            shutil.rmtree(folder / "done", ignore_errors=True)
+            path.rename(folder / "done")
         embed.embed(encoder, SHARDED, path, modality="text", shard_items=2)
 
     def version() -> int:
         save(0)
         LOADERS["tree"](path)
-        found = sorted(path.rglob("*.npy"))
-        assert len(found) == len(SHARDED) // 2
+        assert contents(path) == whole
         return 0
 
+    save(0)
+    whole = contents(path)
     return Kind(save, version)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def fit(folder: Path) -> Kind:
     path, rows = folder / "aligner", honest.tree(folder)
 
     def save(i: int) -> None:
-        assert cli.run(["fit", str(rows), "-o", str(path), "--seed", str(i)]) == 0
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert cli.run(["fit", str(rows), "-o", str(path), "--seed", str(i)]) == 0
 
     save(0)
     return Kind(save, lambda: C3Aligner.from_pretrained(path).seed)
