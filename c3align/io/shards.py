@@ -4,7 +4,7 @@ A shard is whole when its metadata stands, which is written last, and every file
 complete: a run that was killed goes on behind the last whole shard, without a row lost or twice. What was asked for
 is written down first, so that another question does not mix with it.
 
-The digests of all files stand in one list, `embed_image.sha256`, which ``sha256sum -c`` reads too. When a tree is
+The digests of all files stand in one list, `embed_image.sha256`, which ``sha256sum -c`` reads too; its first line is the digest of the others. When a tree is
 opened, the list, the names of the shards and what was asked for are checked; the rows of a shard when they are read
 from its first to its last, as `fit`, `transform` and `report` do; rows by number, and the metadata, which are not read
 here, are not.
@@ -12,6 +12,7 @@ here, are not.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -84,6 +85,11 @@ def _check_finished(tree: Tree) -> None:
             f"{tree.folder} is not finished: {n_whole} of {n_shards} shards of {tree.modality} are whole; run the same "
             "c3align embed again to resume it"
         )
+
+
+def _signed(lines: list[str]) -> bytes:
+    body = "".join(lines).encode()
+    return f"# {hashlib.sha256(body).hexdigest()}\n".encode() + body
 
 
 def _not_as_written(reason: str) -> FormatError:
@@ -188,7 +194,7 @@ class Tree:
             listed.append(f"{noted.get(name) or digests.of_file(self.folder / name)}  {name}\n")
         whole = [self.run_path, *self.folder.glob(f"broken_{self.modality}.jsonl")]
         listed += [f"{digests.of_file(path)}  {self._name(path)}\n" for path in whole]
-        atomic.write(self.digests_path, "".join(listed).encode())
+        atomic.write(self.digests_path, _signed(listed))
         return len(lines)
 
     def _name(self, path: Path) -> str:
@@ -220,8 +226,8 @@ class Tree:
         noted = self._noted()
         rows = self.shard_path(0).parent
         shards = {self._name(path) for path in rows.iterdir() if path.suffix in FILES}
-        text = "".join(f"{digest}  {name}\n" for name, digest in noted.items())
-        is_whole = self.digests_path.exists() and self.digests_path.read_bytes() == text.encode()
+        text = _signed([f"{digest}  {name}\n" for name, digest in noted.items()])
+        is_whole = self.digests_path.exists() and self.digests_path.read_bytes() == text
         if not is_whole or shards != {name for name in noted if name.startswith(f"{rows.name}/")}:
             raise _not_as_written(f"its files are not those of {self.digests_path.name}")
         if noted.get(self.run_path.name) != digests.of_file(self.run_path):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
@@ -50,9 +52,14 @@ def adapted(lm: Any, tune: str, lora: dict[str, Any] | None) -> Any:
 def save_lm(lm: Any, tokenizer: Any, folder: Path) -> None:
     """By their own `save_pretrained`; of a model with LoRA the weights that it was made of."""
     base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
-    with _without_bars():
-        base.save_pretrained(folder, state_dict=_base_weights(lm), safe_serialization=True)
-    tokenizer.save_pretrained(folder)
+    try:
+        with _without_bars():
+            base.save_pretrained(folder, state_dict=_base_weights(lm), safe_serialization=True)
+        tokenizer.save_pretrained(folder)
+    except Exception as error:
+        if type(error) not in (SafetensorError, Exception):  # what compiled code raises in place of an OSError
+            raise
+        raise OSError(f"{str(folder)!r} cannot be written: {error}") from error
 
 
 @contextmanager
