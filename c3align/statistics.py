@@ -18,6 +18,7 @@ import numpy as np
 from c3align import ops
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError, FormatError
+from c3align.io import digests
 from c3align.ops import fixed
 from c3align.ops.arrays import as_rows, is_on_device, is_tensor
 from c3align.ops.backends import load
@@ -26,6 +27,7 @@ __all__ = ["ModalityStatistics", "PairStatistics", "pair_differences"]
 
 MAX_ROWS = 1 << 39  # a norm bin holds the 24-bit mantissas of this many rows
 _ONE = 1 << fixed.FRACTION_BITS
+_MAGIC = b"c3stats\x02"  # and the version; bytes of before began with a count below 2**39
 _PAIR_BLOCK_ELEMENTS = 1 << 21
 _Sums = TypeVar("_Sums", bound="_ExactSums")
 
@@ -132,7 +134,10 @@ class _ExactSums:
         return None
 
     def to_bytes(self) -> bytes:
-        """The whole state in a fixed little-endian layout: equal bytes, equal statistics."""
+        """The whole state in a fixed little-endian layout, and its SHA-256: equal bytes, equal statistics."""
+        return digests.signed(_MAGIC + self._content())
+
+    def _content(self) -> bytes:
         head = struct.pack("<3q", self.n_rows, self.n_zero_rows, self.n_dims)
         return head + b"".join(array.astype("<i8").tobytes() for array in self._arrays())
 
@@ -143,10 +148,14 @@ class _ExactSums:
         Raises
         ------
         FormatError
-            Bytes of another length, or numbers that contradict one another.
+            Bytes of another length, of which a bit has changed, or numbers that contradict one another.
         """
         if not isinstance(content, bytes | bytearray):
             raise FormatError(f"content must be bytes, got {type(content).__name__}; pass what to_bytes() returned")
+        is_old, whole = not content.startswith(_MAGIC), bytes(content)
+        if not is_old and not digests.is_signed(whole):
+            raise FormatError("the statistics are damaged: their digest is another; write them again with to_bytes()")
+        content = whole if is_old else whole[len(_MAGIC) : -digests.DIGEST_BYTES]
         n_rows, n_zero_rows, n_dims = struct.unpack("<3q", content[:24]) if len(content) > 24 else (0, 0, 0)
         found = cls.empty(n_dims) if 0 < 32 * n_dims <= len(content) else None
         sizes = [] if found is None else [array.size for array in found._arrays()]
@@ -157,13 +166,15 @@ class _ExactSums:
         found = cls(n_rows, n_zero_rows, *arrays)
         if problem := found.problem():
             raise FormatError(f"the statistics are damaged ({problem}); write them again with to_bytes()")
+        if is_old:
+            digests.warn_of_no_digest(cls.__name__)
         return found
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.to_bytes() == other.to_bytes()
+        return type(self) is type(other) and self._content() == other._content()
 
     def __hash__(self) -> int:
-        return hash(self.to_bytes())
+        return hash(self._content())
 
 
 def _frozen(values: Float64Array) -> Float64Array:

@@ -10,6 +10,7 @@ own rule. What it does well is used: processes, gradients summed over them, bflo
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io import atomic, container
+from c3align.training import checkpoints
 from c3align.training.rows import seed_of
 from c3align.training.settings import Training
 
@@ -228,11 +230,18 @@ class Loop:
                 loss = self._loss(self.task, self._prepared, piece)
                 self.processes.backward(loss * scale, **options)
             total += float(loss.detach()) * (count if self.task.is_mean else 1)
+        self._check_finite(total)
         if self.settings.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.trained().values(), self.settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return total
+
+    def _check_finite(self, loss: float) -> None:
+        """Refuse to go on with weights that are lost; the checkpoint before them stays."""
+        if not math.isfinite(loss):
+            advice = f"lower lr (it was {self.settings.lr:g}) or set max_grad_norm, and train weights of float32"
+            raise C3AlignError(f"the loss became {loss} at step {self.step} of {self.n_steps}; {advice}")
 
     def _loss(self, task: Task, network: Any, piece: Any) -> torch.Tensor:
         is_half = self.settings.precision == "bfloat16"
@@ -265,6 +274,7 @@ class Loop:
                 total += sum(float(self._loss(task, self.network, piece)) for piece in pieces)
                 counted += count
         self.network.train()
+        self._check_finite(total)
         return self._over_processes(total) / counted
 
     def _over_processes(self, value: float) -> float:
@@ -289,6 +299,7 @@ class Loop:
             weights.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
         return {
             "format": f"c3align.{self.task.name} training",
+            "format_version": container.SIGNED_SINCE,
             "weights": weights.hexdigest(),
             "number of rows": len(self.task),
             "seed": self.seed,
@@ -316,11 +327,12 @@ class Loop:
         config, tensors = container.read(path, "checkpoint")
         progress = config.pop("progress", None)
         changed = sorted(name for name in {*self.identity, *config} if config.get(name) != self.identity.get(name))
-        if changed or not isinstance(progress, dict):
+        if changed:
             raise C3AlignError(
-                f"{path} is the checkpoint of another run ({', '.join(changed) or 'its progress'} differ); delete it "
-                "to begin anew, or pass what it was written with"
+                f"{path} is the checkpoint of another run ({', '.join(changed)} differ); delete it to begin anew, or "
+                "pass what it was written with"
             )
+        checkpoints.check(progress, tensors, self.trained(), self.n_steps, self.task.n_batches)
         parts: dict[str, dict[str, Any]] = {"weight": {}, "optimizer": {}, "best": {}}
         for name, value in tensors.items():
             kind, _, rest = name.partition(".")
