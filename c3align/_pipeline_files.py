@@ -97,11 +97,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} has format version {version!r} and this c3align {__version__} reads "
             f"up to {FORMAT_VERSION}; install the c3align that wrote it ({config.get('written_by')!r}) or a newer one"
         )
-    encoder = config.get("encoder")
-    if (
-        set(config) != (_KEYS if version == 1 else {*_KEYS, "parts", container.DIGEST})
-        or config["decoder"] not in DECODERS
-    ):
+    encoder, keys = config.get("encoder"), _KEYS if version == 1 else {*_KEYS, "parts", container.DIGEST}
+    if set(config) != keys or config["decoder"] not in DECODERS:
         raise _refusal(path, f"its keys or its decoder {config.get('decoder')!r} are unknown")
     if not isinstance(encoder, dict) or set(encoder) != {"spec", "fingerprint"}:
         raise _refusal(path, "its encoder is not described")

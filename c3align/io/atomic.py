@@ -40,6 +40,7 @@ __all__ = [
 
 SCRATCH = ".c3align-"  # in the names of files and folders that are not whole yet
 _STREAMS = ("/dev/std", "/dev/fd/", "/proc/")  # they may lead to a regular file, which the shell holds open
+_own_scratch: set[Path] = set()  # which this process holds the locks of
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # what file systems say that cannot force a folder to disk
 
 
@@ -100,6 +101,7 @@ def replaced_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         _force_to_disk(target.parent)
     finally:
         scratch.unlink(missing_ok=True)
+        _own_scratch.discard(scratch)
         _close(lock)
 
 
@@ -119,7 +121,7 @@ def remove(path: Path) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One process at a time changes what is in a folder, where the system has such locks; they end with the process."""
-    handle = _handle(folder)
+    handle = None if folder in _own_scratch else _handle(folder)
     try:
         if handle is not None:
             _lock(handle, wait=True)
@@ -171,6 +173,7 @@ def replaced_folder(folder: str | os.PathLike[str], kind: str, is_ours: Callable
             _put(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        _own_scratch.discard(scratch)
         _close(lock)
 
 
@@ -214,6 +217,7 @@ def _scratch_for(target: Path, make: Callable[[Path], None]) -> tuple[Path, int 
         if handle is not None:
             _lock(handle, wait=True)
         if scratch.exists():  # else another writer took it for one that was left
+            _own_scratch.add(scratch)
             return scratch, handle
         _close(handle)
 
