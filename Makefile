@@ -20,7 +20,7 @@ venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 SANITIZED := emulated or bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast ready contract check browser gallery mutate fuzz sanitize elsewhere clean
+.PHONY: help demo test test-fast ready contract check browser gallery mutate fuzz bits kills sanitize elsewhere clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -64,6 +64,12 @@ mutate: $(BIN)/.built  ## change one line at a time and see that a test notices 
 
 fuzz: $(BIN)/.built  ## change files at random, by the ten thousand, and load them (half an hour)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.attacks.fuzz
+
+bits: $(BIN)/.built  ## flip every bit of one saved folder of each kind: is it refused? (an hour)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.attacks.bits
+
+kills: $(BIN)/.built  ## kill fifty savings of each kind, and load what is there (some minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.attacks.kills
 
 sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour and thread sanitizers; CUDA's emulated
 	@rm -rf build/sanitize && mkdir -p build/sanitize

@@ -253,7 +253,7 @@ MUTANTS = [
     Mutant("draw", "c3align/training/rows.py", "row_offset=part.start)", "row_offset=0)", "noise_is_the_aligners"),
     Mutant("draw", "c3align/training/rows.py", "rng = np.random.default_rng([self.seed, epoch])", "rng = np.random.default_rng(self.seed)", "new_every_epoch"),
     Mutant("draw", "c3align/training/loop.py", "\"state\": moments", "\"state\": {}", "goes_on_to_the_same_bits"),
-    Mutant("draw", "c3align/decoders/pictures/task.py", "digest.update(self.source.sample(step).tobytes())", "pass", "checkpoint_of_another_run"),
+    Mutant("draw", "c3align/decoders/pictures/task.py", "[self.source.digest(), digest_of(self.pictures)]", "[digest_of(self.pictures)]", "checkpoint_of_another_run"),
     Mutant("draw", "c3align/decoders/pictures/task.py", "F.cosine_similarity(seen, clean[:n_seen])", "(seen * clean[:n_seen]).sum(1)", "cosine_with_the_clean_row"),
     Mutant("draw", "c3align/training/loop.py", "if self.share.n_processes == 1 else {}", "if False else {}", "learns_nothing_itself"),
     Mutant("draw", "c3align/decoders/pictures/decoder.py", "with torch.random.fork_rng(devices=[]):", "if True:", "a_seed_is_a_generator"),
@@ -400,7 +400,23 @@ MUTANTS = [
     Mutant("P7", "c3align/io/atomic.py", "            os.rename(aside, target)", "            pass", "old_or_the_new or all_or_nothing"),
     Mutant("P7", "c3align/io/atomic.py", "if not path.exists() and _aside(path).exists()", "if False", "between_the_renames"),
     Mutant("P7", "c3align/io/container.py", "            atomic.remove(target / CONFIG_FILE)", "            pass", "after_a_kill_at_any_step"),
-    Mutant("P6", "c3align/io/container.py", "if digest not in (None, ", "if None not in (None, ", "flipped_bit"),
+    # nothing changed passes (P6), scratch of the dead alone is removed (P7)
+    Mutant("P6", "c3align/io/container.py", "if not is_signed(content):", "if False:", "flips_are_refused"),
+    Mutant("P6", "c3align/io/container.py", "elif is_old:", "elif True:", "test_p6_attack_files"),
+    Mutant("P6", "c3align/io/container.py", "if copy == readable(config, content):", "if True:", "TestConfigCopy"),
+    Mutant("P6", "c3align/io/container.py", "return bool(read_config(path, \"file\").get(\"format\") != form)", "return False", "something_else_stays"),
+    Mutant("P6", "c3align/io/digests.py", "or of_file(root / name) != expected[name]", "", "flips_are_refused"),
+    Mutant("P6", "c3align/io/digests.py", "sorted(set(found) ^ set(expected))", "[]", "plants or lacks or too_little"),
+    Mutant("P6", "c3align/io/digests.py", "if first + len(rows) == n_rows and", "if False and", "whole_reads"),
+    Mutant("P6", "c3align/io/digests.py", "        if self._next != (path, first):\n            return\n", "", "whole_reads"),
+    Mutant("P6", "c3align/io/shards.py", "noted.get(self.run_path.name) != digests.of_file(self.run_path)", "False", "rows_of_another_encoder"),
+    Mutant("P6", "c3align/_pipeline_files.py", "config[\"parts\"] != _parts(path.parent)", "False", "fingerprints_must_agree"),
+    Mutant("P6", "c3align/statistics.py", "if not is_old and not digests.is_signed(whole):", "if False:", "all_flips_of_statistics"),
+    Mutant("P6", "c3align/training/rows.py", "digest_of(self.rows.values) + digest_of(noisy)", "digest_of(noisy)", "every_row_counts"),
+    Mutant("P6", "c3align/training/checkpoints.py", "if not _is_progress(", "if False and not _is_progress(", "signed_one"),
+    Mutant("P5", "c3align/training/loop.py", "if not math.isfinite(loss):", "if False:", "loss_that_is_lost"),
+    Mutant("P7", "c3align/io/atomic.py", "if handle is not None and _lock(handle, wait=False):", "if True:", "the_dead_alone"),
+    Mutant("P7", "c3align/io/atomic.py", "\"[0-9a-f]\" * 8", "\"*\"", "the_dead_alone"),
 ]  # fmt: skip
 
 

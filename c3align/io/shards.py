@@ -4,10 +4,10 @@ A shard is whole when its metadata stands, which is written last, and every file
 complete: a run that was killed goes on behind the last whole shard, without a row lost or twice. What was asked for
 is written down first, so that another question does not mix with it.
 
-The digests of all files stand in one list, `embed_image.sha256`, which ``sha256sum -c`` reads too; its first line is the digest of the others. When a tree is
-opened, the list, the names of the shards and what was asked for are checked; the rows of a shard when they are read
-from its first to its last, as `fit`, `transform` and `report` do; rows by number, and the metadata, which are not read
-here, are not.
+The digests of all files stand in one list, `embed_image.sha256`, which ``sha256sum -c`` reads too; its first line is
+the digest of the others. When a tree is opened, the list, the names of the shards and what was asked for are checked;
+the rows of a shard when they are read from its first to its last, as `fit`, `transform` and `report` do; rows by
+number, and the metadata, which nothing here reads, are not.
 """
 
 from __future__ import annotations
