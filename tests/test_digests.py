@@ -159,6 +159,8 @@ class TestShards:
     def test_whole_reads_compare_and_others_do_not(self, tree, step):
         (source,) = open_sources([str(tree.path)])
         assert np.concatenate([block for _, block in source.blocks(step)]).tobytes() == tree.rows.tobytes()
+        for start, stop in ((0, 4), (40, 48), (20, 32), (4, 8), (0, 16)):
+            assert source.read(start, stop).tobytes() == tree.rows[start:stop].tobytes()
         self.flip(tree, 2)
         (source,) = open_sources([str(tree.path)])
         assert (source.take(np.arange(40)) == tree.rows[:40]).all()
