@@ -27,6 +27,18 @@ def zero_rows(value: Any) -> None:
         raise C3AlignError(f"zero_rows must be 'raise' or 'keep', got {value!r}")
 
 
+def pairs(x: Any, y: Any) -> None:
+    """Refuse rows that are no pairs.
+
+    Raises
+    ------
+    C3AlignError
+    """
+    if x.shape != y.shape:
+        shapes = f"X has shape {tuple(x.shape)} and y {tuple(y.shape)}"
+        raise C3AlignError(f"{shapes}; pass row i of y as the partner of row i of X")
+
+
 def status(rows: Rows, row_status: npt.NDArray[np.uint8] | None, policy: str, first_row: int = 0) -> None:
     """Raise for flagged rows, the worst kind first. `row_status` begins at `first_row` of `rows`; None flags none."""
     if row_status is None or not row_status.any():

@@ -136,39 +136,125 @@ C3_HD void add_rows(FixedTotals<T>& totals, const T* const* rows, const T* facto
     }
 }
 
+template <typename T>
+struct TypeOf {
+    typedef T type;
+};
+
+// Rows some at a time: measured, and added to the sums of their columns.
 template <typename Stored, typename T>
-void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
-                     int64_t last) {
-    constexpr int kRows = kRowsOfSums;
-    const int64_t padded = padded_to_slots(in.n_dims);
-    Scratch scratch(padded * int64_t(kRows * sizeof(T) + kBytesPerColumn), 1);
-    const Reader<Stored, T, kRows> reader(in, scratch);
-    const int64_t stride = reader.stride() * int64_t(sizeof(T));
-    FixedTotals<T> totals(padded, place_between_rows(reader.place(first), stride, padded, scratch));
-    const int64_t ahead = reader.in_place() ? (kRows + kRows / 2) * in.row_stride : 0;
-    for (int64_t start = first; start < last; start += kRows) {
-        const int n_rows = int(last - start < kRows ? last - start : kRows);
-        const T* rows[kRows];
+class MeasuredRows {
+  public:
+    static constexpr int kRows = kRowsOfSums;
+
+    MeasuredRows(const Rows& in, const Moments& found, int64_t first)
+        : padded(padded_to_slots(in.n_dims)),
+          in_(in),
+          found_(found),
+          scratch_(padded * int64_t(kRows * sizeof(T) + kBytesPerColumn), 1),
+          reader_(in, scratch_),
+          totals_(padded, place_between_rows(reader_.place(first), reader_.stride() * int64_t(sizeof(T)), padded,
+                                             scratch_)) {}
+    ~MeasuredRows() { settle(); }
+
+    // Takes rows `start` and those that follow it, `kRows` at most.
+    C3_NOINLINE void take(int64_t start, int n_rows) {
         double squares_of_row[kRows];
         for (int r = 0; r < n_rows; ++r) {
-            rows[r] = reader.row(start + r);
+            rows[r] = reader_.row(start + r);
             squares_of_row[r] = sum_of_squares(padded, rows[r]);
         }
         int n_kept = 0;
-        T factors[kRows];
+        const T* kept[kRows];
+        T factors_of_kept[kRows];
         for (int r = 0; r < n_rows; ++r) {  // after the sums: roots and quotients of several rows pass side by side
-            const int64_t i = start + r;
-            factors[n_kept] = reciprocal_norm<T>(squares_of_row[r], &norms[i]);
-            status[i] = usable_norm(norms[i]) ? kOk : kBadNorm;
-            rows[n_kept] = rows[r];
-            n_kept += status[i] == kOk;
+            double norm = 0;
+            factors[r] = reciprocal_norm<T>(squares_of_row[r], &norm);
+            is_well[r] = usable_norm(norm);
+            found_.norms[start + r] = norm;
+            found_.status[start + r] = is_well[r] ? kOk : kBadNorm;
+            kept[n_kept] = rows[r];
+            factors_of_kept[n_kept] = factors[r];
+            n_kept += is_well[r];
         }
-        if (n_kept == kRows) add_rows<kRows>(totals, rows, factors, padded, ahead);
+        const int64_t ahead = reader_.in_place() ? (kRows + kRows / 2) * in_.row_stride : 0;
+        FixedTotals<T> totals = totals_;
+        if (n_kept == kRows) add_rows<kRows>(totals, kept, factors_of_kept, padded, ahead);
         else
-            for (int r = 0; r < n_kept; ++r) add_rows<1>(totals, rows + r, factors + r, padded, ahead);
-        if ((start + kRows - first) % FixedTotals<T>::kRowsToSettle == 0) totals.settle(in.n_dims, sums, squares);
+            for (int r = 0; r < n_kept; ++r) add_rows<1>(totals, kept + r, factors_of_kept + r, padded, ahead);
+        n_rows_ += kRows;
+        if (n_rows_ % FixedTotals<T>::kRowsToSettle == 0) settle();
     }
-    totals.settle(in.n_dims, sums, squares);
+
+    const int64_t padded;
+    // of the rows that were taken last: where they are, what brings them to norm 1, and whether anything does
+    const T* rows[kRows];
+    T factors[kRows];
+    bool is_well[kRows];
+
+  private:
+    void settle() { totals_.settle(in_.n_dims, found_.sums, found_.squares); }
+
+    const Rows& in_;
+    const Moments& found_;
+    Scratch scratch_;
+    const Reader<Stored, T, kRows> reader_;
+    FixedTotals<T> totals_;
+    int64_t n_rows_ = 0;
+};
+
+template <typename Measured>
+void moments_of_rows(const Rows& in, const Moments& found, int64_t first, int64_t last) {
+    constexpr int kRows = kRowsOfSums;
+    Measured measured(in, found, first);
+    for (int64_t start = first; start < last; start += kRows)
+        measured.take(start, int(last - start < kRows ? last - start : kRows));
+}
+
+C3_HD Doubles unit_in_double(const float* row, float factor) { return widened(load_half(row) * factor); }
+C3_HD Doubles unit_in_double(const double* row, double factor) { return load(row) * factor; }
+
+// Adds differences of pairs of unit rows, in doubles: of a difference of floats no float holds all, nor its square.
+template <int kPairs, typename X, typename Y>
+C3_HD void add_differences(FixedTotals<double>& totals, const X* const* x, const X* x_factors, const Y* const* y,
+                           const Y* y_factors, int64_t padded) {
+    for (int64_t j = 0; j < padded; j += kDoubles) {
+        FixedTotals<double>::Block sum;
+        C3_UNROLL
+        for (int r = 0; r < kPairs; ++r)
+            sum.add(unit_in_double(x[r] + j, x_factors[r]) - unit_in_double(y[r] + j, y_factors[r]));
+        totals.add(sum, j, kPairs);
+    }
+}
+
+template <typename X, typename Y>
+C3_NOINLINE void add_pairs(FixedTotals<double> totals, const X& x, const Y& y, int n_pairs) {
+    constexpr int kRows = kRowsOfSums;
+    const int64_t padded = x.padded;
+    bool all = n_pairs == kRows;
+    for (int r = 0; r < n_pairs; ++r) all = all && x.is_well[r] && y.is_well[r];
+    if (all) return add_differences<kRows>(totals, x.rows, x.factors, y.rows, y.factors, padded);
+    for (int r = 0; r < n_pairs; ++r)
+        if (x.is_well[r] && y.is_well[r])
+            add_differences<1>(totals, x.rows + r, x.factors + r, y.rows + r, y.factors + r, padded);
+}
+
+// Both sides of pairs a few rows at a time, and while these are in L1 the sums of their differences.
+template <typename X, typename Y>
+void moments_of_pairs(const Rows& in_x, const Rows& in_y, const Moments& of_x, const Moments& of_y, int64_t* sums,
+                      int64_t* squares, int64_t first, int64_t last) {
+    constexpr int kRows = kRowsOfSums;
+    X x(in_x, of_x, first);
+    Y y(in_y, of_y, first);
+    Scratch scratch(kBytesPerColumn * x.padded, 0);
+    FixedTotals<double> totals(x.padded, scratch.take<char>(kBytesPerColumn * x.padded));
+    for (int64_t start = first; start < last; start += kRows) {
+        const int n_pairs = int(last - start < kRows ? last - start : kRows);
+        x.take(start, n_pairs);
+        y.take(start, n_pairs);
+        add_pairs(totals, x, y, n_pairs);
+    }
+    totals.settle(in_x.n_dims, sums, squares);
 }
 
 }  // namespace
