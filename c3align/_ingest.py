@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 
 from c3align._state import check_order
 from c3align._typing import ZeroRows
-from c3align.covariance import CovarianceStatistics
+from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
 from c3align.geometry import one_encoder
 from c3align.ops.arrays import (
@@ -32,7 +32,7 @@ from c3align.ops.arrays import (
     widen_bfloat16,
 )
 from c3align.ops.glance import can_look
-from c3align.statistics import ModalityStatistics
+from c3align.statistics import ModalityStatistics, paired_statistics
 
 __all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners", "warn_of_two_encoders"]
 
@@ -87,6 +87,17 @@ class Ingested(NamedTuple):
         plain = found.statistics if isinstance(found, CovarianceStatistics) else found
         self.warn_of_zero_rows(plain.n_zero_rows, stacklevel=5)
         return found
+
+    def learned_with(self, partners: Any, settings: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """Statistics of the rows, of their partners and of the pairs, as the aligner's settings ask for them."""
+        kept = settings["zero_rows"]
+        found = paired_statistics(self.rows, partners, zero_rows=self.policy(kept), y_zero_rows=kept)
+        of_rows, of_partners, of_pairs = found
+        self.warn_of_zero_rows(of_rows.n_zero_rows, stacklevel=5)
+        pairs = PairCovariance.of(of_pairs, self.rows, partners) if settings["noise"] == "residual" else of_pairs
+        if not settings["second_moments"]:
+            return of_rows, of_partners, pairs
+        return CovarianceStatistics.of(of_rows, self.rows), CovarianceStatistics.of(of_partners, partners), pairs
 
     def refuse_overflow(self, values: Any, why: str) -> None:
         """Refuse results that float16 cannot hold, and say why.

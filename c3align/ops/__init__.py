@@ -254,28 +254,32 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
 
 @usual_floats
 def pair_moments(
-    X: Array, Y: Array, *, zero_rows: ZeroRows = "raise", y_zero_rows: ZeroRows | None = None
+    X: Array, y: Array, *, zero_rows: ZeroRows = "raise", y_zero_rows: ZeroRows | None = None
 ) -> PairMoments:
-    """`moments` of X and of Y, and those of the differences of their unit rows, in one pass over both.
+    """`moments` of both sides of pairs and of the differences of their unit rows, in one pass; see `PairMoments`.
 
     Parameters
     ----------
-    X, Y : (n_rows, n_dims) arrays or tensors, floating, of one shape; tensors on a device are copied to the host
-    zero_rows, y_zero_rows : "raise" or "keep"
-        Of X and of Y, which is as of X by default. Of pairs that are kept, those of which a row has no direction are
-        in no difference.
+    X, y : (n_rows, n_dims) arrays or tensors, floating, on one device; their dtypes may differ
+    zero_rows : "raise" or "keep"
+        Rows without a direction are refused, or left out, with their pairs in no difference.
+    y_zero_rows : "raise" or "keep", optional
+        The same for rows of y, where it differs.
 
     Raises
     ------
     C3AlignError
-        As `moments` of X, and then as that of Y; shapes that differ.
+        As `moments` of X, and then of y; shapes that differ.
     """
-    x, y = as_rows(from_dlpack(X) if is_foreign(X) else X), as_rows(from_dlpack(Y, "Y") if is_foreign(Y) else Y, "Y")
-    _checks.pairs(x, y)
     policies = zero_rows, zero_rows if y_zero_rows is None else y_zero_rows
     for policy in policies:
         _checks.zero_rows(policy)
-    return _moments.of_pairs(x, y, *policies)
+    X, y = (from_dlpack(Z, name) if is_foreign(Z) else Z for Z, name in ((X, "X"), (y, "y")))
+    _checks.pairs(X, y)
+    where = device_backend(X)
+    if where is not None:
+        return PairMoments.of(*load("eager").pair_moments(where, X, y, *policies))
+    return _moments.of_pairs(as_rows(X), as_rows(y, "y"), *policies)
 
 
 def column_products(X: Array, *, zero_rows: ZeroRows = "raise") -> Float64Array:

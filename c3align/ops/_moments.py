@@ -58,6 +58,11 @@ class PairMoments(NamedTuple):
     y: Moments
     differences: Differences
 
+    @classmethod
+    def of(cls, x: Any, y: Any, differences: Any) -> PairMoments:
+        """Of plain tuples."""
+        return cls(Moments(*x), Moments(*y), Differences(*differences))
+
 
 def of_rows(rows: Rows, zero_rows: ZeroRows) -> Moments:
     """See `c3align.ops.moments`."""
