@@ -17,7 +17,7 @@ from c3align._state import check_order
 from c3align._typing import ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
-from c3align.geometry import one_encoder
+from c3align.geometry import overlap_of_strangers
 from c3align.ops.arrays import (
     Rows,
     check_tensor,
@@ -193,8 +193,8 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
 
 def warn_of_two_encoders(rows: Any, partners: Any, stacklevel: int = 4) -> None:
     """Say so when pairs do not look like rows of one encoder: no shared directions, and partners no more alike."""
-    overlap, is_one = one_encoder(rows, partners, paired=True)
-    if not is_one:
+    overlap = overlap_of_strangers(rows, partners)
+    if overlap is not None:
         warnings.warn(
             f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more; check "
             "that X and y come from the same, trained encoder",

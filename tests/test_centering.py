@@ -17,7 +17,7 @@ from c3align._discriminant import Claim, Discriminant
 from c3align._state import State
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning
-from c3align.geometry import encoder_overlap
+from c3align.geometry import encoder_overlap, one_encoder, overlap_of_strangers
 from c3align.ops import eager, glance
 from c3align.statistics import ModalityStatistics
 from tests.test_ops import raw
@@ -399,6 +399,15 @@ class TestOneEncoder:
                 row + 0.5 * np.random.default_rng(i).standard_normal((400, 32)) for i, row in enumerate([shared] * 2)
             ]
             C3Aligner().fit(*made_up)
+
+    def test_pairs_are_judged_in_a_shorter_way(self, real_rows):
+        images = [found["image"] for found in real_rows.values() if "image" in found]
+        for pair in (*itertools.product(images, images), *(tuple(found.values()) for found in real_rows.values())):
+            n = min(len(pair[0]), len(pair[1]))
+            if pair[0].shape[1] != pair[1].shape[1]:
+                continue
+            overlap, is_one = one_encoder(*(rows[:n] for rows in pair), paired=True)
+            assert overlap_of_strangers(*(rows[:n] for rows in pair)) == (None if is_one else overlap)
 
     def test_the_report_says_so_for_two_encoders(self, real_rows):
         from c3align.report import report
