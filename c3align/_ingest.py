@@ -13,11 +13,11 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from c3align._state import check_order
+from c3align._state import State, check_order
 from c3align._typing import ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
-from c3align.geometry import overlap_of_strangers
+from c3align.geometry import are_partners, one_encoder
 from c3align.ops.arrays import (
     Rows,
     check_tensor,
@@ -191,10 +191,16 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     return y if is_on_device(y) else Rows(values, values.dtype.name, None, "y"), partner_names
 
 
-def warn_of_two_encoders(rows: Any, partners: Any, stacklevel: int = 4) -> None:
-    """Say so when pairs do not look like rows of one encoder: no shared directions, and partners no more alike."""
-    overlap = overlap_of_strangers(rows, partners)
-    if overlap is not None:
+def warn_of_two_encoders(rows: Any, partners: Any, learned: State, stacklevel: int = 4) -> None:
+    """Say so when pairs do not look like rows of one encoder: no shared directions, and partners no more alike.
+
+    `learned` is what these pairs alone taught.
+    """
+    (((a, b), pairs),) = learned.pairs.items()
+    if pairs.n_rows and are_partners(learned.statistics[a], learned.statistics[b], pairs):
+        return
+    overlap, is_one = one_encoder(rows, partners, paired=True)
+    if not is_one:
         warnings.warn(
             f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more; check "
             "that X and y come from the same, trained encoder",

@@ -165,10 +165,11 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
         rows, names = partners
         of_x, of_y, of_pairs = given.learned_with(rows, vars(self))
-        if before is None or pair_key(modality, other) not in before.pairs:
-            warn_of_two_encoders(given.rows, rows)
         state = state.with_modality(modality, of_x, given.names).with_modality(other, of_y, names)
-        return state.with_pairs(modality, other, of_pairs)
+        state = state.with_pairs(modality, other, of_pairs)
+        if before is None or pair_key(modality, other) not in before.pairs:
+            warn_of_two_encoders(given.rows, rows, state)
+        return state
 
     def _kept(self, state: State) -> State:
         """The state less what the settings no longer ask for."""

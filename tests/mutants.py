@@ -56,7 +56,8 @@ MUTANTS = [
     Mutant("pairs", "c3align/ops/_moments.py", "    for rows, _, zero_rows in (x, y):\n        of_rows(rows, zero_rows)", "    for rows, status, zero_rows in (y, x):\n        _checks.status(rows, status, zero_rows, first_row)", "words_are_those"),
     Mutant("pairs", "c3align/ops/eager.py", "well = of_a & of_b", "well = of_a", "pair_moments and on_a_device"),
     Mutant("pairs", "c3align/statistics.py", "zero_rows=zero_rows, y_zero_rows=y_zero_rows)", "zero_rows=zero_rows)", "contract or pair_moments"),
-    Mutant("pairs", "c3align/geometry/_overlap.py", "< ENOUGH_ROWS or centered_pair_cosine", "< ENOUGH_ROWS and centered_pair_cosine", "fit_says_so or shorter_way"),
+    Mutant("pairs", "c3align/geometry/_overlap.py", "of_pairs.total_variance) / 2", "of_pairs.total_variance)", "by_their_sums"),
+    Mutant("pairs", "c3align/_ingest.py", "if pairs.n_rows and are_partners", "if True or are_partners", "fit_says_so"),
     Mutant("P1", "csrc/cpu/pool.cpp", ".end = n_rows * (t + 1) / n_threads", ".end = n_rows * (t + 1) / n_threads - (t == 0)", "leave_no_trace"),
     # threads: forks, exits, refusals, control words, numbers
     Mutant("pool", "csrc/cpu/pool.cpp", "[] { g_pool = new (g_memory) Pool; }", "nullptr", "test_pool and threads_of_its_own"),
@@ -197,7 +198,7 @@ MUTANTS = [
     Mutant("mean", "c3align/covariance.py", "error = max(fourth - size, 0.0) / n", "error = max(fourth - size, 0.0)", "shrinkage"),
     Mutant("P11", "c3align/geometry/_overlap.py", "float((second**2).sum()) / first.shape[1]", "float((second**2).sum())", "one_encoder or unbiased"),
     Mutant("P11", "c3align/_ingest.py", "    if not is_one:", "    if False:", "fit_says_so"),
-    Mutant("P11", "c3align/geometry/_overlap.py", " or (paired and centered_pair_cosine(a, b) >= PARTNERS)", "", "shorter_way"),
+    Mutant("P11", "c3align/geometry/_overlap.py", " or (paired and centered_pair_cosine(a, b) >= PARTNERS)", "", "by_their_sums"),
     Mutant("P11", "c3align/report/_advice.py", "    if not pair.is_one_encoder:", "    if False:", "two_encoders"),
     Mutant("P5", "c3align/_ingest.py", '"keep" if self.is_integer else zero_rows', "zero_rows", "check_estimator or of_integers"),
     Mutant("P5", "c3align/_ingest.py", "if dtype_name_of(X) in _EIGHT_BITS:", "if False:", "packed_bits"),

@@ -19,6 +19,7 @@ from tests import strategies
 from tests.test_ops import as_dtype, raw
 
 DTYPES = st.sampled_from(strategies.DTYPES)
+FEW_DIMS = st.integers(1, 9)
 
 
 def flat(found):
@@ -45,7 +46,7 @@ def in_integers(X, y):
 
 
 @st.composite
-def pairs(draw, max_rows=12, dims=st.integers(1, 9)):
+def pairs(draw, max_rows=12, dims=FEW_DIMS):
     """Pairs of any two dtypes, some rows of zeros among them, in any layout."""
     rows = draw(strategies.blocks(max_rows=max_rows, dims=dims))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -156,7 +157,7 @@ class TestRefusals:
         assert str(paired.value) == str(alone.value)
         assert f"{len(rows)} of 12 rows, first in row {rows[0]}" in str(alone.value)
         assert paired.value.__context__ is None
-        with pytest.raises(C3AlignError, match="^y holds NaN or infinity in 1 of 12 rows, first in row 0"):
+        with pytest.raises(C3AlignError, match=r"^y holds NaN or infinity in 1 of 12 rows, first in row 0"):
             ops.pair_moments(np.ones((12, 5)), y)
 
     def test_each_side_has_its_policy(self, sides):
@@ -164,16 +165,18 @@ class TestRefusals:
         X[5] = y[7] = 0
         found = ops.pair_moments(X, y, zero_rows="keep")
         assert [part.n_zero_rows for part in found] == [1, 1, 2]
-        with pytest.raises(C3AlignError, match="^y has a norm of zero"):
+        with pytest.raises(C3AlignError, match=r"^y has a norm of zero"):
             ops.pair_moments(X, y, zero_rows="keep", y_zero_rows="raise")
-        with pytest.raises(C3AlignError, match="^X has a norm of zero"):
+        with pytest.raises(C3AlignError, match=r"^X has a norm of zero"):
             ops.pair_moments(X, y, y_zero_rows="keep")
         for wrong in ({"zero_rows": "drop"}, {"y_zero_rows": "drop"}):
             with pytest.raises(C3AlignError, match="zero_rows must be 'raise' or 'keep', got 'drop'"):
                 ops.pair_moments(X, y, **wrong)
 
     def test_no_pairs(self, sides):
-        with pytest.raises(C3AlignError, match=r"X has shape \(12, 5\) and y \(11, 5\); pass row i of y as the partner"):
+        with pytest.raises(
+            C3AlignError, match=r"X has shape \(12, 5\) and y \(11, 5\); pass row i of y as the partner"
+        ):
             ops.pair_moments(sides[0], sides[1][1:])
         with pytest.raises(C3AlignError, match="different devices"):
             ops.pair_moments(sides[0], torch.empty(12, 5, device="meta"))
@@ -240,6 +243,6 @@ class TestFit:
         aligner = C3Aligner().fit(text, image)
         before, broken = aligner.to_bytes(), image.copy()
         broken[500, 3] = np.inf
-        with pytest.raises(C3AlignError, match="^y holds NaN or infinity in 1 of 600 rows, first in row 500"):
+        with pytest.raises(C3AlignError, match=r"^y holds NaN or infinity in 1 of 600 rows, first in row 500"):
             aligner.partial_fit(text[::-1], broken)
         assert aligner.to_bytes() == before

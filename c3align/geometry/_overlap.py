@@ -11,8 +11,9 @@ from c3align._typing import Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.backends import load
+from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["encoder_overlap", "one_encoder", "overlap_of_strangers"]
+__all__ = ["are_partners", "encoder_overlap", "one_encoder"]
 
 SAMPLE_ROWS, ENOUGH_ROWS = 2048, 200
 # two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3, and .3, or more
@@ -73,15 +74,14 @@ def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool
     return overlap, overlap >= ONE_ENCODER or (paired and centered_pair_cosine(a, b) >= PARTNERS)
 
 
-def overlap_of_strangers(a: Array, b: Array) -> float | None:
-    """The overlap of pairs that do not look like rows of one encoder; None where they do, as partners alike do first.
+def are_partners(of_a: ModalityStatistics, of_b: ModalityStatistics, of_pairs: PairStatistics) -> bool:
+    """Whether centered partners are as alike as those of one encoder: what `one_encoder` asks of a sample, of all.
 
-    The same verdict as `one_encoder`, in a fifth of the time where partners are alike.
+    Exact sums tell it at once: ``tr C_ab = (tr C_aa + tr C_bb - tr C_dd) / 2`` with d the differences.
     """
-    if min(a.shape[0], b.shape[0]) < ENOUGH_ROWS or centered_pair_cosine(a, b) >= PARTNERS:
-        return None
-    overlap, is_one = one_encoder(a, b, paired=False)
-    return None if is_one else overlap
+    a, b = of_a.total_variance, of_b.total_variance
+    shared = (a + b - of_pairs.total_variance) / 2
+    return shared > 0 and shared >= PARTNERS * (a * b) ** 0.5
 
 
 def centered_pair_cosine(a: Array, b: Array) -> float:
