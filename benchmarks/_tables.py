@@ -266,15 +266,11 @@ def face() -> list[str]:
     for record in found["records"]:
         cells = " | ".join(f"{record['us_per_call'][name]:.0f}" for name in names)
         lines.append(f"| {record['rows']:,} row(s) of {record['dims']} | {cells} |")
-    lines += [
-        "",
-        *(
-            f"> A fit of {record['pairs']:,} pairs of {record['dims']} {record['dtype']} takes {record['of_alone']:.2f} of "
-            f"the time of both sides alone, and {record['own_mb']:.0f} MB"
-            for record in found.get("pairs", ())
-        ),
-    ]
-    return [*lines, ""] if "pairs" in found else lines
+    lines.append("")
+    for record in found.get("pairs", ()):
+        fit = f"a fit of {record['pairs']:,} pairs of {record['dims']} {record['dtype']}"
+        lines += [f"> {fit}: {record['of_alone']:.2f} of the time of both sides alone, {record['own_mb']:.0f} MB", ""]
+    return lines
 
 
 def embed_share() -> list[str]:
