@@ -112,27 +112,44 @@ inline void* place_between_rows(const void* row, int64_t stride, int64_t padded,
     return scratch.take<char>(kBytesPerColumn * padded, row, apart / 2);
 }
 
+constexpr int kRowsAsked = 4;   // of pairs, on each side, while it is measured
 constexpr int kRowsOfSums = 8;  // fewer than the ways of L1: rows of 1024 floats all map to one set
 
+// Rows that lie `ahead` of others, asked for in the order of memory, which serves it faster than column by column.
+template <typename T>
+class RowsAhead {
+  public:
+    C3_HD RowsAhead(const T* const* rows, int64_t ahead, int64_t padded)
+        : row_(rows), ahead_(ahead), padded_(padded) {}
+
+    template <int64_t kElements>
+    C3_HD void ask() {
+        C3_UNROLL
+        for (int64_t k = 0; k < kElements; k += kLine / int64_t(sizeof(T))) prefetch(*row_ + ahead_ + column_ + k);
+        column_ += kElements;
+        if (column_ < padded_) return;
+        column_ = 0;
+        ++row_;
+    }
+
+  private:
+    const T* const* row_;
+    const int64_t ahead_, padded_;
+    int64_t column_ = 0;
+};
+
 // Adds rows times their factors, a register of columns of all rows at a time, so that sums stay in registers. Meanwhile
-// the rows that lie `ahead` are asked for in the order of memory, which it serves faster than column by column.
-template <int kRows, typename T>
+// the rows that lie `ahead` of the first `kAsked` are asked for.
+template <int kRows, int kAsked, typename T>
 C3_HD void add_rows(FixedTotals<T>& totals, const T* const* rows, const T* factors, int64_t padded, int64_t ahead) {
-    constexpr int64_t kStep = Register<T>::lanes, kInLine = kLine / int64_t(sizeof(T));
-    const T* const* asked_row = rows;
-    int64_t asked_column = 0;
+    constexpr int64_t kStep = Register<T>::lanes;
+    RowsAhead<T> next(rows, ahead, padded);
     for (int64_t j = 0; j < padded; j += kStep) {
         typename FixedTotals<T>::Block sum;
+        next.template ask<kAsked * kStep>();
         C3_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-            if (r * kInLine < kRows * kStep) prefetch(*asked_row + ahead + asked_column + r * kInLine);
-            sum.add(load(rows[r] + j) * factors[r]);
-        }
+        for (int r = 0; r < kRows; ++r) sum.add(load(rows[r] + j) * factors[r]);
         totals.add(sum, j, kRows);
-        asked_column += kRows * kStep;
-        if (asked_column < padded) continue;
-        asked_column = 0;
-        ++asked_row;
     }
 }
 
@@ -141,8 +158,9 @@ struct TypeOf {
     typedef T type;
 };
 
-// Rows some at a time: measured, and added to the sums of their columns.
-template <typename Stored, typename T>
+// Rows some at a time: measured, and added to the sums of their columns, while as many of the next ones as `kAsked` are
+// asked for.
+template <typename Stored, typename T, int kAsked>
 class MeasuredRows {
   public:
     static constexpr int kRows = kRowsOfSums;
@@ -177,14 +195,16 @@ class MeasuredRows {
             factors_of_kept[n_kept] = factors[r];
             n_kept += is_well[r];
         }
-        const int64_t ahead = reader_.in_place() ? (kRows + kRows / 2) * in_.row_stride : 0;
         FixedTotals<T> totals = totals_;
-        if (n_kept == kRows) add_rows<kRows>(totals, kept, factors_of_kept, padded, ahead);
+        if (n_kept == kRows) add_rows<kRows, kAsked>(totals, kept, factors_of_kept, padded, ahead());
         else
-            for (int r = 0; r < n_kept; ++r) add_rows<1>(totals, kept + r, factors_of_kept + r, padded, ahead);
+            for (int r = 0; r < n_kept; ++r) add_rows<1, 1>(totals, kept + r, factors_of_kept + r, padded, ahead());
         n_rows_ += kRows;
         if (n_rows_ % FixedTotals<T>::kRowsToSettle == 0) settle();
     }
+
+    // Those that follow the rows that were taken last, from the first `skipped` of them on.
+    RowsAhead<T> rows_ahead(int skipped) const { return {rows + skipped, ahead(), padded}; }
 
     const int64_t padded;
     // of the rows that were taken last: where they are, what brings them to norm 1, and whether anything does
@@ -193,6 +213,7 @@ class MeasuredRows {
     bool is_well[kRows];
 
   private:
+    int64_t ahead() const { return reader_.in_place() ? (kRows + kRows / 2) * in_.row_stride : 0; }
     void settle() { totals_.settle(in_.n_dims, found_.sums, found_.squares); }
 
     const Rows& in_;
@@ -215,11 +236,12 @@ C3_HD Doubles unit_in_double(const float* row, float factor) { return widened(lo
 C3_HD Doubles unit_in_double(const double* row, double factor) { return load(row) * factor; }
 
 // Adds differences of pairs of unit rows, in doubles: of a difference of floats no float holds all, nor its square.
-template <int kPairs, typename X, typename Y>
+template <int kPairs, typename X, typename Y, typename Ask>
 C3_HD void add_differences(FixedTotals<double>& totals, const X* const* x, const X* x_factors, const Y* const* y,
-                           const Y* y_factors, int64_t padded) {
+                           const Y* y_factors, int64_t padded, Ask ask) {
     for (int64_t j = 0; j < padded; j += kDoubles) {
         FixedTotals<double>::Block sum;
+        ask();
         C3_UNROLL
         for (int r = 0; r < kPairs; ++r)
             sum.add(unit_in_double(x[r] + j, x_factors[r]) - unit_in_double(y[r] + j, y_factors[r]));
@@ -227,16 +249,25 @@ C3_HD void add_differences(FixedTotals<double>& totals, const X* const* x, const
     }
 }
 
+// Meanwhile those of the next rows are asked for that were not while both sides were measured, so that memory never
+// rests.
 template <typename X, typename Y>
 C3_NOINLINE void add_pairs(FixedTotals<double> totals, const X& x, const Y& y, int n_pairs) {
-    constexpr int kRows = kRowsOfSums;
-    const int64_t padded = x.padded;
+    constexpr int kRows = kRowsOfSums, kLeft = kRows - kRowsAsked;
     bool all = n_pairs == kRows;
     for (int r = 0; r < n_pairs; ++r) all = all && x.is_well[r] && y.is_well[r];
-    if (all) return add_differences<kRows>(totals, x.rows, x.factors, y.rows, y.factors, padded);
+    if (all) {
+        auto next_x = x.rows_ahead(kRowsAsked);
+        auto next_y = y.rows_ahead(kRowsAsked);
+        const auto ask = [&] {
+            next_x.template ask<kLeft * kDoubles>();
+            next_y.template ask<kLeft * kDoubles>();
+        };
+        return add_differences<kRows>(totals, x.rows, x.factors, y.rows, y.factors, x.padded, ask);
+    }
     for (int r = 0; r < n_pairs; ++r)
         if (x.is_well[r] && y.is_well[r])
-            add_differences<1>(totals, x.rows + r, x.factors + r, y.rows + r, y.factors + r, padded);
+            add_differences<1>(totals, x.rows + r, x.factors + r, y.rows + r, y.factors + r, x.padded, [] {});
 }
 
 // Both sides of pairs a few rows at a time, and while these are in L1 the sums of their differences.

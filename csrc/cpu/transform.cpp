@@ -243,26 +243,27 @@ void transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* stat
 }
 
 // Calls `use` with the type of measured rows of this dtype.
-template <typename Use>
+template <int kAsked, typename Use>
 void with_measured(Dtype dtype, Use use) {
     switch (dtype) {
-        case Dtype::kFloat32: return use(TypeOf<MeasuredRows<float, float>>{});
-        case Dtype::kFloat64: return use(TypeOf<MeasuredRows<double, double>>{});
-        case Dtype::kFloat16: return use(TypeOf<MeasuredRows<Half, float>>{});
-        case Dtype::kBFloat16: return use(TypeOf<MeasuredRows<BFloat16, float>>{});
+        case Dtype::kFloat32: return use(TypeOf<MeasuredRows<float, float, kAsked>>{});
+        case Dtype::kFloat64: return use(TypeOf<MeasuredRows<double, double, kAsked>>{});
+        case Dtype::kFloat16: return use(TypeOf<MeasuredRows<Half, float, kAsked>>{});
+        case Dtype::kBFloat16: return use(TypeOf<MeasuredRows<BFloat16, float, kAsked>>{});
     }
 }
 
 void moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
              int64_t last) {
     const Moments found{sums, squares, norms, status};
-    with_measured(in.dtype, [&](auto x) { moments_of_rows<typename decltype(x)::type>(in, found, first, last); });
+    with_measured<kRowsOfSums>(
+        in.dtype, [&](auto x) { moments_of_rows<typename decltype(x)::type>(in, found, first, last); });
 }
 
 void pair_moments(const Rows& x, const Rows& y, const Moments& of_x, const Moments& of_y, int64_t* sums,
                   int64_t* squares, int64_t first, int64_t last) {
-    with_measured(x.dtype, [&](auto a) {
-        with_measured(y.dtype, [&](auto b) {
+    with_measured<kRowsAsked>(x.dtype, [&](auto a) {
+        with_measured<kRowsAsked>(y.dtype, [&](auto b) {
             moments_of_pairs<typename decltype(a)::type, typename decltype(b)::type>(x, y, of_x, of_y, sums, squares,
                                                                                     first, last);
         });
