@@ -158,20 +158,18 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         given = ingest(X) if before is None else ingest_more(X, before.n_dims, before.feature_names, modality)
         centering.warn_of_strangers(modality, before, given.rows)
         partners = ingest_partners(given.rows, given.names, y, is_named=y_modality is not None)
-        learned = given.learned(self.second_moments, self.zero_rows)
-        state = State(given.rows.shape[1]).with_modality(modality, learned, given.names)
+        state = State(given.rows.shape[1])
         if partners is None:
-            return state
+            return state.with_modality(modality, given.learned(self.second_moments, self.zero_rows), given.names)
         if modality == other:
             raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
         rows, names = partners
-        learned = Ingested(rows, given.like).learned(self.second_moments, self.zero_rows)
-        state = state.with_modality(other, learned, names)
+        of_x, of_y, of_pairs = given.learned_with(rows, vars(self))
+        state = state.with_modality(modality, of_x, given.names).with_modality(other, of_y, names)
+        state = state.with_pairs(modality, other, of_pairs)
         if before is None or pair_key(modality, other) not in before.pairs:
-            warn_of_two_encoders(given.rows, rows)
-        kind = PairCovariance if self.noise == "residual" else PairStatistics
-        found = kind.from_rows(given.rows, rows, zero_rows=given.policy(self.zero_rows))
-        return state.with_pairs(modality, other, found)
+            warn_of_two_encoders(given.rows, rows, state)
+        return state
 
     def _kept(self, state: State) -> State:
         """The state less what the settings no longer ask for."""

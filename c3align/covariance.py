@@ -6,6 +6,7 @@ tolerance and not bits: the order of the additions is BLAS's own. The means and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -14,11 +15,13 @@ import numpy as np
 
 from c3align import ops
 from c3align._typing import Array, Float64Array, ZeroRows
-from c3align.ops.arrays import is_tensor
-from c3align.statistics import ModalityStatistics, PairStatistics, pair_differences
+from c3align.ops.arrays import as_rows, is_on_device, is_tensor
+from c3align.ops.backends import load
+from c3align.statistics import ModalityStatistics, PairStatistics
 
 __all__ = ["CovarianceStatistics", "PairCovariance", "symmetric_root"]
 
+_PAIR_BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64
 _Sums = TypeVar("_Sums", bound="_Products")
 
 
@@ -131,8 +134,12 @@ class CovarianceStatistics(_Products):
     @classmethod
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> CovarianceStatistics:
         """Statistics of the rows X (n_rows, n_dims), floating, of any norm; reads X twice."""
-        statistics = ModalityStatistics.from_rows(X, zero_rows=zero_rows)
-        return cls(statistics, _mirrored(ops.column_products(X, zero_rows=zero_rows)))
+        return cls.of(ModalityStatistics.from_rows(X, zero_rows=zero_rows), X)
+
+    @classmethod
+    def of(cls, statistics: ModalityStatistics, X: Array) -> CovarianceStatistics:
+        """The same where the statistics of X are known, and its rows without a direction were kept or are none."""
+        return cls(statistics, _mirrored(ops.column_products(X, zero_rows="keep")))
 
     @cached_property
     def shrinkage(self) -> float:
@@ -193,10 +200,13 @@ class PairCovariance(_Products):
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairCovariance:
         """Statistics of the pairs (X[i], Y[i]), both (n_rows, n_dims) floating; refuses as `PairStatistics`."""
-        n_dims = int(X.shape[1])
-        statistics, products = PairStatistics.empty(n_dims), np.zeros((n_dims, n_dims))
-        for differences, n_without in pair_differences(X, Y, zero_rows=zero_rows):
-            statistics = statistics + PairStatistics.of_differences(differences, n_without)
+        return cls.of(PairStatistics.from_rows(X, Y, zero_rows=zero_rows), X, Y)
+
+    @classmethod
+    def of(cls, statistics: PairStatistics, X: Array, Y: Array) -> PairCovariance:
+        """The same where the statistics of the pairs are known; see `CovarianceStatistics.of`."""
+        products = np.zeros((statistics.n_dims, statistics.n_dims))
+        for differences in _differences(X, Y):
             found = differences.T @ differences
             products += found.cpu().numpy() if is_tensor(found) else found
         return cls(statistics, _mirrored(products))
@@ -204,6 +214,24 @@ class PairCovariance(_Products):
     def negated(self) -> PairCovariance:
         """The same pairs the other way round: differences ``u_y - u_x``."""
         return PairCovariance(self.statistics.negated(), self.products)
+
+
+def _differences(X: Array, Y: Array) -> Iterator[Any]:
+    """Differences ``u_x - u_y`` (n, n_dims) of paired unit rows that have a direction, block by block, in float64."""
+    x, y = (rows if is_on_device(rows) else as_rows(rows) for rows in (X, Y))
+    step = max(1, _PAIR_BLOCK_ELEMENTS // x.shape[1])
+    for start in range(0, x.shape[0], step):
+        a, b = (_unit_rows(rows, slice(start, start + step)) for rows in (x, y))
+        whole = a.any(axis=1) & b.any(axis=1)
+        yield a[whole] - b[whole]
+
+
+def _unit_rows(rows: Any, block: slice) -> Any:
+    """Unit rows in float64, normalized in the compute dtype but not rounded back to float16 or bfloat16."""
+    if is_tensor(rows):
+        eager = load("eager")
+        return eager.widest(ops.normalize(eager.computed(rows[block].detach()), zero_rows="keep"))
+    return ops.normalize(rows.take(block).widened(), zero_rows="keep").astype(np.float64)
 
 
 def _upper(n_dims: int) -> Any:

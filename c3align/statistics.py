@@ -8,10 +8,9 @@ mean or a variance is read, each rounded once.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,15 +19,12 @@ from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import digests
 from c3align.ops import fixed
-from c3align.ops.arrays import as_rows, is_on_device, is_tensor
-from c3align.ops.backends import load
 
-__all__ = ["ModalityStatistics", "PairStatistics", "pair_differences"]
+__all__ = ["ModalityStatistics", "PairStatistics", "paired_statistics"]
 
 MAX_ROWS = 1 << 39  # a norm bin holds the 24-bit mantissas of this many rows
 _ONE = 1 << fixed.FRACTION_BITS
 _MAGIC = b"c3stats\x02"  # and the version; bytes of before began with a count below 2**39
-_PAIR_BLOCK_ELEMENTS = 1 << 21
 _Sums = TypeVar("_Sums", bound="_ExactSums")
 
 
@@ -276,16 +272,7 @@ class PairStatistics(_ExactSums):
         C3AlignError
             Shapes that differ, and rows that `ops.normalize` refuses.
         """
-        total = cls.empty(_view(X, "X").shape[1])
-        for differences, n_without in pair_differences(X, Y, zero_rows=zero_rows):
-            total = total + cls.of_differences(differences, n_without)
-        return total
-
-    @classmethod
-    def of_differences(cls, differences: Any, n_without: int = 0) -> PairStatistics:
-        """Statistics of a block that `pair_differences` gave."""
-        sums, squares = (fixed.widen(_fixed_sums(values)) for values in (differences, differences**2))
-        return cls(len(differences), n_without, sums, squares)
+        return paired_statistics(X, Y, zero_rows=zero_rows)[2]
 
     def negated(self) -> PairStatistics:
         """The same pairs the other way round: differences ``u_y - u_x``."""
@@ -308,42 +295,9 @@ class PairStatistics(_ExactSums):
         return 1 - sum(fixed.to_ints(self.squares)) / (2 * self.n_rows * _ONE)
 
 
-def _fixed_sums(values: Any) -> Int64Array:
-    if is_tensor(values):
-        return load("eager").fixed_sums(values)
-    return np.rint(values * float(_ONE)).astype(np.int64).sum(axis=0)
-
-
-def pair_differences(X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> Iterator[tuple[Any, int]]:
-    """Differences ``u_x - u_y`` (n, n_dims) float64 of paired unit rows, block by block, on the rows' device.
-
-    With each block comes the number of its pairs that are left out because a row has no direction. Refusals are those
-    of `PairStatistics.from_rows`, before the first block.
-    """
-    x, y = _view(X, "X"), _view(Y, "y")
-    if x.shape != y.shape:
-        shapes = f"X has shape {tuple(x.shape)} and y {tuple(y.shape)}"
-        raise C3AlignError(f"{shapes}; pass row i of y as the partner of row i of X")
-    if is_tensor(x) != is_tensor(y) or (is_tensor(x) and x.device != y.device):
-        raise C3AlignError("X and y are on different devices; pass both on one")
-    for rows in (x, y):
-        ops.moments(rows, zero_rows=zero_rows)  # refuses with the row's number in the whole
-    step = max(1, _PAIR_BLOCK_ELEMENTS // max(x.shape[1], 4))  # squares up to 4 have to fit in an int64
-    for start in range(0, x.shape[0], step):
-        a, b = (_unit_rows(rows, slice(start, start + step), zero_rows) for rows in (x, y))
-        whole = a.any(axis=1) & b.any(axis=1)
-        yield a[whole] - b[whole], int((~whole).sum())
-
-
-def _view(X: Any, name: str) -> Any:
-    """Rows in this process's memory, or a tensor on its device."""
-    return X if is_on_device(X) else as_rows(X, name)
-
-
-def _unit_rows(rows: Any, block: slice, zero_rows: ZeroRows) -> Any:
-    """Unit rows in float64, normalized in the compute dtype but not rounded back to float16 or bfloat16."""
-    if is_tensor(rows):
-        eager = load("eager")
-        return eager.widest(ops.normalize(eager.computed(rows[block].detach()), zero_rows=zero_rows))
-    wide = rows.take(block).widened()
-    return ops.normalize(wide, zero_rows=zero_rows).astype(np.float64)
+def paired_statistics(
+    X: Array, Y: Array, *, zero_rows: ZeroRows = "raise", y_zero_rows: ZeroRows | None = None
+) -> tuple[ModalityStatistics, ModalityStatistics, PairStatistics]:
+    """Statistics of X, of Y and of their pairs, in one pass over both; see `ops.pair_moments`."""
+    found = ops.pair_moments(X, Y, zero_rows=zero_rows, y_zero_rows=y_zero_rows)
+    return ModalityStatistics(*found.x), ModalityStatistics(*found.y), PairStatistics(*found.differences)

@@ -16,7 +16,7 @@ the spectrum, dimensional collapse                       `covariance_spectrum`, 
                                                          `principal_angles`
 the sphere (Wang and Isola)                              `alignment`, `uniformity`
 two distributions                                        `distribution_gap`, `linear_separability`
-one encoder, or two                                      `encoder_overlap`, `one_encoder`
+one encoder, or two                                      `are_partners`, `encoder_overlap`, `one_encoder`
 neighbors                                               `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`
 ======================================================== ===============================================================
 """
@@ -38,7 +38,7 @@ from c3align.geometry._gap import (
     residual_spectrum,
 )
 from c3align.geometry._gap_report import GapReport, measure_gap
-from c3align.geometry._overlap import encoder_overlap, one_encoder
+from c3align.geometry._overlap import are_partners, encoder_overlap, one_encoder
 from c3align.geometry._retrieval import Hubness, hubness, k_occurrence, modality_bias, recall_at_k
 from c3align.geometry._rows import unit_rows
 from c3align.geometry._spectrum import (
@@ -62,6 +62,7 @@ __all__ = [
     "ResidualParticipation",
     "Separability",
     "alignment",
+    "are_partners",
     "covariance_spectrum",
     "dimensional_collapse",
     "distribution_gap",

@@ -11,8 +11,9 @@ from c3align._typing import Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.backends import load
+from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["encoder_overlap", "one_encoder"]
+__all__ = ["are_partners", "encoder_overlap", "one_encoder"]
 
 SAMPLE_ROWS, ENOUGH_ROWS = 2048, 200
 # two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3, and .3, or more
@@ -52,9 +53,11 @@ def encoder_overlap(a: Array, b: Array) -> float:
         raise C3AlignError(
             f"a has {first.shape[1]} columns and b {second.shape[1]}, so they are of two encoders; pass rows of one"
         )
-    products = float(((first @ second.T) ** 2).sum())
+    # tr(A A' B B') by the smaller of its two forms
+    is_tall = min(len(first), len(second)) > first.shape[1]
+    products = (first.T @ first) * (second.T @ second) if is_tall else (first @ second.T) ** 2
     expected = float((first**2).sum()) * float((second**2).sum()) / first.shape[1]
-    return products / expected
+    return float(products.sum()) / expected
 
 
 def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool]:
@@ -69,6 +72,16 @@ def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool
     except C3AlignError:
         return None, True
     return overlap, overlap >= ONE_ENCODER or (paired and centered_pair_cosine(a, b) >= PARTNERS)
+
+
+def are_partners(of_a: ModalityStatistics, of_b: ModalityStatistics, of_pairs: PairStatistics) -> bool:
+    """Whether centered partners are as alike as those of one encoder: what `one_encoder` asks of a sample, of all.
+
+    Exact sums tell it at once: ``tr C_ab = (tr C_aa + tr C_bb - tr C_dd) / 2`` with d the differences.
+    """
+    a, b = of_a.total_variance, of_b.total_variance
+    shared = (a + b - of_pairs.total_variance) / 2
+    return shared > 0 and shared >= PARTNERS * (a * b) ** 0.5
 
 
 def centered_pair_cosine(a: Array, b: Array) -> float:

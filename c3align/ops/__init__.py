@@ -10,16 +10,17 @@ are computed where they are (devices without float64, as Apple's MPS, come close
 from __future__ import annotations
 
 import operator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from c3align._typing import AnyArray, Array, Float64Array, Int64Array, ZeroRows
+from c3align._typing import AnyArray, Array, Float64Array, ZeroRows
 from c3align.errors import C3AlignError
-from c3align.ops import _checks, fixed
+from c3align.ops import _checks, _moments, fixed
 from c3align.ops._compute import device_backend
 from c3align.ops._dispatch import run
 from c3align.ops._floats import usual_floats
+from c3align.ops._moments import Moments, PairMoments
 from c3align.ops.arrays import Rows, as_rows, from_dlpack, is_foreign, is_tensor
 from c3align.ops.backends import (
     backend,
@@ -34,6 +35,7 @@ from c3align.ops.rowmap import NoiseRequest, Request, stream
 
 __all__ = [
     "Moments",
+    "PairMoments",
     "align",
     "backend",
     "backend_reason",
@@ -44,29 +46,14 @@ __all__ = [
     "moments",
     "normalize",
     "num_threads_reason",
+    "pair_moments",
     "philox_normal",
     "set_num_threads",
     "translate",
 ]
 
-ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
 _PRODUCTS_BLOCK_ELEMENTS = 1 << 22
 NORM_BINS = fixed.NORM_BINS
-
-
-class Moments(NamedTuple):
-    """Exact sums over the rows that have a direction.
-
-    n_rows : rows summed; n_zero_rows : rows left out (``zero_rows="keep"``)
-    sums, squares : (2, n_dims) int64, 128-bit sums of ``rint(u * 2**40)`` and ``rint(u**2 * 2**40)``, u unit rows
-    norms : (256,) int64, sums of the 24-bit mantissas of the raw norms, one bin for each binary exponent
-    """
-
-    n_rows: int
-    n_zero_rows: int
-    sums: Int64Array
-    squares: Int64Array
-    norms: Int64Array
 
 
 def normalize(
@@ -262,29 +249,37 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
     where = device_backend(X)
     if where is not None:
         return Moments(*load("_device").moments(where, X, zero_rows))
-    rows = as_rows(X)
-    n_dims = rows.shape[1]
-    nothing = np.zeros((2, 2, n_dims), np.int64)
-    total = Moments(0, 0, nothing[0], nothing[1], np.zeros(NORM_BINS, np.int64))
-    for start in range(0, rows.shape[0], ROWS_PER_BLOCK):
-        block = rows.take(slice(start, start + ROWS_PER_BLOCK))
-        sums, squares, norms, status = pick().moments(block)
-        _checks.status(rows, status, zero_rows, first_row=start)
-        found = _as_moments(sums, squares, norms, status)
-        total = found if rows.shape[0] <= ROWS_PER_BLOCK else _add(total, found)
-    return total
+    return _moments.of_rows(as_rows(X), zero_rows)
 
 
-def _as_moments(sums: Int64Array, squares: Int64Array, norms: Float64Array, status: Any) -> Moments:
-    """What a backend found in one block; the norms of rows that are flagged do not count."""
-    n_flagged = int(np.count_nonzero(status))
-    bins = pick().binned(norms, status)
-    return Moments(len(status) - n_flagged, n_flagged, fixed.widen(sums), fixed.widen(squares), bins)
+@usual_floats
+def pair_moments(
+    X: Array, y: Array, *, zero_rows: ZeroRows = "raise", y_zero_rows: ZeroRows | None = None
+) -> PairMoments:
+    """`moments` of both sides of pairs and of the differences of their unit rows, in one pass; see `PairMoments`.
 
+    Parameters
+    ----------
+    X, y : (n_rows, n_dims) arrays or tensors, floating, on one device; their dtypes may differ
+    zero_rows : "raise" or "keep"
+        Rows without a direction are refused, or left out, with their pairs in no difference.
+    y_zero_rows : "raise" or "keep", optional
+        The same for rows of y, where it differs.
 
-def _add(a: Moments, b: Moments) -> Moments:
-    sums, squares = fixed.add(a.sums, b.sums), fixed.add(a.squares, b.squares)
-    return Moments(a.n_rows + b.n_rows, a.n_zero_rows + b.n_zero_rows, sums, squares, a.norms + b.norms)
+    Raises
+    ------
+    C3AlignError
+        As `moments` of X, and then of y; shapes that differ.
+    """
+    policies = zero_rows, zero_rows if y_zero_rows is None else y_zero_rows
+    for policy in policies:
+        _checks.zero_rows(policy)
+    X, y = (from_dlpack(Z, name) if is_foreign(Z) else Z for Z, name in ((X, "X"), (y, "y")))
+    _checks.pairs(X, y)
+    where = device_backend(X)
+    if where is not None:
+        return PairMoments.of(*load("eager").pair_moments(where, X, y, *policies))
+    return _moments.of_pairs(as_rows(X), as_rows(y, "y"), *policies)
 
 
 def column_products(X: Array, *, zero_rows: ZeroRows = "raise") -> Float64Array:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.ops.arrays import Rows, as_rows, dtype_name, first_non_finite, is_tensor
+from c3align.ops.arrays import Rows, as_rows, dtype_name, first_non_finite, is_on_device, is_tensor
 from c3align.ops.reference import AT_MEAN, BAD_NORM
 from c3align.ops.rowmap import RowMap
 
@@ -25,6 +25,20 @@ def zero_rows(value: Any) -> None:
     """
     if value not in ("raise", "keep"):
         raise C3AlignError(f"zero_rows must be 'raise' or 'keep', got {value!r}")
+
+
+def pairs(X: Any, y: Any) -> None:
+    """Refuse arrays or tensors whose rows are no pairs.
+
+    Raises
+    ------
+    C3AlignError
+    """
+    if tuple(X.shape) != tuple(y.shape):
+        shapes = f"X has shape {tuple(X.shape)} and y {tuple(y.shape)}"
+        raise C3AlignError(f"{shapes}; pass row i of y as the partner of row i of X")
+    if is_on_device(X) != is_on_device(y) or (is_on_device(X) and X.device != y.device):
+        raise C3AlignError("X and y are on different devices; pass both on one")
 
 
 def status(rows: Rows, row_status: npt.NDArray[np.uint8] | None, policy: str, first_row: int = 0) -> None:

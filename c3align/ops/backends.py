@@ -48,8 +48,14 @@ class ReferenceBackend:
     @usual_floats
     def moments(rows: Rows) -> Any:
         parts = [reference.moments(rows.take(b).widened()) for b in _blocks(rows)]
-        sums, squares, norms, status = zip(*parts)
-        return sum(sums), sum(squares), np.concatenate(norms), np.concatenate(status)
+        return _joined(parts)
+
+    @staticmethod
+    @usual_floats
+    def pair_moments(x: Rows, y: Rows) -> Any:
+        parts = [reference.pair_moments(x.take(b).widened(), y.take(b).widened()) for b in _blocks(x)]
+        of_x, of_y, sums, squares = zip(*parts)
+        return _joined(of_x), _joined(of_y), sum(sums), sum(squares)
 
     @staticmethod
     @usual_floats
@@ -68,6 +74,12 @@ class ReferenceBackend:
             first, ids = row_offset + start, None if row_ids is None else row_ids[start : start + step]
             part[:] = reference.philox_normal(len(part), n_dims, seed=seed, row_offset=first, row_ids=ids)
         return out
+
+
+def _joined(moments: Any) -> Any:
+    """The moments of blocks as those of all their rows."""
+    sums, squares, norms, status = zip(*moments)
+    return sum(sums), sum(squares), np.concatenate(norms), np.concatenate(status)
 
 
 def _blocks(rows: Rows) -> list[slice]:

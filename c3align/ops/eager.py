@@ -6,20 +6,22 @@ The bits are the reference's (see `c3align.ops._eager_math` for the devices whos
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
-from c3align._typing import Float64Array, Int64Array
+from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _eager_math, _matrix_noise, fixed
-from c3align.ops._device import compute_dtype, may_ask, vector_on
+from c3align.ops._device import compute_dtype, may_ask, moments, vector_on
 from c3align.ops.reference import BAD_NORM, FIXED_SCALE, MAX_NORM, MIN_NORM, OK
 from c3align.ops.rowmap import Noise, RowMap
 
 __all__ = ["MAX_DIMS", "glance", "gram", "in_float64", "matrix_noise", "positions", "run", "summed", "vector_on"]
 
 MAX_DIMS = 1 << 40
+_PAIRS_PER_BLOCK = 1 << 20  # an int64 holds the fixed-point sum of the squares of this many differences
 _BLOCK_ELEMENTS = 1 << 22  # about 20 arrays of a block are held, some of them float64
 
 
@@ -47,6 +49,31 @@ def summed(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [_fixed(wide).sum(0), _fixed(wide * wide).sum(0), _binned(norms, usable), usable.sum()[None]]
         totals += torch.cat(parts)
     return totals, status
+
+
+def pair_moments(backend: Any, X: torch.Tensor, y: torch.Tensor, zero_rows: str, y_zero_rows: str) -> Any:
+    """See `c3align.ops.pair_moments`: of X and of y as `backend` sums them, and of the differences."""
+    of_x, of_y = moments(backend, X, zero_rows), moments(backend, y, y_zero_rows)
+    sums, squares, n_kept = *np.zeros((2, 2, X.shape[1]), np.int64), 0
+    for start in range(0, X.shape[0], _PAIRS_PER_BLOCK):
+        block = slice(start, start + _PAIRS_PER_BLOCK)
+        on_device, kept = _summed_differences(X[block].detach(), y[block].detach())
+        here = [fixed.widen(part) for part in on_device.cpu().numpy()]
+        sums, squares, n_kept = fixed.add(sums, here[0]), fixed.add(squares, here[1]), n_kept + int(kept)
+    return of_x, of_y, (n_kept, X.shape[0] - n_kept, sums, squares)
+
+
+def _summed_differences(X: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums (2, n_dims) of the differences of unit rows and of their squares, and of how many pairs."""
+    totals = torch.zeros((2, X.shape[1]), dtype=torch.int64, device=X.device)
+    n_kept = torch.zeros((), dtype=torch.int64, device=X.device)
+    for block in _blocks(X):
+        (a, _, of_a), (b, _, of_b) = (_eager_math.unit_rows(computed(Z[block])) for Z in (X, y))
+        well = of_a & of_b
+        difference = torch.where(well[:, None], widest(a) - widest(b), 0)
+        totals += torch.stack([_fixed(difference).sum(0), _fixed(difference * difference).sum(0)])
+        n_kept += well.sum()
+    return totals, n_kept
 
 
 def glance(X: torch.Tensor, mean: Float64Array, directions: Float64Array) -> tuple[int, float, float, list[float]]:
@@ -95,11 +122,6 @@ def computed(X: torch.Tensor) -> torch.Tensor:
 
 def _fixed(values: torch.Tensor) -> torch.Tensor:
     return (values * FIXED_SCALE).round().to(torch.int64)
-
-
-def fixed_sums(values: torch.Tensor) -> Int64Array:
-    """Sums (n_dims,) of the values in units of 2**-40, on the host."""
-    return np.asarray(_fixed(values).sum(dim=0).cpu().numpy())
 
 
 def _binned(norms: torch.Tensor, usable: torch.Tensor) -> torch.Tensor:

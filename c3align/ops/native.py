@@ -6,7 +6,7 @@ import functools
 import operator
 import os
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ if not interpreter.is_main():
 import c3align.ops._C as _C
 
 name = "native"
+Moments: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float64Array, npt.NDArray[np.uint8]]
 _CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
 
 
@@ -113,15 +114,25 @@ def transform(rows: Rows, out: npt.NDArray[Any] | None, row_map: RowMap) -> npt.
     return status if _C.transform(isa, threads, values, out, code, row_map, stream, status) else None
 
 
-def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
+def moments(rows: Rows) -> Moments:
     """Fixed-point sums, sums of squares, norms and status of at most 2**22 rows. See `reference.moments`."""
-    values = _addressable(rows.values)
-    n_rows, n_dims = rows.shape
-    sums, squares = np.zeros(n_dims, np.int64), np.zeros(n_dims, np.int64)
-    norms, status = np.empty(n_rows), np.empty(n_rows, np.uint8)
-    threads = _threads_for(values.size)
-    _C.moments(isa, threads, values, _CODES[rows.dtype], sums, squares, norms, status)
-    return sums, squares, norms, status
+    values, found = _addressable(rows.values), _no_moments(*rows.shape)
+    _C.moments(isa, _threads_for(values.size), values, _CODES[rows.dtype], *found)
+    return found
+
+
+def pair_moments(x: Rows, y: Rows) -> tuple[Any, Any, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The same of both sides of at most 2**20 pairs, and sums of their differences. See `reference.pair_moments`."""
+    a, b = _addressable(x.values), _addressable(y.values)
+    of_x, of_y, (sums, squares) = _no_moments(*x.shape), _no_moments(*x.shape), np.zeros((2, x.shape[1]), np.int64)
+    threads = _threads_for(2 * a.size)
+    _C.pair_moments(isa, threads, a, _CODES[x.dtype], b, _CODES[y.dtype], of_x, of_y, sums, squares)
+    return of_x, of_y, sums, squares
+
+
+def _no_moments(n_rows: int, n_dims: int) -> Moments:
+    sums, squares = np.zeros((2, n_dims), np.int64)
+    return sums, squares, np.empty(n_rows), np.empty(n_rows, np.uint8)
 
 
 def glance(rows: Rows, step: int, mean: Float64Array, directions: Float64Array) -> Any:

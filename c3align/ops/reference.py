@@ -232,10 +232,25 @@ def moments(rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, npt.N
     Rows with an unusable norm add nothing. At most 2**22 rows, or an int64 could overflow.
     """
     unit, norms, status = unit_rows(rows)
-    wide = unit.astype(np.float64)
-    sums = np.rint(wide * FIXED_SCALE).astype(np.int64).sum(axis=0)
-    squares = np.rint(wide * wide * FIXED_SCALE).astype(np.int64).sum(axis=0)
-    return sums, squares, norms, status
+    return *_fixed_sums(unit.astype(np.float64)), norms, status
+
+
+def pair_moments(x: FloatArray, y: FloatArray) -> tuple[Any, Any, FloatArray, FloatArray]:
+    """`moments` of x and of y, and the same sums of ``D = float64(u_x) - float64(u_y)`` where both norms are usable.
+
+    x and y, of one shape, may be of different dtypes. At most 2**20 rows, for squares are up to 4.
+    """
+    (u_x, *of_x), (u_y, *of_y) = unit_rows(x), unit_rows(y)
+    u_x, u_y = u_x.astype(np.float64), u_y.astype(np.float64)
+    well = (of_x[1] == OK) & (of_y[1] == OK)
+    return (*_fixed_sums(u_x), *of_x), (*_fixed_sums(u_y), *of_y), *_fixed_sums(u_x[well] - u_y[well])
+
+
+def _fixed_sums(wide: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Column sums of the values and of their squares, each rounded to float64 and then to 2**-40."""
+    terms = (np.rint(values * FIXED_SCALE).astype(np.int64) for values in (wide, wide * wide))
+    sums, squares = (values.sum(axis=0) for values in terms)
+    return sums, squares
 
 
 def philox4x32(counter: Sequence[Any], key: tuple[int, int], n_rounds: int = 10) -> list[Rows]:
