@@ -54,6 +54,14 @@ def coco() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
+def coco_report(coco):
+    """What `report` finds in them, in two seconds."""
+    from c3align import report
+
+    return report.report(*coco)
+
+
+@pytest.fixture(scope="session")
 def coco_random() -> tuple[np.ndarray, np.ndarray]:
     """The same pairs through a CLIP that was never trained."""
     return _pair("coco-clip-vitb16/features_clip_random.npy")
