@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -43,6 +45,26 @@ def call(capsys):
     def run(*arguments):
         code = cli.run([str(argument) for argument in arguments])
         return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """As `run`, in this process, which has imported most of it: for what measures neither time nor memory."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+    def run(script, *arguments):
+        path, ended = str(ROOT / script), None
+        monkeypatch.setattr("sys.argv", [path, *map(str, arguments)])
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as error:
+            ended = error.code
+        out, err = capsys.readouterr()
+        if isinstance(ended, str):
+            ended, err = 1, f"{err}{ended}\n"
+        return subprocess.CompletedProcess([script, *arguments], ended or 0, out, err)
 
     return run
 

@@ -131,7 +131,9 @@ class TestSource:
         assert "0.851" in cells
         assert ".552 / .808 / .892" in cells
         assert "94 / 94\N{NO-BREAK SPACE}%" in cells
-        assert coco_report.headline()[:30] in next(e["content"] for e in page.all("meta") if e.get("name") == "description")
+        assert coco_report.headline()[:30] in next(
+            e["content"] for e in page.all("meta") if e.get("name") == "description"
+        )
 
     def test_more_than_two(self, three):
         page = Page(three.to_html())
