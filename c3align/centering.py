@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
 
 from c3align._discriminant import (
     MIN_ROWS_FOR_BATCH_MEAN,
@@ -249,6 +248,8 @@ def state_of(aligner: Any, *modalities: str) -> State:
     NotFittedError
         With the line that fixes it.
     """
+    from sklearn.exceptions import NotFittedError  # scikit-learn is slow to import, and a command line may not need it
+
     state: State | None = getattr(aligner, "__dict__", {}).get("state_")
     if state is None:
         raise NotFittedError("this C3Aligner has learned nothing yet; call fit(X) with rows of one modality first")

@@ -80,6 +80,8 @@ MUTANTS = [
     Mutant("build", "setup.py", 'if CUDA == "on":\n                sys', 'if False:\n                sys', "test_package and FailingNvcc"),
     Mutant("build", "setup.py", "            return False\n", "            raise\n", "test_package and FailingNvcc"),
     Mutant("build", "c3align/ops/backends.py", "--no-cache-dir ", "", "test_package and off_is_a_slower"),
+    Mutant("quick", "c3align/centering.py", "import numpy as np\n", "import numpy as np\nfrom sklearn.exceptions import NotFittedError\n", "needs_no_scikit_learn"),
+    Mutant("quick", "c3align/cli/_embed.py", "c3align.C3Aligner() if aligner else None", "c3align.C3Aligner()", "needs_no_scikit_learn"),
     Mutant("P2", "csrc/cpu/transform.cpp", "mapper.apply(x, factor, i, reader", "mapper.apply(x, factor, i - first, reader", "no_trace or slice"),
     Mutant("P1", "csrc/bindings.cpp", "std::vector<int64_t> own(size_t(2 * rows.n_dims));", "static std::vector<int64_t> own(size_t(2 * rows.n_dims));", "no_trace or bits"),
     Mutant("P1", "csrc/bindings.cpp", "if (verdicts[i] != kOk) continue;", "", "binned"),

@@ -38,8 +38,9 @@ def embed(
     """Embed a collection: shards of .npy beside their metadata. Started again, it goes on where it stopped."""
     from tqdm import tqdm
 
-    from c3align import C3Aligner, encoders
+    import c3align
     from c3align import embed as room
+    from c3align import encoders
     from c3align.io.items import gather
 
     _check_device(device)
@@ -48,7 +49,7 @@ def embed(
     for name, value in (("n_frames", frames), ("frame_rate", frame_rate)):
         if value is not None:
             setattr(loaded, name, value)
-    learner = C3Aligner() if aligner else None
+    learner = c3align.C3Aligner() if aligner else None  # as it alone needs scikit-learn
     settings: dict[str, Any] = {"modality": modality, "dtype": dtype, "on_error": on_error, "aligner": learner}
     with tqdm(total=len(items), unit=" items", desc=modality, disable=None, smoothing=0.05, file=sys.stderr) as bar:
         counts = room.embed(
