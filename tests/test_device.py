@@ -382,7 +382,7 @@ def test_meta(dtype):
         ops.moments(X)
     with pytest.raises(C3AlignError, match="must be 2-d"):
         ops.normalize(X[0])
-    with pytest.raises(C3AlignError, match="one value a column"):
+    with pytest.raises(C3AlignError, match="one value per column"):
         ops.align(X, np.zeros(3))
 
 
