@@ -203,10 +203,10 @@ def _checked_out(out: Any, X: torch.Tensor) -> torch.Tensor:
     if out.device != X.device:
         raise C3AlignError(f"out is on {out.device} and X on {X.device}; pass an out on X's device")
     if _checks.overlaps_itself(out.shape, out.stride()):
-        raise C3AlignError("out is read-only or repeats its elements; pass an array of its own memory")
+        raise C3AlignError("out is read-only or repeats its elements; pass an array with memory of its own")
     is_X = _extent(out) == _extent(X) and out.stride() == X.stride()
     if not X.is_meta and not is_X and _share_memory(out, X):
-        raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
+        raise C3AlignError("out overlaps X; pass X itself or an array with memory of its own")
     return out
 
 
