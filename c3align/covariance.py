@@ -75,11 +75,6 @@ class _Products:
             Exact statistics of the same rows.
         packed : (n_dims * (n_dims + 1) / 2,) float64
             Upper triangle of the products.
-
-        Returns
-        -------
-        CovarianceStatistics or PairCovariance
-            The class this is called on.
         """
         products = np.zeros((statistics.n_dims, statistics.n_dims))
         upper = _upper(statistics.n_dims)
@@ -179,17 +174,12 @@ class CovarianceStatistics(_Products):
         ----------
         n_dims : int
             Dimension of the rows.
-
-        Returns
-        -------
-        CovarianceStatistics
-            All zeros.
         """
         return cls(ModalityStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
 
     @classmethod
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> CovarianceStatistics:
-        """Learn rows; reads X twice.
+        """Learn the unit rows of X, which is read twice.
 
         Parameters
         ----------
@@ -197,11 +187,6 @@ class CovarianceStatistics(_Products):
             Rows of any norm.
         zero_rows : "raise" or "keep"
             Whether rows without a direction are refused or left out and counted.
-
-        Returns
-        -------
-        CovarianceStatistics
-            Of the unit rows.
         """
         statistics = ModalityStatistics.from_rows(X, zero_rows=zero_rows)
         return cls(statistics, _mirrored(ops.column_products(X, zero_rows=zero_rows)))
@@ -265,17 +250,12 @@ class PairCovariance(_Products):
         ----------
         n_dims : int
             Dimension of the rows.
-
-        Returns
-        -------
-        PairCovariance
-            All zeros.
         """
         return cls(PairStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
 
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairCovariance:
-        """Learn pairs.
+        """Learn the differences of paired unit rows.
 
         Parameters
         ----------
@@ -283,11 +263,6 @@ class PairCovariance(_Products):
             Rows of any norm; row i of X is the partner of row i of Y.
         zero_rows : "raise" or "keep"
             Whether pairs with a row without a direction are refused or left out and counted.
-
-        Returns
-        -------
-        PairCovariance
-            Of the differences of unit rows.
         """
         n_dims = int(X.shape[1])
         statistics, products = PairStatistics.empty(n_dims), np.zeros((n_dims, n_dims))
