@@ -140,7 +140,7 @@ class TestFigures:
             report.report(coco[0], coco[1][:, :100])
         with pytest.raises(C3AlignError, match="must have 2 rows or more, got 1"):
             report.report(coco[0][:1], coco[1][:1])
-        with pytest.raises(C3AlignError, match="two modalities or more, got 1"):
+        with pytest.raises(C3AlignError, match="at least two modalities, got 1"):
             report.report(coco[0])
         with pytest.raises(C3AlignError, match="names must be 2 different strings, got text, text"):
             report.report(*coco, names=("text", "text"))
