@@ -1,13 +1,30 @@
-"""Importing what an extra brings, and saying what is wrong when it fails deep inside."""
+"""Importing what an extra brings, and saying what is wrong when it fails deep inside, or is known to be unsafe."""
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from importlib import import_module, metadata
 from typing import Any
 
 from c3align.errors import MissingExtraError
 
-__all__ = ["need"]
+__all__ = ["LEAST", "need", "refuse_unsafe", "unsafe"]
+
+# what reads files of strangers: by module, the packages that must be new enough, and what older ones do
+ABSENT = "(absent)"
+TORCH = ("torch", "2.6", "unpickles code in spite of weights_only (CVE-2025-32434)")
+LEAST = {
+    "PIL": [("pillow", "10.3", "writes beyond its memory (CVE-2023-50447, CVE-2024-28219)")],
+    "imagebind": [TORCH],
+    "open_clip": [("open_clip_torch", "3.0", "reads no local folders"), TORCH],
+    "pyarrow": [("pyarrow", "14.0.1", "runs code of parquet files (CVE-2023-47248)")],
+    "sentence_transformers": [
+        ("sentence-transformers", "6.0", "runs code of a model's folder (its issue 3801)"),
+        ("transformers", "5.3", "runs code that config.json names (CVE-2026-4372)"),
+    ],
+    "transformers": [("transformers", "5.3", "runs code that config.json names (CVE-2026-4372)")],
+}
 
 
 def need(module: str, package: str, extra: str = "encoders") -> Any:
@@ -16,9 +33,10 @@ def need(module: str, package: str, extra: str = "encoders") -> Any:
     Raises
     ------
     MissingExtraError
-        When it is absent, with the pip command; and when torch and torchvision were built for different machines,
-        which shows as an error about an operator of torchvision somewhere below.
+        When it is absent, with the pip command; when its version has a known hole; and when torch and torchvision
+        were built for different machines, which shows as an error about an operator of torchvision somewhere below.
     """
+    refuse_unsafe(module)
     try:
         return import_module(module)
     except (ImportError, RuntimeError, AttributeError) as error:
@@ -27,6 +45,34 @@ def need(module: str, package: str, extra: str = "encoders") -> Any:
         if isinstance(error, ImportError):
             raise MissingExtraError(f"{package} is not installed; pip install 'c3align[{extra}]'") from error
         raise
+
+
+def unsafe(module: str) -> list[str]:
+    """What is wrong with the installed versions of what a module needs, each with its fix; absent ones are fine."""
+    found = [(_version(name), name, least, why) for name, least, why in LEAST.get(module.partition(".")[0], [])]
+    return [
+        f"{name} {version} {why}; pip install -U '{name}>={least}'"
+        for version, name, least, why in found
+        if version != ABSENT and _numbers(version) < _numbers(least)
+    ]
+
+
+@cache
+def refuse_unsafe(module: str) -> None:
+    """Refuse to import what has a known hole.
+
+    Raises
+    ------
+    MissingExtraError
+        With the pip command.
+    """
+    for problem in unsafe(module):
+        raise MissingExtraError(problem)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The first three numbers; 2.13.0+cpu and 2.13.0.dev1 count as 2.13.0."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def is_torchvision_mismatch(error: BaseException | None) -> bool:
@@ -51,7 +97,7 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "(absent)"
+        return ABSENT
 
 
 def _innermost(error: BaseException) -> str:

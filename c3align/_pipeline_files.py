@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c3align import decoders
+from c3align import decoders, encoders
 from c3align._version import __version__
 from c3align.aligner import C3Aligner
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
@@ -20,6 +20,7 @@ __all__ = ["load", "save"]
 
 FORMAT, FORMAT_VERSION = "c3align.Pipeline", 1
 PIPELINE_FILE = "pipeline.json"
+MAX_SPEC = 4096  # characters
 DECODERS = ("EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner")
 _KEYS = {"format", "format_version", "written_by", "encoder", "decoder"}
 
@@ -57,6 +58,8 @@ def load(cls: type[Pipeline], folder: str | os.PathLike[str], encoder: Any) -> P
             f"{folder} was saved with an encoder that has no spec; pass encoder=, the one with the fingerprint "
             f"{config['encoder']['fingerprint']}"
         )
+    if encoder is None:
+        encoders.check_claim(chosen, config["encoder"]["fingerprint"])
     aligner = C3Aligner.from_pretrained(path / "aligner", encoder=config["encoder"]["fingerprint"])
     decoder = getattr(decoders, config["decoder"]).from_pretrained(path / "decoder")
     try:
@@ -81,8 +84,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise _refusal(path, f"its keys or its decoder {config.get('decoder')!r} are unknown")
     if not isinstance(encoder, dict) or set(encoder) != {"spec", "fingerprint"}:
         raise _refusal(path, "its encoder is not described")
-    if not isinstance(encoder["fingerprint"], str) or not isinstance(encoder["spec"], str | None):
+    fingerprint, spec = encoder["fingerprint"], encoder["spec"]
+    if not isinstance(fingerprint, str) or not isinstance(spec, str | None):
         raise _refusal(path, "its encoder is not described by texts")
+    if spec is not None and (len(spec) > MAX_SPEC or not spec.isprintable()):
+        raise _refusal(path, f"its encoder is {spec[:MAX_SPEC]!r}")
     return config
 
 

@@ -9,6 +9,7 @@ from importlib import metadata, util
 from typing import Any
 
 from c3align import __version__, ops
+from c3align._imports import LEAST, unsafe
 from c3align.ops import interpreter
 
 _PACKAGES = ("numpy", "scikit-learn", "safetensors", "typer", "torch")
@@ -36,6 +37,7 @@ def examine() -> dict[str, Any]:
         "interpreter": interpreter.describe(),
         "cuda": _cuda(),
         "extras": {name: _version(package) for name, package in _EXTRAS.items()},
+        "unsafe": sorted({problem for module in LEAST for problem in unsafe(module)}),
     }
 
 
@@ -54,6 +56,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"CUDA: {found['cuda']['summary']}",
         f"extras: {extras}",
     ]
+    text += [f"  refused: {problem}" for problem in found["unsafe"]]
     return [*text, *(f"  without {name}: pip install 'c3align[{name}]'" for name in missing)]
 
 

@@ -10,9 +10,9 @@ from importlib import import_module, metadata
 from typing import Any
 
 from c3align._typing import Encoder
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, EncoderMismatchError
 
-__all__ = ["Encoder", "available", "fit_stream", "load"]
+__all__ = ["Encoder", "available", "check_claim", "fit_stream", "load"]
 
 ENTRY_POINTS = "c3align.encoders"  # third parties: name = "module:function", which takes what follows the colon
 _BUILT_IN = {
@@ -57,6 +57,32 @@ def load(spec: str) -> Encoder:
     if maker is None:
         raise C3AlignError(f"encoder {spec!r} is unknown; pass one of {', '.join(available())}")
     return maker(rest)
+
+
+def check_claim(spec: str, fingerprint: str) -> None:
+    """Refuse a fingerprint that cannot be that of a spec's encoder, before anything is loaded.
+
+    Kind and name stand in a fingerprint and are compared here; for "glyphs" all of it is. The digest of the weights
+    comes from the towers as they were built, after names and dtypes are the library's own, so that it is compared
+    only then (by `Pipeline`): until there, what a folder of weights may do is bounded by the checks of
+    `c3align.io.model_folders`. Nothing is known of encoders of other packages, and of rows on disk, whose files hold
+    the fingerprint.
+
+    Parameters
+    ----------
+    spec, fingerprint : str
+
+    Raises
+    ------
+    EncoderMismatchError
+    """
+    name, _, rest = spec.partition(":")
+    claim = getattr(import_module(_BUILT_IN[name]), "claim", None) if name in _BUILT_IN else None
+    if claim is not None and not fingerprint.startswith(claim(rest)):
+        raise EncoderMismatchError(
+            f"the encoder {spec!r} has a fingerprint that begins {claim(rest)!r}, not {fingerprint[:200]!r}; pass the "
+            "encoder with that fingerprint"
+        )
 
 
 def fit_stream(aligner: Any, encoder: Encoder, items: Sequence[Any], *, modality: str, batch_size: int = 32) -> Any:

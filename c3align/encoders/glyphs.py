@@ -21,10 +21,15 @@ from c3align.encoders.base import Prepared, check_request
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.io import media
 
-__all__ = ["WEIGHTS", "GlyphEncoder", "load"]
+__all__ = ["WEIGHTS", "GlyphEncoder", "claim", "load"]
 
 WEIGHTS = Path(__file__).with_name("glyphs.safetensors")
 SIZE = 32
+
+
+def claim(rest: str = "") -> str:
+    """How the fingerprint begins: all but what follows from the weights."""
+    return f"c3align:glyphs/{hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:12]}/"
 
 
 def load(rest: str = "") -> GlyphEncoder:
@@ -59,9 +64,8 @@ class GlyphEncoder:
         except ImportError as error:
             raise MissingExtraError("the glyphs encoder needs torch; pip install 'c3align[encoders]'") from error
         content = WEIGHTS.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()[:12]
         self.n_dims = towers.N_DIMS
-        self.fingerprint = f"c3align:glyphs/{digest}/{self.n_dims}d/{SIZE}x{SIZE} grey, words and letter groups"
+        self.fingerprint = f"{claim()}{self.n_dims}d/{SIZE}x{SIZE} grey, words and letter groups"
         with safetensors.safe_open(str(WEIGHTS), "np") as file:
             self.figures: dict[str, Any] = json.loads(file.metadata()["figures"])
         state = {name: value.float() for name, value in load_tensors(content).items()}

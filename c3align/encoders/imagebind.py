@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from c3align._imports import refuse_unsafe
 from c3align.encoders import base
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.io import media
 
-__all__ = ["ImageBindEncoder", "load"]
+__all__ = ["ImageBindEncoder", "claim", "load"]
 
 RATE = 16_000  # of the sounds it was trained on
 LOADERS = {  # what prepares files and texts, in its module `data`
@@ -30,10 +31,16 @@ LOADERS = {  # what prepares files and texts, in its module `data`
 PLACES = {"image": "VISION", "video": "VISION", "thermal": "THERMAL"}  # in its `ModalityType`; others: the name itself
 
 
+def claim(rest: str = "") -> str:
+    """How the fingerprint begins."""
+    return "imagebind:huge/"
+
+
 def load(rest: str = "") -> ImageBindEncoder:
     """ImageBind-Huge with its published weights; "imagebind" takes nothing after a colon."""
     if rest:
         raise C3AlignError(f"imagebind takes no {rest!r}; pass 'imagebind' alone")
+    refuse_unsafe("imagebind")
     try:
         from imagebind import data  # type: ignore[import-not-found]
         from imagebind.models import imagebind_model  # type: ignore[import-not-found]
@@ -64,7 +71,7 @@ class ImageBindEncoder(base.TowerEncoder):
         super().__init__(model)
         self._data, self._places = data, places
         self.n_dims = int(self._rows([""], "text").shape[1])
-        self.fingerprint = f"imagebind:huge/{base.weights_digest(model)}/{self.n_dims}d/unscaled"
+        self.fingerprint = f"{claim()}{base.weights_digest(model)}/{self.n_dims}d/unscaled"
 
     def prepare(self, item: Any, modality: str) -> base.Prepared:
         """One item as a tensor that the towers take; its loaders read files, so what is none is written to one."""

@@ -1,8 +1,13 @@
-"""`sentence-transformers:`, its models of texts, pictures and sounds: "sentence-transformers:clip-ViT-B-32"."""
+"""`sentence-transformers:`, its models of texts, pictures and sounds: "sentence-transformers:clip-ViT-B-32".
+
+The list of modules in a model's folder names classes; those on a list of ours alone are loaded, each from a folder
+within, after a look at its files.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -11,8 +16,30 @@ import numpy.typing as npt
 from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.encoders import base
 from c3align.errors import C3AlignError
+from c3align.io import model_configs, model_folders
 
-__all__ = ["SentenceTransformersEncoder", "load"]
+__all__ = ["SentenceTransformersEncoder", "claim", "load"]
+
+MODULE = re.compile(  # where releases have kept them
+    r"sentence_transformers\.(?:models|base\.modules|sentence_transformer\.modules)(?:\.\w+)?\."
+    r"(CLIPModel|Dense|Dropout|LayerNorm|Normalize|Pooling|StaticEmbedding|Transformer)"
+)
+TOWERS, WEIGHED = ("CLIPModel", "Transformer"), ("Dense", "LayerNorm", "StaticEmbedding")
+TASKS = ("any-to-any", "feature-extraction", "fill-mask", "text-generation")
+METHOD = re.compile(r"forward|get_\w+_features")
+ACTIVATION = re.compile(r"torch\.nn\.modules\.(activation|linear)\.\w+")
+MODULE_CONFIGS = "sentence_*_config.json"
+SETTINGS = {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name"}
+SETTINGS |= {"processing_kwargs", "unpad_inputs", "query_length", "document_length", "query_expansion"}
+FOR_LIBRARY = {"model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs"}
+OPTIONS = {"torch_dtype", "dtype", "attn_implementation", "use_safetensors", "add_pooling_layer", "max_length"}
+OPTIONS |= {"model_max_length", "padding_side", "truncation_side", "do_lower_case", "use_fast", "min_pixels"}
+OPTIONS |= {"max_pixels", "padding", "truncation", "is_causal", "use_cache"}
+
+
+def claim(rest: str) -> str:
+    """How the fingerprint of the encoder of `rest` begins: known before it is built."""
+    return f"sentence-transformers:{Path(rest).name if Path(rest).is_dir() else rest}/"
 
 
 def load(rest: str) -> SentenceTransformersEncoder:
@@ -21,14 +48,106 @@ def load(rest: str) -> SentenceTransformersEncoder:
     if not rest:
         raise C3AlignError("no model is named; write sentence-transformers:NAME, for instance clip-ViT-B-32")
     try:
-        model = module.SentenceTransformer(rest, trust_remote_code=False, model_kwargs={"use_safetensors": True})
+        folder = _fetched(rest)
+        _check(folder)
+        options = {"trust_remote_code": False, "local_files_only": True, "model_kwargs": {"use_safetensors": True}}
+        model = model_folders.check_finite(module.SentenceTransformer(str(folder), **options), folder)
+        return SentenceTransformersEncoder(model, rest)
+    except C3AlignError:
+        raise
     except Exception as error:
         if is_torchvision_mismatch(error):
             raise torchvision_mismatch(error) from error
         raise C3AlignError(
-            f"sentence-transformers cannot load {rest!r}: {' '.join(str(error).split())[:300]}; check the name"
+            f"sentence-transformers cannot load {rest!r}: {model_configs.one_line(error)}; check the name"
         ) from error
-    return SentenceTransformersEncoder(model, rest)
+
+
+def _fetched(rest: str) -> Path:
+    """Its own models are named without an owner."""
+    weights = ("*model.safetensors", "*model-*.safetensors")
+    own = not Path(rest).is_dir() and re.fullmatch(r"[\w.-]+", rest, re.ASCII)
+    return model_folders.fetched(f"sentence-transformers/{rest}" if own else rest, weights=weights)
+
+
+def _check(folder: Path) -> None:
+    """Refuse modules that are not on the list, or elsewhere, or whose files are not as they should be."""
+    model_folders.check_files(folder)
+    path = folder / "modules.json"
+    listed = model_configs.read_config(path) if path.is_file() else [{"path": "", "type": f"{_MODULES}.Transformer"}]
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise model_configs.refused(path, "it is no list of modules", "save the model again")
+    for entry in listed:
+        known = MODULE.fullmatch(str(entry.get("type")))
+        if known is None:
+            reason = f"the module class {str(entry.get('type'))[:120]!r} is not among those that c3align loads"
+            raise model_configs.refused(path, reason, "use a model of the library's own modules")
+        within = entry.get("path")
+        if not isinstance(within, str) or "\\" in within or not _is_within(PurePosixPath(within)):
+            raise model_configs.refused(path, f"the module path {within!r} leads out of the folder", "correct it")
+        _check_module(folder / within, known[1])
+
+
+_MODULES = "sentence_transformers.base.modules"
+
+
+def _is_within(path: PurePosixPath) -> bool:
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _check_module(folder: Path, kind: str) -> None:
+    if kind in TOWERS:
+        weights = model_folders.check_folder(folder)
+        task = _check_settings(folder)
+        model_folders.check_size(lambda: _towers(folder, task), weights, folder)
+    elif kind in WEIGHED:
+        weights = model_folders.check_folder(folder, model_folders.SAFE)
+        if kind == "Dense":
+            _check_dense(folder, weights)
+    elif folder.is_dir():
+        model_folders.check_files(folder)
+    for path in sorted(folder.glob("*config.json")) if kind not in TOWERS else []:
+        found = model_configs.read_config(path)
+        model_configs.check_config(path, found, 0)
+        activation = found.get("activation_function") if isinstance(found, dict) else None
+        if activation is not None and not ACTIVATION.fullmatch(str(activation)):
+            raise model_configs.refused(path, f"the activation {activation!r} is none of torch", "use one of torch.nn")
+
+
+def _towers(folder: Path, task: Any) -> Any:
+    from sentence_transformers.base.modules.transformer import TRANSFORMER_TASK_TO_AUTO_MODEL
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return TRANSFORMER_TASK_TO_AUTO_MODEL[task].from_config(config)
+
+
+def _check_settings(folder: Path) -> str:
+    """The task of a model that the library wraps; its settings may lead nowhere else."""
+    task = "feature-extraction"
+    for path in sorted(folder.glob(MODULE_CONFIGS)):
+        found = model_configs.read_config(path)
+        options = {name for key in FOR_LIBRARY & set(found) for name in found[key]}
+        strange = sorted((set(found) - SETTINGS - FOR_LIBRARY) | (options - OPTIONS))
+        if strange:
+            raise model_configs.refused(path, f"the setting {strange[0][:80]!r} is not known here", "remove it")
+        for key, value in model_configs.pairs(found):
+            if key == "method" and not METHOD.fullmatch(str(value)):
+                raise model_configs.refused(path, f"the method {value!r} does not embed anything", "correct it")
+        task = found.get("transformer_task", task)
+        if task not in TASKS:
+            raise model_configs.refused(path, f"its task is {task!r}", f"use a model for one of {', '.join(TASKS)}")
+    return task
+
+
+def _check_dense(folder: Path, weights: model_folders.Weights) -> None:
+    path = folder / "config.json"
+    found = model_configs.read_config(path)
+    shape = found.get("out_features"), found.get("in_features")
+    if weights.shapes.get("linear.weight") != shape or (
+        found.get("bias", True) and "linear.bias" not in weights.shapes
+    ):
+        raise model_configs.refused(path, f"its layer of {shape} numbers is not in its weights", "save the model again")
 
 
 class SentenceTransformersEncoder(base.TowerEncoder):
@@ -50,8 +169,7 @@ class SentenceTransformersEncoder(base.TowerEncoder):
         self._extractor = getattr(getattr(model[0], "processor", None), "feature_extractor", None)
         if sounds:
             self.sample_rate = int(getattr(self._extractor, "sampling_rate", self.sample_rate))
-        name = Path(spec).name if Path(spec).is_dir() else spec
-        self.name = f"sentence-transformers:{name}"
+        self.name = claim(spec)[:-1]
         self.n_dims = int(self._rows([""], "text").shape[1])
         preparation = base.short_digest(f"{[type(part).__name__ for part in model]} {model.max_seq_length}")
         self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{preparation}"

@@ -1,11 +1,13 @@
 """`transformers:`, the two-tower models of Hugging Face: "transformers:openai/clip-vit-base-patch32[@revision]".
 
 CLIP, SigLIP, SigLIP 2, MetaCLIP 2 and ALIGN (pictures), CLAP (sound), X-CLIP (video); the model's own config says
-which. Weights are read from safetensors alone, and no code of a repository is run.
+which. Weights are read from safetensors alone, and no code of a repository is run: its files are judged by
+`c3align.io.model_folders` before the library sees them.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +17,9 @@ import numpy.typing as npt
 from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.encoders import base
 from c3align.errors import C3AlignError
+from c3align.io import model_configs, model_folders
 
-__all__ = ["FAMILIES", "TransformersEncoder", "load"]
+__all__ = ["FAMILIES", "TransformersEncoder", "claim", "load"]
 
 
 class Family(NamedTuple):
@@ -38,36 +41,69 @@ FAMILIES = {
 }
 
 
+# what prepares their pictures and sounds, under the names that it has had
+PREPARED_BY = re.compile(
+    "(Align|CLIP|Clap|EfficientNet|MetaClip2|Siglip2?|VideoMAE|ViT|XCLIP)(FeatureExtractor|(Image)?Processor)(Fast|Pil)?"
+)
+PREPARED_IN = ("preprocessor_config.json", "processor_config.json")
+
+
+def claim(rest: str) -> str:
+    """How the fingerprint of the encoder of `rest` begins: known before it is built."""
+    return f"transformers:{_name(rest)}@"
+
+
+def _name(rest: str) -> str:
+    name = rest.partition("@")[0]
+    return Path(name).name if Path(name).is_dir() else name
+
+
 def load(rest: str) -> TransformersEncoder:
     """The encoder of a repository or folder, "name" or "name@revision"."""
     transformers = need("transformers", "transformers")
     name, _, revision = rest.partition("@")
-    options = {"revision": revision} if revision else {}
     try:
-        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
-        if config.model_type not in FAMILIES:
-            known = ", ".join(FAMILIES)
-            raise C3AlignError(f"{rest!r} is a model of type {config.model_type!r}; pass one of these types: {known}")
-        model = transformers.AutoModel.from_pretrained(
-            name, config=config, trust_remote_code=False, use_safetensors=True, dtype="float32", **options
-        )
-        processor = _processor(transformers, config, name, options)
+        folder = model_folders.fetched(name, revision or None)
+        model = _model(transformers, folder, rest)
+        processor = _processor(transformers, model.config.model_type, folder)
+        commit = folder.name if folder.parent.name == "snapshots" else revision
+        return TransformersEncoder(model, processor, f"{name}@{commit}")
     except C3AlignError:
         raise
     except Exception as error:
         if is_torchvision_mismatch(error):
             raise torchvision_mismatch(error) from error
         raise C3AlignError(
-            f"transformers cannot load {rest!r}: {' '.join(str(error).split())[:300]}; "
+            f"transformers cannot load {rest!r}: {model_configs.one_line(error)}; "
             "check the name, or pass a folder that save_pretrained wrote, with safetensors weights"
         ) from error
-    return TransformersEncoder(model, processor, rest)
 
 
-def _processor(transformers: Any, config: Any, name: str, options: dict[str, Any]) -> Any:
-    if config.model_type == "xclip":  # not in the automatic table
-        return transformers.XCLIPProcessor.from_pretrained(name, **options)
-    return transformers.AutoProcessor.from_pretrained(name, trust_remote_code=False, **options)
+def _model(transformers: Any, folder: Path, rest: str) -> Any:
+    """The towers, after a look at all that the folder says."""
+    found = model_configs.read_config(folder / "config.json")
+    kind = found.get("model_type") if isinstance(found, dict) else None
+    if kind not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise C3AlignError(f"{rest!r} is a model of type {kind!r}; pass one of these types: {known}")
+    weights = model_folders.check_folder(folder)
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    model_folders.check_size(lambda: transformers.AutoModel.from_config(config), weights, folder)
+    model, told = transformers.AutoModel.from_pretrained(
+        folder, config=config, trust_remote_code=False, use_safetensors=True, dtype="float32", output_loading_info=True
+    )
+    model_folders.check_built(told, folder)
+    return model_folders.check_finite(model, folder)
+
+
+def _processor(transformers: Any, kind: str, folder: Path) -> Any:
+    for path in (folder / name for name in PREPARED_IN if (folder / name).is_file()):
+        for key, value in model_configs.pairs(model_configs.read_config(path)):
+            if key in model_configs.PREPARING and not PREPARED_BY.fullmatch(str(value)):
+                raise model_configs.refused(path, f"{key!r} is {value!r}, which no family here has", "pass its own")
+    if kind == "xclip":  # not in the automatic table
+        return transformers.XCLIPProcessor.from_pretrained(folder)
+    return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=False)
 
 
 class TransformersEncoder(base.TowerEncoder):
@@ -91,10 +127,8 @@ class TransformersEncoder(base.TowerEncoder):
             self._embed_videos = True  # by a tower of its own, not frame by frame
         if "audio" in self.modalities:
             self.sample_rate = processor.feature_extractor.sampling_rate
-        name, _, revision = spec.partition("@")
-        name = Path(name).name if Path(name).is_dir() else name
-        commit = getattr(config, "_commit_hash", None) or revision or "local"
-        self.name = f"transformers:{name}"
+        commit = getattr(config, "_commit_hash", None) or spec.partition("@")[2] or "local"
+        self.name = f"transformers:{_name(spec)}"
         self._text_limit = _text_limit(processor.tokenizer, config, self._family)
         self.n_dims = int(self._rows([""], "text").shape[1])
         digests = f"{base.weights_digest(model)}/{self.n_dims}d/{base.short_digest(_describe(processor))}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from c3align._imports import need
+from c3align._settings import check_modality_name
 from c3align.decoders.place import Place
 from c3align.decoders.prefix.language_models import load_lm, save_lm
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory, is_captioner
-from c3align.errors import C3AlignError
 from c3align.io import atomic, container
 from c3align.training.settings import Training
 
@@ -23,6 +26,20 @@ LM_FOLDER = "lm"
 SETTINGS = ("n_dims", "mapper", "prefix_length", "tune", "lora", "n_neighbours", "neighbours_as", "index")
 LEARNED = ("max_tokens", "prompt_tokens", "losses", "validation_losses", "encoder_fingerprint", "training", "modality")
 MAX_TOKENS = 1 << 16
+LORA = {
+    "alpha_pattern",
+    "bias",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "init_lora_weights",
+    "layers_pattern",
+    "lora_bias",
+}
+LORA |= {"layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "r", "rank_pattern", "target_modules"}
+LORA |= {"use_dora", "use_rslora"}
+LORA_STARTS = (True, False, "gaussian", "orthogonal")  # others change the language model, or need data
+MODULE_NAMES = re.compile(r"(?:[\w.|^$\\()-]|\.\*){0,300}")  # of which no pattern takes long, with few ".*"
+LORA_BYTES = 1 << 26  # beside as many as the language model has
 
 
 def save(captioner: PrefixCaptioner, folder: str | os.PathLike[str]) -> None:
@@ -58,12 +75,16 @@ def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str]) -> PrefixCa
             "decoder", f"its configuration has unknown or missing keys {sorted(set(config) ^ keys)}"
         )
     lm, tokenizer = load_lm(path / LM_FOLDER)
+    place = Place.taken_from(tensors)
+    if config["lora"] is not None:
+        _check_lora(config["lora"], lm)
+    _check_mapper(config, lm, tensors)
     try:
         training = Training(**config["training"])
         captioner = cls(lm, tokenizer, training=training, **{name: config[name] for name in SETTINGS})
-    except (TypeError, C3AlignError) as error:
+    except (TypeError, ValueError) as error:
         raise container.refusal("decoder", f"its settings do not fit ({error})") from error
-    captioner._place = Place.taken_from(tensors)
+    captioner._place = place
     container.check_tensors(tensors, container.layout(_own_weights(captioner)), "decoder")
     captioner._model.load_state_dict(tensors, strict=False)
     _set_learned(captioner, config)
@@ -79,6 +100,37 @@ def _own_weights(captioner: PrefixCaptioner) -> dict[str, Any]:
     return {name: value for name, value in state.items() if not name.startswith("lm.") or ".lora_" in name}
 
 
+def _check_mapper(config: dict[str, Any], lm: Any, tensors: dict[str, Any]) -> None:
+    """Refuse a mapper that is not as its tensors before it takes memory."""
+    torch, model = need("torch", "torch", "captions"), need("c3align.decoders.prefix.model", "torch", "captions")
+    shown = config["n_neighbours"] if config["neighbours_as"] == "embeddings" else 0
+    shell = None
+    with suppress(Exception), torch.device("meta"):  # settings of other types are refused by the captioner itself
+        shell = model.PrefixModel(lm, config["mapper"], config["n_dims"], config["prefix_length"], shown)
+    if shell is not None:
+        own = {name: value for name, value in shell.state_dict().items() if not name.startswith("lm.")}
+        given = {name: value for name, value in tensors.items() if not name.startswith("lm.")}
+        container.check_tensors(given, container.layout(own), "decoder")
+
+
+def _check_lora(lora: Any, lm: Any) -> None:
+    """Refuse settings that would import, search for long, or fill the memory, before peft sees them."""
+    if not isinstance(lora, dict) or not set(lora) <= LORA or lora.get("init_lora_weights", True) not in LORA_STARTS:
+        raise container.refusal("decoder", f"its LoRA settings {str(lora)[:200]!r} are not known")
+    for value in lora.values():
+        names = list(value) if isinstance(value, list | dict) else [value]
+        texts = [name for name in names if isinstance(name, str)]
+        if not all(MODULE_NAMES.fullmatch(text) and text.count(".*") <= 2 for text in texts):
+            raise container.refusal("decoder", "its LoRA settings hold a pattern that c3align does not search for")
+    patterns = lora.get("rank_pattern") or {}
+    ranks = [lora.get("r", 8), *(patterns.values() if isinstance(patterns, dict) else [None])]
+    if not all(type(rank) is int and rank > 0 for rank in ranks):
+        raise container.refusal("decoder", "a rank of its LoRA is no number")
+    sides = sum(sum(weight.shape) for weight in lm.parameters() if weight.ndim == 2)
+    if 4 * max(ranks) * sides > LORA_BYTES + sum(weight.nbytes for weight in lm.parameters()):
+        raise container.refusal("decoder", f"LoRA of rank {max(ranks)} is larger than the language model")
+
+
 def _set_learned(captioner: PrefixCaptioner, config: dict[str, Any]) -> None:
     counts = config["max_tokens"], config["prompt_tokens"]
     if not all(type(value) is int and 0 <= value <= MAX_TOKENS for value in counts) or not config["max_tokens"]:
@@ -91,4 +143,5 @@ def _set_learned(captioner: PrefixCaptioner, config: dict[str, Any]) -> None:
         raise container.refusal("decoder", "its encoder fingerprint is not a text")
     captioner.max_tokens_, captioner._prompt_tokens = counts
     captioner.losses_, captioner.validation_losses_ = config["losses"], config["validation_losses"]
+    check_modality_name(config["modality"])
     captioner.encoder_fingerprint_, captioner.modality_ = fingerprint, config["modality"]

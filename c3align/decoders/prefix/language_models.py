@@ -10,6 +10,7 @@ from typing import Any
 
 from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
 from c3align.errors import C3AlignError
+from c3align.io import model_configs, model_folders
 
 __all__ = ["adapted", "end_of_text", "load_lm", "save_lm", "small_lm", "word_tokenizer"]
 
@@ -75,20 +76,44 @@ def _base_weights(lm: Any) -> dict[str, Any]:
 
 
 def load_lm(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
-    """Language model and tokenizer of a folder, or by a name of the Hub: safetensors only, no remote code."""
+    """Language model and tokenizer of a folder, or by a name of the Hub: safetensors only, no remote code.
+
+    All files are looked through before transformers sees them; every weight must be there, and finite.
+
+    Raises
+    ------
+    C3AlignError
+    """
     hf = need("transformers", "transformers", "captions")
     try:
         with _without_bars():
-            lm = hf.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True)
-        tokenizer = hf.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            found = model_folders.fetched(os.fspath(folder))
+            return _whole_lm(hf, found), hf.AutoTokenizer.from_pretrained(found, trust_remote_code=False)
+    except C3AlignError:
+        raise
+    except Exception as error:
         if is_torchvision_mismatch(error):
             raise torchvision_mismatch(error) from error
         raise C3AlignError(
-            f"the language model {str(folder)!r} cannot be loaded ({' '.join(str(error).split())[:300]}); pass a "
+            f"the language model {str(folder)!r} cannot be loaded ({model_configs.one_line(error)}); pass a "
             "folder with safetensors of a causal language model that transformers knows, or the name of one on the Hub"
         ) from error
-    return lm, tokenizer
+
+
+def _whole_lm(hf: Any, folder: Path) -> Any:
+    known = need("transformers.models.auto.modeling_auto", "transformers", "captions")
+    described = model_configs.read_config(folder / "config.json")
+    kind = described.get("model_type") if isinstance(described, dict) else None
+    if not isinstance(kind, str) or kind not in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        reason = f"{kind!r} is no type of causal language model that transformers has"
+        raise model_configs.refused(folder, reason, "use one such as gpt2, opt, llama or qwen2")
+    weights = model_folders.check_folder(folder)
+    config = hf.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    model_folders.check_size(lambda: hf.AutoModelForCausalLM.from_config(config), weights, folder)
+    options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+    lm, told = hf.AutoModelForCausalLM.from_pretrained(folder, **options)
+    model_folders.check_built(told, folder)
+    return model_folders.check_finite(lm, folder)
 
 
 def word_tokenizer(texts: Iterable[str]) -> Any:
