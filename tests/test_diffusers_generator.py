@@ -338,7 +338,7 @@ def test_refusals(kandinsky, rows, change, text):
 
 
 def test_prompts_fit_the_rows(unclip, rows):
-    with pytest.raises(C3AlignError, match="3 rows and 2 of prompt; pass one string, or one a row"):
+    with pytest.raises(C3AlignError, match="3 rows and 2 of prompt; pass one, or one per row"):
         DiffusersGenerator(unclip).generate(rows, prompt=["a", "b"], **STEPS)
 
 
