@@ -116,7 +116,7 @@ def test_refusals(encoder):
         encoder.encode(["a"], modality="smell")
     with pytest.raises(C3AlignError, match="pass a list"):
         encoder.encode("a cat", modality="text")
-    with pytest.raises(C3AlignError, match="text 1 cannot be used: a int is no text"):
+    with pytest.raises(C3AlignError, match="text 1 cannot be used: a text must be a string, got int"):
         encoder.encode(["a", 3], modality="text")
     with pytest.raises(C3AlignError, match="batch_size=0"):
         encoder.encode(["a"], modality="text", batch_size=0)

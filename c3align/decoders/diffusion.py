@@ -223,9 +223,7 @@ class DiffusersGenerator:
         for name in BY_ROW:
             value = kwargs.get(name, "")
             if not isinstance(value, str) and len(value) != n_rows:
-                raise C3AlignError(
-                    f"there are {n_rows} rows and {len(value)} of {name}; pass one, or one per row"
-                )
+                raise C3AlignError(f"there are {n_rows} rows and {len(value)} of {name}; pass one, or one per row")
 
     def _check_scale(self, rows: npt.NDArray[np.float32]) -> None:
         """Check that the rows have the norm of image embeddings."""
