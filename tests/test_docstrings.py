@@ -6,6 +6,7 @@ that is one line and a sentence. Examples, "See Also" and extended summaries are
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import inspect
 from functools import cached_property
@@ -44,3 +45,9 @@ def faults(room):
 @pytest.mark.parametrize("room", ROOMS)
 def test_numpydoc_finds_no_fault_with_public_docstrings(room):
     assert not list(faults(room))
+
+
+def test_examples_print_what_they_say():
+    items = [item for room in ROOMS for _, item in documented(room)]
+    homes = {item.__module__ for item in items if inspect.isclass(item) or inspect.isfunction(item)}
+    assert [home for home in sorted(homes) if doctest.testmod(importlib.import_module(home)).failed] == []

@@ -177,7 +177,7 @@ class TowerEncoder:
         return self._rows_of_parts(batch, "image")
 
     def _rows_of_parts(self, batch: list[list[Any]], modality: str) -> npt.NDArray[np.float32]:
-        """Items of several parts, frames or windows: the mean of their unit embeddings; a single one is kept as it is."""
+        """Items of several parts, frames or windows: the mean of their unit embeddings, or the only one."""
         flat = [part for parts in batch for part in parts]
         embedded = np.asarray(self._embed(flat, modality).float().cpu().numpy(), np.float32)
         stops = np.cumsum([len(parts) for parts in batch])
