@@ -9,6 +9,7 @@ __all__ = [
     "FormatError",
     "MissingExtraError",
     "ModalityMeanWarning",
+    "NoDigestWarning",
     "TruncationWarning",
     "ZeroRowsWarning",
 ]
@@ -32,6 +33,10 @@ class MissingExtraError(C3AlignError, ImportError):
 
 class ModalityMeanWarning(UserWarning):
     """A batch was centered by a mean that may not be its modality's own."""
+
+
+class NoDigestWarning(UserWarning):
+    """What was loaded was written by an older version, without the digest that tells of changes."""
 
 
 class EncoderMismatchWarning(UserWarning):

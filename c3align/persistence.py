@@ -6,7 +6,8 @@ check (promise P6). The file is replaced in one step, so a crash leaves the old 
 Layout of `aligner.safetensors`: metadata ``{"config": JSON}``; for modality i in alphabetical order
 ``modality.i.counts`` (2,) rows and zero rows, ``.sums`` and ``.squares`` (2, n_dims), ``.norms`` (256,); for pair i
 ``pair.i.counts``, ``.sums``, ``.squares``. All int64. Where the configuration says so ("modality_products",
-"pair_products") also ``.products``, the upper triangle of the products of columns row by row, float64.
+"pair_products") also ``.products``, the upper triangle of the products of columns row by row, float64. Last ``sha256``,
+the digest of all bytes before it; format 3 is the same without.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from c3align.statistics import ModalityStatistics, PairStatistics
 __all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "dump", "load", "parse", "save"]
 
 ALIGNER_FILE = "aligner.safetensors"
-FORMAT, FORMAT_VERSION = "c3align.C3Aligner", 3
+FORMAT, FORMAT_VERSION = "c3align.C3Aligner", 4
+UNSIGNED_VERSION = 3  # the same without a digest
 PRODUCTS = "upper triangle, float64"
 NUMERICS = 3  # raised with every change of any bit of a result; see "Numerics" in the changelog
 MAX_DIMS, MAX_MODALITIES = 1 << 16, 64
@@ -199,6 +201,7 @@ def _parsed(content: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], State
     config = _checked_config(
         container.parse_config(content[: MAX_HEADER_BYTES + 8], len(content), "aligner", MAX_HEADER_BYTES)
     )
+    container.check_digest(content, "aligner", is_old=config["format_version"] == UNSIGNED_VERSION)
     tensors = container.parse_tensors(content, "aligner")
     container.check_tensors(tensors, _expected(config), "aligner")
     del content
@@ -261,7 +264,7 @@ def _checked_config(config: Any) -> dict[str, Any]:
         raise FormatError(
             f"the aligner has format version {version} and this c3align reads up to {FORMAT_VERSION}; upgrade c3align"
         )
-    if config.get("numerics") != NUMERICS or version != FORMAT_VERSION:
+    if config.get("numerics") != NUMERICS or version < UNSIGNED_VERSION:
         raise FormatError(
             f"the aligner was fitted under numerics {config.get('numerics')!r} (format {version}) and this c3align "
             f"computes under {NUMERICS}; fit it again, or install the c3align that wrote it"

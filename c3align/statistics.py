@@ -18,6 +18,7 @@ import numpy as np
 from c3align import ops
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError, FormatError
+from c3align.io import digests
 from c3align.ops import fixed
 from c3align.ops.arrays import as_rows, is_on_device, is_tensor
 from c3align.ops.backends import load
@@ -26,6 +27,7 @@ __all__ = ["ModalityStatistics", "PairStatistics", "pair_differences"]
 
 MAX_ROWS = 1 << 39  # a norm bin holds the 24-bit mantissas of this many rows
 _ONE = 1 << fixed.FRACTION_BITS
+_MAGIC = b"c3stats\x02"  # and the version; bytes of before began with a count below 2**39
 _PAIR_BLOCK_ELEMENTS = 1 << 21
 _Sums = TypeVar("_Sums", bound="_ExactSums")
 
@@ -161,13 +163,16 @@ class _ExactSums:
         return None
 
     def to_bytes(self) -> bytes:
-        """Serialize the sums in a fixed little-endian layout.
+        """Serialize the sums in a fixed little-endian layout, followed by their SHA-256.
 
         Returns
         -------
         bytes
             Equal bytes mean equal statistics.
         """
+        return digests.signed(_MAGIC + self._content())
+
+    def _content(self) -> bytes:
         head = struct.pack("<3q", self.n_rows, self.n_zero_rows, self.n_dims)
         return head + b"".join(array.astype("<i8").tobytes() for array in self._arrays())
 
@@ -178,10 +183,14 @@ class _ExactSums:
         Parameters
         ----------
         content : bytes
-            What `to_bytes` returned; `FormatError` for another length, or numbers that contradict each other.
+            What `to_bytes` returned; `FormatError` for another length, a changed bit, or contradictory numbers.
         """
         if not isinstance(content, bytes | bytearray):
             raise FormatError(f"content must be bytes, got {type(content).__name__}; pass what to_bytes() returned")
+        is_old, whole = not content.startswith(_MAGIC), bytes(content)
+        if not is_old and not digests.is_signed(whole):
+            raise FormatError("the statistics are damaged: their digest is another; write them again with to_bytes()")
+        content = whole if is_old else whole[len(_MAGIC) : -digests.DIGEST_BYTES]
         n_rows, n_zero_rows, n_dims = struct.unpack("<3q", content[:24]) if len(content) > 24 else (0, 0, 0)
         found = cls.empty(n_dims) if 0 < 32 * n_dims <= len(content) else None
         sizes = [] if found is None else [array.size for array in found._arrays()]
@@ -192,13 +201,15 @@ class _ExactSums:
         found = cls(n_rows, n_zero_rows, *arrays)
         if problem := found.problem():
             raise FormatError(f"the statistics are damaged ({problem}); write them again with to_bytes()")
+        if is_old:
+            digests.warn_of_no_digest(cls.__name__)
         return found
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.to_bytes() == other.to_bytes()
+        return type(self) is type(other) and self._content() == other._content()
 
     def __hash__(self) -> int:
-        return hash(self.to_bytes())
+        return hash(self._content())
 
 
 def _frozen(values: Float64Array) -> Float64Array:

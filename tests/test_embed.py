@@ -243,6 +243,9 @@ class TestAligners:
         state = tmp_path / "emb" / "embed_image.json"
         state.write_text(state.read_text().replace("c3align:glyphs", "c3align:other"))
         assert run("transform", tmp_path / "emb", "-a", tmp_path / "a", "-o", tmp_path / "z.npy") == 2
+        assert "embed_image.json is not the one in embed_image.sha256" in capsys.readouterr().err
+        Tree(tmp_path / "emb", "image").finish(5)
+        assert run("transform", tmp_path / "emb", "-a", tmp_path / "a", "-o", tmp_path / "z.npy") == 2
         assert "come from the encoder c3align:glyphs" in capsys.readouterr().err
         assert run("fit", tmp_path / "emb", "--encoder", "mine", "-o", tmp_path / "b") == 2
         assert "come from different encoders" in capsys.readouterr().err

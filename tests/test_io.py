@@ -181,18 +181,6 @@ class TestLoadingWhileSaving:
                 writer.join()
         assert C3Aligner.from_pretrained(tmp_path / "a").seed in (1, 2)
 
-    def test_what_an_older_version_wrote_loads(self, rows, tmp_path):
-        """Its config.json has no digest."""
-        aligner = C3Aligner(seed=4).fit(rows)
-        aligner.save_pretrained(tmp_path)
-        path = tmp_path / persistence.CONFIG_FILE
-        text = path.read_text()
-        path.write_text(
-            text.replace(next(line for line in text.splitlines() if "sha256" in line), "").replace(",\n\n}", "\n}")
-        )
-        assert "sha256" not in path.read_text()
-        assert C3Aligner.from_pretrained(tmp_path).seed == 4
-
     def test_a_file_exchanged_for_another(self, rows, tmp_path):
         C3Aligner().fit(rows).save_pretrained(tmp_path / "a")
         C3Aligner().fit(-rows).save_pretrained(tmp_path / "b")

@@ -19,6 +19,7 @@ from c3align import datasets as data
 from c3align.decoders import DiffusersGenerator, EmbeddingGenerator, MemoryCaptioner, PrefixCaptioner, small_lm
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
 from tests import tiny_encoders
+from tests.signing import sign_pipeline
 from tests.test_ops import raw
 
 N = 300
@@ -350,7 +351,7 @@ class TestFolder:
             (lambda c: "[" * 100_000, "not JSON"),
             (lambda c: "[]", "format is not c3align.Pipeline"),
             (lambda c: {**c, "format": "x"}, "format is not c3align.Pipeline"),
-            (lambda c: {**c, "format_version": 2}, "reads 1; install the c3align that wrote it"),
+            (lambda c: {**c, "format_version": 3}, "reads up to 2; install the c3align that wrote it"),
             (lambda c: {**c, "decoder": "subprocess.Popen"}, "decoder 'subprocess.Popen' are unknown"),
             (lambda c: {**c, "decoder": "Training"}, "decoder 'Training' are unknown"),
             (lambda c: {**c, "decoder": []}, "unknown"),
@@ -358,6 +359,9 @@ class TestFolder:
             (lambda c: {**c, "encoder": "glyphs"}, "its encoder is not described"),
             (lambda c: {**c, "encoder": {"spec": 1, "fingerprint": "x"}}, "not described by texts"),
             (lambda c: " " * (1 << 21), "larger than"),
+            (lambda c: {**c, "written_by": "me"}, "the digest is that of other content"),
+            (lambda c: json.dumps(c, indent=2), "the digest is that of other content"),
+            (lambda c: {**c, "format_version": 1}, "its keys"),
         ],
     )
     def test_damage_is_named(self, saved, tmp_path, change, text):
@@ -374,6 +378,9 @@ class TestFolder:
         _, folder = saved
         shutil.copytree(folder / "memory", tmp_path / "p")
         C3Aligner().fit(np.eye(256)).bind_encoder("clip@1").save_pretrained(tmp_path / "p" / "aligner")
+        with pytest.raises(FormatError, match="the digests are those of another aligner or decoder"):
+            Pipeline.from_pretrained(tmp_path / "p")
+        sign_pipeline(tmp_path / "p")
         with pytest.raises(EncoderMismatchError, match="clip@1"):
             Pipeline.from_pretrained(tmp_path / "p")
 
@@ -389,7 +396,7 @@ class TestFolder:
         pipeline = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(glyphs.names)
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "thesis.tex").write_text("x")
-        with pytest.raises(C3AlignError, match="exists and is not a saved pipeline; choose another folder"):
+        with pytest.raises(C3AlignError, match="exists and is not a saved pipeline alone; choose another folder"):
             pipeline.save_pretrained(tmp_path / "mine")
         assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

@@ -24,11 +24,13 @@ from c3align.decoders.prefix.task import IGNORED, CaptionTask, Retrieval
 from c3align.decoders.prefix.tokens import Tokens
 from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
+from c3align.io import container
 from c3align.training import Training
 from c3align.training.loop import Loop
 from c3align.training.rows import TrainingRows, checked_rows, refuse_strays, seed_of
 from tests import tiny_encoders, tiny_lms
 from tests.conftest import DATA, ROOT
+from tests.signing import sign_captioner
 
 pytest.importorskip("transformers")
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 3e-3, "progress": False}
@@ -470,7 +472,7 @@ class TestResume:
             with pytest.raises(C3AlignError, match=f"checkpoint of another run \\({what} differ\\); delete it"):
                 made.fit(coco[1], texts, **{"aligner": aligner, "checkpoint": path, **QUICK, **options})
         path.write_bytes(path.read_bytes()[:-9])
-        with pytest.raises(FormatError, match=r"its tensors cannot be read"):
+        with pytest.raises(FormatError, match="it is damaged"):
             captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **QUICK)
 
     def test_a_failed_write_leaves_the_checkpoint_before(self, coco, captions, aligner, tmp_path, monkeypatch):
@@ -822,10 +824,14 @@ class TestFiles:
             {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
             for folder in (tmp_path / "c", tmp_path / "d")
         )
-        # a tokenizer that was loaded writes how
+        configs = []
         for files in (first, second):
-            del files["lm/tokenizer_config.json"]
+            config, _ = container.parse(files.pop("captioner.safetensors"), "decoder")
+            del config["files"]["lm/tokenizer_config.json"]  # a tokenizer that was loaded writes how
+            del files["lm/tokenizer_config.json"], files["config.json"]
+            configs.append(config)
         assert first == second
+        assert configs[0] == configs[1]
         assert not [name for name in first if not name.endswith((".safetensors", ".json", ".jsonl", ".npy"))]
         more = [c.fit(coco[1], captions, aligner=aligner, **QUICK) for c in (made, loaded)]
         assert equal(*map(weights, more))
@@ -855,19 +861,16 @@ class TestFiles:
                 "AutoTokenizer": ["evil.Evil", "evil.Evil"],
             }
             (folder / name).write_text(json.dumps(config))
+        sign_captioner(tmp_path / "c")
         with contextlib.suppress(C3AlignError):
             PrefixCaptioner.from_pretrained(tmp_path / "c")
         assert not ran.exists()
 
     def test_attacks(self, trained, tmp_path):
-        import safetensors.torch
-
         trained.save_pretrained(tmp_path / "c")
         path = tmp_path / "c" / "captioner.safetensors"
         whole = path.read_bytes()
-        with safetensors.safe_open(str(path), "pt") as file:
-            config = json.loads(file.metadata()["config"])
-            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - no mapping
+        config, tensors = container.parse(whole, "decoder", torch=True)
         (tmp_path / "c" / "config.json").unlink()
         for change, message in [
             ({"mapper": "evil"}, "its settings do not fit"),
@@ -882,7 +885,7 @@ class TestFiles:
             ({"more": 1}, "unknown or missing keys"),
             ({"format_version": 9}, "version 9 is unknown"),
         ]:
-            path.write_bytes(safetensors.torch.save(tensors, {"config": json.dumps({**config, **change})}))
+            path.write_bytes(container.dump(tensors, {**config, **change}))
             with pytest.raises(FormatError, match=message):
                 PrefixCaptioner.from_pretrained(tmp_path / "c")
         for content in (whole[:-5], b"", whole[: len(whole) // 2], tensors_with(tensors, config, float("nan"))):
@@ -920,16 +923,14 @@ class TestFiles:
 
     def test_a_folder_of_something_else_stays(self, trained, tmp_path):
         (tmp_path / "thesis.tex").write_text("x")
-        with pytest.raises(C3AlignError, match="exists and is not a saved captioner; choose another folder"):
+        with pytest.raises(C3AlignError, match="exists and is not a saved captioner alone; choose another folder"):
             trained.save_pretrained(tmp_path)
         assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def tensors_with(tensors, config, value):
-    import safetensors.torch
-
     changed = {**tensors, "mapper.net.0.bias": torch.full_like(tensors["mapper.net.0.bias"], value)}
-    return safetensors.torch.save(changed, {"config": json.dumps(config)})
+    return container.dump(changed, config)
 
 
 def _what_it_reads(made, rows):

@@ -15,7 +15,7 @@ from c3align.decoders.captions import Skipped, check_captions, consensus, listed
 from c3align.decoders.place import Place
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory
 from c3align.errors import C3AlignError
-from c3align.io import atomic, container
+from c3align.io import atomic, container, digests
 from c3align.training.rows import TrainingRows, checked_rows
 from c3align.training.settings import check_number, check_whole
 
@@ -214,7 +214,7 @@ class MemoryCaptioner:
         self._check_ready()
         config = {
             "format": "c3align.MemoryCaptioner",
-            "format_version": 1,
+            "format_version": container.SIGNED_SINCE,
             "k": self.k,
             "temperature": self.temperature,
             "index": self.index,
@@ -225,11 +225,12 @@ class MemoryCaptioner:
         tensors = {} if self._place is None else self._place.tensors()
         with atomic.replaced_folder(folder, "captioner", retrieval.is_captioner) as scratch:
             self.memory_.save(scratch / MEMORY_FOLDER)
+            config["files"] = digests.of_folders(scratch, (MEMORY_FOLDER,))
             container.write_folder(scratch, CAPTIONER_FILE, container.dump(tensors, config), config)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> MemoryCaptioner:
-        """Load what `save_pretrained` wrote; the memory stays on disk, memory-mapped.
+        """Load what `save_pretrained` wrote; the memory is read once for its digest and stays on disk, memory-mapped.
 
         Parameters
         ----------
@@ -238,7 +239,9 @@ class MemoryCaptioner:
         """
         path = atomic.found(folder)
         config, tensors = container.read_decoder(path, CAPTIONER_FILE, "c3align.MemoryCaptioner")
-        config = {"modality": "text", "mode": "nearest", **config}  # older files name neither modality or mode
+        config = {"modality": "text", "mode": "nearest", **config}  # older files name only one of them
+        if config["format_version"] >= container.SIGNED_SINCE:
+            digests.check_folders(path, (MEMORY_FOLDER,), config.pop("files", None), "decoder")
         keys = {"k", "temperature", "mode", "index", "n_dims", "encoder_fingerprint", "modality"}
         if set(config) != keys | {"format", "format_version"}:
             raise container.refusal("decoder", "its configuration has unknown or missing keys")

@@ -24,6 +24,7 @@ __all__ = ["CAPTIONER_FILE", "MEMORY_FOLDER", "Memory", "check_index", "is_capti
 
 CAPTIONER_FILE, MEMORY_FOLDER = "captioner.safetensors", "memory"
 ROWS_FILE, TEXTS_FILE = "memory.npy", "captions.jsonl"
+_OWN = {CAPTIONER_FILE, container.CONFIG_FILE, "lm", MEMORY_FOLDER, "decoder", ".DS_Store"}  # "decoder" of older ones
 PROJECTED_ROWS = 256  # of the memory that a projection weighs; the others weigh nothing at usual temperatures
 TEMPERATURE = 0.01  # of a projection's weights: DeCap's
 _BLOCK_ELEMENTS = 1 << 23
@@ -157,5 +158,6 @@ def check_index(index: str | None) -> None:
 
 
 def is_captioner(folder: Path) -> bool:
-    """Whether a folder holds a captioner, or a memory alone, which `fit` was told to put there."""
-    return (folder / CAPTIONER_FILE).is_file() or {path.name for path in folder.iterdir()} == {ROWS_FILE, TEXTS_FILE}
+    """Whether a folder holds a captioner, or a memory which `fit` was told to put there, and nothing else."""
+    names = {path.name for path in folder.iterdir()}
+    return (CAPTIONER_FILE in names and names <= _OWN) or names == {ROWS_FILE, TEXTS_FILE}

@@ -2,12 +2,14 @@
 
 What is written stands beside its place under a hidden name, is forced to disk, and is renamed; then the folder that
 holds it is forced to disk too. Links are followed, the umask is respected, the mode of a replaced file stays. Devices
-and pipes have no old content to keep: they are written directly.
+and pipes have no old content to keep: they are written directly. A writer holds a lock on its scratch, so that the
+next one in the same place knows what a killed one left, and removes it.
 """
 
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
 import secrets
@@ -18,6 +20,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from c3align.errors import C3AlignError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "SCRATCH",
@@ -33,6 +40,7 @@ __all__ = [
 
 SCRATCH = ".c3align-"  # in the names of files and folders that are not whole yet
 _STREAMS = ("/dev/std", "/dev/fd/", "/proc/")  # they may lead to a regular file, which the shell holds open
+_own_scratch: set[Path] = set()  # which this process holds the locks of
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # what file systems say that cannot force a folder to disk
 
 
@@ -42,9 +50,11 @@ def expanded(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     C3AlignError
-        A URL, or the home folder of an unknown user.
+        An empty name, a URL, or the home folder of an unknown user.
     """
     name = os.path.expanduser(os.fspath(path))
+    if not name:
+        raise C3AlignError("the name of a file or folder must not be empty; write . for the folder that you are in")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", name):  # pathlib makes s3:/ of s3://
         raise C3AlignError(f"{path} is a URL and must be a local path; copy files to or from it yourself")
     if name.startswith("~"):
@@ -81,9 +91,8 @@ def replaced_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = local_path(path)
     if target.is_dir() or not target.parent.is_dir():
         raise C3AlignError(f"cannot write {path}; pass the name of a file in a folder that exists")
-    scratch = _scratch_for(target)
+    scratch, lock = _scratch_for(target, _make_file)
     try:
-        os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield scratch
         _force_to_disk(scratch)
         if target.exists():
@@ -92,6 +101,8 @@ def replaced_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         _force_to_disk(target.parent)
     finally:
         scratch.unlink(missing_ok=True)
+        _own_scratch.discard(scratch)
+        _close(lock)
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
@@ -110,18 +121,23 @@ def remove(path: Path) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One process at a time changes what is in a folder, where the system has such locks; they end with the process."""
+    handle = None if folder in _own_scratch else _handle(folder)
     try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        if handle is not None:
+            _lock(handle, wait=True)
         yield
     finally:
-        os.close(handle)
+        _close(handle)
+
+
+def _lock(handle: int, wait: bool) -> bool:
+    """Whether this process holds the lock now; no, where the system or the file system has none."""
+    if not fcntl:
+        return False
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return True
+    return False
 
 
 @contextmanager
@@ -146,17 +162,19 @@ def replaced_folder(folder: str | os.PathLike[str], kind: str, is_ours: Callable
     """
     target = local_path(folder)
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not is_ours(target))):
-        raise C3AlignError(f"{folder} exists and is not a saved {kind}; choose another folder")
+        raise C3AlignError(f"{folder} exists and is not a saved {kind} alone; choose another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = _scratch_for(target)
+    scratch, lock = _scratch_for(target, os.mkdir)
     try:
-        scratch.mkdir()
         yield scratch
         for path in (*scratch.rglob("*"), scratch):
             _force_to_disk(path)
-        _put(scratch, target)
+        with locked(target.parent):
+            _put(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        _own_scratch.discard(scratch)
+        _close(lock)
 
 
 def found(folder: str | os.PathLike[str]) -> Path:
@@ -184,8 +202,44 @@ def _aside(target: Path) -> Path:
     return target.parent / f".{target.name}{SCRATCH}before"
 
 
-def _scratch_for(target: Path) -> Path:
-    return target.parent / f".{target.name[:40]}{SCRATCH}{secrets.token_hex(4)}"
+def _make_file(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def _scratch_for(target: Path, make: Callable[[Path], None]) -> tuple[Path, int | None]:
+    """A new scratch beside a place, and the handle whose lock says that its writer lives."""
+    prefix = f".{target.name[:40]}{SCRATCH}"
+    _remove_left(target.parent, prefix)
+    while True:
+        scratch = target.parent / f"{prefix}{secrets.token_hex(4)}"
+        make(scratch)
+        handle = _handle(scratch)
+        if handle is not None:
+            _lock(handle, wait=True)
+        if scratch.exists():  # else another writer took it for one that was left
+            _own_scratch.add(scratch)
+            return scratch, handle
+        _close(handle)
+
+
+def _handle(path: Path) -> int | None:
+    with suppress(OSError):  # it is gone
+        return os.open(path, os.O_RDONLY) if fcntl else None
+    return None
+
+
+def _close(handle: int | None) -> None:
+    if handle is not None:
+        os.close(handle)
+
+
+def _remove_left(folder: Path, prefix: str) -> None:
+    """Remove the scratch of writers that were killed: nobody holds its lock."""
+    for path in folder.glob(glob.escape(prefix) + "[0-9a-f]" * 8):
+        handle = _handle(path)
+        if handle is not None and _lock(handle, wait=False):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        _close(handle)
 
 
 def _force_to_disk(path: Path) -> None:

@@ -1,8 +1,9 @@
 """Tensors and JSON in one safetensors file, read strictly: no code can run, and all that can be checked is.
 
-The file is the whole of what it holds (promise P6). A `config.json` beside it is a copy for people, with a digest of
-the file: a bit that flipped, an edited copy, and a file exchanged for another are refused. It is removed before the
-file is replaced and written afterwards, so that a kill at any instant leaves a folder that loads.
+The file is the whole of what it holds (promise P6). Its last 32 bytes, a tensor "sha256", are the digest of all bytes
+before them: no bit of it changes unnoticed. A `config.json` beside it is a copy for people, with the digest of the
+file: an edited copy, and a file exchanged for another, are refused. It is removed before the file is replaced and
+written afterwards, so that a kill at any instant leaves a folder that loads.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,21 +21,19 @@ from safetensors import numpy as of_numpy
 
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic
+from c3align.io.digests import DIGEST_BYTES, is_signed, refusal, signed, warn_of_no_digest
 
-__all__ = ["CONFIG_FILE", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json", "parse_tensors"]
-__all__ += ["read", "read_config", "read_decoder", "read_folder", "read_header", "read_json", "readable", "refusal"]
-__all__ += ["write_folder"]
+__all__ = ["CONFIG_FILE", "check_digest", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json"]
+__all__ += ["parse_tensors", "read", "read_bytes", "read_config", "read_decoder", "read_folder", "read_header"]
+__all__ += ["read_json", "readable", "refusal", "sign", "signed_json", "write_folder"]
 
 CONFIG_FILE = "config.json"
 MAX_JSON_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 24
 DIGEST = "sha256"
+_NO_DIGEST_YET = bytes(range(DIGEST_BYTES))
+SIGNED_SINCE = 2  # format version of decoders and checkpoints; those before have no digest
 T = TypeVar("T")
-
-
-def refusal(kind: str, reason: str) -> FormatError:
-    """The error for a file that is not what it says."""
-    return FormatError(f"not a whole c3align {kind}: {reason}; save it again from its source")
 
 
 def dump(tensors: Mapping[str, Any], config: Mapping[str, Any]) -> bytes:
@@ -44,13 +44,44 @@ def dump(tensors: Mapping[str, Any], config: Mapping[str, Any]) -> bytes:
     C3AlignError
         A configuration with NaN or infinity.
     """
-    metadata = {"config": _json(config)}
+    metadata, digest = {"config": _json(config)}, np.frombuffer(bytearray(_NO_DIGEST_YET), np.uint8)
     if not any(hasattr(tensor, "detach") for tensor in tensors.values()):
-        return of_numpy.save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata)
+        arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        return sign(of_numpy.save({**arrays, DIGEST: digest}, metadata))
+    import torch
     from safetensors import torch as of_torch
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return of_torch.save(whole, metadata)
+    return sign(of_torch.save({**whole, DIGEST: torch.from_numpy(digest)}, metadata))
+
+
+def sign(content: bytes) -> bytes:
+    """The same, with the digest of what is before them as the last 32 bytes, which `dump` keeps free.
+
+    Raises
+    ------
+    C3AlignError
+        Other values stand there: safetensors puts those of the smallest type last.
+    """
+    if content[-DIGEST_BYTES:] != _NO_DIGEST_YET:
+        raise C3AlignError("tensors of bools cannot be saved with a digest; convert them to integers")
+    return signed(content[:-DIGEST_BYTES])
+
+
+def check_digest(content: bytes, kind: str, is_old: bool) -> None:
+    """Refuse a file of which a bit has changed, and warn of an old one that has no digest.
+
+    Raises
+    ------
+    FormatError
+    """
+    if DIGEST in parse_header(content[: MAX_HEADER_BYTES + 8], len(content), kind):
+        if not is_signed(content):
+            raise refusal(kind, "it is damaged: its digest is that of other content")
+    elif is_old:
+        warn_of_no_digest(kind)
+    else:
+        raise refusal(kind, "it has no digest")
 
 
 def _json(config: Mapping[str, Any], **options: Any) -> str:
@@ -100,17 +131,16 @@ def _head(path: Path, limit: int) -> tuple[bytes, int]:
 def parse(content: bytes, kind: str, torch: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """Configuration, and tensors as NumPy arrays or as torch's, of what `dump` returned."""
     config = parse_config(content[: MAX_HEADER_BYTES + 8], len(content), kind)
+    version = config.get("format_version")
+    check_digest(content, kind, is_old=type(version) is int and version < SIGNED_SINCE)
     return config, parse_tensors(content, kind, torch)
 
 
 def parse_tensors(content: bytes, kind: str, torch: bool = False) -> dict[str, Any]:
-    """The tensors alone."""
+    """The tensors alone, without the digest."""
     try:
-        if not torch:
-            return of_numpy.load(content)
-        from safetensors import torch as of_torch
-
-        return of_torch.load(content)
+        library = import_module("safetensors.torch") if torch else of_numpy
+        return {name: tensor for name, tensor in library.load(content).items() if name != DIGEST}
     except Exception as error:  # the library's own kinds, and KeyError for dtypes that NumPy lacks
         raise refusal(kind, f"its tensors cannot be read ({error})") from error
 
@@ -120,7 +150,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         read_config(path, kind)  # before the rest is read
         return parse(path.read_bytes(), kind, torch=True)
-    except (OSError, FormatError) as error:
+    except OSError as error:
         raise refusal(kind, f"{path.name} cannot be read ({error})") from error
 
 
@@ -161,11 +191,16 @@ def parse_json(text: bytes | str, kind: str, name: str) -> Any:
 
 def read_json(path: Path, kind: str, limit: int = MAX_JSON_BYTES) -> Any:
     """A JSON file of bounded size."""
+    return parse_json(read_bytes(path, kind, limit), kind, path.name)
+
+
+def read_bytes(path: Path, kind: str, limit: int = MAX_JSON_BYTES) -> bytes:
+    """The bytes of a file of bounded size."""
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise refusal(kind, f"{path.name} is larger than {limit} bytes")
-    return parse_json(content, kind, path.name)
+    return content
 
 
 def write_folder(folder: str | os.PathLike[str], name: str, content: bytes, config: Mapping[str, Any]) -> None:
@@ -174,13 +209,15 @@ def write_folder(folder: str | os.PathLike[str], name: str, content: bytes, conf
     Raises
     ------
     C3AlignError
-        `folder` is a URL or a file, or holds the config.json of something else.
+        `folder` is a URL or a file, or holds a config.json or a file `name` of something else.
     """
     target = atomic.local_path(folder)
     if target.exists() and not target.is_dir():
         raise C3AlignError(f"{folder} is a file; pass the name of a folder")
     if not _is_of(target / CONFIG_FILE, config["format"]):
         raise C3AlignError(f"{target / CONFIG_FILE} belongs to something else; choose another folder")
+    if _is_foreign(target / name, config["format"]):
+        raise C3AlignError(f"{target / name} belongs to something else; choose another folder")
     target.mkdir(parents=True, exist_ok=True)
     with atomic.locked(target), atomic.replaced_file(target / CONFIG_FILE) as copy:
         copy.write_bytes(readable(config, content))
@@ -191,8 +228,17 @@ def write_folder(folder: str | os.PathLike[str], name: str, content: bytes, conf
 
 def readable(config: Mapping[str, Any], content: bytes) -> bytes:
     """The bytes of config.json."""
-    signed = {**config, DIGEST: hashlib.sha256(content).hexdigest()}
-    return (_json(signed, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
+    return _text({**config, DIGEST: hashlib.sha256(content).hexdigest()})
+
+
+def signed_json(config: Mapping[str, Any]) -> bytes:
+    """The bytes of a JSON file with the digest of its other entries."""
+    others = {name: value for name, value in config.items() if name != DIGEST}
+    return _text({**others, DIGEST: hashlib.sha256(_text(others)).hexdigest()})
+
+
+def _text(config: Mapping[str, Any]) -> bytes:
+    return (_json(config, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
 def _is_of(path: Path, form: str) -> bool:
@@ -202,6 +248,16 @@ def _is_of(path: Path, form: str) -> bool:
     except (FormatError, OSError):
         return not path.exists()
     return isinstance(found, dict) and found.get("format") == form
+
+
+def _is_foreign(path: Path, form: str) -> bool:
+    """Whether a file is none of this format; of a damaged one the config.json beside it tells."""
+    try:
+        return bool(read_config(path, "file").get("format") != form)
+    except FileNotFoundError:
+        return False
+    except FormatError:
+        return not path.with_name(CONFIG_FILE).exists()
 
 
 def read_folder(folder: Path, name: str, kind: str, parse: Callable[[bytes], tuple[dict[str, Any], T]]) -> T:
@@ -224,17 +280,21 @@ def read_folder(folder: Path, name: str, kind: str, parse: Callable[[bytes], tup
 
 def _check_copy(path: Path, kind: str, config: Mapping[str, Any], content: bytes) -> None:
     try:
-        found = read_json(path.with_name(CONFIG_FILE), kind)
+        copy = read_bytes(path.with_name(CONFIG_FILE), kind)
     except FileNotFoundError:
         return
-    digest = found.pop(DIGEST, None) if isinstance(found, dict) else None
-    if found != config:
-        raise FormatError(
-            f"{CONFIG_FILE} differs from the configuration inside {path.name}, which is the one that counts; delete "
-            f"{CONFIG_FILE} to load that, or set parameters in code and save again"
-        )
-    if digest not in (None, hashlib.sha256(content).hexdigest()):
+    if copy == readable(config, content):
+        return
+    found, digest = parse_json(copy, kind, CONFIG_FILE), hashlib.sha256(content).hexdigest()
+    is_old = DIGEST not in parse_header(content[: MAX_HEADER_BYTES + 8], len(content), kind)
+    if is_old and found in (config, {**config, DIGEST: digest}):
+        return
+    if isinstance(found, dict) and found.get(DIGEST) != digest and {**found, DIGEST: 0} == {**config, DIGEST: 0}:
         raise refusal(kind, f"{path.name} is damaged, or not the file that {CONFIG_FILE} was written with")
+    raise FormatError(
+        f"{CONFIG_FILE} differs from the configuration inside {path.name}, which is the one that counts; delete "
+        f"{CONFIG_FILE} to load that, or set parameters in code and save again"
+    )
 
 
 def read_decoder(folder: str | os.PathLike[str], name: str, form: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -251,7 +311,7 @@ def read_decoder(folder: str | os.PathLike[str], name: str, form: str) -> tuple[
     def checked(content: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], dict[str, Any]]]:
         config, tensors = parse(content, "decoder", torch=True)
         version = config.get("format_version")
-        if config.get("format") != form or version != 1:
+        if config.get("format") != form or type(version) is not int or not 1 <= version <= SIGNED_SINCE:
             raise refusal("decoder", f"format {config.get('format')!r} version {version!r} is unknown")
         return config, (config, tensors)
 

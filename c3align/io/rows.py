@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.io import atomic, container
+from c3align.io import atomic, container, digests
 from c3align.ops.arrays import as_rows, first_non_finite
 
 __all__ = ["RowSource", "natural", "write_npy"]
@@ -47,6 +47,8 @@ class RowSource:
         The files of the parts; none for arrays.
     modality, fingerprint : str or None
         What a tree of shards says about them.
+    watch : digests.Watch or None
+        Compares files that are read from first to last with their digests.
     """
 
     name: str
@@ -54,6 +56,7 @@ class RowSource:
     paths: tuple[str, ...] = ()
     modality: str | None = None
     fingerprint: str | None = None
+    watch: digests.Watch | None = None
 
     @classmethod
     def of(cls, X: Any, name: str = "X") -> RowSource:
@@ -77,7 +80,7 @@ class RowSource:
         return cls(name, given)
 
     @classmethod
-    def open(cls, patterns: Sequence[str], name: str = "X", **said: str | None) -> RowSource:
+    def open(cls, patterns: Sequence[str], name: str = "X", **said: Any) -> RowSource:
         """Files, in the order given; those of a pattern or a folder in the order of the numbers in their names."""
         paths = tuple(path for pattern in patterns for path in _files(pattern))
         if not paths:
@@ -111,10 +114,12 @@ class RowSource:
     def read(self, start: int, stop: int) -> Any:
         """Rows start to stop: a view where one part holds them all."""
         found, first = [], 0
-        for part in self.parts:
+        for i, part in enumerate(self.parts):
             low, high = max(start - first, 0), min(stop - first, int(part.shape[0]))
             if low < high:
                 found.append(part[low:high])
+                if self.watch is not None:
+                    self.watch.see(self.paths[i], low, found[-1], int(part.shape[0]))
             first += int(part.shape[0])
         return found[0] if len(found) == 1 else np.concatenate([as_rows(part).widened() for part in found])
 

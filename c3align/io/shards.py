@@ -3,12 +3,18 @@
 A shard is whole when its metadata stands, which is written last, and every file appears under its name when it is
 complete: a run that was killed goes on behind the last whole shard, without a row lost or twice. What was asked for
 is written down first, so that another question does not mix with it.
+
+The digests of all files stand in one list, `embed_image.sha256`, which ``sha256sum -c`` reads too. When a tree is
+opened, the list, the names of the shards and what was asked for are checked; the rows of a shard when they are read
+from its first to its last, as `fit`, `transform` and `report` do; rows by number, and the metadata, which are not read
+here, are not.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import need
-from c3align.errors import C3AlignError
-from c3align.io import atomic, container
+from c3align.errors import C3AlignError, FormatError
+from c3align.io import atomic, container, digests
 from c3align.io.items import Item
-from c3align.io.rows import RowSource, write_npy
+from c3align.io.rows import FILES, RowSource, write_npy
 
 __all__ = ["Tree", "fingerprint_of", "modality_of", "open_sources"]
 
+FORMAT_VERSION = 2  # 1 had no digests
+_LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 FOLDERS = {"image": "img"}  # clip-retrieval's name; other modalities are called what they are
 
 
@@ -41,7 +49,7 @@ def open_sources(patterns: Sequence[str]) -> list[RowSource]:
     for modality in modalities:
         _check_finished(Tree(root, modality))
     return [
-        RowSource.open([folder], name, modality=name, fingerprint=fingerprint)
+        RowSource.open([folder], name, modality=name, fingerprint=fingerprint, watch=Tree(root, name).watch())
         for name, folder in sorted(modalities.items())
     ]
 
@@ -77,6 +85,10 @@ def _check_finished(tree: Tree) -> None:
         )
 
 
+def _not_as_written(reason: str) -> FormatError:
+    return FormatError(f"not a whole c3align tree of shards: {reason}; run the same c3align embed again")
+
+
 class Tree:
     """The files of one modality under a folder."""
 
@@ -84,6 +96,7 @@ class Tree:
         self.folder, self.modality = atomic.local_path(folder), modality
         self._short = FOLDERS.get(modality, modality)
         self.run_path = self.folder / f"embed_{modality}.json"
+        self.digests_path = self.folder / f"embed_{modality}.sha256"
 
     def shard_path(self, shard: int) -> Path:
         return self.folder / f"{self._short}_emb" / f"{self._short}_emb_{shard:03d}.npy"
@@ -104,8 +117,6 @@ class Tree:
             elif changed:
                 what = ", ".join(f"{name} was {before.get(name)!r}, now {run[name]!r}" for name in changed)
                 raise C3AlignError(f"{self.folder} holds another run ({what}); go on as before, or pass another folder")
-            for left in self.folder.rglob(f".*{atomic.SCRATCH}*"):  # of a run that was killed
-                left.unlink()
             return
         others = sorted(self.folder.glob("embed_*.json"))
         if others:
@@ -115,14 +126,18 @@ class Tree:
         self._write_down(run)
 
     def _write_down(self, run: Mapping[str, Any]) -> None:
+        run = {**run, "format_version": FORMAT_VERSION}
         atomic.write(self.run_path, (json.dumps(run, indent=1) + "\n").encode())
 
     def is_whole(self, shard: int) -> bool:
         return self.metadata_path(shard).exists()
 
     def rows(self, shard: int) -> npt.NDArray[Any]:
+        """A shard's rows, compared with their digest where it is known."""
         path = self.shard_path(shard)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        known = self._noted().get(self._name(path))
+        source = RowSource.open([str(path)], watch=None if known is None else digests.Watch({path.name: known}))
+        return np.asarray(source.read(0, source.n_rows)) if source.n_rows else np.asarray(source.parts[0][:])
 
     def write(self, shard: int, first: int, items: Sequence[Item], batches: Iterable[Any], empty: Any) -> None:
         """Embed a shard and write it: rows, then what was broken, then the metadata that makes it whole.
@@ -149,6 +164,8 @@ class Tree:
             lines = [{"item": first + b.place, "name": items[b.place].name, "reason": b.reason} for b in broken]
             atomic.write(self.broken_path(shard), "".join(json.dumps(line) + "\n" for line in lines).encode())
         self._write_metadata(shard, first, items, kept)
+        with self.digests_path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{digests.of_file(self.folder / name)}  {name}\n" for name in self._names(shard))
 
     def _write_metadata(self, shard: int, first: int, items: Sequence[Item], kept: list[int]) -> None:
         pyarrow, parquet = need("pyarrow", "pyarrow"), need("pyarrow.parquet", "pyarrow")
@@ -160,9 +177,52 @@ class Tree:
             parquet.write_table(pyarrow.table(columns), str(scratch))
 
     def finish(self, n_shards: int) -> int:
-        """Put what was broken into one list; returns how many items that are."""
+        """Put what was broken into one list, and the digests of all files; returns how many broken items that are."""
         paths = [self.broken_path(shard) for shard in range(n_shards)]
         lines = [line for path in paths if path.exists() for line in path.read_bytes().splitlines(keepends=True)]
         if lines:
             atomic.write(self.folder / f"broken_{self.modality}.jsonl", b"".join(lines))
+        noted, listed = self._noted(), []
+        for name in [name for shard in range(n_shards) for name in self._names(shard)]:
+            listed.append(f"{noted.get(name) or digests.of_file(self.folder / name)}  {name}\n")
+        whole = [self.run_path, *self.folder.glob(f"broken_{self.modality}.jsonl")]
+        listed += [f"{digests.of_file(path)}  {self._name(path)}\n" for path in whole]
+        atomic.write(self.digests_path, "".join(listed).encode())
         return len(lines)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def _names(self, shard: int) -> list[str]:
+        paths = self.shard_path(shard), self.broken_path(shard), self.metadata_path(shard)
+        return [self._name(path) for path in paths if path.exists()]
+
+    def _noted(self) -> dict[str, str]:
+        """The digests of a list that may end in the middle of a line."""
+        text = self.digests_path.read_text("utf-8", "replace") if self.digests_path.exists() else ""
+        return {name: digest for digest, name in _LINE.findall(text)}
+
+    def watch(self) -> digests.Watch | None:
+        """What compares the rows with their digests; None for a tree without, with a warning where there ought to be.
+
+        Raises
+        ------
+        FormatError
+            A list that is not whole, shards more or less than in it, another question than was asked.
+        """
+        if not self.run_path.exists():
+            return None
+        run = container.read_json(self.run_path, "tree of shards")
+        if not self.digests_path.exists() and "format_version" not in run:
+            digests.warn_of_no_digest("tree of shards", "run the same c3align embed again")
+            return None
+        noted = self._noted()
+        rows = self.shard_path(0).parent
+        shards = {self._name(path) for path in rows.iterdir() if path.suffix in FILES}
+        text = "".join(f"{digest}  {name}\n" for name, digest in noted.items())
+        is_whole = self.digests_path.exists() and self.digests_path.read_bytes() == text.encode()
+        if not is_whole or shards != {name for name in noted if name.startswith(f"{rows.name}/")}:
+            raise _not_as_written(f"its files are not those of {self.digests_path.name}")
+        if noted.get(self.run_path.name) != digests.of_file(self.run_path):
+            raise _not_as_written(f"{self.run_path.name} is not the one in {self.digests_path.name}")
+        return digests.Watch({Path(name).name: digest for name, digest in noted.items()})

@@ -1,15 +1,16 @@
 """The one training loop: a step is a function of the weights, the optimizer's state and the step's number.
 
 Why not the Trainer of transformers: it resumes from pickles of optimizer and generators (promise P6); after a stop it
-replays its data loader batch by batch; noise, neighbours and order would have to pass through collators and samplers
+replays its data loader batch by batch; noise, neighbors and order would have to pass through collators and samplers
 that shard by process, so that the noise of a row depended on the split; its checkpoint is a folder that is written in
 place. Why not all of accelerate: `save_state` pickles and is not atomic either, and its loaders split batches by their
-own rule. What it does well is used: processes, gradients summed over them, bfloat16 where it was launched so.
+own rule. Its strengths are used: processes, gradients summed over them, bfloat16 if launched so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io import atomic, container
+from c3align.training import checkpoints
 from c3align.training.rows import seed_of
 from c3align.training.settings import Training
 
@@ -34,7 +36,7 @@ UNIMPORTANT = ("checkpoint_every", "accumulate")  # they change when is written,
 
 
 class Share(NamedTuple):
-    """Which part of every batch a process computes, and in how many pieces."""
+    """The part of every batch that a process computes, and in how many pieces."""
 
     rank: int = 0
     n_processes: int = 1
@@ -76,12 +78,12 @@ class Task(Protocol):
         ...
 
     def identity(self) -> dict[str, Any]:
-        """What tells these data from others, for checkpoints."""
+        """What distinguishes these data from others, for checkpoints."""
         ...
 
 
 class OneProcess:
-    """What the loop asks of accelerate, for a single process on one device."""
+    """The part of accelerate's interface that the loop uses, for a single process on one device."""
 
     process_index, num_processes, is_main_process = 0, 1, True
 
@@ -121,7 +123,7 @@ def processes() -> Any:
 
 @dataclass
 class Loop:
-    """A network, its optimizer, and how far they are.
+    """A network, its optimizer, and their progress.
 
     Parameters
     ----------
@@ -184,7 +186,7 @@ class Loop:
         return {name: value for name, value in self.network.named_parameters() if value.requires_grad}
 
     def run(self) -> None:
-        """All steps that are left; global generators are as before afterwards."""
+        """Run the remaining steps; global generators are restored afterwards."""
         cuda = [self.device] if self.device.type == "cuda" else []
         is_quiet = not (self.progress and self.processes.is_main_process)
         options = {"total": self.n_steps, "initial": self.step, "desc": "fit", "unit": "step", "disable": is_quiet}
@@ -228,11 +230,18 @@ class Loop:
                 loss = self._loss(self.task, self._prepared, piece)
                 self.processes.backward(loss * scale, **options)
             total += float(loss.detach()) * (count if self.task.is_mean else 1)
+        self._check_finite(total)
         if self.settings.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.trained().values(), self.settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return total
+
+    def _check_finite(self, loss: float) -> None:
+        """Refuse to go on with weights that are lost; the checkpoint before them stays."""
+        if not math.isfinite(loss):
+            advice = f"lower lr (it was {self.settings.lr:g}) or set max_grad_norm, and train weights of float32"
+            raise C3AlignError(f"the loss became {loss} at step {self.step} of {self.n_steps}; {advice}")
 
     def _loss(self, task: Task, network: Any, piece: Any) -> torch.Tensor:
         is_half = self.settings.precision == "bfloat16"
@@ -265,6 +274,7 @@ class Loop:
                 total += sum(float(self._loss(task, self.network, piece)) for piece in pieces)
                 counted += count
         self.network.train()
+        self._check_finite(total)
         return self._over_processes(total) / counted
 
     def _over_processes(self, value: float) -> float:
@@ -281,7 +291,7 @@ class Loop:
                 parameter.copy_(values[name])
 
     def _describe(self) -> dict[str, Any]:
-        """What tells this run from another: weights, data, noise, settings and seed."""
+        """What distinguishes this run from others: weights, data, noise, settings and seed."""
         weights = hashlib.sha256()
         for name, value in sorted(self.network.state_dict().items()):
             weights.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -289,6 +299,7 @@ class Loop:
             weights.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
         return {
             "format": f"c3align.{self.task.name} training",
+            "format_version": container.SIGNED_SINCE,
             "weights": weights.hexdigest(),
             "number of rows": len(self.task),
             "seed": self.seed,
@@ -312,15 +323,16 @@ class Loop:
         atomic.write(path, container.dump(tensors, config))
 
     def _resume(self, path: Path) -> None:
-        """Put the run where the checkpoint says."""
+        """Continue from the checkpoint's state."""
         config, tensors = container.read(path, "checkpoint")
         progress = config.pop("progress", None)
         changed = sorted(name for name in {*self.identity, *config} if config.get(name) != self.identity.get(name))
-        if changed or not isinstance(progress, dict):
+        if changed:
             raise C3AlignError(
-                f"{path} is the checkpoint of another run ({', '.join(changed) or 'its progress'} differ); delete it "
-                "to begin anew, or pass what it was written with"
+                f"{path} is the checkpoint of another run ({', '.join(changed)} differ); delete it to begin anew, or "
+                "pass what it was written with"
             )
+        checkpoints.check(progress, tensors, self.trained(), self.n_steps, self.task.n_batches)
         parts: dict[str, dict[str, Any]] = {"weight": {}, "optimizer": {}, "best": {}}
         for name, value in tensors.items():
             kind, _, rest = name.partition(".")

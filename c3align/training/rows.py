@@ -1,7 +1,8 @@
-"""Rows that decoders learn from: of the one modality that was named, with fresh noise every epoch."""
+"""Rows that decoders learn from: of one named modality, with fresh noise every epoch."""
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +16,19 @@ from c3align._typing import Int64Array
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.ops.arrays import Rows, as_rows, first_non_finite
 
-__all__ = ["BLOCK_ROWS", "TrainingRows", "checked_rows", "refuse_other_modality", "refuse_strays", "seed_of"]
+__all__ = [
+    "BLOCK_ROWS",
+    "TrainingRows",
+    "checked_rows",
+    "digest_of",
+    "refuse_other_modality",
+    "refuse_strays",
+    "seed_of",
+]
 
 _STRAY_ROWS = 1 << 13
+_DIGEST_ROWS = 1 << 12
+_NOISY_ROWS = 256  # that tell aligner and noise from others
 BLOCK_ROWS = 1 << 16  # rows that are corrupted and shuffled together
 
 Block = npt.NDArray[np.float32]
@@ -26,6 +37,14 @@ Block = npt.NDArray[np.float32]
 def seed_of(seed: int, *what: int) -> int:
     """A seed for one purpose out of many: a function of all the numbers, 64 bits."""
     return int(np.random.SeedSequence([seed, *what]).generate_state(1, np.uint64)[0])
+
+
+def digest_of(values: Any) -> str:
+    """The SHA-256 of an array's shape, dtype and all its values, read block by block."""
+    digest = hashlib.sha256(f"{values.dtype} {values.shape}".encode())
+    for start in range(0, len(values), _DIGEST_ROWS):
+        digest.update(np.ascontiguousarray(values[start : start + _DIGEST_ROWS]).tobytes())
+    return digest.hexdigest()
 
 
 def checked_rows(X: Any, n_dims: int | None = None) -> Rows:
@@ -54,7 +73,7 @@ def checked_rows(X: Any, n_dims: int | None = None) -> Rows:
 def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
     """Refuse rows that lie far from the named modality's mean, or on another one's side.
 
-    A decoder that sees one row of the modality it is to be tested on is no longer trained on one modality alone.
+    A decoder that sees a single row of another modality is no longer trained on one modality alone.
 
     Raises
     ------
@@ -84,7 +103,7 @@ def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> No
     """Refuse single rows on another modality's side of the gap.
 
     Asked only where the gap is wide, four standard deviations (as if columns were independent) from mean to middle.
-    On CLIP's COCO pairs, ConVIRT and the glyphs every row is told apart so: none of a modality lies beyond 0.47 of
+    On CLIP's COCO pairs, ConVIRT and the glyphs this separates every row: none of a modality lies beyond 0.47 of
     the way to the other's mean, none of the other before 0.73.
 
     Raises
@@ -128,7 +147,7 @@ class TrainingRows:
     rows : Rows
         As given, a memmap too.
     aligner : C3Aligner or None
-        Without one the rows are taken as they are.
+        Without one the rows are used as they are.
     modality : str
     seed : int
     """
@@ -188,9 +207,10 @@ class TrainingRows:
         """Some rows, aligned, without noise."""
         return self._moved(part, "transform")
 
-    def sample(self, step: int) -> Block:
-        """Every step-th row, aligned and noisy."""
-        return self._corrupted(slice(0, None, step), 0)
+    def digest(self) -> str:
+        """What tells these rows, aligned and noisy, from others: all of them are read once."""
+        noisy = self._corrupted(slice(0, None, max(1, len(self) // _NOISY_ROWS)), 0)
+        return digest_of(self.rows.values) + digest_of(noisy)
 
     def _corrupted(self, part: slice, epoch: int) -> Block:
         return self._moved(part, "corrupt", seed=seed_of(self.seed, epoch), row_offset=part.start)

@@ -18,6 +18,9 @@ BUILDERS = ("aligners", "captioners", "checkpoints", "encoders", "folders", "med
 BUILDERS += ("rows", "shards", "tables")
 
 
+Builder = Callable[[Path], Path]
+
+
 class Attack(NamedTuple):
     """One attempt.
 
@@ -30,11 +33,14 @@ class Attack(NamedTuple):
     build : callable
         Makes the files in a folder and returns what the loader is given. Named after the attack; its docstring says
         what is tried.
+    signs : bool
+        Whether the stranger gives what was changed the digests of what it now holds.
     """
 
     loader: str
     refusal: str
-    build: Callable[[Path], Path]
+    build: Builder
+    signs: bool = True
 
     @property
     def name(self) -> str:
@@ -44,11 +50,11 @@ class Attack(NamedTuple):
 ATTACKS: dict[str, Attack] = {}
 
 
-def attack(loader: str, refusal: str = "") -> Callable[[Callable[[Path], Path]], Callable[[Path], Path]]:
+def attack(loader: str, refusal: str = "", signs: bool = True) -> Callable[[Builder], Builder]:
     """List a function as an attack on a loader."""
 
-    def listed(build: Callable[[Path], Path]) -> Callable[[Path], Path]:
-        found = Attack(loader, refusal, build)
+    def listed(build: Builder) -> Builder:
+        found = Attack(loader, refusal, build, signs)
         assert found.name not in ATTACKS, f"two attacks are called {found.name}"
         assert build.__doc__, f"{found.name} does not say what it tries"
         ATTACKS[found.name] = found

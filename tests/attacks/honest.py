@@ -46,7 +46,7 @@ def statistics_bytes(folder: Path) -> Path:
 
 
 def trained(folder: Path, **options) -> PrefixCaptioner:
-    lm, words = tiny_lms.build("gpt2", TEXTS)
+    lm, words = tiny_lms.build("gpt2", TEXTS, n_embd=8, n_layer=1, n_positions=16)
     captioner = PrefixCaptioner(lm, words, n_dims=8, prefix_length=2)
     return captioner.fit(rows(4), TEXTS, aligner=None, **QUICK, **options)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import attacks
+from tests import attacks, signing
 from tests.attacks import __main__, sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are watched through /proc")
@@ -48,6 +48,8 @@ def n_bytes(folder):
 def test_nothing_runs_calls_out_or_fills_the_memory(name, load, tmp_path):
     attack = ATTACKS[name]
     given = attack.build(tmp_path)
+    if attack.signs:
+        signing.sign(given)
     size = n_bytes(tmp_path)
     found = load(attack.loader, given, tmp_path)
     assert found["outcome"] in ("error", "loaded"), found

@@ -97,8 +97,7 @@ class EmbeddingGenerator:
             Collapses the rows, and corrupts them with fresh noise every epoch, a function of seed, epoch and row.
             Without one they are used as they are, without noise.
         modality : str
-            Modality of the rows. Rows that the aligner finds far from its mean, or clearly nearest to another
-            modality's, are refused.
+            Modality of the rows; rows far from its mean, or clearly nearest to another's, are refused.
         epochs, batch_size : int
             Number of passes over the rows, and of rows per step.
         lr : float
@@ -111,11 +110,9 @@ class EmbeddingGenerator:
         critic_weight : float
             Weight of ``1 - cosine`` relative to the cross-entropy.
         seed : int >= 0
-            Seed of weights, noise and order. The same seed gives the same bits on one CPU and number of threads; no
-            global generator is changed.
+            Seed of weights, noise and order; the same bits on one CPU and number of threads.
         checkpoint : str or path, optional
-            A .safetensors file, replaced after every epoch. If it belongs to this run, training resumes from it, to
-            the same result.
+            A .safetensors file, replaced after every epoch; a checkpoint of this run is resumed to the same result.
         device : torch device or str, optional
             Where to train; by default on the CPU.
         progress : bool

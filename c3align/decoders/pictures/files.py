@@ -21,7 +21,7 @@ def save(generator: EmbeddingGenerator, folder: str | os.PathLike[str]) -> None:
     """See `EmbeddingGenerator.save_pretrained`."""
     config = {
         "format": FORMAT,
-        "format_version": 1,
+        "format_version": container.SIGNED_SINCE,
         "losses": generator.losses_,
         "n_dims": generator.n_dims,
         "shape": list(generator.shape_),

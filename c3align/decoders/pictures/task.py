@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,12 +15,11 @@ from torch.nn import functional as F
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
 from c3align.training.loop import Share
-from c3align.training.rows import TrainingRows
+from c3align.training.rows import TrainingRows, digest_of
 
 __all__ = ["Critic", "PictureTask"]
 
 CRITIC_SHARE = 4  # one of so many drawn pictures is shown to the critic, which costs more than to draw it
-SAMPLED_ROWS = 256  # looked at to tell one run's data from another's
 
 Piece = tuple[Int64Array, npt.NDArray[np.float32]]
 
@@ -104,9 +102,6 @@ class PictureTask:
         return loss + self.critic.loss(logits, torch.from_numpy(clean).to(device))
 
     def identity(self) -> dict[str, Any]:
-        """What tells these rows, pictures and critic from others."""
-        step = max(1, len(self) // SAMPLED_ROWS)
-        digest = hashlib.sha256(self.pictures[::step].tobytes())
-        digest.update(self.source.sample(step).tobytes())
+        """What tells these rows, pictures and critic from others; all of them are read."""
         weight = 0.0 if self.critic is None else self.critic.weight
-        return {"rows and pictures": digest.hexdigest(), "critic_weight": weight}
+        return {"rows and pictures": [self.source.digest(), digest_of(self.pictures)], "critic_weight": weight}

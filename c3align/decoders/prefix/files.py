@@ -13,7 +13,7 @@ from c3align._settings import check_modality_name
 from c3align.decoders.place import Place
 from c3align.decoders.prefix.language_models import load_lm, save_lm
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory, is_captioner
-from c3align.io import atomic, container
+from c3align.io import atomic, container, digests
 from c3align.training.settings import Training
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = ["load", "save"]
 
 FORMAT = "c3align.PrefixCaptioner"
 LM_FOLDER = "lm"
+PARTS = (LM_FOLDER, MEMORY_FOLDER)  # the folders of files that have no digest of their own
 SETTINGS = ("n_dims", "mapper", "prefix_length", "tune", "lora", "n_neighbours", "neighbours_as", "index")
 LEARNED = ("max_tokens", "prompt_tokens", "losses", "validation_losses", "encoder_fingerprint", "training", "modality")
 MAX_TOKENS = 1 << 16
@@ -46,7 +47,7 @@ def save(captioner: PrefixCaptioner, folder: str | os.PathLike[str]) -> None:
     """See `PrefixCaptioner.save_pretrained`."""
     config = {
         "format": FORMAT,
-        "format_version": 1,
+        "format_version": container.SIGNED_SINCE,
         **{name: getattr(captioner, name) for name in SETTINGS},
         "max_tokens": captioner.max_tokens_,
         "prompt_tokens": captioner._prompt_tokens,
@@ -61,6 +62,7 @@ def save(captioner: PrefixCaptioner, folder: str | os.PathLike[str]) -> None:
         save_lm(captioner.lm, captioner.tokenizer, scratch / LM_FOLDER)
         if captioner._retrieval is not None:
             captioner._retrieval.memory.save(scratch / MEMORY_FOLDER)
+        config["files"] = digests.of_folders(scratch, PARTS)
         container.write_folder(scratch, CAPTIONER_FILE, container.dump(tensors, config), config)
 
 
@@ -69,6 +71,8 @@ def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str]) -> PrefixCa
     path = atomic.found(folder)
     config, tensors = container.read_decoder(path, CAPTIONER_FILE, FORMAT)
     config = {"modality": "text", **config}  # older files do not name it
+    if config["format_version"] >= container.SIGNED_SINCE:
+        digests.check_folders(path, PARTS, config.pop("files", None), "decoder")
     keys = {*SETTINGS, *LEARNED, "format", "format_version"}
     if set(config) != keys:
         raise container.refusal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
@@ -14,13 +15,12 @@ from c3align._typing import Int64Array
 from c3align.decoders.prefix.tokens import Tokens
 from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError
-from c3align.training.rows import TrainingRows
+from c3align.training.rows import TrainingRows, digest_of
 
 __all__ = ["IGNORED", "Batch", "CaptionTask", "Retrieval"]
 
 WINDOW = 32  # batches that are prepared together
 IGNORED = -100  # a token that is read and not predicted
-SAMPLED_ROWS = 256
 WHOLE = (0, 1, 1)  # rank, processes, pieces
 
 
@@ -120,14 +120,15 @@ class CaptionTask:
         return self.source.n_batches(self.batch_size, self.kept)
 
     def identity(self) -> dict[str, Any]:
-        """What tells these rows, captions and neighbours from others."""
-        data = hashlib.sha256(self.source.sample(max(1, len(self) // SAMPLED_ROWS)).tobytes())
-        data.update(self.tokens.flat.tobytes())
+        """What tells these rows, captions and neighbours from others; all of them are read."""
+        data = [self.source.digest(), digest_of(self.tokens.flat), digest_of(self.tokens.starts)]
         memory = None
         if self.retrieval is not None:
-            texts = hashlib.sha256("\n".join(self.retrieval.memory.texts).encode()).hexdigest()
-            memory = [self.retrieval.k, self.retrieval.as_captions, self.retrieval.limit, texts]
-        return {"rows and captions": data.hexdigest(), "memory": memory}
+            found = self.retrieval.memory
+            texts = hashlib.sha256(json.dumps(found.texts).encode()).hexdigest()
+            shown = [self.retrieval.k, self.retrieval.as_captions, self.retrieval.limit]
+            memory = [*shown, texts, digest_of(found.rows)]
+        return {"rows and captions": data, "memory": memory}
 
     def loss(self, network: Any, piece: Batch, device: Any) -> Any:
         """Sum of the cross-entropies of a piece, in nats."""
