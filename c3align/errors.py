@@ -1,4 +1,4 @@
-"""Everything c3align raises or warns with. Every message ends with the fix."""
+"""The exceptions and warnings of c3align. Every message ends with the fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = [
 
 
 class C3AlignError(ValueError):
-    """Base of the library's own errors: an input or a setting that cannot be honoured."""
+    """Base of the library's own errors: an input or a setting that cannot be used."""
 
 
 class FormatError(C3AlignError):
@@ -32,7 +32,7 @@ class MissingExtraError(C3AlignError, ImportError):
 
 
 class ModalityMeanWarning(UserWarning):
-    """A batch was centred by a mean that may not be its modality's own."""
+    """A batch was centered by a mean that may not be its modality's own."""
 
 
 class NoDigestWarning(UserWarning):

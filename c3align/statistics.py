@@ -1,8 +1,8 @@
 """What fit learns: exact sums over unit rows, of one modality and of pairs.
 
-The state is integers (`c3align.ops.fixed`), so that the same rows give the same bytes for any batch split, order,
-merge tree or backend, and rows that were added can be taken away again (promise P1). Floats appear only when a
-mean or a variance is read, each rounded once.
+The sums are integers (`c3align.ops.fixed`), so that the same rows give the same bytes for any split, order, merge tree
+or backend, and rows that were added can be removed again (promise P1). Floats appear only when a mean or a variance
+is read, each rounded once.
 """
 
 from __future__ import annotations
@@ -46,17 +46,18 @@ class _ExactSums:
 
     @property
     def n_dims(self) -> int:
+        """Dimension of the rows."""
         return self.sums.shape[1]
 
     @cached_property
     def mean(self) -> Float64Array:
-        """Mean (n_dims,), float64, exactly rounded quotient of the sums."""
+        """Mean (n_dims,) float64, the correctly rounded quotient of the sums."""
         self._need_rows()
         return _frozen(fixed.divide(fixed.to_ints(self.sums), self.n_rows * _ONE))
 
     @cached_property
     def variance(self) -> Float64Array:
-        """Variance (n_dims,) of each column, ``E[v**2] - E[v]**2`` with one rounding; divisor n_rows."""
+        """Variance (n_dims,) of each column, ``E[v**2] - E[v]**2``, rounded once; divisor n_rows."""
         return _frozen(fixed.divide(self._scaled_variances(), (self.n_rows * _ONE) ** 2))
 
     @cached_property
@@ -71,25 +72,47 @@ class _ExactSums:
 
     def _need_rows(self) -> None:
         if not self.n_rows:
-            raise C3AlignError("these statistics hold no rows; fit them on some first")
+            raise C3AlignError("these statistics hold no rows; learn at least one first")
 
     @classmethod
     def empty(cls: type[_Sums], n_dims: int) -> _Sums:
-        """Statistics of no rows: the identity of `merge`."""
+        """Make the statistics of no rows, the identity of `merge`.
+
+        Parameters
+        ----------
+        n_dims : int
+            Dimension of the rows.
+        """
         bins = [np.zeros(ops.NORM_BINS, np.int64)] * (len(fields(cls)) - 4)
         return cls(0, 0, *np.zeros((2, 2, n_dims), np.int64), *bins)
 
     def merge(self: _Sums, other: _Sums) -> _Sums:
-        """Statistics of both sets of rows together."""
+        """Combine the statistics of two sets of rows.
+
+        Parameters
+        ----------
+        other : ModalityStatistics or PairStatistics
+            Of the same class and width.
+
+        Returns
+        -------
+        ModalityStatistics or PairStatistics
+            Those of all rows together; ``+`` does the same.
+        """
         return self._combined(other, 1)
 
     def subtract(self: _Sums, other: _Sums) -> _Sums:
-        """Statistics without the rows of `other`, which must be among these: the right to be forgotten, exactly.
+        """Remove rows that were learned before: the right to be forgotten, exactly.
 
-        Raises
-        ------
-        C3AlignError
-            When the difference could not come from any rows.
+        Parameters
+        ----------
+        other : ModalityStatistics or PairStatistics
+            Of some of these rows; `C3AlignError` if the difference could not come from any rows.
+
+        Returns
+        -------
+        ModalityStatistics or PairStatistics
+            Those of the other rows; ``-`` does the same.
         """
         return self._combined(other, -1)
 
@@ -116,7 +139,13 @@ class _ExactSums:
         return result
 
     def problem(self) -> str | None:
-        """Why these numbers contradict one another, or None: what loading and `subtract` check."""
+        """Find a contradiction in these numbers, as loading and `subtract` do.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         if not (0 <= self.n_rows < MAX_ROWS and 0 <= self.n_zero_rows < MAX_ROWS):
             return "a count is negative or beyond 2**39"
         if not self.n_rows:
@@ -130,7 +159,13 @@ class _ExactSums:
         return None
 
     def to_bytes(self) -> bytes:
-        """The whole state in a fixed little-endian layout, and its SHA-256: equal bytes, equal statistics."""
+        """Serialize the sums in a fixed little-endian layout, followed by their SHA-256.
+
+        Returns
+        -------
+        bytes
+            Equal bytes mean equal statistics.
+        """
         return digests.signed(_MAGIC + self._content())
 
     def _content(self) -> bytes:
@@ -139,12 +174,12 @@ class _ExactSums:
 
     @classmethod
     def from_bytes(cls: type[_Sums], content: bytes) -> _Sums:
-        """The statistics of which `to_bytes` made these.
+        """Load the statistics that `to_bytes` serialized.
 
-        Raises
-        ------
-        FormatError
-            Bytes of another length, of which a bit has changed, or numbers that contradict one another.
+        Parameters
+        ----------
+        content : bytes
+            What `to_bytes` returned; `FormatError` for another length, a changed bit, or contradictory numbers.
         """
         if not isinstance(content, bytes | bytearray):
             raise FormatError(f"content must be bytes, got {type(content).__name__}; pass what to_bytes() returned")
@@ -188,14 +223,12 @@ def _signed_sum(a: Int64Array, b: Int64Array, sign: int) -> Int64Array:
 class ModalityStatistics(_ExactSums):
     """Exact statistics of one modality's unit rows and raw norms.
 
-    Attributes
+    Parameters
     ----------
-    n_rows : int
-        Rows counted.
-    n_zero_rows : int
-        Rows without a direction, seen with ``zero_rows="keep"``; they are in no sum.
+    n_rows, n_zero_rows : int
+        Rows summed, and rows without a direction that were left out (``zero_rows="keep"``).
     sums, squares : (2, n_dims) int64
-        128-bit sums of ``rint(u * 2**40)`` and ``rint(u**2 * 2**40)``.
+        The 128-bit sums of ``rint(u * 2**40)`` and of ``rint(u**2 * 2**40)`` over the unit rows u.
     norms : (256,) int64
         Sums of the 24-bit mantissas of the raw norms, one bin for each binary exponent.
 
@@ -212,12 +245,18 @@ class ModalityStatistics(_ExactSums):
 
     @classmethod
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> ModalityStatistics:
-        """Statistics of the rows X (n_rows, n_dims), floating, NumPy or torch, of any norm; see `ops.moments`."""
+        """Learn the unit rows of X.
+
+        Parameters
+        ----------
+        X, zero_rows : optional
+            As in `ops.moments`.
+        """
         return cls(*ops.moments(X, zero_rows=zero_rows))
 
     @cached_property
     def mean_norm(self) -> float:
-        """Mean Euclidean norm of the rows as given (each rounded to float32): what `translate` restores."""
+        """Mean Euclidean norm of the raw rows (each rounded to float32), which `translate` restores."""
         self._need_rows()
         total = sum(int(mantissas) << exponent for exponent, mantissas in enumerate(self.norms))
         return total / (self.n_rows << 150)  # bin b holds multiples of 2**(b - 126 - 24)
@@ -228,14 +267,20 @@ class ModalityStatistics(_ExactSums):
         return float(np.sqrt(self.total_variance / self.n_rows))
 
     def problem(self) -> str | None:
-        """See `_ExactSums.problem`; unit rows and their norms allow more to be checked."""
+        """Find a contradiction in these numbers, norms included, as loading and `subtract` do.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         found = super().problem()
         if found or not self.n_rows:
             return found
         n, energy, bins = self.n_rows, sum(fixed.to_ints(self.squares)), [int(mantissas) for mantissas in self.norms]
         if abs(energy - n * _ONE) > n * (_ONE // 2**20 + self.n_dims):
             return "the count contradicts the sums of squares of unit rows"
-        # a mantissa has its highest of 24 bits, so that each bin tells how few rows and how many it may be of
+        # the highest of a mantissa's 24 bits is set, so that each bin bounds the number of its rows on both sides
         fewest, most = sum(-(-found // ((1 << 24) - 1)) for found in bins), sum(found >> 23 for found in bins)
         if any(found < 1 << 23 for found in bins if found) or not fewest <= n <= most:
             return "the count contradicts the norms"
@@ -246,18 +291,22 @@ class ModalityStatistics(_ExactSums):
 class PairStatistics(_ExactSums):
     """Exact statistics of the differences ``u_x - u_y`` of paired unit rows: ``u_x - u_y = gap + eps``.
 
-    Attributes
+    Parameters
     ----------
-    n_rows : int
-        Pairs counted.
-    n_zero_rows : int
-        Pairs left out because one of the two rows has no direction (``zero_rows="keep"``).
+    n_rows, n_zero_rows : int
+        Pairs summed, and pairs left out as a row has no direction (``zero_rows="keep"``).
     sums, squares : (2, n_dims) int64
-        128-bit sums of ``rint(D * 2**40)`` and ``rint(D**2 * 2**40)``, D the float64 differences.
+        The 128-bit sums of ``rint(D * 2**40)`` and of ``rint(D**2 * 2**40)`` over the float64 differences D.
     """
 
     def problem(self) -> str | None:
-        """See `_ExactSums.problem`; unit rows lie 2 apart at most."""
+        """Find a contradiction in these numbers, as loading and `subtract` do; unit rows are at most 2 apart.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         found = super().problem()
         if found is None and sum(fixed.to_ints(self.squares)) > self.n_rows * (4 * _ONE + _ONE // 2**20 + self.n_dims):
             return "the squares are not those of unit rows"
@@ -265,17 +314,25 @@ class PairStatistics(_ExactSums):
 
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairStatistics:
-        """Statistics of the pairs (X[i], Y[i]), both (n_rows, n_dims) floating.
+        """Learn the differences of paired unit rows.
 
-        Raises
-        ------
-        C3AlignError
-            Shapes that differ, and rows that `ops.normalize` refuses.
+        Parameters
+        ----------
+        X, Y : (n_rows, n_dims) arrays or tensors, floating
+            Row i of X is the partner of row i of Y; raises for different shapes, and as `ops.normalize`.
+        zero_rows : "raise" or "keep"
+            Whether pairs with a row without a direction are refused or left out and counted.
         """
         return paired_statistics(X, Y, zero_rows=zero_rows)[2]
 
     def negated(self) -> PairStatistics:
-        """The same pairs the other way round: differences ``u_y - u_x``."""
+        """Swap the two sides of all pairs.
+
+        Returns
+        -------
+        PairStatistics
+            Of the differences ``u_y - u_x``.
+        """
         return PairStatistics(self.n_rows, self.n_zero_rows, fixed.negate(self.sums), self.squares)
 
     @property

@@ -331,6 +331,10 @@ MUTANTS = [
     Mutant("geo", "benchmarks/paper/_theory_training.py", "-= 2\n", "-= 1\n", "steps_follow"),
     Mutant("geo", "benchmarks/paper/_theory_training.py", "step > done", "step >= done", "survives_a_kill"),
     Mutant("geo", "benchmarks/paper/_theory_training.py", "rows[:, unused] @ basis", "rows[:, unused] @ basis / 2", "fewer_dimensions"),
+    # public docstrings
+    Mutant("docs", "c3align/noise.py", "    mix : float in [0, 1]\n        The weight a in ``(1 - a) x + a eps / ||eps||``, x a unit row.\n", "", "public_docstrings"),
+    Mutant("docs", "c3align/neighbours.py", "    k : int\n        From 1 to m.\n", "    k : int\n", "public_docstrings"),
+    Mutant("docs", "c3align/pipeline.py", "unseen.pictures[12:13]", "unseen.pictures[13:14]", "examples_print"),
     # report: all rows, samples, pictures, page
     Mutant("report", "c3align/io/rows.py", 'getattr(part, "mode", None) == "r" and ', "", "private_map"),
     Mutant("report", "c3align/report/_measure.py", "total = total + ModalityStatistics", "total = ModalityStatistics", "leave_no_trace"),

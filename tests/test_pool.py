@@ -269,7 +269,7 @@ class TestNumberOfThreads:
     def test_a_setting_that_is_no_number(self, monkeypatch, value):
         monkeypatch.setattr(native, "_threads", 0)
         monkeypatch.setenv("C3ALIGN_NUM_THREADS", value)
-        with pytest.raises(C3AlignError, match=f"C3ALIGN_NUM_THREADS must be 1 or more, got {value}; set it so"):
+        with pytest.raises(C3AlignError, match=f"C3ALIGN_NUM_THREADS must be a whole number from 1, got {value}"):
             ops.get_num_threads()
 
     @linux

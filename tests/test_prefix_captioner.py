@@ -956,7 +956,7 @@ def test_another_memory(coco, captions, aligner, aligned):
 
     with pytest.raises(NotFittedError, match="remembers nothing yet"):
         made.fit(coco[1], captions, aligner=aligner, memory=MemoryCaptioner(), **QUICK)
-    with pytest.raises(C3AlignError, match="looks at no memory; make it with n_neighbours"):
+    with pytest.raises(C3AlignError, match="uses no memory; create it with n_neighbours"):
         captioner(captions).fit(coco[1], captions, aligner=aligner, memory=other, **QUICK)
 
 

@@ -143,9 +143,9 @@ class TestFigures:
             report.report(coco[0], coco[1][:, :100])
         with pytest.raises(C3AlignError, match="must have 2 rows or more, got 1"):
             report.report(coco[0][:1], coco[1][:1])
-        with pytest.raises(C3AlignError, match="two modalities or more, got 1"):
+        with pytest.raises(C3AlignError, match="at least two modalities, got 1"):
             report.report(coco[0])
-        with pytest.raises(C3AlignError, match="names must be 2 different ones, got text, text"):
+        with pytest.raises(C3AlignError, match="names must be 2 different strings, got text, text"):
             report.report(*coco, names=("text", "text"))
         with pytest.raises(C3AlignError, match="needs equal row counts, got 500 image, 300 text"):
             report.report(coco[0], coco[1][:300], paired=True)
@@ -414,7 +414,7 @@ class TestPlots:
         _, ax = plt.subplots()
         assert report.plot_recall(*coco, names=("photo", "caption"), ax=ax) is ax
         assert "photo to caption, before" in [text.get_text() for text in ax.get_legend().get_texts()]
-        with pytest.raises(C3AlignError, match="needs 2 axes, got 1; pass 2, or none"):
+        with pytest.raises(C3AlignError, match="needs 2 axes, got 1; pass 2, or omit ax="):
             report.plot_cones(coco_report, ax=ax)
         with pytest.raises(C3AlignError, match="omit paired"):
             report.plot_recall(coco_report, paired=False)

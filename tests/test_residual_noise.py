@@ -161,7 +161,7 @@ class TestBits:
             ({"sigma": np.eye(4), "direction": np.ones(4)}, "omit direction"),
             ({"sigma": np.eye(4), "fixed_norm": True}, "omit direction"),
             ({"sigma": np.eye(4), "random_strength": True}, "omit direction"),
-            ({"sigma": np.eye(4), "seed": -1}, "seed=-1 does not fit"),
+            ({"sigma": np.eye(4), "seed": -1}, r"seed must be an integer in \[0, 2\*\*64\), got -1"),
             ({"sigma": np.eye(4), "row_offset": 2**64 - 1}, "no room for 2 rows"),
         ],
     )

@@ -25,9 +25,14 @@ PAIRS_PER_BLOCK = 1 << 20  # and that of the squares of so many differences, eac
 class Moments(NamedTuple):
     """Exact sums over the rows that have a direction.
 
-    n_rows : rows summed; n_zero_rows : rows left out (``zero_rows="keep"``)
-    sums, squares : (2, n_dims) int64, 128-bit sums of ``rint(u * 2**40)`` and ``rint(u**2 * 2**40)``, u unit rows
-    norms : (256,) int64, sums of the 24-bit mantissas of the raw norms, one bin for each binary exponent
+    Parameters
+    ----------
+    n_rows, n_zero_rows : int
+        Rows summed, and rows without a direction that were left out (``zero_rows="keep"``).
+    sums, squares : (2, n_dims) int64
+        The 128-bit sums of ``rint(u * 2**40)`` and of ``rint(u**2 * 2**40)`` over the unit rows u.
+    norms : (256,) int64
+        Sums of the 24-bit mantissas of the raw norms, one bin for each binary exponent.
     """
 
     n_rows: int
@@ -40,9 +45,12 @@ class Moments(NamedTuple):
 class Differences(NamedTuple):
     """Exact sums over the pairs of which both rows have a direction.
 
-    n_rows : pairs summed; n_zero_rows : pairs left out
-    sums, squares : (2, n_dims) int64, 128-bit sums of ``rint(D * 2**40)`` and ``rint(D**2 * 2**40)``, D the float64
-        differences of unit rows
+    Parameters
+    ----------
+    n_rows, n_zero_rows : int
+        Pairs summed, and pairs left out.
+    sums, squares : (2, n_dims) int64
+        The 128-bit sums of ``rint(D * 2**40)`` and ``rint(D**2 * 2**40)``, D the float64 differences of unit rows.
     """
 
     n_rows: int
@@ -52,7 +60,15 @@ class Differences(NamedTuple):
 
 
 class PairMoments(NamedTuple):
-    """Exact sums of both sides of pairs, and of their differences."""
+    """Exact sums of both sides of pairs, and of their differences.
+
+    Parameters
+    ----------
+    x, y : Moments
+        Of all rows of either side.
+    differences : Differences
+        Of the pairs.
+    """
 
     x: Moments
     y: Moments
