@@ -13,8 +13,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from c3align._state import check_order
+from c3align._state import State, check_order
 from c3align._typing import ZeroRows
+from c3align.centering import BATCH
 from c3align.errors import C3AlignError, ZeroRowsWarning
 from c3align.ops.arrays import (
     Rows,
@@ -30,6 +31,7 @@ from c3align.ops.arrays import (
     widen_bfloat16,
 )
 from c3align.ops.glance import can_look
+from c3align.statistics import ModalityStatistics
 
 __all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners"]
 

@@ -6,22 +6,18 @@ reproducible up to a tolerance only: the order of the additions is BLAS's own. M
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 
-from c3align import ops
 from c3align._typing import Array, Float64Array, ZeroRows
-from c3align.ops.arrays import as_rows, is_on_device, is_tensor
-from c3align.ops.backends import load
+from c3align.ops import products
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 __all__ = ["CovarianceStatistics", "PairCovariance", "symmetric_root"]
 
-_PAIR_BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64
 _Sums = TypeVar("_Sums", bound="_Products")
 
 
@@ -204,7 +200,7 @@ class CovarianceStatistics(_Products):
         X : (n_rows, n_dims) array or tensor, floating
             As in `from_rows`.
         """
-        return cls(statistics, _mirrored(ops.column_products(X, zero_rows="keep")))
+        return cls(statistics, _mirrored(products.of_rows(X)))
 
     @cached_property
     def shrinkage(self) -> float:
@@ -292,11 +288,7 @@ class PairCovariance(_Products):
         X, Y : (n_rows, n_dims) arrays or tensors, floating
             As in `from_rows`.
         """
-        products = np.zeros((statistics.n_dims, statistics.n_dims))
-        for differences in _differences(X, Y):
-            found = differences.T @ differences
-            products += found.cpu().numpy() if is_tensor(found) else found
-        return cls(statistics, _mirrored(products))
+        return cls(statistics, _mirrored(products.of_differences(X, Y)))
 
     def negated(self) -> PairCovariance:
         """Swap the two sides of all pairs.
@@ -307,24 +299,6 @@ class PairCovariance(_Products):
             Of the differences ``u_y - u_x``.
         """
         return PairCovariance(self.statistics.negated(), self.products)
-
-
-def _differences(X: Array, Y: Array) -> Iterator[Any]:
-    """Differences ``u_x - u_y`` (n, n_dims) of paired unit rows that have a direction, block by block, in float64."""
-    x, y = (rows if is_on_device(rows) else as_rows(rows) for rows in (X, Y))
-    step = max(1, _PAIR_BLOCK_ELEMENTS // x.shape[1])
-    for start in range(0, x.shape[0], step):
-        a, b = (_unit_rows(rows, slice(start, start + step)) for rows in (x, y))
-        whole = a.any(axis=1) & b.any(axis=1)
-        yield a[whole] - b[whole]
-
-
-def _unit_rows(rows: Any, block: slice) -> Any:
-    """Unit rows in float64, normalized in the compute dtype but not rounded back to float16 or bfloat16."""
-    if is_tensor(rows):
-        eager = load("eager")
-        return eager.widest(ops.normalize(eager.computed(rows[block].detach()), zero_rows="keep"))
-    return ops.normalize(rows.take(block).widened(), zero_rows="keep").astype(np.float64)
 
 
 def _upper(n_dims: int) -> Any:

@@ -87,32 +87,22 @@ class _ExactSums:
         return cls(0, 0, *np.zeros((2, 2, n_dims), np.int64), *bins)
 
     def merge(self: _Sums, other: _Sums) -> _Sums:
-        """Combine the statistics of two sets of rows.
+        """Combine the statistics of two sets of rows, as ``+`` does.
 
         Parameters
         ----------
         other : ModalityStatistics or PairStatistics
-            Of the same class and width.
-
-        Returns
-        -------
-        ModalityStatistics or PairStatistics
-            Those of all rows together; ``+`` does the same.
+            Of the same class and width, as the result.
         """
         return self._combined(other, 1)
 
     def subtract(self: _Sums, other: _Sums) -> _Sums:
-        """Remove rows that were learned before: the right to be forgotten, exactly.
+        """Remove rows that were learned before, as ``-`` does: the right to be forgotten, exactly.
 
         Parameters
         ----------
         other : ModalityStatistics or PairStatistics
             Of some of these rows; `C3AlignError` if the difference could not come from any rows.
-
-        Returns
-        -------
-        ModalityStatistics or PairStatistics
-            Those of the other rows; ``-`` does the same.
         """
         return self._combined(other, -1)
 

@@ -12,16 +12,14 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import numpy as np
-
 from c3align._typing import AnyArray, Array, Float64Array, ZeroRows
 from c3align.errors import C3AlignError
-from c3align.ops import _checks, _moments, fixed
+from c3align.ops import _checks, _moments, fixed, products
 from c3align.ops._compute import device_backend
 from c3align.ops._dispatch import run
 from c3align.ops._floats import usual_floats
 from c3align.ops._moments import Moments, PairMoments
-from c3align.ops.arrays import Rows, as_rows, from_dlpack, is_foreign, is_tensor
+from c3align.ops.arrays import as_rows, from_dlpack, is_foreign
 from c3align.ops.backends import (
     backend,
     backend_reason,
@@ -52,7 +50,6 @@ __all__ = [
     "translate",
 ]
 
-_PRODUCTS_BLOCK_ELEMENTS = 1 << 22
 NORM_BINS = fixed.NORM_BINS
 
 
@@ -335,23 +332,7 @@ def column_products(X: Array, *, zero_rows: ZeroRows = "raise") -> Float64Array:
     """
     X = from_dlpack(X) if is_foreign(X) else X
     moments(X, zero_rows=zero_rows)  # refuses with the row's number in the whole
-    total = np.zeros((X.shape[1], X.shape[1]))
-    step = max(1, _PRODUCTS_BLOCK_ELEMENTS // X.shape[1])
-    for start in range(0, X.shape[0], step):
-        block = slice(start, start + step)
-        unit = _wide_unit_rows(X.take(block) if isinstance(X, Rows) else X[block], zero_rows)
-        products = unit.T @ unit
-        total += products.cpu().numpy() if is_tensor(products) else products
-    return total
-
-
-def _wide_unit_rows(block: Any, zero_rows: ZeroRows) -> Any:
-    """Unit rows in float64, normalized in the compute dtype but not rounded back to half precision."""
-    if is_tensor(block):
-        block = block.detach()
-        unit = normalize(block if block.element_size() == 8 else block.float(), zero_rows=zero_rows)
-        return unit.double() if unit.is_cpu else load("eager").in_float64(unit)
-    return normalize(as_rows(block).widened(), zero_rows=zero_rows).astype(np.float64)
+    return products.of_rows(X)
 
 
 def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -> Any:
