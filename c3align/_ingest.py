@@ -13,11 +13,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from c3align._state import State, check_order
+from c3align._state import check_order
 from c3align._typing import ZeroRows
-from c3align.covariance import CovarianceStatistics, PairCovariance
-from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
-from c3align.geometry import are_partners, one_encoder
+from c3align.errors import C3AlignError, ZeroRowsWarning
 from c3align.ops.arrays import (
     Rows,
     check_tensor,
@@ -32,9 +30,8 @@ from c3align.ops.arrays import (
     widen_bfloat16,
 )
 from c3align.ops.glance import can_look
-from c3align.statistics import ModalityStatistics, paired_statistics
 
-__all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners", "warn_of_two_encoders"]
+__all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners"]
 
 Names = tuple[str, ...] | None
 # first is what integers and numbers held as objects become, as everywhere in scikit-learn
@@ -80,24 +77,11 @@ class Ingested(NamedTuple):
                 stacklevel=stacklevel + 1,
             )
 
-    def learned(self, second_moments: bool, zero_rows: ZeroRows) -> ModalityStatistics | CovarianceStatistics:
-        """Statistics of the rows."""
-        kind = CovarianceStatistics if second_moments else ModalityStatistics
-        found = kind.from_rows(self.rows, zero_rows=self.policy(zero_rows))
-        plain = found.statistics if isinstance(found, CovarianceStatistics) else found
-        self.warn_of_zero_rows(plain.n_zero_rows, stacklevel=5)
-        return found
-
-    def learned_with(self, partners: Any, settings: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """Statistics of the rows, of their partners and of the pairs, as the aligner's settings ask for them."""
-        kept = settings["zero_rows"]
-        found = paired_statistics(self.rows, partners, zero_rows=self.policy(kept), y_zero_rows=kept)
-        of_rows, of_partners, of_pairs = found
-        self.warn_of_zero_rows(of_rows.n_zero_rows, stacklevel=5)
-        pairs = PairCovariance.of(of_pairs, self.rows, partners) if settings["noise"] == "residual" else of_pairs
-        if not settings["second_moments"]:
-            return of_rows, of_partners, pairs
-        return CovarianceStatistics.of(of_rows, self.rows), CovarianceStatistics.of(of_partners, partners), pairs
+    def mean(self, name: str, state: State, zero_rows: ZeroRows) -> Any:
+        """The mean of a modality, or for "batch" of these rows."""
+        if name == BATCH:
+            return ModalityStatistics.from_rows(self.rows, zero_rows=self.policy(zero_rows)).mean
+        return state.mean_for(name, self.rows)
 
     def refuse_overflow(self, values: Any, why: str) -> None:
         """Refuse results that float16 cannot hold, and say why.
@@ -189,24 +173,6 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     partner_names = _names_of(y)
     check_order(partner_names, {"X": names} if names else {}, "y")
     return y if is_on_device(y) else Rows(values, values.dtype.name, None, "y"), partner_names
-
-
-def warn_of_two_encoders(rows: Any, partners: Any, learned: State, stacklevel: int = 4) -> None:
-    """Say so when pairs do not look like rows of one encoder: no shared directions, and partners no more alike.
-
-    `learned` is what these pairs alone taught.
-    """
-    (((a, b), pairs),) = learned.pairs.items()
-    if pairs.n_rows and are_partners(learned.statistics[a], learned.statistics[b], pairs):
-        return
-    overlap, is_one = one_encoder(rows, partners, paired=True)
-    if not is_one:
-        warnings.warn(
-            f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more; check "
-            "that X and y come from the same, trained encoder",
-            EncoderMismatchWarning,
-            stacklevel=stacklevel,
-        )
 
 
 def _refuse_no_rows(y: Any) -> None:

@@ -6,15 +6,15 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from c3align import centering, noise, ops
-from c3align._ingest import Ingested, ingest, ingest_more, ingest_partners, warn_of_two_encoders
-from c3align._settings import check_modality_name, check_settings, check_used
+from c3align._ingest import Ingested, ingest
+from c3align._learn import learn
+from c3align._settings import check_used
 from c3align._state import PairKey, State, learning, pair_key
-from c3align._typing import AnyRows, Array, Float64Array, ZeroRows
+from c3align._typing import AnyRows, Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.geometry import GapReport, measure_gap
@@ -117,7 +117,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         C3Aligner
             The aligner itself.
         """
-        found = self._learned(X, y, modality, y_modality, None)
+        found = learn(vars(self), X, y, modality, y_modality)
         with learning():
             self.state_ = found
         return self
@@ -139,33 +139,11 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         C3Aligner
             The aligner itself.
         """
-        found = self._learned(X, y, modality, y_modality, getattr(self, "state_", None))
+        found = learn(vars(self), X, y, modality, y_modality, getattr(self, "state_", None))
         with learning():
             before = getattr(self, "state_", None)
             self.state_ = found if before is None else self._kept(before).merged(found)
         return self
-
-    def _learned(self, X: Array, y: Array | None, modality: str, y_modality: str | None, before: State | None) -> State:
-        """The state learned from these rows alone."""
-        check_settings(vars(self))
-        other = "image" if y_modality is None else y_modality
-        for name in (modality, other):
-            check_modality_name(name)
-        given = ingest(X) if before is None else ingest_more(X, before.n_dims, before.feature_names, modality)
-        centering.warn_of_strangers(modality, before, given.rows)
-        partners = ingest_partners(given.rows, given.names, y, is_named=y_modality is not None)
-        state = State(given.rows.shape[1])
-        if partners is None:
-            return state.with_modality(modality, given.learned(self.second_moments, self.zero_rows), given.names)
-        if modality == other:
-            raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
-        rows, names = partners
-        of_x, of_y, of_pairs = given.learned_with(rows, vars(self))
-        state = state.with_modality(modality, of_x, given.names).with_modality(other, of_y, names)
-        state = state.with_pairs(modality, other, of_pairs)
-        if before is None or pair_key(modality, other) not in before.pairs:
-            warn_of_two_encoders(given.rows, rows, state)
-        return state
 
     def _kept(self, state: State) -> State:
         """The state without what the settings no longer ask for."""
@@ -228,7 +206,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         state = centering.state_of(self, modality)
         given = self._given(X, state)
         name = self._center(given, modality, state, caller=4)  # scikit-learn wraps this method
-        mean = self._mean(given, name, state)
+        mean = given.mean(name, state, self.zero_rows)
         aligned = ops.align(given.rows, mean, renormalize=self.renormalize, zero_rows=given.policy(self.zero_rows))
         if given.is_integer:
             given.warn_of_zero_rows(int((~aligned.any(axis=1)).sum()), stacklevel=4)
@@ -266,8 +244,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         name = self._center(given, modality, state, caller=3)
         noisy = ops.corrupt(
             given.rows,
-            self._mean(given, name, state),
-            sigma=self._strength(state),
+            given.mean(name, state, self.zero_rows),
+            sigma=state.strength(self.sigma, self.noise_cosine, self.noise),
             seed=noise.stream_seed(self.seed if seed is None else seed, name),
             row_offset=row_offset,
             row_ids=row_ids,
@@ -445,20 +423,12 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     @property
     def feature_names_in_(self) -> Any:
         """Columns (n_features_in_,) of the first data frame; those of other modalities may differ."""
-        names = self.state_.feature_names
-        if names:
-            return np.array(next(iter(names.values())), dtype=object)
-        raise AttributeError("feature_names_in_ exists only after a fit on a data frame")
+        return self.state_.first_names
 
     @property
     def sigma_(self) -> float:
         """Standard deviation of the noise per coordinate, from `sigma`, `noise_cosine`, the pairs, or the paper."""
         return centering.state_of(self).sigma(self.sigma, self.noise_cosine)
-
-    def _strength(self, state: State) -> float | Float64Array:
-        """What `ops.corrupt` takes as sigma: a number, or a square root of the noise's covariance."""
-        sigma = state.sigma(self.sigma, self.noise_cosine)
-        return state.residual_root(sigma) if self.noise == "residual" and sigma else sigma
 
     def _given(self, X: Array, state: State) -> Ingested:
         check_used(vars(self))
@@ -470,11 +440,6 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if found.warning:
             warnings.warn(found.warning, ModalityMeanWarning, stacklevel=caller)
         return found.modality
-
-    def _mean(self, given: Ingested, name: str, state: State) -> Any:
-        if name == centering.BATCH:
-            return ModalityStatistics.from_rows(given.rows, zero_rows=given.policy(self.zero_rows)).mean
-        return state.mean_for(name, given.rows)
 
     def __sklearn_is_fitted__(self) -> bool:
         return "state_" in self.__dict__

@@ -59,7 +59,7 @@ class AlignerModule(torch.nn.Module):
         super().__init__()
         self.state_ = centering.state_of(aligner)  # frozen
         self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
-        strength = aligner._strength(self.state_)
+        strength = self.state_.strength(aligner.sigma, aligner.noise_cosine, aligner.noise)
         self._sigma = 1.0 if isinstance(strength, np.ndarray) else float(strength)
         # no buffers: casting the module to half precision must not round the means
         self._vectors = {name: np.array(found.mean) for name, found in self.state_.statistics.items() if found.n_rows}

@@ -229,7 +229,7 @@ MUTANTS = [
     Mutant("noise", "c3align/covariance.py", "np.sqrt(np.maximum(values, 0))", "np.maximum(values, 0)", "residual_noise"),
     Mutant("noise", "c3align/covariance.py", "- np.outer(mean, mean)", "", "covariance_is_that or wide_arithmetic"),
     Mutant("noise", "c3align/_state.py", "if wanted and known and not found:", "if False:", "changed_after_fit or both_covariances"),
-    Mutant("noise", "c3align/nn.py", "strength = aligner._strength(self.state_)", "strength = aligner.sigma_", "it_is_corrupt"),
+    Mutant("noise", "c3align/nn.py", "strength = self.state_.strength(aligner.sigma, aligner.noise_cosine, aligner.noise)", "strength = aligner.sigma_", "it_is_corrupt"),
     # encoders and embed
     Mutant("enc", "c3align/encoders/transformers.py", 'features["is_longer"][:] = False', "pass", "not_called_longer"),
     Mutant("enc", "c3align/encoders/imagebind.py", " / self._scale(place)", "", "scales"),

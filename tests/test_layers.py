@@ -26,6 +26,7 @@ LAYERS = [
     ("_discriminant",),
     ("centering",),
     ("_settings", "_ingest", "nn", "persistence"),
+    ("_learn",),
     ("aligner",),
     ("training",),
     ("shards", "search", "report", "datasets", "encoders", "decoders"),

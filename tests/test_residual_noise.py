@@ -379,7 +379,7 @@ class TestModule:
     def test_it_is_corrupt_and_then_transform(self, aligner):
         module, rows = aligner.as_module(), torch.from_numpy(pair()[0][:8])
         how = {
-            "sigma": aligner._strength(aligner.state_),
+            "sigma": aligner.state_.strength(aligner.sigma, aligner.noise_cosine, aligner.noise),
             "seed": c3align.noise.stream_seed(aligner.seed, "text"),
             "row_offset": 8,
         }
