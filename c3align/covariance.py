@@ -182,23 +182,19 @@ class CovarianceStatistics(_Products):
 
         Parameters
         ----------
-        X : (n_rows, n_dims) array or tensor, floating
-            Rows of any norm.
-        zero_rows : "raise" or "keep"
-            Whether rows without a direction are refused or left out and counted.
+        X, zero_rows : optional
+            As in `ops.moments`.
         """
         return cls.of(ModalityStatistics.from_rows(X, zero_rows=zero_rows), X)
 
     @classmethod
     def of(cls, statistics: ModalityStatistics, X: Array) -> CovarianceStatistics:
-        """Learn the products of X where its statistics are known.
+        """Learn rows whose statistics are known.
 
         Parameters
         ----------
-        statistics : ModalityStatistics
-            Of the same rows; those without a direction were left out of it.
-        X : (n_rows, n_dims) array or tensor, floating
-            As in `from_rows`.
+        statistics, X : ModalityStatistics, (n_rows, n_dims) array or tensor
+            The rows X and their statistics; rows without a direction, if any, were left out.
         """
         return cls(statistics, _mirrored(products.of_rows(X)))
 
@@ -266,27 +262,23 @@ class PairCovariance(_Products):
 
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairCovariance:
-        """Learn the differences of paired unit rows.
+        """Learn the differences of paired unit rows, which are read twice.
 
         Parameters
         ----------
-        X, Y : (n_rows, n_dims) arrays or tensors, floating
-            Rows of any norm; row i of X is the partner of row i of Y.
-        zero_rows : "raise" or "keep"
-            Whether pairs with a row without a direction are refused or left out and counted.
+        X, Y, zero_rows : optional
+            As in `PairStatistics.from_rows`.
         """
         return cls.of(PairStatistics.from_rows(X, Y, zero_rows=zero_rows), X, Y)
 
     @classmethod
     def of(cls, statistics: PairStatistics, X: Array, Y: Array) -> PairCovariance:
-        """Learn the products of differences where their statistics are known.
+        """Learn pairs whose statistics are known.
 
         Parameters
         ----------
-        statistics : PairStatistics
-            Of the same pairs; those with a row without a direction were left out of it.
-        X, Y : (n_rows, n_dims) arrays or tensors, floating
-            As in `from_rows`.
+        statistics, X, Y : PairStatistics, (n_rows, n_dims) arrays or tensors
+            The pairs and their statistics; those with a row without a direction, if any, were left out.
         """
         return cls(statistics, _mirrored(products.of_differences(X, Y)))
 

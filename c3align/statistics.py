@@ -345,6 +345,17 @@ class PairStatistics(_ExactSums):
 def paired_statistics(
     X: Array, Y: Array, *, zero_rows: ZeroRows = "raise", y_zero_rows: ZeroRows | None = None
 ) -> tuple[ModalityStatistics, ModalityStatistics, PairStatistics]:
-    """Statistics of X, of Y and of their pairs, in one pass over both; see `ops.pair_moments`."""
+    """Learn X, Y and their pairs in one pass over both.
+
+    Parameters
+    ----------
+    X, Y, zero_rows, y_zero_rows : optional
+        As in `ops.pair_moments`.
+
+    Returns
+    -------
+    ModalityStatistics, ModalityStatistics, PairStatistics
+        Of X, of Y, and of the pairs.
+    """
     found = ops.pair_moments(X, Y, zero_rows=zero_rows, y_zero_rows=y_zero_rows)
     return ModalityStatistics(*found.x), ModalityStatistics(*found.y), PairStatistics(*found.differences)

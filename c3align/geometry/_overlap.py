@@ -91,9 +91,21 @@ def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool
 
 
 def are_partners(of_a: ModalityStatistics, of_b: ModalityStatistics, of_pairs: PairStatistics) -> bool:
-    """Whether centered partners are as alike as those of one encoder: what `one_encoder` asks of a sample, of all.
+    """Decide from all pairs whether centered partners are as similar as one encoder's; `one_encoder` takes a sample.
 
-    Exact sums tell it at once: ``tr C_ab = (tr C_aa + tr C_bb - tr C_dd) / 2`` with d the differences.
+    Exact sums suffice: ``tr C_ab = (tr C_aa + tr C_bb - tr C_dd) / 2`` with d the differences.
+
+    Parameters
+    ----------
+    of_a, of_b : ModalityStatistics
+        Statistics of both sides.
+    of_pairs : PairStatistics
+        Statistics of their pairs.
+
+    Returns
+    -------
+    bool
+        Whether the centered partners' cosine, over all pairs together, is at least 0.1.
     """
     a, b = of_a.total_variance, of_b.total_variance
     shared = (a + b - of_pairs.total_variance) / 2

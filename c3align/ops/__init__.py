@@ -119,7 +119,7 @@ def align(
     Raises
     ------
     C3AlignError
-        As in `normalize`; also vectors of another width or with values that are not finite.
+        As in `normalize`; also vectors of another width or not finite.
     """
     return run(X, Request(mean, scale, shift, None, renormalize, zero_rows=zero_rows), out, overwrite_out)
 
@@ -283,26 +283,22 @@ def moments(X: Array, *, zero_rows: ZeroRows = "raise") -> Moments:
 def pair_moments(
     X: Array, y: Array, *, zero_rows: ZeroRows = "raise", y_zero_rows: ZeroRows | None = None
 ) -> PairMoments:
-    """Sum both sides of pairs, as `moments` does, and the differences of their unit rows, in one pass.
+    """Sum both sides of pairs and the differences of their unit rows exactly, in one pass.
 
     Parameters
     ----------
     X, y : (n_rows, n_dims) arrays or tensors, floating
-        On one device; their dtypes may differ.
+        Partners on one device, of any norm; their dtypes may differ. Raises as `moments` of X, then
+        of y, and for different shapes.
     zero_rows : "raise" or "keep"
-        Rows without a direction are refused, or left out, with their pairs in no difference.
+        Whether rows without a direction are refused or left out, with their pairs.
     y_zero_rows : "raise" or "keep", optional
-        The same for rows of y, where it differs.
+        The same for y, if it differs.
 
     Returns
     -------
     PairMoments
-        The same integers for any split of the pairs.
-
-    Raises
-    ------
-    C3AlignError
-        As `moments` of X, and then of y; shapes that differ.
+        Moments of X, of y, and of the differences.
     """
     policies = zero_rows, zero_rows if y_zero_rows is None else y_zero_rows
     for policy in policies:

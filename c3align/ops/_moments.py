@@ -43,14 +43,14 @@ class Moments(NamedTuple):
 
 
 class Differences(NamedTuple):
-    """Exact sums over the pairs of which both rows have a direction.
+    """Exact sums over the pairs whose rows both have a direction.
 
     Parameters
     ----------
     n_rows, n_zero_rows : int
         Pairs summed, and pairs left out.
     sums, squares : (2, n_dims) int64
-        The 128-bit sums of ``rint(D * 2**40)`` and ``rint(D**2 * 2**40)``, D the float64 differences of unit rows.
+        The 128-bit sums of ``rint(D * 2**40)`` and of ``rint(D**2 * 2**40)`` over the float64 differences D.
     """
 
     n_rows: int
@@ -64,10 +64,8 @@ class PairMoments(NamedTuple):
 
     Parameters
     ----------
-    x, y : Moments
-        Of all rows of either side.
-    differences : Differences
-        Of the pairs.
+    x, y, differences : Moments, Moments, Differences
+        Sums of the unit rows of either side, and of the differences first - second.
     """
 
     x: Moments
@@ -76,7 +74,13 @@ class PairMoments(NamedTuple):
 
     @classmethod
     def of(cls, x: Any, y: Any, differences: Any) -> PairMoments:
-        """Of plain tuples."""
+        """Make them from plain tuples.
+
+        Parameters
+        ----------
+        x, y, differences : tuple
+            Fields of `Moments` and `Differences`, in order.
+        """
         return cls(Moments(*x), Moments(*y), Differences(*differences))
 
 
