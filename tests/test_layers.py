@@ -21,6 +21,7 @@ LAYERS = [
     ("_typing", "errors", "_version", "_imports"),
     ("ops",),
     ("io",),
+    ("_exact",),
     ("statistics", "covariance", "noise", "geometry", "neighbours"),
     ("_state",),
     ("_discriminant",),

@@ -40,15 +40,9 @@ __all__ = [
     "column_products",
     "corrupt",
     "get_num_threads",
-    "invert",
-    "moments",
-    "normalize",
-    "num_threads_reason",
-    "pair_moments",
-    "philox_normal",
-    "set_num_threads",
-    "translate",
 ]
+__all__ += ["invert", "moments", "normalize", "num_threads_reason", "pair_moments", "philox_normal"]
+__all__ += ["set_num_threads", "translate"]
 
 NORM_BINS = fixed.NORM_BINS
 
