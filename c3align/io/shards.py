@@ -121,8 +121,7 @@ class Tree:
         return self.metadata_path(shard).exists()
 
     def rows(self, shard: int) -> npt.NDArray[Any]:
-        path = self.shard_path(shard)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return RowSource.open([str(self.shard_path(shard))]).parts[0][:]
 
     def write(self, shard: int, first: int, items: Sequence[Item], batches: Iterable[Any], empty: Any) -> None:
         """Embed a shard and write it: rows, then what was broken, then the metadata that makes it whole.
