@@ -20,7 +20,7 @@ venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 SANITIZED := emulated or bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast ready contract check browser gallery mutate sanitize elsewhere clean
+.PHONY: help demo test test-fast ready contract check browser gallery mutate fuzz sanitize elsewhere clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -61,6 +61,9 @@ gallery: $(BIN)/.built browser  ## the README's pictures, drawn anew by tests/ex
 
 mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (ten minutes)
 	@$(BIN)/python tests/mutants.py
+
+fuzz: $(BIN)/.built  ## change files at random, by the ten thousand, and load them (half an hour)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.attacks.fuzz
 
 sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour and thread sanitizers; CUDA's emulated
 	@rm -rf build/sanitize && mkdir -p build/sanitize

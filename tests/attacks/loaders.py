@@ -85,7 +85,7 @@ def tree(path: Path) -> Any:
 def precomputed(path: Path) -> Any:
     from c3align import encoders
 
-    return encoders.load(f"precomputed:{path}").encode([0], modality="image")
+    return encoders.load(f"precomputed:{path}").encode([0, 1], modality="text")
 
 
 def table(path: Path) -> Any:

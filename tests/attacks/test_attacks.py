@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import attacks
-from tests.attacks import sandbox
+from tests.attacks import __main__, sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are watched through /proc")
 
@@ -101,3 +101,7 @@ class TestTheSandboxItself:
         other.write_text("secret")
         code = f"import ctypes; assert ctypes.CDLL(None).open({str(other).encode()!r}, 0) == -1; raise OSError('no')"
         assert self.outcome(load, tmp_path, code)["message"] == "no"
+
+
+def test_the_table_lists_them_as_they_are():
+    assert __main__.PAGE.read_text() == __main__.table(), "run: python -m tests.attacks"
