@@ -58,6 +58,13 @@ Rows = Annotated[
 ]
 Fingerprint = Annotated[str | None, typer.Option("--encoder", help="Fingerprint of the encoder: binds, or refuses.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw both modalities before and after into this PNG.")]
+Root = Annotated[
+    str | None, typer.Option(help="Folder that paths in a table may not leave; the table's own by default.")
+]
+AllowAbsolute = Annotated[bool, typer.Option("--allow-absolute", help="A table may name any file of this machine.")]
+AllowUrls = Annotated[bool, typer.Option("--allow-urls", help="A table may name URLs.")]
+MaxPixels = Annotated[int | None, typer.Option(help="Of a picture, or a video's frames; 34 to 134 million by default.")]
+MaxSamples = Annotated[int | None, typer.Option(help="Of a sound; 17 million and 128 a byte of the file by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
 
@@ -80,6 +87,15 @@ def _root(
 def say(output: str | os.PathLike[str], text: str) -> None:
     """A sentence about what was written; not into it, where that is a stream."""
     print(text, file=sys.stderr if atomic.is_special(output) else sys.stdout)
+
+
+def allow(encoder: Any, max_pixels: int | None, max_samples: int | None = None) -> None:
+    """Let an encoder take larger items, and Pillow too, which has a bound of its own."""
+    if max_pixels is not None:
+        need("PIL.Image", "pillow").MAX_IMAGE_PIXELS = max_pixels
+        encoder.max_pixels = max_pixels
+    if max_samples is not None:
+        encoder.max_samples = max_samples
 
 
 def progress(source: RowSource, what: str) -> Iterator[tuple[int, Any]]:

@@ -11,7 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align.cli._app import AsJson, Output, app, print_json, say
+from c3align.cli._app import (
+    AllowAbsolute,
+    AllowUrls,
+    AsJson,
+    MaxPixels,
+    MaxSamples,
+    Output,
+    Root,
+    allow,
+    app,
+    print_json,
+    say,
+)
 from c3align.errors import C3AlignError
 from c3align.io import atomic, items
 
@@ -40,6 +52,10 @@ def train_captioner(
     epochs: Annotated[int, typer.Option(help="Passes over the texts, each with noise of its own.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Texts of a step.")] = 40,
     lr: Annotated[float, typer.Option(help="Largest learning rate.")] = 2e-5,
+    root: Root = None,
+    allow_absolute: AllowAbsolute = False,
+    allow_urls: AllowUrls = False,
+    max_pixels: MaxPixels = None,
     noise_cosine: Annotated[
         float | None, typer.Option(help="Noise as a cosine; the aligner's, or the paper's, when absent.")
     ] = None,
@@ -59,7 +75,9 @@ def train_captioner(
     decoder = PrefixCaptioner.from_pretrained_lm(lm, n_dims=encoders.load(encoder).n_dims, **settings)
     pipeline = Pipeline(encoder, learner, decoder)
     if images is not None:
-        pipeline.collect((item.source for item in items.gather(images, modality)), modality=modality)
+        allow(pipeline.encoder, max_pixels)
+        may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
+        pipeline.collect((item.source for item in items.gather(images, modality, **may)), modality=modality)
     training: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "checkpoint": checkpoint}
     pipeline.fit_text(texts, seed=seed, progress=sys.stderr.isatty(), **training)
     pipeline.save_pretrained(output)
@@ -80,6 +98,11 @@ def caption(
     batch_size: Annotated[int, typer.Option(help="Items at a time.")] = 64,
     beams: Annotated[int, typer.Option(help="Of the search; 1 takes the likeliest word each time.")] = 1,
     on_error: OnError = "raise",
+    root: Root = None,
+    allow_absolute: AllowAbsolute = False,
+    allow_urls: AllowUrls = False,
+    max_pixels: MaxPixels = None,
+    max_samples: MaxSamples = None,
     output: Lines = None,
     as_json: AsJson = False,
 ) -> None:
@@ -87,8 +110,10 @@ def caption(
     from c3align import Pipeline
 
     _quiet()
-    found = [item for pattern in data for item in items.gather(pattern, modality)]
+    may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
+    found = [item for pattern in data for item in items.gather(pattern, modality, **may)]
     loaded = Pipeline.from_pretrained(pipeline)
+    allow(loaded.encoder, max_pixels, max_samples)
     options: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
     sources = (item.source for item in found)
     results = loaded.stream(sources, modality=modality, batch_size=batch_size, on_error=on_error, **options)

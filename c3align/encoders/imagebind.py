@@ -110,6 +110,7 @@ def as_file(item: Any, modality: str) -> Iterator[str]:
     """The path of an item, after writing it where it has none on this machine."""
     name = media.name_of(item)
     if name is not None and "://" not in name:
+        media.check(name, modality)  # ImageBind's own readers take any format
         yield name
         return
     with tempfile.TemporaryDirectory() as folder:

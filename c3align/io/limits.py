@@ -70,4 +70,4 @@ def item_errors(what: str) -> Iterator[None]:
     except (C3AlignError, OSError):
         raise
     except Exception as error:  # MemoryError and libav's kinds among them
-        raise C3AlignError(f"{what} cannot be decoded ({type(error).__name__}: {error}); check the file") from error
+        raise C3AlignError(f"{what} cannot be read ({type(error).__name__}: {error}); check the file") from error

@@ -30,15 +30,14 @@ EXTENSIONS = {
 # Pillow's names; it knows others that run programs (EPS) or that nobody has looked at for years
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "PPM", "JPEG2000")
 # libav's names; it knows others that open files and sockets (SDP, HLS, DASH, concat), or devices
-CONTAINERS = ("wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "amr", "ogg", "asf", "mov", "matroska", "avi")
-CONTAINERS += ("mpeg", "mpegts", "mpegvideo", "m4v", "flv", "gif")
-CODECS = tuple(
-    "aac aac_latm ac3 adpcm_ima_qt adpcm_ima_wav adpcm_ms alac amrnb amrwb av1 cinepak dca dnxhd dvvideo eac3 ffv1 "
-    "ffvhuff flac flv gif h263 h264 hevc huffyuv libdav1d libopencore_amrnb libopencore_amrwb libopus libvorbis libvpx "
-    "libvpx-vp9 mjpeg mp1float mp2 mp2float mp3 mp3float mpeg1video mpeg2video mpeg4 msmpeg4 msmpeg4v1 msmpeg4v2 "
-    "opus pcm_alaw pcm_f32be pcm_f32le pcm_f64be pcm_f64le pcm_mulaw pcm_s16be pcm_s16le pcm_s24be pcm_s24le "
-    "pcm_s32be pcm_s32le pcm_s64le pcm_s8 pcm_u16le pcm_u24le pcm_u32le pcm_u8 png prores qtrle rawvideo speex svq1 "
-    "svq3 theora utvideo vc1 vorbis vp6 vp6f vp8 vp9 wavpack wmalossless wmapro wmav1 wmav2 wmv1 wmv2 wmv3".split()
+CONTAINERS = "wav,w64,aiff,au,caf,flac,mp3,aac,amr,ogg,asf,mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,flv,gif"
+CODECS = (
+    "aac,aac_latm,ac3,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,alac,amrnb,amrwb,av1,cinepak,dca,dnxhd,dvvideo,eac3,ffv1,"
+    "ffvhuff,flac,flv,gif,h263,h264,hevc,huffyuv,libdav1d,libopencore_amrnb,libopencore_amrwb,libopus,libvorbis,"
+    "libvpx,libvpx-vp9,mjpeg,mp1float,mp2,mp2float,mp3,mp3float,mpeg1video,mpeg2video,mpeg4,msmpeg4,msmpeg4v1,"
+    "msmpeg4v2,opus,pcm_alaw,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,"
+    "pcm_s24le,pcm_s32be,pcm_s32le,pcm_s64le,pcm_s8,pcm_u16le,pcm_u24le,pcm_u32le,pcm_u8,png,prores,qtrle,rawvideo,"
+    "speex,svq1,svq3,theora,utvideo,vc1,vorbis,vp6,vp6f,vp8,vp9,wavpack,wmalossless,wmapro,wmav1,wmav2,wmv1,wmv2,wmv3"
 )
 _ORIENTATION = 0x0112  # of a photograph, as its camera wrote it
 _STRIP = 256  # lines of a picture that are converted at a time
@@ -196,9 +195,7 @@ def _decoded_audio(item: Any, rate: int, max_samples: int | None) -> tuple[npt.N
     return np.concatenate(parts), int(stream.rate)
 
 
-def frames(
-    item: Any, n_frames: int = N_FRAMES, rate: float | None = None, max_pixels: int | None = None
-) -> list[Any]:
+def frames(item: Any, n_frames: int = N_FRAMES, rate: float | None = None, max_pixels: int | None = None) -> list[Any]:
     """Frames of a video as PIL images in RGB: `n_frames` evenly spaced, or `rate` a second.
 
     Parameters
@@ -255,20 +252,22 @@ def check(item: Any, modality: str, max_pixels: int | None = None) -> None:
     ------
     C3AlignError, OSError
     """
+    if modality == "audio":
+        audio(item, 16_000)  # how much it holds shows when it is decoded
+        return
     with opened(item) as file, item_errors(f"the {modality} item"):
         if modality == "image":
-            _picture_of(file, max_pixels).close()
+            _picture_of(file, max_pixels)
             return
         with _container_of(file, PIXELS.of(size_of(file), max_pixels)) as container:
-            _first(container.streams.audio if modality == "audio" else container.streams.video, modality, "another")
+            _first(container.streams.video, "pictures", "a video")
 
 
 @contextmanager
 def _container_of(file: Any, max_pixels: int) -> Iterator[Any]:
     """A file's streams, by libav. It gets an open file and may open none by name, nor any but the listed formats."""
-    allowed = {"format_whitelist": CONTAINERS, "codec_whitelist": CODECS, "protocol_whitelist": ("none",)}
-    options = {name: ",".join(values) for name, values in allowed.items()}
-    with _pyav().open(file, container_options=options, options={"max_pixels": str(max_pixels)}) as container:
+    allowed = {"format_whitelist": CONTAINERS, "codec_whitelist": CODECS, "protocol_whitelist": "none"}
+    with _pyav().open(file, container_options=allowed, options={"max_pixels": str(max_pixels)}) as container:
         yield container
 
 
@@ -277,7 +276,7 @@ def _first(streams: Any, what: str, instead: str) -> Any:
     if not streams:
         raise C3AlignError(f"the file holds no {what}; pass {instead}")
     codec = getattr(streams[0].codec_context, "name", None)
-    if codec not in CODECS:
+    if codec not in CODECS.split(","):
         raise C3AlignError(f"{what} of the codec {codec!r} are not read; convert the file, for instance to MP4")
     return streams[0]
 

@@ -90,7 +90,7 @@ class Stored:
         return out
 
     def _opened(self) -> Any:
-        file = open(self.path, "rb", buffering=0)
+        file = open(self.path, "rb", buffering=0)  # noqa: SIM115 (its callers close it)
         if _identity(file) != self.seen:
             file.close()
             raise self._changed()
@@ -99,7 +99,7 @@ class Stored:
     def _fill(self, file: Any, out: npt.NDArray[Any], first: int) -> None:
         """Numbers from the `first` on."""
         file.seek(self.offset + first * self.dtype.itemsize)
-        left = memoryview(out.reshape(-1).view(np.uint8))
+        left = out.reshape(-1).view(np.uint8).data
         while len(left):
             n_bytes = file.readinto(left)
             if not n_bytes:
@@ -174,5 +174,3 @@ def _header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
 def _identity(file: Any) -> tuple[int, int, int, int]:
     stat = os.fstat(file.fileno())
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-

@@ -22,7 +22,8 @@ from c3align.ops.arrays import as_rows, dtype_name, first_non_finite
 
 __all__ = ["RowSource", "natural", "write_npy"]
 
-BLOCK_BYTES = 1 << 25  # of rows in float32
+# of rows in float32; as much as glibc gives again and again without new pages from the system
+BLOCK_BYTES = (1 << 25) - (1 << 16)
 FILES = (".npy", ".safetensors")
 _TAKEN = 256  # far rows of a mapped file bring many others into memory, so that they are taken in parts
 _SAFE_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
