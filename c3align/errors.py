@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "C3AlignError",
     "EncoderMismatchError",
@@ -11,11 +13,29 @@ __all__ = [
     "ModalityMeanWarning",
     "TruncationWarning",
     "ZeroRowsWarning",
+    "one_line",
+    "printable",
 ]
+
+# control characters, and what turns the direction of writing or stands for bytes that are no UTF-8
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may show it: what would steer the terminal is written out, as \\x1b."""
+    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(message: object) -> str:
+    """A message as a terminal may show it, in one line."""
+    return printable(" ".join(str(message).split()))
 
 
 class C3AlignError(ValueError):
     """Base of the library's own errors: an input or a setting that cannot be honoured."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())  # names of a stranger's files among them
 
 
 class FormatError(C3AlignError):

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import numpy as np
 import typer
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from c3align import __version__
 from c3align._imports import need
-from c3align.errors import EncoderMismatchError
+from c3align.errors import EncoderMismatchError, printable
 from c3align.io import atomic
 from c3align.io.rows import RowSource
 
@@ -86,7 +86,14 @@ def _root(
 
 def say(output: str | os.PathLike[str], text: str) -> None:
     """A sentence about what was written; not into it, where that is a stream."""
-    print(text, file=sys.stderr if atomic.is_special(output) else sys.stdout)
+    stream = sys.stderr if atomic.is_special(output) else sys.stdout
+    print(visible(text, stream), file=stream)
+
+
+def visible(text: str, stream: TextIO | None = None) -> str:
+    """A text for `stream`: without what would steer a terminal if it is one, else to the letter; lines stay lines."""
+    to = stream or sys.stdout
+    return "\n".join(map(printable, text.split("\n"))) if to.isatty() else text
 
 
 def allow(encoder: Any, max_pixels: int | None, max_samples: int | None = None) -> None:

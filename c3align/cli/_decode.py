@@ -23,8 +23,9 @@ from c3align.cli._app import (
     app,
     print_json,
     say,
+    visible,
 )
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, one_line
 from c3align.io import atomic, items
 
 PipelineFolder = Annotated[Path, typer.Option("--pipeline", "-p", help="Folder of a saved pipeline.")]
@@ -125,7 +126,7 @@ def caption(
     else:
         for line in lines:
             if "caption" in line:
-                print(f"{line['path']}\t{line['caption']}", flush=True)
+                print(f"{visible(line['path'])}\t{visible(line['caption'])}", flush=True)
 
 
 def _quiet() -> None:
@@ -151,7 +152,7 @@ def _described(results: Iterator[Any], names: list[str]) -> Iterator[dict[str, s
                 continue
             n_skipped += 1
             yield {"path": name, "error": result.reason}
-            bar.write(f"skipped {name}: {result.reason}", file=sys.stderr)
+            bar.write(one_line(f"skipped {name}: {result.reason}"), file=sys.stderr)
     if n_skipped:
         print(f"{n_skipped} of {len(names)} items could not be used; fix or remove them", file=sys.stderr)
 
