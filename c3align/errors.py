@@ -23,12 +23,16 @@ _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 
 def printable(text: str) -> str:
     """A text as a terminal may show it: what would steer the terminal is written out, as \\x1b."""
-    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _HARMFUL.sub(lambda found: _escaped(found[0]), text)
 
 
 def one_line(message: object) -> str:
     """A message as a terminal may show it, in one line."""
-    return printable(" ".join(str(message).split()))
+    return "".join(c if c.isprintable() else _escaped(c) for c in " ".join(str(message).split()))
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode()
 
 
 class C3AlignError(ValueError):

@@ -40,6 +40,8 @@ CODECS = (
     "speex,svq1,svq3,theora,utvideo,vc1,vorbis,vp6,vp6f,vp8,vp9,wavpack,wmalossless,wmapro,wmav1,wmav2,wmv1,wmv2,wmv3"
 )
 _ORIENTATION = 0x0112  # of a photograph, as its camera wrote it
+_TILE = 322, 323  # its width and length, in the tags of a TIFF
+_MOST_PASSES = 100  # of a JPEG; those that are made for the web have ten
 _STRIP = 256  # lines of a picture that are converted at a time
 _LARGEST_RATIO = 200_000  # of two sampling rates, in lowest terms
 N_FRAMES = 8  # of a video, evenly spaced
@@ -81,9 +83,26 @@ def _picture_of(file: Any, max_pixels: int | None) -> Any:
 
     Image.init()  # or the formats that Pillow knows are not known yet
     n_bytes = size_of(file)
-    picture = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
-    PIXELS.check(picture.width * picture.height, "pixels", n_bytes, max_pixels)
+    try:
+        picture = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+    except Image.DecompressionBombError as error:
+        raise C3AlignError(f"more pixels than Pillow takes ({error}); {PIXELS.fix} and Image.MAX_IMAGE_PIXELS") from error
+    tags = getattr(picture, "tag_v2", {})  # of a TIFF, whose tiles are decoded whole
+    n_pixels = max(picture.width * picture.height, tags.get(_TILE[0], 1) * tags.get(_TILE[1], 1))
+    PIXELS.check(n_pixels, "pixels", n_bytes, max_pixels)
+    if "progressive" in picture.info:
+        _check_passes(file)
     return picture
+
+
+def _check_passes(file: Any) -> None:
+    """A progressive JPEG goes over all its pixels in each pass, which may be a few bytes."""
+    place = file.tell()
+    file.seek(0)
+    n_passes = file.read().count(b"\xff\xda")  # within data, a 255 is followed by 0
+    file.seek(place)
+    if n_passes > _MOST_PASSES:
+        raise C3AlignError(f"a JPEG of {n_passes} passes, more than the {_MOST_PASSES} allowed; save it again")
 
 
 def _to_rgb(picture: Any) -> Any:
