@@ -64,7 +64,7 @@ Root = Annotated[
 AllowAbsolute = Annotated[bool, typer.Option("--allow-absolute", help="A table may name any file of this machine.")]
 AllowUrls = Annotated[bool, typer.Option("--allow-urls", help="A table may name URLs.")]
 MaxPixels = Annotated[int | None, typer.Option(help="Of a picture, or a video's frames; 34 to 134 million by default.")]
-MaxSamples = Annotated[int | None, typer.Option(help="Of a sound; 17 million and 128 a byte of the file by default.")]
+MaxSamples = Annotated[int | None, typer.Option(help="Of a sound; 17 million and 32 a byte of the file by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
 

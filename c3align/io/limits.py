@@ -26,7 +26,7 @@ class Allowance(NamedTuple):
     free : int
         What every file may.
     per_byte : int
-        What each of its bytes adds; the least compressible honest files have a fifth of it.
+        What each of its bytes adds.
     most : int
         What none may.
     fix : str
@@ -56,8 +56,8 @@ _PIXELS_FIX = "remove it, or allow more with --max-pixels (max_pixels)"
 PIXELS = Allowance(1 << 25, 32, 1 << 27, _PIXELS_FIX)
 # those that are taken from a video
 FRAMES = PIXELS._replace(most=1 << 50)
-# six minutes; speech at 6 kbit/s has 64 samples a byte
-SAMPLES = Allowance(1 << 24, 128, 1 << 30, "remove it, or allow more with --max-samples (max_samples)")
+# six minutes at 48 kHz; speech at 12 kbit/s has 32 samples a byte
+SAMPLES = Allowance(1 << 24, 32, 1 << 30, "remove it, or allow more with --max-samples (max_samples)")
 # all frames that pass while those wanted are looked for: a minute of 1080p; still pictures as video have 10,000 a byte
 DECODED = Allowance(1 << 32, 20_000, 1 << 50, _PIXELS_FIX)
 

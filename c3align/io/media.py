@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError, MissingExtraError
+from c3align.io.boxes import check_lists
 from c3align.io.limits import DECODED, FRAMES, PIXELS, SAMPLES, item_errors
 from c3align.io.opening import name_of, opened, size_of
 
@@ -68,7 +69,8 @@ def image(item: Any, max_pixels: int | None = None) -> Any:
     """
     image_module = _pillow()
     if isinstance(item, image_module.Image):
-        return _to_rgb(item)
+        found = _to_rgb(item)
+        return item.copy() if found is item else found
     if isinstance(item, np.ndarray):
         return _to_rgb(image_module.fromarray(_bytes_of_picture(item)))
     with opened(item) as file, item_errors("the picture"), _picture_of(file, max_pixels) as picture:
@@ -111,7 +113,7 @@ def _to_rgb(picture: Any) -> Any:
     turned = picture.getexif().get(_ORIENTATION, 1) != 1
     upright = ImageOps.exif_transpose(picture) if turned else picture
     if upright.mode == "RGB" and "transparency" not in upright.info:
-        return upright if turned else upright.copy()
+        return upright
     found = Image.new("RGB", upright.size)
     for top in range(0, upright.height, _STRIP):  # in parts, since some steps need many times the memory
         box = (0, top, upright.width, min(top + _STRIP, upright.height))
@@ -156,7 +158,7 @@ def audio(item: Any, rate: int, max_samples: int | None = None) -> npt.NDArray[n
         Files are of `CONTAINERS` and `CODECS`, whatever they are called.
     max_samples : int, optional
         Of a channel of a file, before and after it is brought to `rate`; by default 17 million (6 minutes), and up
-        to 2**30 where the file has a byte for every 128 of them.
+        to 2**30 where the file has a byte for every 32 of them.
 
     Raises
     ------
@@ -202,16 +204,16 @@ def _decoded_audio(item: Any, rate: int, max_samples: int | None) -> tuple[npt.N
         n_bytes = size_of(file)
         with _container_of(file, PIXELS.of(n_bytes, None)) as container:
             stream = _first(container.streams.audio, "sound", "one that does")
-            planes, parts, n_samples = _pyav().AudioResampler(format="fltp"), [], 0
+            planes, found = _pyav().AudioResampler(format="fltp"), bytearray()
             own_rate = max(1, int(stream.rate or 0))
             for frame in chain(container.decode(stream), [None]):
-                parts += [out.to_ndarray().mean(axis=0) for out in planes.resample(frame)]
-                n_samples += frame.samples if frame is not None else 0
-                wanted = max(n_samples, n_samples * rate // own_rate)
-                SAMPLES.check(wanted, "samples", n_bytes, max_samples)
-    if not parts:
+                for part in planes.resample(frame):
+                    found += part.to_ndarray().mean(axis=0).tobytes()
+                n_samples = len(found) // 4
+                SAMPLES.check(max(n_samples, n_samples * rate // own_rate), "samples", n_bytes, max_samples)
+    if not found:
         raise C3AlignError("the file holds no sound; pass one that does")
-    return np.concatenate(parts), int(stream.rate)
+    return np.frombuffer(found, np.float32), int(stream.rate)
 
 
 def frames(item: Any, n_frames: int = N_FRAMES, rate: float | None = None, max_pixels: int | None = None) -> list[Any]:
@@ -285,6 +287,7 @@ def check(item: Any, modality: str, max_pixels: int | None = None) -> None:
 @contextmanager
 def _container_of(file: Any, max_pixels: int) -> Iterator[Any]:
     """A file's streams, by libav. It gets an open file and may open none by name, nor any but the listed formats."""
+    check_lists(file, size_of(file))
     allowed = {"format_whitelist": CONTAINERS, "codec_whitelist": CODECS, "protocol_whitelist": "none"}
     with _pyav().open(file, container_options=allowed, options={"max_pixels": str(max_pixels)}) as container:
         yield container
