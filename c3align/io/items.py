@@ -22,6 +22,7 @@ COLUMNS = {"text": ("caption", "text", "sentence", "name")}  # where none is nam
 PATH_COLUMNS = ("path", "file_name", "filename", "file", "url")
 # of URLs in tables: no chains ("zip://a::https://..."), and no protocol of fsspec's that runs or unpacks something
 PROTOCOLS = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
+_LONGEST_NAME = 4096
 
 
 class Item(NamedTuple):
@@ -156,11 +157,11 @@ class Places(NamedTuple):
         C3AlignError
             What it may not name, with the option that allows it.
         """
+        if "\0" in value or len(value) > _LONGEST_NAME:
+            raise C3AlignError(f"{where} names {value!r:.200}, which no file can be called; fix or drop the row")
         if "://" in value and not value.startswith("file://"):
             return self._url(value, where)
         path = value if os.path.isabs(value) or "://" in value else os.path.join(self.folder, value)
-        if "\0" in value:
-            raise C3AlignError(f"{where} names {value!r:.200}, which no file can be called; fix or drop the row")
         if self.allow_absolute or (not os.path.isabs(value) and self._is_inside(path)):
             return path
         raise C3AlignError(

@@ -219,9 +219,9 @@ def has_a_single_color_in_8k(folder: Path) -> Path:
 
 
 @attack("video", TOO_LARGE)
-def has_sixteen_thousand_frames_of_nothing(folder: Path) -> Path:
+def has_twenty_thousand_frames_of_nothing(folder: Path) -> Path:
     """An MP4 whose list repeats one small packet of a large frame twenty thousand times."""
-    return repeated(video(folder, size=(3840, 2160), n_frames=2), 20_000)
+    return repeated(video(folder, size=(1920, 1080), n_frames=2), 20_000)
 
 
 @attack("video", "states 20,000,000 samples and 1 edits")
