@@ -88,7 +88,9 @@ def _picture_of(file: Any, max_pixels: int | None) -> Any:
     try:
         picture = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
     except Image.DecompressionBombError as error:
-        raise C3AlignError(f"more pixels than Pillow takes ({error}); {PIXELS.fix} and Image.MAX_IMAGE_PIXELS") from error
+        raise C3AlignError(
+            f"more pixels than Pillow takes ({error}); {PIXELS.fix} and Image.MAX_IMAGE_PIXELS"
+        ) from error
     tags = getattr(picture, "tag_v2", {})  # of a TIFF, whose tiles are decoded whole
     n_pixels = max(picture.width * picture.height, tags.get(_TILE[0], 1) * tags.get(_TILE[1], 1))
     PIXELS.check(n_pixels, "pixels", n_bytes, max_pixels)

@@ -135,7 +135,9 @@ def has_the_name_of_a_protocol(folder: Path) -> Path:
 @attack("video", NOT_TAKEN)
 def is_a_script_of_frames(folder: Path) -> Path:
     """A text that names files for subtitles, named .mkv."""
-    return written(folder, "a.mkv", b"# VobSub index file, v7\nsize: 720x576\nid: en, index: 0\ntimestamp: 00:00:01:000\n")
+    return written(
+        folder, "a.mkv", b"# VobSub index file, v7\nsize: 720x576\nid: en, index: 0\ntimestamp: 00:00:01:000\n"
+    )
 
 
 @attack("video")

@@ -87,13 +87,20 @@ def is_of_a_format_that_nobody_looks_at(folder: Path) -> Path:
 @attack("picture", UNKNOWN)
 def is_a_windows_metafile(folder: Path) -> Path:
     """A WMF, which Pillow would hand to the system's own renderer where there is one."""
-    return written(folder, "a.png", b"\xd7\xcd\xc6\x9a\0\0" + struct.pack("<hhhhH", 0, 0, 9, 9, 72) + bytes(4) + bytes(99))
+    return written(
+        folder, "a.png", b"\xd7\xcd\xc6\x9a\0\0" + struct.pack("<hhhhH", 0, 0, 9, 9, 72) + bytes(4) + bytes(99)
+    )
 
 
 @attack("picture", UNKNOWN)
 def is_a_fits_with_packed_data(folder: Path) -> Path:
     """A FITS, which Pillow would unpack to any size."""
-    cards = [b"SIMPLE  =                    T", b"BITPIX  =                    8", b"NAXIS   =                    0", b"END"]
+    cards = [
+        b"SIMPLE  =                    T",
+        b"BITPIX  =                    8",
+        b"NAXIS   =                    0",
+        b"END",
+    ]
     return written(folder, "a.png", b"".join(card.ljust(80) for card in cards).ljust(2880))
 
 
@@ -280,7 +287,9 @@ def progressive(width: int, height: int, n_scans: int) -> bytes:
     head = b"\xff\xd8" + segment(0xDB, b"\0" + bytes([1] * 64))
     head += segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
     # one symbol each: difference 0 of the means; a run of 2**14 blocks without anything
-    head += segment(0xC4, b"\0" + bytes([1] + [0] * 15) + b"\0") + segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\xe0")
+    head += segment(0xC4, b"\0" + bytes([1] + [0] * 15) + b"\0") + segment(
+        0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\xe0"
+    )
     means = segment(0xDA, b"\1\1\0\0\0\0") + bytes(-(-n_blocks // 8))
     runs = "".join("0" + f"{0:014b}" for _ in range(-(-n_blocks // (1 << 14))))
     runs += "1" * (-len(runs) % 8)
