@@ -121,8 +121,9 @@ def _memory(memory: Any) -> RowSource:
     source = RowSource.of(memory, "memory")
     if not source.n_rows:
         raise C3AlignError("the memory holds no rows; pass at least one")
-    for part in source.parts:
-        _checked(part, "memory", source.n_dims)
+    for start, block in source.blocks():
+        with source.located(start, block):
+            _checked(block, "memory", source.n_dims)
     return source
 
 

@@ -92,6 +92,8 @@ class TowerEncoder:
     sample_rate = 48_000  # of sounds, where there are any
     n_frames = media.N_FRAMES  # of a video, evenly spaced
     frame_rate: float | None = None  # instead: frames a second, any number of them
+    max_pixels: int | None = None  # of a picture, or of a video's frames together; see `c3align.io.media`
+    max_samples: int | None = None  # of a sound
 
     def __init__(self, model: Any) -> None:
         self._model = model.eval()
@@ -110,10 +112,10 @@ class TowerEncoder:
                 raise C3AlignError(f"a text must be a string, got {type(item).__name__}")
             return Prepared(item)
         if modality == "audio":
-            return Prepared(self._prepare_sound(media.audio(item, self.sample_rate)))
+            return Prepared(self._prepare_sound(media.audio(item, self.sample_rate, self.max_samples)))
         if modality == "video":
-            return Prepared(self._prepare_video(media.frames(item, self.n_frames, self.frame_rate)))
-        return Prepared(self._prepare_picture(media.image(item)))
+            return Prepared(self._prepare_video(media.frames(item, self.n_frames, self.frame_rate, self.max_pixels)))
+        return Prepared(self._prepare_picture(media.image(item, self.max_pixels)))
 
     def encode(
         self,

@@ -54,6 +54,7 @@ class GlyphEncoder:
 
     modalities = ("image", "text")
     name = "glyphs"
+    max_pixels: int | None = None  # of a file, before it is made small
 
     def __init__(self) -> None:
         try:
@@ -81,7 +82,7 @@ class GlyphEncoder:
             return Prepared(item)
         if isinstance(item, np.ndarray) and item.shape == (SIZE, SIZE) and item.dtype == np.uint8:
             return Prepared(item)
-        picture = np.asarray(media.image(item).convert("L"))
+        picture = np.asarray(media.image(item, self.max_pixels).convert("L"))
         if picture.shape != (SIZE, SIZE):
             raise C3AlignError(
                 f"the picture has {picture.shape[1]} x {picture.shape[0]} pixels; pass gray pictures of "

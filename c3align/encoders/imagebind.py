@@ -117,6 +117,7 @@ def as_file(item: Any, modality: str) -> Iterator[str]:
     """The path of an item, which is written to a file if it has none on this machine."""
     name = media.name_of(item)
     if name is not None and "://" not in name:
+        media.check(name, modality)  # ImageBind's own readers take any format
         yield name
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ def load(rest: str) -> PrecomputedEncoder:
 
 
 class PrecomputedEncoder:
-    """Rows of memory-mapped shards, by number.
+    """Rows of shards on disk, by number.
 
     Parameters
     ----------
@@ -90,4 +90,8 @@ class PrecomputedEncoder:
         numbers = np.asarray(items, np.int64).reshape(-1)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < source.n_rows:
             raise C3AlignError(f"{modality} has rows 0 to {source.n_rows - 1}; pass numbers in that range")
-        return source.take(numbers).astype(dtype)
+        rows = source.take(numbers)
+        if not np.isfinite(rows).all():
+            bad = int(numbers[~np.isfinite(rows).all(axis=1)][0])
+            raise C3AlignError(f"{source.where(bad)} holds NaN or infinity; remove it, or embed its item again")
+        return rows.astype(dtype)
