@@ -266,7 +266,11 @@ def face() -> list[str]:
     for record in found["records"]:
         cells = " | ".join(f"{record['us_per_call'][name]:.0f}" for name in names)
         lines.append(f"| {record['rows']:,} row(s) of {record['dims']} | {cells} |")
-    return [*lines, ""]
+    lines.append("")
+    for record in found.get("pairs", ()):
+        fit = f"a fit of {record['pairs']:,} pairs of {record['dims']} {record['dtype']}"
+        lines += [f"> {fit}: {record['of_alone']:.2f} of the time of both sides alone, {record['own_mb']:.0f} MB", ""]
+    return lines
 
 
 def embed_share() -> list[str]:

@@ -13,11 +13,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from c3align._state import check_order
+from c3align._state import State, check_order
 from c3align._typing import ZeroRows
-from c3align.covariance import CovarianceStatistics
-from c3align.errors import C3AlignError, EncoderMismatchWarning, ZeroRowsWarning
-from c3align.geometry import one_encoder
+from c3align.centering import BATCH
+from c3align.errors import C3AlignError, ZeroRowsWarning
 from c3align.ops.arrays import (
     Rows,
     check_tensor,
@@ -34,7 +33,7 @@ from c3align.ops.arrays import (
 from c3align.ops.glance import can_look
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners", "warn_of_two_encoders"]
+__all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners"]
 
 Names = tuple[str, ...] | None
 # first is what integers and numbers held as objects become, as everywhere in scikit-learn
@@ -80,13 +79,11 @@ class Ingested(NamedTuple):
                 stacklevel=stacklevel + 1,
             )
 
-    def learned(self, second_moments: bool, zero_rows: ZeroRows) -> ModalityStatistics | CovarianceStatistics:
-        """Statistics of the rows."""
-        kind = CovarianceStatistics if second_moments else ModalityStatistics
-        found = kind.from_rows(self.rows, zero_rows=self.policy(zero_rows))
-        plain = found.statistics if isinstance(found, CovarianceStatistics) else found
-        self.warn_of_zero_rows(plain.n_zero_rows, stacklevel=5)
-        return found
+    def mean(self, name: str, state: State, zero_rows: ZeroRows) -> Any:
+        """The mean of a modality, or for "batch" of these rows."""
+        if name == BATCH:
+            return ModalityStatistics.from_rows(self.rows, zero_rows=self.policy(zero_rows)).mean
+        return state.mean_for(name, self.rows)
 
     def refuse_overflow(self, values: Any, why: str) -> None:
         """Refuse results that float16 cannot hold, and say why.
@@ -178,18 +175,6 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     partner_names = _names_of(y)
     check_order(partner_names, {"X": names} if names else {}, "y")
     return y if is_on_device(y) else Rows(values, values.dtype.name, None, "y"), partner_names
-
-
-def warn_of_two_encoders(rows: Any, partners: Any, stacklevel: int = 4) -> None:
-    """Say so when pairs do not look like rows of one encoder: no shared directions, and partners no more alike."""
-    overlap, is_one = one_encoder(rows, partners, paired=True)
-    if not is_one:
-        warnings.warn(
-            f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more; check "
-            "that X and y come from the same, trained encoder",
-            EncoderMismatchWarning,
-            stacklevel=stacklevel,
-        )
 
 
 def _refuse_no_rows(y: Any) -> None:

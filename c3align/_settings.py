@@ -1,4 +1,4 @@
-"""Checks of `C3Aligner`'s parameters, shared by fitting and loading. scikit-learn wants them late: at fit."""
+"""Checks of `C3Aligner`'s parameters, shared by fitting and loading; checked in `fit`, as scikit-learn does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_NAME_LENGTH, MIN_COSINE, MAX_SIGMA = 200, 1e-6, 1e30
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise C3AlignError for the first parameter out of its range; what is no parameter is not looked at."""
+    """Raise C3AlignError for the first parameter out of range; other names are ignored."""
     for name, known in _CHOICES.items():
         value = bool(settings[name]) if isinstance(settings[name], np.bool_) else settings[name]
         if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in known):
@@ -43,13 +43,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def check_used(settings: Mapping[str, Any]) -> None:
-    """As `check_settings`, in a microsecond where the same settings were found well before."""
+    """As `check_settings`, in a microsecond for settings that passed before."""
     values = _used(settings)
     used = (*values, *map(type, values))  # for True equals 1
     try:
         if used in _found_well:
             return
-    except TypeError:  # something that cannot be hashed, and so no setting
+    except TypeError:  # something that cannot be hashed, which no valid setting is
         pass
     check_settings(settings)
     if len(_found_well) < MOST_REMEMBERED:
@@ -57,7 +57,7 @@ def check_used(settings: Mapping[str, Any]) -> None:
 
 
 def check_modality_name(name: Any) -> None:
-    """Any name will do that is not taken by `transform`'s choices and prints in one line."""
+    """Accept any short printable name that `transform` does not reserve."""
     if not isinstance(name, str) or not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise C3AlignError(f"modality must be a short printable string such as 'audio', got {name!r}")
     if name in (AUTO, BATCH):

@@ -168,6 +168,19 @@ class State:
         variances = [statistics.total_variance for statistics in found]
         return float(np.sqrt(np.average(variances, weights=[statistics.n_rows for statistics in found])))
 
+    @property
+    def first_names(self) -> Any:
+        """Columns (n_dims,) of the first data frame.
+
+        Raises
+        ------
+        AttributeError
+            When no rows came as one.
+        """
+        if self.feature_names:
+            return np.array(next(iter(self.feature_names.values())), dtype=object)
+        raise AttributeError("feature_names_in_ exists only after a fit on a data frame")
+
     def mean_for(self, name: str, rows: Any) -> Any:
         """A modality's mean (n_dims,): float64, or a tensor on the rows' device, uploaded once for each and dtype."""
         mean = self.statistics[name].mean
@@ -200,6 +213,11 @@ class State:
         if cosine != "auto":
             return noise.sigma_from_cosine(float(cosine), self.n_dims, norm=self.rms_norm)
         return noise.paper_sigma(self.n_dims) if self.pairs_sigma is None else self.pairs_sigma
+
+    def strength(self, asked: float | None, cosine: str | float, kind: str) -> float | Float64Array:
+        """What `ops.corrupt` takes as sigma: a number, or for "residual" noise a root of its covariance."""
+        sigma = self.sigma(asked, cosine)
+        return self.residual_root(sigma) if kind == "residual" and sigma else sigma
 
     def residual_root(self, sigma: float) -> Float64Array:
         """A root (n_dims, n_dims) of the residuals' covariance, scaled to this standard deviation per coordinate.

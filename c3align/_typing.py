@@ -1,4 +1,4 @@
-"""The shapes of what goes in and out, for readers and type checkers."""
+"""Types of what goes in and out, for readers and type checkers."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ AnyArray = TypeVar("AnyArray", bound=_HasDtype)  # arrays and tensors: what come
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What every encoder offers.
+    """The interface of every encoder.
 
     Attributes
     ----------
     modalities : tuple of str
+        The modalities that it embeds.
     n_dims : int
+        Dimension of the embeddings.
     fingerprint : str
-        Names library, model, weights, dimension and preprocessing: equal fingerprints, one space.
+        Names library, model, weights, dimension and preprocessing: equal fingerprints mean the same space.
     """
 
     modalities: tuple[str, ...]
@@ -56,29 +58,49 @@ class Encoder(Protocol):
         dtype: str = "float32",
         progress: bool = False,
     ) -> npt.NDArray[Any]:
-        """Embeddings (n, n_dims) of the items, float32 or float16, in order, not normalized.
+        """Embed items.
 
-        An encoder that also has ``prepare(item, modality)``, which may run in many threads and whose results `encode`
-        takes as items, is never kept waiting for files.
+        An encoder may also have ``prepare(item, modality)``, which runs in many threads and whose results `encode`
+        accepts as items; it then never waits for files.
+
+        Parameters
+        ----------
+        items : sequence
+            Texts are strings; pictures, sounds and videos are paths, URLs, bytes, PIL images, arrays, (waveform, rate).
+        modality : str
+            One of `modalities`.
+        batch_size : int
+            Number of items at a time; the result depends on it only by rounding.
+        device : torch device or str, optional
+            Where to compute.
+        dtype : "float32" or "float16"
+            Dtype of the result.
+        progress : bool
+            Whether to show a bar.
+
+        Returns
+        -------
+        (n, n_dims) array
+            In order, not normalized.
         """
         ...
 
 
 @runtime_checkable
 class Decoder(Protocol):
-    """What learns from embeddings of one modality, and makes something of those of another.
+    """The interface of every decoder: it learns from one modality's embeddings, and decodes another's.
 
-    `fit` and `generate` may take more keyword arguments of their own.
+    `fit` and `generate` may have more keyword arguments.
 
     Attributes
     ----------
     takes : "aligned" or "raw"
-        What `generate` takes: rows that `C3Aligner.transform` made, or raw rows in the place of `modality_`, which
-        `C3Aligner.translate` makes.
+        The rows that `generate` takes: results of `C3Aligner.transform`, or raw rows around the mean of `modality_`,
+        which `C3Aligner.translate` returns.
     modality_ : str
         The modality that it learned from.
     n_dims : int or None
-        Dimension of the rows; None while it is not known.
+        Dimension of the rows; None while unknown.
     """
 
     @property
@@ -89,9 +111,9 @@ class Decoder(Protocol):
     def n_dims(self) -> int | None: ...
 
     def fit(self, rows: Array, targets: Any, /, *, aligner: Any = None, modality: str = ...) -> Any:
-        """Learn from raw rows (n_rows, n_dims) of one modality and what belongs to each of them."""
+        """Learn from raw rows (n_rows, n_dims) of one modality, with one target per row."""
         ...
 
     def generate(self, rows: Array, /, *, seed: int = 0, row_offset: int = 0, batch_size: int = ...) -> Iterable[Any]:
-        """Make something of each row; what is drawn at random is a function of seed and row number alone."""
+        """Decode each row; randomness is a function of seed and row number alone."""
         ...

@@ -6,15 +6,15 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from c3align import centering, noise, ops
-from c3align._ingest import Ingested, ingest, ingest_more, ingest_partners, warn_of_two_encoders
-from c3align._settings import check_modality_name, check_settings, check_used
+from c3align._ingest import Ingested, ingest
+from c3align._learn import learn
+from c3align._settings import check_used
 from c3align._state import PairKey, State, learning, pair_key
-from c3align._typing import AnyRows, Array, Float64Array, ZeroRows
+from c3align._typing import AnyRows, Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.geometry import GapReport, measure_gap
@@ -31,9 +31,11 @@ __all__ = ["C3Aligner"]
 class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Make embeddings of several modalities interchangeable: Connect, Collapse, Corrupt (C3, ICLR 2024).
 
-    Contrastive encoders put a text and its picture a constant gap and some noise apart, ``e_x - e_y = c + eps``.
-    `transform` takes the gap away (rows are normalised, their modality's own mean is subtracted, and they are
-    normalised again); `corrupt` adds noise of eps's size, so that a decoder trained on one modality runs on others.
+    Contrastive encoders place a text and its picture a constant gap and some noise apart, ``e_x - e_y = c + eps``.
+    `transform` removes the gap (it normalizes rows, subtracts their modality's mean, and normalizes again); `corrupt`
+    also adds noise of eps's size, so that a decoder trained on one modality works on others. All that was learned is
+    `state_`, a frozen value that `partial_fit` and `merge` replace as a whole, or raise; calls from several threads
+    are exact.
 
     Parameters
     ----------
@@ -42,35 +44,21 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     renormalize : bool
         Whether aligned rows have norm 1.
     noise : "isotropic" or "residual"
-        The kind of noise `corrupt` adds: alike in all directions, or with the covariance of the residuals eps of the
-        pairs given to `fit`, which lie in few of the dimensions.
+        The noise of `corrupt`: equal in all directions, or with the covariance of the residuals eps of the pairs given
+        to `fit`, which fill few of the dimensions.
     noise_cosine : "auto" or float in (0, 1]
-        Expected cosine between a clean row and the noisy one. "auto" takes the residuals of the pairs given to
-        `fit`, and with fewer than two pairs the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
+        Expected cosine between a clean row and the noisy one. "auto" takes it from the residuals of the pairs given to
+        `fit`; with fewer than two pairs, the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
     sigma : float or None
-        Standard deviation of the noise per coordinate; decides over `noise_cosine` when given.
+        Standard deviation of the noise per coordinate; overrides `noise_cosine`.
     second_moments : bool
-        Whether `fit` also learns each modality's covariance, (n_dims, n_dims) float64: single rows then find their
-        modality where cones are wide (CLAP).
+        Whether `fit` also learns each modality's covariance, (n_dims, n_dims) float64, by which even single rows find
+        their modality where cones are wide (CLAP).
     seed : int in [0, 2**64)
-        Of the noise.
+        Seed of the noise.
     zero_rows : "raise" or "keep"
-        What becomes of rows without a direction: refused, or kept as zeros, counted, and in no mean. Zero rows of
-        integers, which are counts and not embeddings, are always kept, with a `ZeroRowsWarning`.
-
-    Attributes
-    ----------
-    state_ : State
-        All that was learned, one frozen value: `partial_fit` and `merge` put another in its place, or raise. Calls from
-        several threads are exact.
-    statistics_ : dict of str to ModalityStatistics, exact statistics of each modality's unit rows
-    second_moments_ : dict of str to CovarianceStatistics, the same with products of columns (``second_moments=True``)
-    pairs_ : dict of (str, str) to PairStatistics, of differences first - second; names in alphabetical order
-    covariances_ : dict of (str, str) to PairCovariance, the same with products of columns (``noise="residual"``)
-    sigma_ : float, standard deviation of the noise per coordinate
-    encoder_fingerprint_ : str or None, the encoder whose rows were seen, when told (`bind_encoder`)
-    n_features_in_ : int, the dimension of the rows
-    feature_names_in_ : (n_features_in_,) array of str, columns of the first data frame; others may differ
+        Whether rows without a direction are refused, or kept as zeros, counted, and in no mean. Zero rows of integers,
+        which are counts rather than embeddings, are always kept, with a `ZeroRowsWarning`.
 
     Examples
     --------
@@ -106,32 +94,30 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.zero_rows = zero_rows
 
     def fit(self, X: Array, y: Array | None = None, *, modality: str = "text", y_modality: str | None = None) -> Self:
-        """Learn the statistics of one modality, or of two from pairs; forgets what was learned before.
+        """Learn the statistics of one modality, or of two from pairs; forget what was learned before.
+
+        Input that is not finite, has rows without a direction, holds 8-bit integers (packed bits), or does not fit in
+        shape raises ValueError; nothing is learned then, nor forgotten.
 
         Parameters
         ----------
         X : (n_rows, n_dims) array, tensor or data frame
             Rows of `modality`, of any norm.
         y : (n_rows, n_dims) array, tensor or data frame, optional
-            Row i is the partner of row i of X, in `y_modality`: gap, residuals and sigma are learned too, and with
-            ``noise="residual"`` the residuals' covariance. y holds pairs when it is 2-d, floating and as wide as X, or
-            when `y_modality` is given. Any other y is a target, as scikit-learn's tools pass it, and ignored; but a
-            string, a number, no rows, and 64 or more floating columns that are not as many as X's are refused.
+            Partners of X's rows, in `y_modality`: gap, residuals and sigma are learned too, and with
+            ``noise="residual"`` the residuals' covariance. y holds partners if it is 2-d, floating and as wide as X, or
+            if `y_modality` is given. Any other y is a target, as scikit-learn's tools pass it, and ignored; but a
+            string, a number, zero rows, and 64 or more floating columns of another number than X's are refused. Pairs
+            unlike rows of one encoder give an `EncoderMismatchWarning`; see `geometry.encoder_overlap`.
         modality, y_modality : str
-            Any names but "auto" and "batch"; partners are of "image" by default.
+            Any names but "auto" and "batch"; `y_modality` is "image" by default.
 
-        Raises
-        ------
-        ValueError
-            Input that is not finite, has rows without a direction, holds 8-bit integers (packed bits), or has a shape
-            that does not fit. Nothing is learned then, and what was learned before stays.
-
-        Warns
-        -----
-        EncoderMismatchWarning
-            Pairs that do not look like rows of one encoder; see `geometry.encoder_overlap`.
+        Returns
+        -------
+        C3Aligner
+            The aligner itself.
         """
-        found = self._learned(X, y, modality, y_modality, None)
+        found = learn(vars(self), X, y, modality, y_modality)
         with learning():
             self.state_ = found
         return self
@@ -139,52 +125,43 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def partial_fit(
         self, X: Array, y: Array | None = None, *, modality: str = "text", y_modality: str | None = None
     ) -> Self:
-        """Add rows to the statistics, as `fit` but without forgetting: all of the batch, or nothing on an error.
+        """Learn more rows, as `fit` but without forgetting: all of the batch, or nothing on an error.
 
-        Any order, split or threads give the same bytes of state (covariances aside, which carry a tolerance).
+        Any order, split or threads give the same bytes of state (except covariances, which have a tolerance).
+
+        Parameters
+        ----------
+        X, y, modality, y_modality : optional
+            As in `fit`.
+
+        Returns
+        -------
+        C3Aligner
+            The aligner itself.
         """
-        found = self._learned(X, y, modality, y_modality, getattr(self, "state_", None))
+        found = learn(vars(self), X, y, modality, y_modality, getattr(self, "state_", None))
         with learning():
             before = getattr(self, "state_", None)
             self.state_ = found if before is None else self._kept(before).merged(found)
         return self
 
-    def _learned(self, X: Array, y: Array | None, modality: str, y_modality: str | None, before: State | None) -> State:
-        """What these rows alone teach."""
-        check_settings(vars(self))
-        other = "image" if y_modality is None else y_modality
-        for name in (modality, other):
-            check_modality_name(name)
-        given = ingest(X) if before is None else ingest_more(X, before.n_dims, before.feature_names, modality)
-        centering.warn_of_strangers(modality, before, given.rows)
-        partners = ingest_partners(given.rows, given.names, y, is_named=y_modality is not None)
-        learned = given.learned(self.second_moments, self.zero_rows)
-        state = State(given.rows.shape[1]).with_modality(modality, learned, given.names)
-        if partners is None:
-            return state
-        if modality == other:
-            raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
-        rows, names = partners
-        learned = Ingested(rows, given.like).learned(self.second_moments, self.zero_rows)
-        state = state.with_modality(other, learned, names)
-        if before is None or pair_key(modality, other) not in before.pairs:
-            warn_of_two_encoders(given.rows, rows)
-        kind = PairCovariance if self.noise == "residual" else PairStatistics
-        found = kind.from_rows(given.rows, rows, zero_rows=given.policy(self.zero_rows))
-        return state.with_pairs(modality, other, found)
-
     def _kept(self, state: State) -> State:
-        """The state less what the settings no longer ask for."""
+        """The state without what the settings no longer ask for."""
         return state.reduced(second_moments=self.second_moments, covariances=self.noise == "residual")
 
     def merge(self, other: C3Aligner) -> Self:
-        """Add what another aligner learned from other rows, exactly as if `self` had seen them; returns self.
+        """Add what another aligner learned from other rows, exactly as if this one had seen them.
 
-        Raises
-        ------
-        C3AlignError
-            When the widths differ, when `other` learned without the second moments or the pairs' covariance that the
-            settings ask for, and `EncoderMismatchError` when both are bound to different encoders.
+        Parameters
+        ----------
+        other : C3Aligner
+            Fitted on rows as wide, with the second moments and the pairs' covariances that the settings of this one
+            ask for (else `C3AlignError`), and bound to no other encoder (`EncoderMismatchError`).
+
+        Returns
+        -------
+        C3Aligner
+            The aligner itself.
         """
         theirs = self._kept(centering.state_of(other))
         with learning():
@@ -192,9 +169,17 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def bind_encoder(self, fingerprint: str) -> Self:
-        """Tie the statistics to the encoder they come from, until a later `fit`; returns self.
+        """Bind the statistics to the encoder they come from, until a later `fit`.
 
-        Raises `EncoderMismatchError` when they are tied to another one.
+        Parameters
+        ----------
+        fingerprint : str
+            The encoder's; `EncoderMismatchError` if they are bound to another.
+
+        Returns
+        -------
+        C3Aligner
+            The aligner itself.
         """
         with learning():
             self.state_ = centering.state_of(self).bound(fingerprint)
@@ -206,29 +191,22 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : (n_rows, n_dims) array, tensor or data frame
+            Rows of any norm.
         modality : str
-            Whose mean to subtract: a fitted modality, "batch" for X's own, or "auto", which chooses by the table of
-            `c3align.centering`; what fewer than 8 rows show is little, so name what you know.
-
-            * two or more fitted: the one that the batch clearly belongs to, else (a mixture too) an error;
-            * one fitted, and no shift of X's mean that chance does not explain: that one;
-            * one fitted and a shift: from 8 rows on X's own mean, with a `ModalityMeanWarning`; fewer are refused.
+            Whose mean to subtract: a fitted modality, "batch" for X's own, or "auto", which decides by the table of
+            `c3align.centering`: the one fitted modality, or the one of several, that X clearly belongs to; else, if one
+            is fitted, X's own mean with a `ModalityMeanWarning`. Fewer than 8 rows show little: name what you know.
 
         Returns
         -------
-        (n_rows, n_dims), of X's library, dtype and device. Under a given mean each row depends on itself alone.
-
-        Raises
-        ------
-        NotFittedError
-            When the named modality, or any at all, was not fitted.
-        ValueError
-            When it is open whose mean to take (`C3AlignError`); and as in `fit`.
+        (n_rows, n_dims) array, tensor or data frame
+            Of X's library, dtype and device. With a named modality each row depends only on itself. Raises as `fit`,
+            `NotFittedError` for a mean that was not learned, `C3AlignError` if it is unclear whose to subtract.
         """
         state = centering.state_of(self, modality)
         given = self._given(X, state)
         name = self._center(given, modality, state, caller=4)  # scikit-learn wraps this method
-        mean = self._mean(given, name, state)
+        mean = given.mean(name, state, self.zero_rows)
         aligned = ops.align(given.rows, mean, renormalize=self.renormalize, zero_rows=given.policy(self.zero_rows))
         if given.is_integer:
             given.warn_of_zero_rows(int((~aligned.any(axis=1)).sum()), stacklevel=4)
@@ -239,37 +217,35 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ) -> AnyRows:
         """Align rows and add noise: what a decoder trains on (C3, eq. 5).
 
-        The noise is a function of seed, modality, row and column: batch k of a shuffled epoch gets the same noise
-        wherever and in whatever order it is computed, and rows of two modalities get independent noise. With sigma 0
-        this is `transform` to the bit.
+        The noise is a function of seed, modality, row and column: a row gets the same noise in any order and split,
+        and two modalities get independent noise. With sigma 0 this is `transform` to the bit.
 
         With ``noise="residual"`` it is ``unit(unit(x) - mean + s L z)``, L the symmetric root of eps's covariance over
         the pairs (CLOSE, ICCV 2023), by LAPACK: other machines or splits may differ by 1e-4 of the noise's size.
 
         Parameters
         ----------
-        X, modality : as in `transform`
+        X, modality : optional
+            As in `transform`.
         seed : int in [0, 2**64), optional
-            Instead of the aligner's own; take another one every epoch.
-        row_offset : int in [0, 2**64), number of X's first row in the noise
-        row_ids : (n_rows,) integers, optional; the number of each row, for batches that were shuffled
+            Replaces the aligner's own; use another one each epoch.
+        row_offset : int in [0, 2**64)
+            The number of X's first row in the noise.
+        row_ids : (n_rows,) integers, optional
+            The number of each row, for shuffled batches.
 
         Returns
         -------
-        (n_rows, n_dims), of X's library, dtype and device.
-
-        Raises
-        ------
-        C3AlignError
-            With ``noise="residual"`` when fewer than two pairs were learned; and as in `transform`.
+        (n_rows, n_dims) array, tensor or data frame
+            As in `transform`; raises as it does, and for ``noise="residual"`` with fewer than two pairs.
         """
         state = centering.state_of(self, modality)
         given = self._given(X, state)
         name = self._center(given, modality, state, caller=3)
         noisy = ops.corrupt(
             given.rows,
-            self._mean(given, name, state),
-            sigma=self._strength(state),
+            given.mean(name, state, self.zero_rows),
+            sigma=state.strength(self.sigma, self.noise_cosine, self.noise),
             seed=noise.stream_seed(self.seed if seed is None else seed, name),
             row_offset=row_offset,
             row_ids=row_ids,
@@ -279,17 +255,19 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return given.like(noisy)
 
     def translate(self, X: AnyRows, *, source: str, target: str) -> AnyRows:
-        """Rows of `source` as a decoder trained on raw rows of `target` expects them: around its mean, at its norm.
+        """Move rows of `source` to where a decoder trained on raw rows of `target` expects them.
 
         Parameters
         ----------
-        X : (n_rows, n_dims) array or tensor, rows of `source`
-        source, target : str, fitted modalities
+        X : (n_rows, n_dims) array or tensor
+            Rows of `source`, of any norm.
+        source, target : str
+            Fitted modalities.
 
-        Raises
-        ------
-        C3AlignError
-            A raw norm that float16 cannot hold; and as in `transform`.
+        Returns
+        -------
+        (n_rows, n_dims) array or tensor
+            Around target's mean, at its mean raw norm. Raises as `transform`, and for a norm float16 cannot hold.
         """
         state = centering.state_of(self, source, target)
         if not {source, target} <= set(state.statistics):
@@ -304,18 +282,19 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return given.like(raw)
 
     def inverse_transform(self, Z: AnyRows, *, modality: str = "auto") -> AnyRows:
-        """Unit rows of `modality` from aligned ones, in closed form; see `c3align.ops.invert`.
+        """Recover unit rows from aligned ones, in closed form; see `c3align.ops.invert`.
 
         Parameters
         ----------
-        Z : (n_rows, n_dims) array or tensor that `transform` returned; the norm a row had before is not in it
+        Z : (n_rows, n_dims) array or tensor
+            A result of `transform`, which does not hold the raw norms.
         modality : str
-            A fitted modality; "auto" where only one is. Another one than Z's gives unit rows in that modality's place.
+            A fitted modality, or "auto" if only one is (else `C3AlignError`). Another one than Z's moves rows there.
 
-        Raises
-        ------
-        C3AlignError
-            With "auto" when several modalities are fitted.
+        Returns
+        -------
+        (n_rows, n_dims) array or tensor
+            Rows of norm 1.
         """
         state = centering.state_of(self, modality)
         name = state.only if modality not in state.statistics else modality
@@ -324,38 +303,67 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return given.like(ops.invert(given.rows, mean, renormalized=self.renormalize, zero_rows=policy))
 
     def gap(self, a: str = "image", b: str = "text") -> GapReport:
-        """The gap ``mean_a - mean_b`` of two fitted modalities, with its error and, from pairs, the residual."""
+        """Measure the gap ``mean_a - mean_b`` of two modalities, with its error and, from pairs, the residual.
+
+        Parameters
+        ----------
+        a, b : str
+            Fitted modalities.
+
+        Returns
+        -------
+        GapReport
+            Prints as a sentence.
+        """
         state = centering.state_of(self, a, b)
         return measure_gap(a, b, state.statistics[a], state.statistics[b], state.pairs.get(pair_key(a, b)))
 
     def as_module(self) -> AlignerModule:
-        """A `torch.nn.Module`: `corrupt` with fresh noise at each call in train mode, `transform` in eval mode."""
+        """Make a torch module of the aligner as it is now.
+
+        Returns
+        -------
+        AlignerModule
+            `corrupt` with fresh noise at each call in train mode, `transform` in eval mode.
+        """
         from c3align.nn import AlignerModule
 
         centering.state_of(self)
         return AlignerModule(self)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the aligner to `folder`: `aligner.safetensors` and a readable `config.json`; see `persistence`.
+        """Write `aligner.safetensors` and a readable `config.json`; see `persistence`.
 
-        Raises
-        ------
-        C3AlignError
-            Settings or statistics that loading would refuse; nothing is written then.
+        Parameters
+        ----------
+        folder : str or path
+            Nothing is written if loading would refuse the settings or statistics (`C3AlignError`).
         """
         from c3align import persistence
 
         persistence.save(self.get_params(deep=False), centering.state_of(self), folder)
 
     def to_bytes(self) -> bytes:
-        """Settings and state as bytes, those of `aligner.safetensors`: equal bytes, equal aligners."""
+        """Serialize settings and state.
+
+        Returns
+        -------
+        bytes
+            Those of `aligner.safetensors`; equal bytes mean equal aligners.
+        """
         from c3align import persistence
 
         return persistence.dump(self.get_params(deep=False), centering.state_of(self))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """The aligner of which `to_bytes` made these; checked as `from_pretrained` checks."""
+        """Load the aligner that `to_bytes` serialized.
+
+        Parameters
+        ----------
+        content : bytes
+            What `to_bytes` returned; checked as in `from_pretrained`.
+        """
         from c3align import persistence
 
         return cls._restored(*persistence.parse(content))
@@ -368,16 +376,14 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @classmethod
     def from_pretrained(cls, folder_or_hub_id: str | os.PathLike[str], *, encoder: str | None = None) -> Self:
-        """Read an aligner from a folder, or else from the Hub ("owner/name").
+        """Load an aligner from a folder or the Hugging Face Hub.
 
-        `encoder` is the fingerprint of the encoder in use, where it shall be checked.
-
-        Raises
-        ------
-        FormatError
-            A file that is damaged or was not written by c3align, with the reason; no code in it can run.
-        EncoderMismatchError
-            When `encoder` is not the one the statistics come from.
+        Parameters
+        ----------
+        folder_or_hub_id : str or path
+            A folder if it exists, else "owner/name". `FormatError` if damaged or not c3align's; no code in it can run.
+        encoder : str, optional
+            Fingerprint of the encoder in use; `EncoderMismatchError` if the statistics come from another.
         """
         from c3align import persistence
 
@@ -386,60 +392,54 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @property
     def statistics_(self) -> dict[str, ModalityStatistics]:
+        """Exact statistics of each modality's unit rows."""
         return dict(self.state_.statistics)
 
     @property
     def pairs_(self) -> dict[PairKey, PairStatistics]:
+        """Exact statistics of the differences first - second of pairs; names in alphabetical order."""
         return dict(self.state_.pairs)
 
     @property
     def second_moments_(self) -> dict[str, CovarianceStatistics]:
+        """As `statistics_`, with products of columns; needs ``second_moments=True``."""
         return dict(self.state_.second_moments)
 
     @property
     def covariances_(self) -> dict[PairKey, PairCovariance]:
+        """As `pairs_`, with products of columns; needs ``noise="residual"``."""
         return dict(self.state_.covariances)
 
     @property
     def encoder_fingerprint_(self) -> str | None:
+        """The encoder whose rows were learned, if known (`bind_encoder`)."""
         return self.state_.fingerprint
 
     @property
     def n_features_in_(self) -> int:
+        """The dimension of the rows."""
         return self.state_.n_dims
 
     @property
     def feature_names_in_(self) -> Any:
-        names = self.state_.feature_names
-        if names:
-            return np.array(next(iter(names.values())), dtype=object)
-        raise AttributeError("feature_names_in_ is there only after a fit on a data frame")
+        """Columns (n_features_in_,) of the first data frame; those of other modalities may differ."""
+        return self.state_.first_names
 
     @property
     def sigma_(self) -> float:
         """Standard deviation of the noise per coordinate, from `sigma`, `noise_cosine`, the pairs, or the paper."""
         return centering.state_of(self).sigma(self.sigma, self.noise_cosine)
 
-    def _strength(self, state: State) -> float | Float64Array:
-        """What `ops.corrupt` takes as sigma: a number, or a square root of the noise's covariance."""
-        sigma = state.sigma(self.sigma, self.noise_cosine)
-        return state.residual_root(sigma) if self.noise == "residual" and sigma else sigma
-
     def _given(self, X: Array, state: State) -> Ingested:
         check_used(vars(self))
         return ingest(X, n_dims=state.n_dims, known=state.feature_names)
 
     def _center(self, given: Ingested, modality: str, state: State, caller: int) -> str:
-        """Whose mean to subtract, or "batch"; what has to be said of it is said to the `caller` frames up."""
+        """Whose mean to subtract, or "batch"; warnings point to the frame `caller` levels up."""
         found = centering.center(modality, state, given.rows)
         if found.warning:
             warnings.warn(found.warning, ModalityMeanWarning, stacklevel=caller)
         return found.modality
-
-    def _mean(self, given: Ingested, name: str, state: State) -> Any:
-        if name == centering.BATCH:
-            return ModalityStatistics.from_rows(given.rows, zero_rows=given.policy(self.zero_rows)).mean
-        return state.mean_for(name, given.rows)
 
     def __sklearn_is_fitted__(self) -> bool:
         return "state_" in self.__dict__

@@ -12,12 +12,12 @@ a name                                                   that modality's; a larg
 "auto"                one, a shift, fewer rows           error: name the modality
 ===================== ================================== ====================================================
 
-A *shift* is the squared distance of the batch's mean and a fitted one, less the sampling error of both. It counts when
-it is more than a few per cent of the modality's total variance and too large for chance; how large the gap is against
-the spread of the rows does not matter, for real gaps are as small as 0.3 of it. Chance is judged by the columns' own
-variances, and from 8 rows on also by how few directions the rows vary in (their Gram matrix).
+A *shift* is the squared distance between the batch's mean and a fitted one, less the sampling error of both. It is
+significant if it exceeds a few percent of the modality's total variance and what chance explains; the size of the gap
+relative to the spread of the rows does not matter, as real gaps are as small as 0.3 of it. Chance is judged by the
+columns' own variances, and from 8 rows on also by how few directions the rows vary in (their Gram matrix).
 
-Between two modalities a linear discriminant decides, ``w = S**-1 (mean_a - mean_b)``: a batch belongs to one when it
+Between two modalities a linear discriminant decides, ``w = S**-1 (mean_a - mean_b)``: a batch belongs to one if it
 cannot be explained as the other. S is diagonal, or the shrunken covariance where second moments were learned.
 """
 
@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
 
 from c3align._discriminant import (
     MIN_ROWS_FOR_BATCH_MEAN,
@@ -61,17 +60,17 @@ __all__ = [
     "warn_of_strangers",
 ]
 
-AUTO, BATCH = "auto", "batch"  # names no modality may have
-NAMED_ROWS = 16  # rows looked at where a name is given
+AUTO, BATCH = "auto", "batch"  # reserved: no modality may have these names
+NAMED_ROWS = 16  # rows looked at if a name is given
 NEGLIGIBLE = 0.04  # of the total variance; halves of one modality stay below it from some 50 rows on
-LARGE, LARGE_CLAIMED = 0.15, 0.5  # of the total variance: a shift that is told of; of rows that are clearly of no other
-FAR, FAR_FEW = 1.0, 2.0  # of the total variance: rows so far from the nearest of several means belong to none
+LARGE, LARGE_CLAIMED = 0.15, 0.5  # of the total variance: the shift that warns; the same for rows clearly of no other
+FAR, FAR_FEW = 1.0, 2.0  # of the total variance: rows this far from the nearest of several means belong to none
 MIXED = 0.02  # share of rows on another modality's side, beyond a single one, that makes a batch a mixture
 
 
 @dataclass(frozen=True)
 class Center:
-    """Whose mean to subtract, a fitted modality's name or "batch", and what the user must hear about it."""
+    """Whose mean to subtract, a fitted modality's name or "batch", and the warning to give, if any."""
 
     modality: str
     warning: str | None = None
@@ -83,25 +82,34 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
     Parameters
     ----------
     modality : str
-        "auto", "batch", or a fitted one's name.
+        "auto", "batch", or the name of a fitted one.
     state : State
-    X : (n_rows, n_dims) rows, array or tensor, or an even sample of them
+        What was learned.
+    X : (n_rows, n_dims) array or tensor
+        Rows, or an evenly spaced sample of them.
     n_rows : int, optional
-        Rows in all, where X is a sample.
+        The number of all rows, if X is a sample.
+
+    Returns
+    -------
+    Center
+        With a warning where the table says so.
 
     Raises
     ------
     C3AlignError
-        Where the table says so; the message ends with the line that settles it.
+        Where the table says so; the message ends with the call that resolves it.
     """
     if modality == BATCH or (modality != AUTO and not looks.can_look(X)):
         return Center(modality)
     if not looks.can_look(X):
-        raise C3AlignError("modality='auto' looks at the rows, and a meta tensor has none; pass a fitted one's name")
+        raise C3AlignError(
+            "modality='auto' looks at the rows, and a meta tensor has no values; pass a fitted modality's name"
+        )
     if modality != AUTO:
         if modality in state.usable and Claim.of(state, modality).is_plain(X, NAMED_ROWS, LARGE, LARGE_CLAIMED):
             return Center(modality)
-        doubt = doubt_about(modality, state, Glance.of(X), mixtures=False)  # a second look, at more of them
+        doubt = doubt_about(modality, state, Glance.of(X), mixtures=False)  # a second look, at more rows
         return Center(modality, _warning(f"given as modality={modality!r}", modality, doubt))
     glance = Glance.of(X)
     if len(state.usable) > 1:
@@ -117,7 +125,7 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
 
 
 def shift(state: State, name: str, glance: Glance) -> float:
-    """The shift of the rows from a modality's mean as a share of its total variance; 0 where chance explains it."""
+    """The rows' shift from a modality's mean, as a share of its total variance; 0 where chance explains it."""
     n = glance.n_rows
     if not n or not state.statistics[name].n_rows:
         return 0.0
@@ -139,7 +147,7 @@ def shift(state: State, name: str, glance: Glance) -> float:
 
 
 def _most_by_chance(glance: Glance, fitted: Yardstick) -> float:
-    """The squared distance of two means, over its expectation, that chance does not exceed once in some thousands."""
+    """The squared distance of two means, over its expectation, that chance exceeds less than once in thousands."""
     freedom = glance.participation(np.sqrt(fitted.weights))
     return quantile(freedom, SURPRISE * (1 + 2 / glance.n_rows))
 
@@ -160,7 +168,7 @@ def clear_modality(state: State, glance: Glance) -> str:
     Raises
     ------
     C3AlignError
-        When there is none, or the rows are far from all.
+        If there is none, or the rows are far from all.
     """
     names = ", ".join(repr(name) for name in state.statistics)
     if glance.n_rows:
@@ -171,7 +179,7 @@ def clear_modality(state: State, glance: Glance) -> str:
             if not others:
                 return found
             raise C3AlignError(f"these rows are a mixture: {others}; split them, and pass each part with its modality=")
-    second = "" if state.second_moments else "; C3Aligner(second_moments=True) tells more rows apart"
+    second = "" if state.second_moments else "; C3Aligner(second_moments=True) separates more of them"
     raise C3AlignError(
         f"these rows do not clearly belong to one of the fitted modalities ({names}); pass modality= with one of "
         f"them{second}"
@@ -179,7 +187,7 @@ def clear_modality(state: State, glance: Glance) -> str:
 
 
 def strays(state: State, name: str, glance: Glance) -> str:
-    """How many of the rows looked at lie on another modality's side, in words; nothing where hardly any do."""
+    """How many of the rows looked at lie on another modality's side, in words; empty where hardly any do."""
     if glance.n_rows < 2 or len(state.usable) < 2:
         return ""
     for line in discriminants(state):
@@ -193,21 +201,28 @@ def strays(state: State, name: str, glance: Glance) -> str:
 
 
 def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE, *, mixtures: bool = True) -> str | None:
-    """Where rows given as a modality lie, when that speaks against it: too far off, or on another one's side.
+    """Say where rows given as a modality lie, if that casts doubt: too far off, or on another modality's side.
 
     Parameters
     ----------
     name : str
         A fitted modality.
     state : State
+        What was learned.
     glance : Glance
+        A look at the rows.
     most : float
-        The shift that is tolerated, as a share of the modality's total variance.
+        The tolerated shift, as a share of the modality's total variance.
     mixtures : bool
-        Whether single rows on another one's side speak against it.
+        Whether single rows on another modality's side count.
+
+    Returns
+    -------
+    str or None
+        None if there is no doubt.
     """
     if not glance.n_rows or not state.statistics[name].sums.any():
-        return None  # a mean of zeros, as of rows and their opposites, is meant to change nothing
+        return None  # a mean of zeros, as for rows and their opposites, is meant to change nothing
     other = claimed_by(state, glance) if len(state.usable) > 1 else None
     most = max(most, LARGE_CLAIMED) if other == name else most
     mixed = strays(state, name, glance) if mixtures and other in (None, name) else ""
@@ -220,7 +235,7 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE, *,
 
 
 def warn_of_strangers(name: str, state: State | None, X: Any) -> None:
-    """Say so when rows that are learned as a modality that is known look like none of it: was a name forgotten?"""
+    """Warn if rows learned as a known modality do not look like it: the name may have been forgotten."""
     if state is None or name not in state.usable or not looks.can_look(X):
         return
     doubt = doubt_about(name, state, Glance.of(X, NAMED_ROWS), FAR)
@@ -236,25 +251,27 @@ def _warning(how: str, name: str, doubt: str | None) -> str | None:
     if doubt is None:
         return None
     return (
-        f"the rows {how} {doubt}, and were centered by its mean all the same; check that they are "
-        f"{name!r} rows of the encoder that fit saw, of any topic; if they are, all is well"
+        f"the rows {how} {doubt}, but were centered by its mean; check that they are {name!r} rows of "
+        f"the encoder seen by fit, on any topic; if they are, ignore this"
     )
 
 
 def state_of(aligner: Any, *modalities: str) -> State:
-    """What an aligner has learned, in which the modalities are known.
+    """Get what an aligner has learned, checking that it knows these modalities.
 
     Raises
     ------
     NotFittedError
-        With the line that fixes it.
+        If not, with the call that fixes it.
     """
+    from sklearn.exceptions import NotFittedError  # scikit-learn is slow to import, and a command line may not need it
+
     state: State | None = getattr(aligner, "__dict__", {}).get("state_")
     if state is None:
         raise NotFittedError("this C3Aligner has learned nothing yet; call fit(X) with rows of one modality first")
     for modality in modalities:
         if not isinstance(modality, str):
-            raise C3AlignError(f"modality must be a string, got {modality!r}; pass a fitted one's name")
+            raise C3AlignError(f"modality must be a string, got {modality!r}; pass a fitted modality's name")
         if modality not in state.statistics and modality not in (AUTO, BATCH):
             fitted = ", ".join(repr(name) for name in state.statistics)
             raise NotFittedError(

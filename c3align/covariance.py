@@ -1,7 +1,7 @@
 """Second moments across columns, for what needs more than a mean: spectra, shaped noise, whitening.
 
-Products of columns are summed in float64 by BLAS, in blocks of rows. Unlike the statistics beside them they carry a
-tolerance and not bits: the order of the additions is BLAS's own. The means and the diagonal stay exact.
+Products of columns are summed in float64 by BLAS, in blocks of rows. Unlike the exact statistics beside them they are
+reproducible up to a tolerance only: the order of the additions is BLAS's own. Means and diagonal stay exact.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from c3align import ops
 from c3align._typing import Array, Float64Array, ZeroRows
-from c3align.ops.arrays import is_tensor
-from c3align.statistics import ModalityStatistics, PairStatistics, pair_differences
+from c3align.ops import products
+from c3align.statistics import ModalityStatistics, PairStatistics
 
 __all__ = ["CovarianceStatistics", "PairCovariance", "symmetric_root"]
 
@@ -33,11 +32,12 @@ class _Products:
         self.products.flags.writeable = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """What was learned; what was only worked out from it is not copied along."""
+        """What was learned, without cached results."""
         return {"statistics": self.statistics, "products": self.products}
 
     @property
     def n_rows(self) -> int:
+        """Number of rows summed."""
         return int(self.statistics.n_rows)
 
     @cached_property
@@ -55,23 +55,59 @@ class _Products:
         return np.maximum(0.0, np.linalg.eigvalsh(self.covariance)[::-1])
 
     def packed(self) -> Float64Array:
-        """The upper triangle of `products` row by row, diagonal included, (n_dims * (n_dims + 1) / 2,)."""
+        """Flatten the upper triangle of `products`.
+
+        Returns
+        -------
+        (n_dims * (n_dims + 1) / 2,) float64
+            Row by row, diagonal included.
+        """
         return self.products[_upper(len(self.products))]
 
     @classmethod
     def from_packed(cls: type[_Sums], statistics: Any, packed: Float64Array) -> _Sums:
-        """The way back from `packed`."""
+        """Build statistics from the result of `packed`.
+
+        Parameters
+        ----------
+        statistics : ModalityStatistics or PairStatistics
+            Exact statistics of the same rows.
+        packed : (n_dims * (n_dims + 1) / 2,) float64
+            Upper triangle of the products.
+        """
         products = np.zeros((statistics.n_dims, statistics.n_dims))
         upper = _upper(statistics.n_dims)
         products[upper] = products.T[upper] = packed
         return cls(statistics, products)
 
     def merge(self: _Sums, other: _Sums) -> _Sums:
-        """Statistics of both sets of rows together."""
+        """Combine the statistics of two sets of rows.
+
+        Parameters
+        ----------
+        other : CovarianceStatistics or PairCovariance
+            Statistics of the same class and width.
+
+        Returns
+        -------
+        CovarianceStatistics or PairCovariance
+            Statistics of all rows together; ``+`` does the same.
+        """
         return self._combined(other, 1)
 
     def subtract(self: _Sums, other: _Sums) -> _Sums:
-        """Statistics without the rows of `other`; exact in `statistics`, to rounding in `products`."""
+        """Remove rows that were learned before.
+
+        Parameters
+        ----------
+        other : CovarianceStatistics or PairCovariance
+            Statistics of some of the same rows.
+
+        Returns
+        -------
+        CovarianceStatistics or PairCovariance
+            Exact in `statistics`, up to rounding in `products`; ``-`` does the same.
+        """
         return self._combined(other, -1)
 
     __add__ = merge
@@ -84,7 +120,13 @@ class _Products:
         return type(self)(both(other.statistics), self.products + sign * other.products)
 
     def problem(self) -> str | None:
-        """Why these numbers contradict one another, or None: what loading checks."""
+        """Find a contradiction in these numbers, as loading does.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         found: str | None = self.statistics.problem()
         if found or not self.n_rows:
             return found or ("no rows, yet products" if self.products.any() else None)
@@ -104,12 +146,12 @@ class _Products:
 class CovarianceStatistics(_Products):
     """Exact statistics of a modality's unit rows, and the float64 sums of products of their columns.
 
-    Attributes
+    Parameters
     ----------
     statistics : ModalityStatistics
-        Of the same rows.
+        Exact statistics of the same rows.
     products : (n_dims, n_dims) float64
-        ``sum(u u^T)`` over the unit rows u, within ``1e-12 * n_rows`` an entry.
+        ``sum(u u^T)`` over the unit rows u, within ``1e-12 * n_rows`` per entry.
 
     Examples
     --------
@@ -125,20 +167,42 @@ class CovarianceStatistics(_Products):
 
     @classmethod
     def empty(cls, n_dims: int) -> CovarianceStatistics:
-        """Statistics of no rows: the identity of `merge`."""
+        """Make the statistics of no rows, the identity of `merge`.
+
+        Parameters
+        ----------
+        n_dims : int
+            Dimension of the rows.
+        """
         return cls(ModalityStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
 
     @classmethod
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> CovarianceStatistics:
-        """Statistics of the rows X (n_rows, n_dims), floating, of any norm; reads X twice."""
-        statistics = ModalityStatistics.from_rows(X, zero_rows=zero_rows)
-        return cls(statistics, _mirrored(ops.column_products(X, zero_rows=zero_rows)))
+        """Learn the unit rows of X, which is read twice.
+
+        Parameters
+        ----------
+        X, zero_rows : optional
+            As in `ops.moments`.
+        """
+        return cls.of(ModalityStatistics.from_rows(X, zero_rows=zero_rows), X)
+
+    @classmethod
+    def of(cls, statistics: ModalityStatistics, X: Array) -> CovarianceStatistics:
+        """Learn rows whose statistics are known.
+
+        Parameters
+        ----------
+        statistics, X : ModalityStatistics, (n_rows, n_dims) array or tensor
+            The rows X and their statistics; rows without a direction, if any, were left out.
+        """
+        return cls(statistics, _mirrored(products.of_rows(X)))
 
     @cached_property
     def shrinkage(self) -> float:
         """Ledoit and Wolf's (2004) weight of ``tr(S) / d * I``, in [0, 1], from the sums alone.
 
-        They need the mean fourth power of the centered rows' norms: for unit rows u of mean m with ``q = m . m`` it is
+        It needs the mean fourth power of the centered rows' norms: for unit rows u of mean m with ``q = m . m`` that is
         ``E(1 + q - 2 u.m)**2 = (1 + q)**2 - 4 (1 + q) q + 4 m' E[u u'] m``.
         """
         n, mean, covariance = self.n_rows, self.statistics.mean, self.covariance
@@ -152,7 +216,7 @@ class CovarianceStatistics(_Products):
 
     @cached_property
     def shrunken(self) -> Float64Array:
-        """The covariance (n_dims, n_dims) drawn towards a multiple of the identity by `shrinkage`."""
+        """The covariance (n_dims, n_dims) shrunk towards a multiple of the identity by `shrinkage`."""
         weight, target = self.shrinkage, np.trace(self.covariance) / len(self.covariance)
         found = (1 - weight) * self.covariance
         found[np.diag_indices_from(found)] += weight * target
@@ -162,16 +226,16 @@ class CovarianceStatistics(_Products):
 
 @dataclass(frozen=True, eq=False)
 class PairCovariance(_Products):
-    """Exact statistics of the differences ``u_x - u_y = c + eps`` of paired unit rows, and of products of columns.
+    """Exact statistics of the differences ``u_x - u_y = c + eps`` of paired unit rows, and products of their columns.
 
-    Its `covariance` is that of the residuals eps: the gap c is the mean, and drops out.
+    Its `covariance` is that of the residuals eps, as the gap c is the mean.
 
-    Attributes
+    Parameters
     ----------
     statistics : PairStatistics
-        Of the same pairs.
+        Exact statistics of the same pairs.
     products : (n_dims, n_dims) float64
-        ``sum(D D^T)`` over the differences D, exactly symmetric, within ``4e-12 * n_rows`` an entry.
+        ``sum(D D^T)`` over the differences D, exactly symmetric, within ``4e-12 * n_rows`` per entry.
 
     Examples
     --------
@@ -179,7 +243,7 @@ class PairCovariance(_Products):
     >>> rng = np.random.default_rng(0)
     >>> text = rng.normal(size=(1000, 4)) + 2
     >>> image = text + rng.normal(size=(1000, 4)) * [0.5, 0.1, 0.1, 0.1]
-    >>> bool(PairCovariance.from_rows(text, image).covariance[0, 0] > 0.01)
+    >>> bool(PairCovariance.from_rows(text, image).covariance[0, 0] > 0.005)
     True
     """
 
@@ -187,22 +251,45 @@ class PairCovariance(_Products):
 
     @classmethod
     def empty(cls, n_dims: int) -> PairCovariance:
-        """Statistics of no pairs: the identity of `merge`."""
+        """Make the statistics of no pairs, the identity of `merge`.
+
+        Parameters
+        ----------
+        n_dims : int
+            Dimension of the rows.
+        """
         return cls(PairStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
 
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairCovariance:
-        """Statistics of the pairs (X[i], Y[i]), both (n_rows, n_dims) floating; refuses as `PairStatistics`."""
-        n_dims = int(X.shape[1])
-        statistics, products = PairStatistics.empty(n_dims), np.zeros((n_dims, n_dims))
-        for differences, n_without in pair_differences(X, Y, zero_rows=zero_rows):
-            statistics = statistics + PairStatistics.of_differences(differences, n_without)
-            found = differences.T @ differences
-            products += found.cpu().numpy() if is_tensor(found) else found
-        return cls(statistics, _mirrored(products))
+        """Learn the differences of paired unit rows, which are read twice.
+
+        Parameters
+        ----------
+        X, Y, zero_rows : optional
+            As in `PairStatistics.from_rows`.
+        """
+        return cls.of(PairStatistics.from_rows(X, Y, zero_rows=zero_rows), X, Y)
+
+    @classmethod
+    def of(cls, statistics: PairStatistics, X: Array, Y: Array) -> PairCovariance:
+        """Learn pairs whose statistics are known.
+
+        Parameters
+        ----------
+        statistics, X, Y : PairStatistics, (n_rows, n_dims) arrays or tensors
+            The pairs and their statistics; those with a row without a direction, if any, were left out.
+        """
+        return cls(statistics, _mirrored(products.of_differences(X, Y)))
 
     def negated(self) -> PairCovariance:
-        """The same pairs the other way round: differences ``u_y - u_x``."""
+        """Swap the two sides of all pairs.
+
+        Returns
+        -------
+        PairCovariance
+            Of the differences ``u_y - u_x``.
+        """
         return PairCovariance(self.statistics.negated(), self.products)
 
 
@@ -216,10 +303,20 @@ def _mirrored(products: Float64Array) -> Float64Array:
 
 
 def symmetric_root(covariance: Float64Array) -> Float64Array:
-    """The symmetric square root (n_dims, n_dims) of a covariance: of its roots the one that has no signs to choose.
+    """Compute the symmetric square root of a covariance, which is unique.
 
     Eigenvalues below rounding (``n_dims * 2**-52`` of the largest) count as zero, so that a covariance of few rows
     gives no noise where it has no variance.
+
+    Parameters
+    ----------
+    covariance : (n_dims, n_dims) float64
+        Symmetric.
+
+    Returns
+    -------
+    (n_dims, n_dims) float64
+        Its product with itself is the covariance.
     """
     values, vectors = np.linalg.eigh(covariance)
     values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0

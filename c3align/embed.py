@@ -25,7 +25,7 @@ SHARD_ITEMS = 10_000
 
 @dataclass(frozen=True)
 class Run:
-    """What was asked for: equal runs may go on with each other's shards."""
+    """The settings of a run; runs with equal settings resume each other's shards."""
 
     fingerprint: str
     modality: str
@@ -43,7 +43,7 @@ class Run:
 
 @dataclass
 class Counts:
-    """What became of the items so far."""
+    """How many items were embedded, skipped or broken so far."""
 
     n_rows: int = 0
     n_broken: int = 0
@@ -78,13 +78,13 @@ def embed(
         ``broken_image.jsonl`` where items were skipped.
     dtype : "float16" or "float32"
     shard_items : int
-        Items of a shard; a kill costs one shard at most.
+        Number of items per shard; an interruption costs at most one shard.
     on_error : "raise" or "skip"
-        Items that cannot be read are refused, or left out and listed.
+        Whether items that cannot be read are refused, or skipped and listed.
     aligner : C3Aligner, optional
         Learns from the rows as they are written, of earlier runs too, so that no second pass is needed.
     on_progress : callable
-        Is told of every batch's items.
+        Called with the number of items of every batch.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def embed(
 
 
 def _check(dtype: str, batch_size: int, shard_items: int) -> None:
-    """Refuse what no run could do, before anything is written."""
+    """Refuse settings that no run can have, before anything is written."""
     if dtype not in DTYPES:
         raise C3AlignError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}; pass one of them")
     for name, value in (("batch_size", batch_size), ("shard_items", shard_items)):

@@ -1,6 +1,8 @@
-"""Everything c3align raises or warns with. Every message ends with the fix."""
+"""The exceptions and warnings of c3align. Every message ends with the fix."""
 
 from __future__ import annotations
+
+import re
 
 __all__ = [
     "C3AlignError",
@@ -12,11 +14,33 @@ __all__ = [
     "NoDigestWarning",
     "TruncationWarning",
     "ZeroRowsWarning",
+    "one_line",
+    "printable",
 ]
+
+# control characters, and what turns the direction of writing or stands for bytes that are no UTF-8
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may show it: what would steer the terminal is written out, as \\x1b."""
+    return _HARMFUL.sub(lambda found: _escaped(found[0]), text)
+
+
+def one_line(message: object) -> str:
+    """A message as a terminal may show it, in one line."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in " ".join(str(message).split()))
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode()
 
 
 class C3AlignError(ValueError):
-    """Base of the library's own errors: an input or a setting that cannot be honoured."""
+    """Base of the library's own errors: an input or a setting that cannot be used."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())  # names of a stranger's files among them
 
 
 class FormatError(C3AlignError):
@@ -32,7 +56,7 @@ class MissingExtraError(C3AlignError, ImportError):
 
 
 class ModalityMeanWarning(UserWarning):
-    """A batch was centred by a mean that may not be its modality's own."""
+    """A batch was centered by a mean that may not be its modality's own."""
 
 
 class NoDigestWarning(UserWarning):

@@ -1,7 +1,7 @@
 """Nearest rows by dot product: exact, in blocks, with the same result for any blocks and threads.
 
-A matrix product finds candidates, and its rounding decides nothing: whatever it could have misplaced is scored once
-more in float64, along the fixed tree of `c3align.ops.reference.row_sum`, and these scores decide.
+A matrix product finds candidates, and its rounding decides nothing: all that it could have misplaced are scored again
+in float64, along the fixed tree of `c3align.ops.reference.row_sum`, and these scores decide.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from c3align.ops.arrays import Rows, as_rows, first_non_finite
 __all__ = ["Search", "faiss_index", "nearest"]
 
 QUERY_BLOCK, MEMORY_BLOCK = 256, 1 << 13
-SPARE_CANDIDATES = 16  # asked of an index beyond k, for ties and rounding
-LISTS_FOR_ONE = 16  # of an index of inverted lists, of which one is looked at
-TRAINING_ROWS = 1 << 18  # of an index that has to be trained
+SPARE_CANDIDATES = 16  # candidates requested from an index beyond k, for ties and rounding
+LISTS_FOR_ONE = 16  # an index of inverted lists searches one list in this many
+TRAINING_ROWS = 1 << 18  # at most, for an index that has to be trained
 _RESCORED_ELEMENTS = 1 << 21
 _FLOAT32_STEP = 2.0**-24
 
@@ -41,33 +41,35 @@ def nearest(
     index: Any = None,
     progress: bool = False,
 ) -> tuple[npt.NDArray[np.float32], Int64Array]:
-    """The k rows of the memory with the largest dot product with each query, rows as given.
+    """Find the k rows of the memory with the largest dot product with each query.
 
     Parameters
     ----------
     queries : (n, n_dims) array or tensor
-    memory : (m, n_dims) array or tensor, a path of rows, or a sequence of such shards
-        Memmaps and files are read in blocks.
+        Rows as they are to be compared; nothing is normalized.
+    memory : (m, n_dims) array or tensor, path of such rows, or sequence of such shards
+        Rows to search; memmaps and files are read in blocks.
     k : int
-        At most m.
+        From 1 to m.
     query_groups, memory_groups : (n,) and (m,) int, optional
-        A query is never given a row of its own group: its own caption, when it was made from one of the memory.
+        A query never finds rows of its own group, such as the caption that it was made from.
     index : optional
-        Of faiss, over the same rows, such as `faiss_index` builds: it proposes the candidates, and only rows that it
-        finds are found. Without one the search is exact.
+        A faiss index over the same rows, as `faiss_index` builds it, which proposes the candidates: rows that it misses
+        are not found. Without one the search is exact.
     progress : bool
-        Show a bar.
+        Whether to show a progress bar.
 
     Returns
     -------
-    scores : (n, k) float32, falling
+    scores : (n, k) float32
+        Dot products, largest first; -inf at the end if fewer than k rows are left for a query.
     indices : (n, k) int64
-        Equal scores by rising index. Where fewer than k rows are left to a query, -inf and -1 at the end.
+        Numbers of the rows, smallest first for equal scores; -1 where the score is -inf.
 
     Raises
     ------
     C3AlignError
-        Rows of other widths, rows that are not finite, a k that cannot be.
+        Different widths, rows that are not finite, or a k out of range.
     """
     if (query_groups is None) != (memory_groups is None):
         raise C3AlignError("one of query_groups and memory_groups is missing; pass both or none")
@@ -75,21 +77,27 @@ def nearest(
 
 
 def faiss_index(memory: Array | Sequence[Array], factory: str = "Flat", *, seed: int = 0) -> Any:
-    """An index of faiss over the memory's dot products, for memories too large to be searched exactly.
+    """Build a faiss index over the memory's dot products, for memories too large for exact search.
 
     Parameters
     ----------
-    memory : as for `nearest`
+    memory : (m, n_dims) array or tensor, path of such rows, or sequence of such shards
+        As in `nearest`.
     factory : str
-        What ``faiss.index_factory`` takes, such as "IVF1024,Flat" or "HNSW32". "Flat" is exact, and on a CPU no
-        faster than the search without an index. Of inverted lists a sixteenth is looked at (``nprobe``).
+        A description for ``faiss.index_factory``, such as "IVF1024,Flat" or "HNSW32". "Flat" is exact, and on a CPU no
+        faster than the search without an index. One inverted list in 16 is searched (``nprobe``).
     seed : int
-        Of the even sample's place that an index is trained on.
+        Where the evenly spaced sample begins that an index is trained on.
+
+    Returns
+    -------
+    faiss.Index
+        Trained, and holding all rows of the memory.
 
     Raises
     ------
     MissingExtraError
-        faiss is not installed.
+        If faiss is not installed.
     """
     faiss = need("faiss", "faiss", "search")
     source = _memory(memory)
@@ -109,19 +117,20 @@ def faiss_index(memory: Array | Sequence[Array], factory: str = "Flat", *, seed:
 
 
 def _memory(memory: Any) -> RowSource:
-    """Checked rows of the memory, wherever they are."""
+    """Checked rows of the memory, in memory or in files."""
     source = RowSource.of(memory, "memory")
     if not source.n_rows:
-        raise C3AlignError("the memory holds no rows; pass some")
-    for part in source.parts:
-        _checked(part, "memory", source.n_dims)
+        raise C3AlignError("the memory holds no rows; pass at least one")
+    for start, block in source.blocks():
+        with source.located(start, block):
+            _checked(block, "memory", source.n_dims)
     return source
 
 
 def _checked(X: Any, name: str, n_dims: int | None) -> Rows:
     rows = as_rows(X, name)
     if n_dims is not None and rows.shape[1] != n_dims:
-        raise C3AlignError(f"{name} has {rows.shape[1]} dimensions and not {n_dims}; pass rows of one encoder")
+        raise C3AlignError(f"{name} has {rows.shape[1]} dimensions, not {n_dims}; pass rows of one encoder")
     count, first = first_non_finite(rows)
     if count:
         raise C3AlignError(f"{name} holds NaN or infinity in {count} rows, first in row {first}; remove or fix them")
@@ -131,7 +140,7 @@ def _checked(X: Any, name: str, n_dims: int | None) -> Rows:
 def _groups(groups: Any, n_rows: int, name: str) -> Int64Array:
     found = np.asarray(groups, np.int64)
     if found.shape != (n_rows,):
-        raise C3AlignError(f"{name} has shape {found.shape} for {n_rows} rows; pass one number a row")
+        raise C3AlignError(f"{name} has shape {found.shape} for {n_rows} rows; pass one number per row")
     return found
 
 
@@ -153,7 +162,7 @@ class _Best:
         return cls(np.full((n_queries, k), -np.inf), np.full((n_queries, k), -1, np.int64))
 
     def merged(self, queries: Int64Array, scores: Float64Array, indices: Int64Array) -> _Best:
-        """With candidates: their queries, exact scores and indices, all (n_candidates,)."""
+        """Merged with candidates: their queries, exact scores and indices, all (n_candidates,)."""
         n, k = self.scores.shape
         every = np.concatenate([np.repeat(np.arange(n), k), queries])
         all_scores = np.concatenate([self.scores.ravel(), scores])
@@ -165,15 +174,21 @@ class _Best:
 
 
 class Search:
-    """A memory that is searched more than once: it is checked once, and stays where it is.
+    """A memory that is searched more than once: checked once, and never copied.
 
     Parameters
     ----------
-    memory, groups, index : as for `nearest`
+    memory : (m, n_dims) array or tensor, path of such rows, or sequence of such shards
+        As in the function `nearest`.
+    groups : (m,) int, optional
+        Its `memory_groups`.
+    index : optional
+        Its `index`.
 
     Attributes
     ----------
     n_rows, n_dims : int
+        Shape of the memory.
     """
 
     def __init__(self, memory: Array | Sequence[Array], *, groups: npt.ArrayLike | None = None, index: Any = None):
@@ -184,15 +199,32 @@ class Search:
         self._index = index
         if index is not None and index.ntotal != self.n_rows:
             raise C3AlignError(
-                f"the index holds {index.ntotal} rows and the memory {self.n_rows}; build it of this memory"
+                f"the index holds {index.ntotal} rows and the memory {self.n_rows}; build it from this memory"
             )
 
     def nearest(
         self, queries: Array, k: int, *, groups: npt.ArrayLike | None = None, progress: bool = False
     ) -> tuple[npt.NDArray[np.float32], Int64Array]:
-        """As the function `nearest`; `groups` (n,) are those of the queries."""
+        """Find the k nearest rows of the memory for each query.
+
+        Parameters
+        ----------
+        queries, k : (n, n_dims) array or tensor, int
+            As in the function `nearest`.
+        groups : (n,) int, optional
+            Its `query_groups`.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        scores : (n, k) float32
+            As in the function `nearest`.
+        indices : (n, k) int64
+            As in the function `nearest`.
+        """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= self.n_rows:
-            raise C3AlignError(f"k must be an integer in [1, {self.n_rows}], the rows that there are, got {k!r}")
+            raise C3AlignError(f"k must be an integer in [1, {self.n_rows}], the number of rows, got {k!r}")
         rows = _checked(queries, "queries", self.n_dims)
         own = None if groups is None else _groups(groups, rows.shape[0], "query_groups")
         scores, indices = np.empty((rows.shape[0], k), np.float32), np.empty((rows.shape[0], k), np.int64)
@@ -207,7 +239,7 @@ class Search:
         return self._exact(queries, k, own) if self._index is None else self._proposed(queries, k, own)
 
     def _exact(self, queries: npt.NDArray[Any], k: int, own: Int64Array | None) -> _Best:
-        """All blocks of the memory, by products in float32 and the exact scores of what may be among the best."""
+        """Search all blocks of the memory: products in float32, then exact scores of possible results."""
         best = _Best.none(len(queries), k)
         narrow, norms = queries.astype(np.float32, copy=False), _norms(queries)
         for (first, block), largest in zip(_blocks(self._source), self._largest):
@@ -221,7 +253,7 @@ class Search:
         return best
 
     def _proposed(self, queries: npt.NDArray[Any], k: int, own: Int64Array | None) -> _Best:
-        """What the index proposes, by exact scores."""
+        """Rank what the index proposes by exact scores."""
         n_asked = k + SPARE_CANDIDATES
         if own is not None and self._groups is not None:
             n_asked += int(np.unique(self._groups, return_counts=True)[1].max())
@@ -250,7 +282,7 @@ def _candidates(scores: Any, floor: Any, error: Any, k: int) -> tuple[Int64Array
 
 
 def _products(queries: Any, who: Int64Array, rows: Any, where: Int64Array) -> Float64Array:
-    """Dot products of pairs of rows, each to the same bits wherever it is computed."""
+    """Dot products of pairs of rows, each with the same bits in any batch."""
     out = np.empty(len(who))
     step = max(1, _RESCORED_ELEMENTS // queries.shape[1])
     for start in range(0, len(who), step):

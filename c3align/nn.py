@@ -18,30 +18,31 @@ __all__ = ["AlignerModule"]
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)  # others, fake tensors among them, may have no values to look at
 _ROOT = ""  # name of the noise's root among the means; no modality has it
-_STEPS = 2**62  # places in the stream of noise that a forward pass may begin at
+_STEPS = 2**62  # places in the noise stream where a forward pass may begin
 
 
 class AlignerModule(torch.nn.Module):
-    """Aligns rows in eval mode, and corrupts them with fresh noise at each call in train mode.
+    """Align rows in eval mode; corrupt them with fresh noise at each call in train mode.
 
-    **Noise comes and goes as in** `torch.nn.Dropout`: each forward pass in train mode draws its place in the stream of
-    noise from torch's generator of X's device. So `torch.manual_seed` repeats it, `fork_rng` keeps it apart, activation
-    checkpointing computes it again, the processes of a distributed run and the workers of a loader have their own,
-    compiled functions and CUDA graphs go on with new noise, and who saves torch's random state resumes it. With
-    `row_offset` or `row_ids` the noise is instead that of `C3Aligner.corrupt` for these rows, whatever the generator:
-    the same for any batches and processes.
+    **Noise behaves as in** `torch.nn.Dropout`: each forward pass in train mode draws its place in the noise stream from
+    torch's generator for X's device. So `torch.manual_seed` repeats it, `fork_rng` isolates it, activation
+    checkpointing recomputes it, each process of a distributed run and each worker of a loader has its own, compiled
+    functions and CUDA graphs draw new noise, and a saved random state of torch resumes it. With `row_offset` or
+    `row_ids` the noise is instead that of `C3Aligner.corrupt` for these rows, independent of the generator: the same
+    for any batches and processes.
 
-    **It is a snapshot.** Means, noise, seed and settings are those of the aligner at the moment of `as_module()`; what
-    the aligner learns later is not in it, and its `state_dict` is empty: it goes with the aligner, not the weights.
+    **It is a snapshot.** Means, noise, seed and settings are those of the aligner at `as_module()`; it does not see
+    what the aligner learns later, and its `state_dict` is empty: it is saved with the aligner, not the weights.
 
-    Whether named rows lie near their mean is looked at once for each modality, in the first forward pass after each
-    switch between training and evaluation that is not recorded; "auto" and "batch" look at each batch. Graphs that are
-    recorded (`torch.compile`, `torch.export`, CUDA graphs) cannot look, nor can rows on the meta device; there a fitted
-    modality has to be named.
+    Whether named rows lie near their mean is checked once for each modality, in the first unrecorded forward pass after
+    each switch between training and evaluation; "auto" and "batch" look at each batch. Recorded graphs
+    (`torch.compile`, `torch.export`, CUDA graphs) and rows on the meta device cannot be looked at; name a fitted
+    modality there.
 
     Parameters
     ----------
-    aligner : C3Aligner, fitted
+    aligner : C3Aligner
+        A fitted aligner.
 
     Examples
     --------
@@ -58,9 +59,9 @@ class AlignerModule(torch.nn.Module):
         super().__init__()
         self.state_ = centering.state_of(aligner)  # frozen
         self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
-        strength = aligner._strength(self.state_)
+        strength = self.state_.strength(aligner.sigma, aligner.noise_cosine, aligner.noise)
         self._sigma = 1.0 if isinstance(strength, np.ndarray) else float(strength)
-        # no buffers: a module cast to half precision keeps its means whole
+        # no buffers: casting the module to half precision must not round the means
         self._vectors = {name: np.array(found.mean) for name, found in self.state_.statistics.items() if found.n_rows}
         if isinstance(strength, np.ndarray):
             self._vectors[_ROOT] = np.array(strength)
@@ -70,7 +71,7 @@ class AlignerModule(torch.nn.Module):
         self._upload(torch.device("cpu"))
 
     def _upload(self, device: torch.device) -> None:
-        """Vectors in both compute dtypes, ready before a graph is recorded that could not wait for them."""
+        """Upload vectors in both compute dtypes before a graph is recorded, which could not wait for them."""
         for name, vector in self._vectors.items():
             for dtype in (torch.float32, torch.float64):
                 home = _home(device, dtype)
@@ -78,18 +79,29 @@ class AlignerModule(torch.nn.Module):
                     self._uploaded[name, home, dtype] = torch.from_numpy(vector).to(dtype).to(home)
 
     def train(self, mode: bool = True) -> AlignerModule:
-        """As of every module; rows are looked at anew, for evaluation often means another modality."""
+        """Set train or eval mode; named rows are checked again, as evaluation often means another modality.
+
+        Parameters
+        ----------
+        mode : bool
+            True for train mode.
+
+        Returns
+        -------
+        AlignerModule
+            The module itself.
+        """
         if mode != self.training:
             self._looked.clear()
         return super().train(mode)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], *rest: Any, **more: Any) -> AlignerModule:
-        """`to`, `cuda` and their like, of models around this one too."""
+        """Follow `to`, `cuda` and similar calls, also on models that contain this one."""
         self._upload(fn(torch.empty(0)).device)
         return super()._apply(fn, *rest, **more)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is on a device stays there; a copy uploads its own."""
+        """Leave out what is on a device; a copy uploads its own."""
         return {**self.__dict__, "_uploaded": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -97,27 +109,29 @@ class AlignerModule(torch.nn.Module):
         self._upload(torch.device("cpu"))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        state_dict.pop(f"{prefix}row_offset", None)  # of versions that counted rows themselves
+        state_dict.pop(f"{prefix}row_offset", None)  # written by versions that counted rows themselves
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(
         self, X: torch.Tensor, modality: str = "text", *, row_offset: Any = None, row_ids: Any = None
     ) -> torch.Tensor:
-        """Rows to aligned and, in train mode, noisy rows.
+        """Align rows, and add noise in train mode.
 
         Parameters
         ----------
-        X : (n_rows, n_dims) floating
+        X : (n_rows, n_dims) tensor, floating
+            Rows of any norm.
         modality : str
             As in `C3Aligner.transform`.
         row_offset : int in [0, 2**64), or int64 tensor () on X's device, optional
-            In train mode, number of X's first row in the noise.
+            The number of X's first row in the noise, in train mode.
         row_ids : (n_rows,) int64, optional
-            In train mode, number of each row in the noise.
+            The number of each row in the noise, in train mode.
 
         Returns
         -------
-        (n_rows, n_dims) of X's dtype, on its device.
+        (n_rows, n_dims) tensor
+            Of X's dtype, on its device.
         """
         modality, mean = self._center(X, modality)
         if torch.onnx.is_in_onnx_export():
@@ -132,7 +146,7 @@ class AlignerModule(torch.nn.Module):
         return noisy
 
     def _plain(self, X: torch.Tensor, mean: Any) -> torch.Tensor:
-        """`align` in operations that ONNX knows, within 2**-21 of it for float32; nothing is refused there."""
+        """`align` in operations that ONNX knows, within 2**-21 of it for float32; no rows are refused."""
         if self.training:
             raise C3AlignError("ONNX has no seeded noise; export the module after .eval()")
         wide = X.double() if X.dtype == torch.float64 else X.float()
@@ -141,12 +155,12 @@ class AlignerModule(torch.nn.Module):
         return aligned.to(X.dtype)
 
     def _center(self, X: torch.Tensor, modality: str) -> tuple[str, Any]:
-        """Whose mean is taken, and the mean; what has to be said about it is said, as in `C3Aligner.transform`."""
+        """Whose mean is subtracted, and that mean; warns as `C3Aligner.transform` does."""
         if not _can_be_seen(X):
             if modality not in self.state_.statistics:
                 raise C3AlignError(
-                    f"modality={modality!r} cannot be chosen where rows cannot be seen (in a recorded graph, on the "
-                    "meta device); pass a fitted one's name"
+                    f"modality={modality!r} cannot be decided where rows cannot be seen (in a recorded graph, on the "
+                    "meta device); pass a fitted modality's name"
                 )
         elif modality not in self._looked:
             modality = self._looked_at(X, modality)
@@ -166,10 +180,10 @@ class AlignerModule(torch.nn.Module):
         """A mean, or the noise's root, on X's device in `dtype`: uploaded once, by an eager call at the latest."""
         key = (name, _home(X.device, dtype), dtype)
         if name not in self._vectors:
-            return self.state_.statistics[name].mean  # no rows were learned: it says so
+            return self.state_.statistics[name].mean  # no rows were learned; this raises an error that says so
         is_recorded = torch.compiler.is_compiling()
         if type(X) not in _PLAIN and not is_recorded:
-            return self._vectors[name]  # fake tensors know no real ones
+            return self._vectors[name]  # fake tensors cannot be combined with real ones
         if key not in self._uploaded:
             if is_recorded:
                 return self._vectors[name]
@@ -183,7 +197,7 @@ def _home(device: torch.device, dtype: torch.dtype) -> torch.device:
 
 
 def _draw(device: torch.device) -> torch.Tensor:
-    """A place in the stream of noise, () int64 of the device's own generator."""
+    """A place in the noise stream, () int64 from the device's own generator."""
     if device.type == "mps":  # draws 31 bits at a time
         high, low = torch.randint(0, 2**31, (2,), dtype=torch.int64, device=device)
         return high << 31 | low
@@ -191,7 +205,7 @@ def _draw(device: torch.device) -> torch.Tensor:
 
 
 def _can_be_seen(X: torch.Tensor) -> bool:
-    """Whether the host may look at the rows: not while they become part of a graph, nor where they have no values."""
+    """Whether the host may look at the rows: not while a graph is recorded, nor where they have no values."""
     if torch.compiler.is_compiling() or X.is_meta or type(X) not in _PLAIN:
         return False
     return not (X.is_cuda and torch.cuda.is_current_stream_capturing())

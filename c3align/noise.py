@@ -1,12 +1,12 @@
 """How strong the noise is, in one unit: the expected cosine between a clean row and the noisy one.
 
-Papers write the same angle as a variance, a weight or a mix, whose meaning changes with the dimension. For a clean
+Papers state the same strength as a variance, a weight or a mix, whose meaning changes with the dimension. For a clean
 row of norm r in d dimensions and Gaussian noise of `sigma` per coordinate, ``E cos = r / sqrt(r**2 + d sigma**2)``.
 
-The shape of the noise is apart from its strength. `C3Aligner` knows two: "isotropic" (C3, CapDec), covariance
-``sigma**2 I``; and "residual" (CLOSE's covariance noise), the covariance C of ``eps = u_x - u_y - c`` over paired unit
-rows, drawn as ``z @ C**(1/2)`` and scaled, where another strength is asked for, to the trace ``d sigma**2``. As the
-noise's expected square norm is that trace, sigma and cosine mean the same for both.
+The noise's shape is independent of its strength. `C3Aligner` offers two: "isotropic" (C3, CapDec), with covariance
+``sigma**2 I``; and "residual" (CLOSE's covariance noise), with the covariance C of ``eps = u_x - u_y - c`` over paired
+unit rows: ``z @ C**(1/2)``, scaled to the trace ``d sigma**2`` where another strength is asked for. As the noise's
+expected squared norm is that trace, sigma and cosine mean the same for both.
 """
 
 from __future__ import annotations
@@ -40,14 +40,21 @@ PAPER_DIMS = 512
 
 
 def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float:
-    """Standard deviation per coordinate that gives this expected cosine: ``norm * sqrt((1 / cosine**2 - 1) / d)``.
+    """Convert a noise cosine to sigma: ``norm * sqrt((1 / cosine**2 - 1) / d)``.
 
     Parameters
     ----------
     cosine : float in (0, 1]
+        Expected cosine between a clean row and the noisy one; 1 is no noise.
     n_dims : int
+        Dimension of the rows.
     norm : float > 0
-        Norm of the clean rows the noise is added to: 1 for unit rows, ``sqrt(1 - ||mean||**2)`` after centring.
+        Norm of the clean rows: 1 for unit rows, ``sqrt(1 - ||mean||**2)`` after centering.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate.
     """
     if not 0 < cosine <= 1:
         raise C3AlignError(f"a noise cosine must be in (0, 1], got {cosine}; 1 is no noise")
@@ -55,61 +62,134 @@ def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float
 
 
 def cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
-    """Expected cosine between clean and noisy row, the inverse of `sigma_from_cosine`."""
+    """Convert sigma to a noise cosine, the inverse of `sigma_from_cosine`.
+
+    Parameters
+    ----------
+    sigma : float >= 0
+        Standard deviation per coordinate.
+    n_dims : int
+        Dimension of the rows.
+    norm : float > 0
+        As in `sigma_from_cosine`.
+
+    Returns
+    -------
+    float in (0, 1]
+        Expected cosine between a clean row and the noisy one.
+    """
     return norm / math.sqrt(norm**2 + n_dims * sigma**2)
 
 
 def sigma_from_capdec_variance(variance: float) -> float:
-    """CapDec states the variance per coordinate: ``sqrt(variance)``."""
+    """Convert CapDec's strength to sigma: ``sqrt(variance)``.
+
+    Parameters
+    ----------
+    variance : float >= 0
+        Variance per coordinate, as CapDec states it.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate.
+    """
     return math.sqrt(variance)
 
 
 def sigma_from_close_weight(weight: float) -> float:
-    """CLOSE multiplies a standard normal by its weight: the weight is sigma."""
+    """Convert CLOSE's strength to sigma: they are equal.
+
+    Parameters
+    ----------
+    weight : float >= 0
+        What CLOSE multiplies a standard normal by.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate.
+    """
     return float(weight)
 
 
 def cosine_from_lafite_mix(mix: float) -> float:
-    """LAFITE's ``(1 - a) x + a eps / ||eps||`` for unit x: ``(1 - a) / sqrt((1 - a)**2 + a**2)``."""
+    """Convert LAFITE's strength to a noise cosine: ``(1 - a) / sqrt((1 - a)**2 + a**2)``.
+
+    Parameters
+    ----------
+    mix : float in [0, 1]
+        The weight a in ``(1 - a) x + a eps / ||eps||``, x a unit row.
+
+    Returns
+    -------
+    float in [0, 1]
+        Expected cosine between a clean row and the noisy one.
+    """
     return (1 - mix) / math.hypot(1 - mix, mix)
 
 
 def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> float:
-    """Sigma of the noise of fixed norm that is LAFITE's mix up to scale: ``norm * a / (1 - a) / sqrt(d)``.
+    """Convert LAFITE's strength to sigma of noise with a fixed norm: ``norm * a / (1 - a) / sqrt(d)``.
 
-    ``(1 - a) x + a eps / ||eps||`` and ``x + a / (1 - a) eps / ||eps||`` point the same way; pass this sigma and
+    ``(1 - a) x + a eps / ||eps||`` and ``x + a / (1 - a) eps / ||eps||`` have the same direction; pass this sigma with
     ``fixed_norm=True`` to `c3align.ops.corrupt`.
+
+    Parameters
+    ----------
+    mix : float in [0, 1)
+        As in `cosine_from_lafite_mix`.
+    n_dims : int
+        Dimension of the rows.
+    norm : float > 0
+        As in `sigma_from_cosine`.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate.
     """
     if not 0 <= mix < 1:
-        raise C3AlignError(f"a LAFITE mix of {mix} leaves nothing of the row; pass one in [0, 1)")
+        raise C3AlignError(f"mix must be in [0, 1), got {mix}")
     return norm * mix / (1 - mix) / math.sqrt(n_dims)
 
 
 def paper_sigma(n_dims: int) -> float:
-    """The paper's noise at another dimension: its norm ``sigma * sqrt(d)`` is what is kept."""
+    """The paper's noise at another dimension, with the same norm ``sigma * sqrt(d)``."""
     return PAPER_SIGMA * math.sqrt(PAPER_DIMS / n_dims)
 
 
 def stream_seed(seed: int, modality: str) -> int:
-    """Key of a modality's stream of noise: rows of two modalities under one seed get independent noise.
+    """Derive the key of a modality's noise stream: two modalities get independent noise under one seed.
 
     Parameters
     ----------
     seed : int in [0, 2**64)
+        The aligner's seed.
     modality : str
+        Name of the modality.
 
     Returns
     -------
-    int in [0, 2**64) : `seed` with the bits changed where the 64-bit BLAKE2b digest of the name has ones.
+    int in [0, 2**64)
+        The seed XOR the 64-bit BLAKE2b digest of the name.
     """
     seed = stream(seed, 0)["seed"]
     return int.from_bytes(hashlib.blake2b(modality.encode(), digest_size=8).digest(), "little") ^ seed
 
 
 def residual_root(covariances: Iterable[PairCovariance]) -> Float64Array:
-    """Symmetric square root (n_dims, n_dims) of the residuals' covariance, of all pairs together and gaps taken out.
+    """Compute the symmetric square root of the residuals' covariance, pooled over all pairs with their gaps removed.
 
-    Worked out once for the same objects, which never change, and forgotten with them.
+    Parameters
+    ----------
+    covariances : iterable of PairCovariance
+        At least one; the result is cached for these objects, which never change, while they exist.
+
+    Returns
+    -------
+    (n_dims, n_dims) float64
+        Read-only.
     """
     first, *others = covariances
     known = _roots.get(first)

@@ -1,7 +1,7 @@
-"""A fitted aligner on disk: `aligner.safetensors`, which is the whole of it, and a readable copy in `config.json`.
+"""A fitted aligner on disk: `aligner.safetensors`, which is complete, and a readable copy of its configuration.
 
-Numbers and JSON only: loading runs no code, allocates at most a few times the file's size, and believes nothing it
-can check (promise P6). The file is replaced in one step, so a crash leaves the old one or the new one.
+Numbers and JSON only: loading runs no code, allocates at most a few times the file's size, and trusts nothing it can
+check (promise P6). The file is replaced in one step, so a crash leaves the old one or the new one.
 
 Layout of `aligner.safetensors`: metadata ``{"config": JSON}``; for modality i in alphabetical order
 ``modality.i.counts`` (2,) rows and zero rows, ``.sums`` and ``.squares`` (2, n_dims), ``.norms`` (256,); for pair i
@@ -55,18 +55,25 @@ _MODALITY_PARTS, _PAIR_PARTS = ("counts", "sums", "squares", "norms"), ("counts"
 
 
 def dump(settings: Mapping[str, Any], state: State) -> bytes:
-    """A fitted aligner as the bytes of its file; the same settings and state give the same bytes.
+    """Serialize a fitted aligner.
 
-    Raises
-    ------
-    C3AlignError
-        What `parse` would refuse.
+    Parameters
+    ----------
+    settings : mapping of str to any
+        The aligner's parameters.
+    state : State
+        What it learned.
+
+    Returns
+    -------
+    bytes
+        Those of its file, the same for the same input; `C3AlignError` if `parse` would refuse them.
     """
     return _dumped(settings, state)[0]
 
 
 def _dumped(settings: Mapping[str, Any], state: State) -> tuple[bytes, dict[str, Any]]:
-    """The bytes, which were read back, and the configuration in them."""
+    """The bytes, verified by reading them back, and the configuration in them."""
     check_settings(settings)
     config = _config(settings, state)
     content = container.dump(_tensors(state), config)
@@ -75,7 +82,7 @@ def _dumped(settings: Mapping[str, Any], state: State) -> tuple[bytes, dict[str,
         copy = container.readable(config, content)
         read = container.parse_json(copy, "aligner", CONFIG_FILE)
         if len(copy) > MAX_HEADER_BYTES or not read.items() >= config.items():
-            raise _refusal("its names are too long, or hold half characters")
+            raise _refusal("its names are too long, or hold unpaired surrogates")
     except FormatError as error:
         reason = str(error).partition(": ")[2].partition("; save it")[0] or str(error)
         raise C3AlignError(f"this aligner cannot be saved: {reason}; fit it again within these limits") from error
@@ -83,13 +90,17 @@ def _dumped(settings: Mapping[str, Any], state: State) -> tuple[bytes, dict[str,
 
 
 def save(settings: Mapping[str, Any], state: State, folder: str | os.PathLike[str]) -> None:
-    """Write a fitted aligner into `folder`, made when absent: the bytes of `dump`, and a readable copy beside them.
+    """Write a fitted aligner: the bytes of `dump`, and a readable copy of the configuration beside them.
 
-    Raises
-    ------
-    C3AlignError
-        When `folder` is a file or a URL, or holds the config.json of something else; and what `load` would refuse,
-        before anything is written.
+    Parameters
+    ----------
+    settings : mapping of str to any
+        The aligner's parameters.
+    state : State
+        What it learned.
+    folder : str or path
+        Created if it does not exist. `C3AlignError` if it is a file or a URL or holds the config.json of something
+        else, and if `load` would refuse the aligner; nothing is written then.
     """
     content, config = _dumped(settings, state)
     container.write_folder(folder, ALIGNER_FILE, content, config)
@@ -135,7 +146,20 @@ def _tensors(state: State) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def load(folder_or_hub_id: str | os.PathLike[str]) -> tuple[dict[str, Any], State]:
-    """Settings and state of an aligner that `save` wrote; see `C3Aligner.from_pretrained`."""
+    """Load an aligner that `save` wrote; raises as `C3Aligner.from_pretrained`.
+
+    Parameters
+    ----------
+    folder_or_hub_id : str or path
+        A folder if it exists, else "owner/name" on the Hugging Face Hub.
+
+    Returns
+    -------
+    settings : dict
+        The aligner's parameters.
+    state : State
+        What it learned.
+    """
     folder = _folder(folder_or_hub_id)
     path = folder / ALIGNER_FILE
     if not path.is_file():
@@ -145,7 +169,7 @@ def load(folder_or_hub_id: str | os.PathLike[str]) -> tuple[dict[str, Any], Stat
 
 
 def _check_size(path: Path) -> None:
-    """A file too large for the configuration at its head is refused before it is read."""
+    """Refuse a file that is too large for the configuration at its start, before reading it."""
     config = _checked_config(container.read_config(path, "aligner", MAX_HEADER_BYTES))
     payload = 8 * sum(int(np.prod(shape)) for _, shape in _expected(config).values())
     if path.stat().st_size > payload + MAX_HEADER_BYTES + 8:
@@ -153,11 +177,19 @@ def _check_size(path: Path) -> None:
 
 
 def parse(content: bytes) -> tuple[dict[str, Any], State]:
-    """Settings and state of what `dump` returned, checked in kind, number, shape, dtype and value.
+    """Load what `dump` returned, checking kinds, numbers, shapes, dtypes and values.
 
-    Raises
-    ------
-    FormatError
+    Parameters
+    ----------
+    content : bytes
+        What `dump` returned; `FormatError` for anything else.
+
+    Returns
+    -------
+    settings : dict
+        The aligner's parameters.
+    state : State
+        What it learned.
     """
     if not isinstance(content, bytes | bytearray):
         raise FormatError(f"an aligner must be bytes, got {type(content).__name__}; pass what to_bytes() returned")
@@ -165,7 +197,7 @@ def parse(content: bytes) -> tuple[dict[str, Any], State]:
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], State]]:
-    """The configuration beside what `parse` returns."""
+    """The configuration, and what `parse` returns."""
     config = _checked_config(
         container.parse_config(content[: MAX_HEADER_BYTES + 8], len(content), "aligner", MAX_HEADER_BYTES)
     )
@@ -266,11 +298,11 @@ def _check_names(config: dict[str, Any]) -> None:
     _check_columns(config["feature_names"], names, n_dims)
     fingerprint = config["encoder_fingerprint"]
     if fingerprint is not None and not (isinstance(fingerprint, str) and fingerprint):
-        raise _refusal("its encoder fingerprint is not a text")
+        raise _refusal("its encoder fingerprint is not a string")
 
 
 def _check_columns(found: Any, names: list[str], n_dims: int) -> None:
-    """Column names are a list of [modality, names], one for a modality at most."""
+    """Column names are a list of [modality, names], at most one per modality."""
     whole = isinstance(found, list) and all(isinstance(part, list) and len(part) == 2 for part in found)
     if not whole or not all(_are_strings(columns) and len(columns) == n_dims for _, columns in found):
         raise _refusal("its feature names do not fit its dimension")

@@ -1,4 +1,4 @@
-"""`Pipeline`: encoder, aligner, decoder in a row; learned from one modality alone, run on another."""
+"""`Pipeline`: encoder, aligner and decoder in sequence; trained on one modality alone, run on another."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ __all__ = ["Pipeline", "Result"]
 
 
 class Result(NamedTuple):
-    """What became of one item: its caption or picture, or the reason why there is none."""
+    """The outcome for one item.
+
+    Parameters
+    ----------
+    place, value : int, any
+        Number of the item, and its caption, captions or picture; None where there is none.
+    reason : str or None
+        Why there is none.
+    """
 
     place: int
     value: Any
@@ -32,28 +40,22 @@ class Result(NamedTuple):
 
 
 class Pipeline:
-    """Caption what was never captioned, draw what was never described: an encoder, an aligner and a decoder.
+    """Encoder, aligner and decoder in sequence: train on one modality, caption or draw from another.
 
-    The decoder learns from one modality only: `fit_text` shows it no picture, `fit_images` no text. What the other
-    modality needs is its mean, from an aligner that has it or from unpaired items (`collect`).
+    The decoder learns from one modality only: `fit_text` shows it no picture, `fit_images` no text. The other modality
+    needs only its mean, from an aligner that has it or from unpaired items (`collect`).
 
     Parameters
     ----------
     encoder : Encoder or str
-        An encoder, or its spec for `c3align.encoders.load`. A saved pipeline finds its encoder by the spec; one given
-        as an object must be given again.
+        An encoder, or its spec for `c3align.encoders.load`. A saved pipeline loads its encoder by the spec; one passed
+        as an object has to be passed again.
     aligner : C3Aligner, optional
-        Fitted or not; by default a new one. It learns what it lacks, and is bound to the encoder.
+        Fitted or not; by default a new one. It learns what it lacks, and is bound to the encoder;
+        `EncoderMismatchError` if its statistics come from another.
     decoder : Decoder
         `PrefixCaptioner`, `MemoryCaptioner`, `EmbeddingGenerator` or `DiffusersGenerator` of `c3align.decoders`, or
-        another object with ``takes``, ``modality_``, ``n_dims``, ``fit`` and ``generate``.
-
-    Raises
-    ------
-    C3AlignError
-        No decoder, or an object that is none.
-    EncoderMismatchError
-        The aligner's statistics come from another encoder.
+        another object with ``takes``, ``modality_``, ``n_dims``, ``fit`` and ``generate``; else `C3AlignError`.
 
     Examples
     --------
@@ -62,8 +64,8 @@ class Pipeline:
     >>> from c3align.datasets import glyphs
     >>> train, unseen = glyphs(split="train"), glyphs(split="held_out")
     >>> pipeline = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(train.names)
-    >>> pipeline.collect(train.pictures, modality="image").caption(unseen.pictures[:1])
-    ['dollar sign']
+    >>> pipeline.collect(train.pictures, modality="image").caption(unseen.pictures[12:13])  # "multiplication sign"
+    ['multiplication x']
     """
 
     def __init__(
@@ -91,14 +93,16 @@ class Pipeline:
         Parameters
         ----------
         captions : sequence of str
+            Texts to learn.
         encode_batch_size : int
-            Texts at a time in the encoder.
-        **options
-            For the decoder's `fit`, such as ``epochs``, ``seed``, ``progress``.
+            Number of items that the encoder takes at a time.
+        **options : optional
+            Passed to the decoder's `fit`, such as ``epochs``, ``seed``, ``progress``.
 
         Returns
         -------
-        self, unchanged when anything fails; the aligner has the texts' mean, where it had none.
+        Pipeline
+            Itself, unchanged if anything fails; the aligner now has the texts' mean.
         """
         return self._fit(list(captions), "text", encode_batch_size, options)
 
@@ -108,14 +112,20 @@ class Pipeline:
         Parameters
         ----------
         pictures : sequence, or array (n, height, width[, channels]) uint8
-            What both the encoder and the generator take.
-        encode_batch_size, **options : as for `fit_text`
+            Pictures that both the encoder and the generator accept.
+        encode_batch_size, **options : optional
+            As in `fit_text`.
+
+        Returns
+        -------
+        Pipeline
+            Itself, as in `fit_text`.
         """
         return self._fit(pictures, "image", encode_batch_size, options)
 
     def _fit(self, items: Any, modality: str, batch_size: int, options: dict[str, Any]) -> Self:
         if not len(items):
-            raise C3AlignError(f"there is no {modality} to learn from; pass some")
+            raise C3AlignError(f"no {modality} items to learn from; pass at least one")
         progress = bool(options.get("progress", False))
         rows = self.encoder.encode(items, modality=modality, batch_size=batch_size, progress=progress)
         with _unchanged_on_error(self.aligner):
@@ -128,22 +138,17 @@ class Pipeline:
     def collect(
         self, items: Iterable[Any], *, modality: str = "image", batch_size: int = 64, on_error: str = "raise"
     ) -> Self:
-        """Learn the mean of a modality from items that belong to no caption; no embedding is kept.
-
-        Adds to what the aligner knows of the modality. A few hundred items do: the error of the mean falls with
-        their root.
+        """Learn the mean of a modality from unpaired items, added to what the aligner knows; no embedding is kept.
 
         Parameters
         ----------
-        items : iterable
-            What the encoder takes.
-        modality : str
-        on_error : "raise" or "skip"
-            What becomes of items that cannot be read; skipped ones are counted in a warning.
+        items, modality, batch_size, on_error : optional
+            As in `caption`. A few hundred items are enough: the mean's error falls with the root of their number.
 
         Returns
         -------
-        self, unchanged when anything fails.
+        Pipeline
+            Itself, unchanged if anything fails.
         """
         broken: list[Broken] = []
         with _unchanged_on_error(self.aligner):
@@ -152,7 +157,7 @@ class Pipeline:
                 if len(batch.rows):
                     self.aligner.partial_fit(batch.rows, modality=modality)
             if modality not in self._fitted():
-                raise C3AlignError(f"there is no {modality} to learn the mean from; pass some that can be read")
+                raise C3AlignError(f"no {modality} items to learn the mean from; pass some that can be read")
             self.aligner.bind_encoder(self.encoder.fingerprint)
         _warn_of(broken, modality)
         return self
@@ -166,40 +171,43 @@ class Pipeline:
         on_error: str = "raise",
         **options: Any,
     ) -> list[str | None]:
-        """Captions of pictures, sounds or videos.
+        """Caption pictures, sounds or videos.
 
         Parameters
         ----------
         items : iterable
             What the encoder takes: paths, URLs, PIL images, arrays, (waveform, rate).
         modality : str
-            What they are. Its mean must be known to the aligner.
+            Modality of the items; `C3AlignError` if the aligner does not know its mean.
         batch_size : int
-            Items at a time; captions do not depend on it beyond float32 rounding.
+            Number of items at a time; results do not depend on it beyond float32 rounding.
         on_error : "raise" or "skip"
-            Items that cannot be read, or whose embedding is NaN or zero, are refused with their place, or get None
-            and are counted in a warning.
-        **options
-            For the decoder's `generate`, such as ``num_beams``.
+            Whether items that cannot be read, or whose embedding is NaN or zero, raise `C3AlignError` with their
+            number, or give None and are counted in a warning.
+        **options : optional
+            Passed to the decoder's `generate`, such as ``num_beams``.
 
-        Raises
-        ------
-        C3AlignError
-            The modality's mean is not known; the first item that cannot be used.
+        Returns
+        -------
+        list of str or None
+            One caption per item; a list of captions where the decoder makes several.
         """
         return self._all(items, modality, batch_size, on_error, options, wanted="caption")
 
     def draw(self, texts: Iterable[str], *, batch_size: int = 64, on_error: str = "raise", **options: Any) -> list[Any]:
-        """Pictures of what texts say, by a generator that learned from pictures alone.
+        """Draw what texts describe, by a generator trained on pictures alone.
 
         Parameters
         ----------
         texts : iterable of str
-        batch_size, on_error, **options : as for `caption`
+            Descriptions.
+        batch_size, on_error, **options : optional
+            As in `caption`.
 
         Returns
         -------
-        list of (height, width[, channels]) uint8 arrays, or of what the generator makes; None for what was skipped.
+        list
+            One (height, width[, channels]) uint8 array, or what the generator makes, per text; None if skipped.
         """
         return self._all(texts, "text", batch_size, on_error, options, wanted="picture")
 
@@ -213,7 +221,7 @@ class Pipeline:
         wanted: str,
     ) -> list[Any]:
         if isinstance(items, str | bytes):
-            raise C3AlignError("items must be a list of them, got one item; pass [item]")
+            raise C3AlignError("items must be a list, got a single item; pass [item]")
         results = []
         for result in self.stream(items, modality=modality, batch_size=batch_size, on_error=on_error, **options):
             if _is_picture(result.value) is (wanted == "caption") and result.reason is None:
@@ -228,20 +236,22 @@ class Pipeline:
     def stream(
         self, items: Iterable[Any], *, modality: str, batch_size: int = 64, on_error: str = "raise", **options: Any
     ) -> Iterator[Result]:
-        """Captions or pictures one after the other, in order; a few batches are in memory, for any number of items.
+        """Caption or draw any number of items in order, holding a few batches in memory.
 
         Parameters
         ----------
-        items, modality, batch_size, on_error, **options : as for `caption`
+        items, modality, batch_size, on_error, **options : optional
+            As in `caption`.
 
-        Yields
-        ------
-        Result
+        Returns
+        -------
+        iterator of Result
+            One per item, broken ones included.
         """
         if modality not in self._fitted():
             raise C3AlignError(
-                f"the mean of modality {modality!r} is not known to this pipeline; "
-                f"call collect(items, modality={modality!r}) with some hundred items first"
+                f"this pipeline does not know the mean of modality {modality!r}; "
+                f"call collect(items, modality={modality!r}) with a few hundred items first"
             )
         return self._stream(items, modality, batch_size, on_error, options)
 
@@ -255,7 +265,7 @@ class Pipeline:
             yield from sorted(found, key=lambda result: result.place)
 
     def _decode(self, batch: Batch, modality: str, options: dict[str, Any]) -> Iterator[Any]:
-        """What the decoder makes of a batch; it gets the true item number, even after skipped items."""
+        """Decode a batch; the decoder receives the true item number, even after skipped items."""
         if not len(batch.rows):
             return
         if self.decoder.takes == "raw":
@@ -270,7 +280,7 @@ class Pipeline:
         """Embedded batches; rows that are not finite or have no direction count as broken."""
         for batch in batches(self.encoder, items, modality=modality, batch_size=batch_size, on_error=on_error):
             usable = np.isfinite(batch.rows).all(axis=1) & batch.rows.any(axis=1)
-            reason = "its embedding is not finite or zero"
+            reason = "its embedding is zero or not finite"
             unusable = [Broken(place, "", reason) for place, ok in zip(batch.kept, usable) if not ok]
             if unusable and on_error == "raise":
                 raise C3AlignError(
@@ -284,9 +294,12 @@ class Pipeline:
         return getattr(self.aligner, "statistics_", {})
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the pipeline as one folder: `pipeline.json`, `aligner/`, `decoder/`; all of it or nothing.
+        """Write `pipeline.json`, `aligner/` and `decoder/`, all of it or nothing.
 
-        The encoder itself is not in it, only its spec and fingerprint.
+        Parameters
+        ----------
+        folder : str or path
+            Holds the encoder's spec and fingerprint, but not the encoder.
         """
         from c3align import _pipeline_files
 
@@ -294,20 +307,14 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], *, encoder: Any = None) -> Pipeline:
-        """Read a pipeline that `save_pretrained` wrote; no code in it can run.
+        """Load a pipeline that `save_pretrained` wrote.
 
         Parameters
         ----------
-        folder : path
+        folder : str or path
+            `FormatError` if it does not exist, is damaged or is not c3align's; no code in it can run.
         encoder : Encoder or str, optional
-            Instead of the one that the folder names; it must have the same fingerprint.
-
-        Raises
-        ------
-        FormatError
-            No such folder, or one that is damaged or was not written by c3align.
-        EncoderMismatchError
-            The encoder, given or loaded, is not the one that the pipeline was made with.
+            Replaces the one that the folder names; `EncoderMismatchError` if the fingerprint is another.
         """
         from c3align import _pipeline_files
 
@@ -315,7 +322,7 @@ class Pipeline:
 
 
 def _is_picture(value: Any) -> bool:
-    """A caption is a text, or a list of them where several were asked for."""
+    """A caption is a string, or a list of strings where several were requested."""
     return not isinstance(value, str | list)
 
 
@@ -334,7 +341,7 @@ def _warn_of(broken: list[Broken], modality: str) -> None:
 
 @contextmanager
 def _unchanged_on_error(aligner: Any) -> Iterator[None]:
-    """The aligner knows what it knew before, when anything fails."""
+    """Restore the aligner if anything fails."""
     before = dict(vars(aligner))
     try:
         yield

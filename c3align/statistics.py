@@ -1,205 +1,35 @@
 """What fit learns: exact sums over unit rows, of one modality and of pairs.
 
-The state is integers (`c3align.ops.fixed`), so that the same rows give the same bytes for any batch split, order,
-merge tree or backend, and rows that were added can be taken away again (promise P1). Floats appear only when a
-mean or a variance is read, each rounded once.
+The sums are integers (`c3align.ops.fixed`), so that the same rows give the same bytes for any split, order, merge tree
+or backend, and rows that were added can be removed again (promise P1). Floats appear only when a mean or a variance
+is read, each rounded once.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
 
 import numpy as np
 
 from c3align import ops
+from c3align._exact import ONE, ExactSums
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
-from c3align.errors import C3AlignError, FormatError
-from c3align.io import digests
 from c3align.ops import fixed
-from c3align.ops.arrays import as_rows, is_on_device, is_tensor
-from c3align.ops.backends import load
 
-__all__ = ["ModalityStatistics", "PairStatistics", "pair_differences"]
-
-MAX_ROWS = 1 << 39  # a norm bin holds the 24-bit mantissas of this many rows
-_ONE = 1 << fixed.FRACTION_BITS
-_MAGIC = b"c3stats\x02"  # and the version; bytes of before began with a count below 2**39
-_PAIR_BLOCK_ELEMENTS = 1 << 21
-_Sums = TypeVar("_Sums", bound="_ExactSums")
+__all__ = ["ModalityStatistics", "PairStatistics", "paired_statistics"]
 
 
 @dataclass(frozen=True, eq=False)
-class _ExactSums:
-    """Counts, and 128-bit sums (2, n_dims) of a quantity and of its square, in units of 2**-40."""
-
-    n_rows: int
-    n_zero_rows: int
-    sums: Int64Array
-    squares: Int64Array
-
-    def __post_init__(self) -> None:
-        for array in self._arrays():
-            array.flags.writeable = False
-
-    def _arrays(self) -> list[Int64Array]:
-        return [getattr(self, field.name) for field in fields(self) if field.name not in ("n_rows", "n_zero_rows")]
-
-    @property
-    def n_dims(self) -> int:
-        return self.sums.shape[1]
-
-    @cached_property
-    def mean(self) -> Float64Array:
-        """Mean (n_dims,), float64, exactly rounded quotient of the sums."""
-        self._need_rows()
-        return _frozen(fixed.divide(fixed.to_ints(self.sums), self.n_rows * _ONE))
-
-    @cached_property
-    def variance(self) -> Float64Array:
-        """Variance (n_dims,) of each column, ``E[v**2] - E[v]**2`` with one rounding; divisor n_rows."""
-        return _frozen(fixed.divide(self._scaled_variances(), (self.n_rows * _ONE) ** 2))
-
-    @cached_property
-    def total_variance(self) -> float:
-        """Sum of the variances; ``1 - ||mean||**2`` for unit rows."""
-        return sum(self._scaled_variances()) / (self.n_rows * _ONE) ** 2
-
-    def _scaled_variances(self) -> list[int]:
-        self._need_rows()
-        pairs = zip(fixed.to_ints(self.squares), fixed.to_ints(self.sums))
-        return [max(0, square * self.n_rows * _ONE - total * total) for square, total in pairs]
-
-    def _need_rows(self) -> None:
-        if not self.n_rows:
-            raise C3AlignError("these statistics hold no rows; fit them on some first")
-
-    @classmethod
-    def empty(cls: type[_Sums], n_dims: int) -> _Sums:
-        """Statistics of no rows: the identity of `merge`."""
-        bins = [np.zeros(ops.NORM_BINS, np.int64)] * (len(fields(cls)) - 4)
-        return cls(0, 0, *np.zeros((2, 2, n_dims), np.int64), *bins)
-
-    def merge(self: _Sums, other: _Sums) -> _Sums:
-        """Statistics of both sets of rows together."""
-        return self._combined(other, 1)
-
-    def subtract(self: _Sums, other: _Sums) -> _Sums:
-        """Statistics without the rows of `other`, which must be among these: the right to be forgotten, exactly.
-
-        Raises
-        ------
-        C3AlignError
-            When the difference could not come from any rows.
-        """
-        return self._combined(other, -1)
-
-    __add__ = merge
-    __sub__ = subtract
-
-    def _combined(self: _Sums, other: _Sums, sign: int) -> _Sums:
-        if type(self) is not type(other):
-            raise TypeError(f"cannot combine {type(self).__name__} with {type(other).__name__}")
-        if self.n_dims != other.n_dims:
-            raise C3AlignError(
-                f"statistics of {self.n_dims} and of {other.n_dims} dimensions cannot be combined; "
-                "use rows of one encoder"
-            )
-        counts = (self.n_rows + sign * other.n_rows, self.n_zero_rows + sign * other.n_zero_rows)
-        arrays = [_signed_sum(a, b, sign) for a, b in zip(self._arrays(), other._arrays())]
-        result = type(self)(*counts, *arrays)
-        problem = result.problem()
-        if problem:
-            raise C3AlignError(
-                f"the result could not come from any rows ({problem}); subtract only rows that were added, "
-                "and keep below 2**39 rows"
-            )
-        return result
-
-    def problem(self) -> str | None:
-        """Why these numbers contradict one another, or None: what loading and `subtract` check."""
-        if not (0 <= self.n_rows < MAX_ROWS and 0 <= self.n_zero_rows < MAX_ROWS):
-            return "a count is negative or beyond 2**39"
-        if not self.n_rows:
-            return "no rows, yet sums" if any(array.any() for array in self._arrays()) else None
-        n, squares = self.n_rows, fixed.to_ints(self.squares)
-        for total, square in zip(fixed.to_ints(self.sums), squares):
-            # Cauchy-Schwarz on what the rounding to 2**-40 leaves certain
-            least = max(0, 2 * abs(total) - n)
-            if square < 0 or least * least > 2 * n * _ONE * (2 * square + n):
-                return "the count contradicts the sums"
-        return None
-
-    def to_bytes(self) -> bytes:
-        """The whole state in a fixed little-endian layout, and its SHA-256: equal bytes, equal statistics."""
-        return digests.signed(_MAGIC + self._content())
-
-    def _content(self) -> bytes:
-        head = struct.pack("<3q", self.n_rows, self.n_zero_rows, self.n_dims)
-        return head + b"".join(array.astype("<i8").tobytes() for array in self._arrays())
-
-    @classmethod
-    def from_bytes(cls: type[_Sums], content: bytes) -> _Sums:
-        """The statistics of which `to_bytes` made these.
-
-        Raises
-        ------
-        FormatError
-            Bytes of another length, of which a bit has changed, or numbers that contradict one another.
-        """
-        if not isinstance(content, bytes | bytearray):
-            raise FormatError(f"content must be bytes, got {type(content).__name__}; pass what to_bytes() returned")
-        is_old, whole = not content.startswith(_MAGIC), bytes(content)
-        if not is_old and not digests.is_signed(whole):
-            raise FormatError("the statistics are damaged: their digest is another; write them again with to_bytes()")
-        content = whole if is_old else whole[len(_MAGIC) : -digests.DIGEST_BYTES]
-        n_rows, n_zero_rows, n_dims = struct.unpack("<3q", content[:24]) if len(content) > 24 else (0, 0, 0)
-        found = cls.empty(n_dims) if 0 < 32 * n_dims <= len(content) else None
-        sizes = [] if found is None else [array.size for array in found._arrays()]
-        if found is None or len(content) != 24 + 8 * sum(sizes):
-            raise FormatError(f"these are not the bytes of {cls.__name__}; pass what its to_bytes() returned")
-        numbers = np.split(np.frombuffer(content, "<i8", offset=24).astype(np.int64), np.cumsum(sizes)[:-1])
-        arrays = [part.reshape(array.shape) for part, array in zip(numbers, found._arrays())]
-        found = cls(n_rows, n_zero_rows, *arrays)
-        if problem := found.problem():
-            raise FormatError(f"the statistics are damaged ({problem}); write them again with to_bytes()")
-        if is_old:
-            digests.warn_of_no_digest(cls.__name__)
-        return found
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._content() == other._content()
-
-    def __hash__(self) -> int:
-        return hash(self._content())
-
-
-def _frozen(values: Float64Array) -> Float64Array:
-    values.flags.writeable = False
-    return values
-
-
-def _signed_sum(a: Int64Array, b: Int64Array, sign: int) -> Int64Array:
-    if a.ndim == 1:
-        return a + sign * b
-    return fixed.add(a, b if sign > 0 else fixed.negate(b))
-
-
-@dataclass(frozen=True, eq=False)
-class ModalityStatistics(_ExactSums):
+class ModalityStatistics(ExactSums):
     """Exact statistics of one modality's unit rows and raw norms.
 
-    Attributes
+    Parameters
     ----------
-    n_rows : int
-        Rows counted.
-    n_zero_rows : int
-        Rows without a direction, seen with ``zero_rows="keep"``; they are in no sum.
+    n_rows, n_zero_rows : int
+        Rows summed, and rows without a direction that were left out (``zero_rows="keep"``).
     sums, squares : (2, n_dims) int64
-        128-bit sums of ``rint(u * 2**40)`` and ``rint(u**2 * 2**40)``.
+        The 128-bit sums of ``rint(u * 2**40)`` and of ``rint(u**2 * 2**40)`` over the unit rows u.
     norms : (256,) int64
         Sums of the 24-bit mantissas of the raw norms, one bin for each binary exponent.
 
@@ -216,12 +46,18 @@ class ModalityStatistics(_ExactSums):
 
     @classmethod
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> ModalityStatistics:
-        """Statistics of the rows X (n_rows, n_dims), floating, NumPy or torch, of any norm; see `ops.moments`."""
+        """Learn the unit rows of X.
+
+        Parameters
+        ----------
+        X, zero_rows : optional
+            As in `ops.moments`.
+        """
         return cls(*ops.moments(X, zero_rows=zero_rows))
 
     @cached_property
     def mean_norm(self) -> float:
-        """Mean Euclidean norm of the rows as given (each rounded to float32): what `translate` restores."""
+        """Mean Euclidean norm of the raw rows (each rounded to float32), which `translate` restores."""
         self._need_rows()
         total = sum(int(mantissas) << exponent for exponent, mantissas in enumerate(self.norms))
         return total / (self.n_rows << 150)  # bin b holds multiples of 2**(b - 126 - 24)
@@ -232,14 +68,20 @@ class ModalityStatistics(_ExactSums):
         return float(np.sqrt(self.total_variance / self.n_rows))
 
     def problem(self) -> str | None:
-        """See `_ExactSums.problem`; unit rows and their norms allow more to be checked."""
+        """Find a contradiction in these numbers, norms included, as loading and `subtract` do.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         found = super().problem()
         if found or not self.n_rows:
             return found
         n, energy, bins = self.n_rows, sum(fixed.to_ints(self.squares)), [int(mantissas) for mantissas in self.norms]
-        if abs(energy - n * _ONE) > n * (_ONE // 2**20 + self.n_dims):
+        if abs(energy - n * ONE) > n * (ONE // 2**20 + self.n_dims):
             return "the count contradicts the sums of squares of unit rows"
-        # a mantissa has its highest of 24 bits, so that each bin tells how few rows and how many it may be of
+        # the highest of a mantissa's 24 bits is set, so that each bin bounds the number of its rows on both sides
         fewest, most = sum(-(-found // ((1 << 24) - 1)) for found in bins), sum(found >> 23 for found in bins)
         if any(found < 1 << 23 for found in bins if found) or not fewest <= n <= most:
             return "the count contradicts the norms"
@@ -247,48 +89,51 @@ class ModalityStatistics(_ExactSums):
 
 
 @dataclass(frozen=True, eq=False)
-class PairStatistics(_ExactSums):
+class PairStatistics(ExactSums):
     """Exact statistics of the differences ``u_x - u_y`` of paired unit rows: ``u_x - u_y = gap + eps``.
 
-    Attributes
+    Parameters
     ----------
-    n_rows : int
-        Pairs counted.
-    n_zero_rows : int
-        Pairs left out because one of the two rows has no direction (``zero_rows="keep"``).
+    n_rows, n_zero_rows : int
+        Pairs summed, and pairs left out as a row has no direction (``zero_rows="keep"``).
     sums, squares : (2, n_dims) int64
-        128-bit sums of ``rint(D * 2**40)`` and ``rint(D**2 * 2**40)``, D the float64 differences.
+        The 128-bit sums of ``rint(D * 2**40)`` and of ``rint(D**2 * 2**40)`` over the float64 differences D.
     """
 
     def problem(self) -> str | None:
-        """See `_ExactSums.problem`; unit rows lie 2 apart at most."""
+        """Find a contradiction in these numbers, as loading and `subtract` do; unit rows are at most 2 apart.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         found = super().problem()
-        if found is None and sum(fixed.to_ints(self.squares)) > self.n_rows * (4 * _ONE + _ONE // 2**20 + self.n_dims):
+        if found is None and sum(fixed.to_ints(self.squares)) > self.n_rows * (4 * ONE + ONE // 2**20 + self.n_dims):
             return "the squares are not those of unit rows"
         return found
 
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairStatistics:
-        """Statistics of the pairs (X[i], Y[i]), both (n_rows, n_dims) floating.
+        """Learn the differences of paired unit rows.
 
-        Raises
-        ------
-        C3AlignError
-            Shapes that differ, and rows that `ops.normalize` refuses.
+        Parameters
+        ----------
+        X, Y : (n_rows, n_dims) arrays or tensors, floating
+            Row i of X is the partner of row i of Y; raises for different shapes, and as `ops.normalize`.
+        zero_rows : "raise" or "keep"
+            Whether pairs with a row without a direction are refused or left out and counted.
         """
-        total = cls.empty(_view(X, "X").shape[1])
-        for differences, n_without in pair_differences(X, Y, zero_rows=zero_rows):
-            total = total + cls.of_differences(differences, n_without)
-        return total
-
-    @classmethod
-    def of_differences(cls, differences: Any, n_without: int = 0) -> PairStatistics:
-        """Statistics of a block that `pair_differences` gave."""
-        sums, squares = (fixed.widen(_fixed_sums(values)) for values in (differences, differences**2))
-        return cls(len(differences), n_without, sums, squares)
+        return paired_statistics(X, Y, zero_rows=zero_rows)[2]
 
     def negated(self) -> PairStatistics:
-        """The same pairs the other way round: differences ``u_y - u_x``."""
+        """Swap the two sides of all pairs.
+
+        Returns
+        -------
+        PairStatistics
+            Of the differences ``u_y - u_x``.
+        """
         return PairStatistics(self.n_rows, self.n_zero_rows, fixed.negate(self.sums), self.squares)
 
     @property
@@ -305,45 +150,23 @@ class PairStatistics(_ExactSums):
     def mean_cosine(self) -> float:
         """Mean cosine of a pair: ``1 - E||u_x - u_y||**2 / 2``."""
         self._need_rows()
-        return 1 - sum(fixed.to_ints(self.squares)) / (2 * self.n_rows * _ONE)
+        return 1 - sum(fixed.to_ints(self.squares)) / (2 * self.n_rows * ONE)
 
 
-def _fixed_sums(values: Any) -> Int64Array:
-    if is_tensor(values):
-        return load("eager").fixed_sums(values)
-    return np.rint(values * float(_ONE)).astype(np.int64).sum(axis=0)
+def paired_statistics(
+    X: Array, Y: Array, *, zero_rows: ZeroRows = "raise", y_zero_rows: ZeroRows | None = None
+) -> tuple[ModalityStatistics, ModalityStatistics, PairStatistics]:
+    """Learn X, Y and their pairs in one pass over both.
 
+    Parameters
+    ----------
+    X, Y, zero_rows, y_zero_rows : optional
+        As in `ops.pair_moments`.
 
-def pair_differences(X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> Iterator[tuple[Any, int]]:
-    """Differences ``u_x - u_y`` (n, n_dims) float64 of paired unit rows, block by block, on the rows' device.
-
-    With each block comes the number of its pairs that are left out because a row has no direction. Refusals are those
-    of `PairStatistics.from_rows`, before the first block.
+    Returns
+    -------
+    ModalityStatistics, ModalityStatistics, PairStatistics
+        Of X, of Y, and of the pairs.
     """
-    x, y = _view(X, "X"), _view(Y, "y")
-    if x.shape != y.shape:
-        shapes = f"X has shape {tuple(x.shape)} and y {tuple(y.shape)}"
-        raise C3AlignError(f"{shapes}; pass row i of y as the partner of row i of X")
-    if is_tensor(x) != is_tensor(y) or (is_tensor(x) and x.device != y.device):
-        raise C3AlignError("X and y are on different devices; pass both on one")
-    for rows in (x, y):
-        ops.moments(rows, zero_rows=zero_rows)  # refuses with the row's number in the whole
-    step = max(1, _PAIR_BLOCK_ELEMENTS // max(x.shape[1], 4))  # squares up to 4 have to fit in an int64
-    for start in range(0, x.shape[0], step):
-        a, b = (_unit_rows(rows, slice(start, start + step), zero_rows) for rows in (x, y))
-        whole = a.any(axis=1) & b.any(axis=1)
-        yield a[whole] - b[whole], int((~whole).sum())
-
-
-def _view(X: Any, name: str) -> Any:
-    """Rows in this process's memory, or a tensor on its device."""
-    return X if is_on_device(X) else as_rows(X, name)
-
-
-def _unit_rows(rows: Any, block: slice, zero_rows: ZeroRows) -> Any:
-    """Unit rows in float64, normalized in the compute dtype but not rounded back to float16 or bfloat16."""
-    if is_tensor(rows):
-        eager = load("eager")
-        return eager.widest(ops.normalize(eager.computed(rows[block].detach()), zero_rows=zero_rows))
-    wide = rows.take(block).widened()
-    return ops.normalize(wide, zero_rows=zero_rows).astype(np.float64)
+    found = ops.pair_moments(X, Y, zero_rows=zero_rows, y_zero_rows=y_zero_rows)
+    return ModalityStatistics(*found.x), ModalityStatistics(*found.y), PairStatistics(*found.differences)

@@ -139,6 +139,37 @@ void moments(const std::string& isa, int n_threads, const py::array& in, int dty
     });
 }
 
+using MomentsTuple = std::tuple<py::array, py::array, py::array, py::array>;  // in the order of `Moments`
+
+Moments as_moments(const MomentsTuple& found) {
+    return {memory<int64_t>(std::get<0>(found)), memory<int64_t>(std::get<1>(found)),
+            memory<double>(std::get<2>(found)), memory<uint8_t>(std::get<3>(found))};
+}
+
+void pair_moments(const std::string& isa, int n_threads, const py::array& in_x, int dtype_x, const py::array& in_y,
+                  int dtype_y, const MomentsTuple& found_x, const MomentsTuple& found_y, const py::array& sums,
+                  const py::array& squares) {
+    const Kernels& kernels = kernels_named(isa);
+    const Rows x = as_rows(in_x, dtype_x), y = as_rows(in_y, dtype_y);
+    if (x.n_rows > kMaxPairsPerBlock) throw std::invalid_argument("too many pairs for one block");
+    const Moments of_x = as_moments(found_x), of_y = as_moments(found_y);
+    int64_t* const totals[] = {of_x.sums, of_x.squares, of_y.sums, of_y.squares, memory<int64_t>(sums),
+                               memory<int64_t>(squares)};
+    const size_t n_dims = size_t(x.n_dims);
+    const WithoutGil released;
+    std::mutex adding;
+    parallel_rows(x.n_rows, 8 * rows_at_once(x.n_dims), n_threads, [&](int64_t first, int64_t last) {
+        std::vector<int64_t> own(6 * n_dims);
+        int64_t* const sum = own.data();
+        const Moments own_x{sum, sum + n_dims, of_x.norms, of_x.status};
+        const Moments own_y{sum + 2 * n_dims, sum + 3 * n_dims, of_y.norms, of_y.status};
+        kernels.pair_moments(x, y, own_x, own_y, sum + 4 * n_dims, sum + 5 * n_dims, first, last);
+        std::lock_guard<std::mutex> lock(adding);
+        for (size_t k = 0; k < 6; ++k)
+            for (size_t j = 0; j < n_dims; ++j) totals[k][j] += sum[k * n_dims + j];
+    });
+}
+
 // What every `step`-th row shows at a glance: how many have a direction, and of the mean of these unit rows the squared
 // norm, the squared distance from `mean` and the product with each of the `directions`, which lie one after another.
 std::tuple<int64_t, double, double, std::vector<double>> glance(const std::string& isa, const py::array& in, int dtype,
@@ -274,6 +305,7 @@ PYBIND11_MODULE(_C, m) {
     m.def("isas", &isas, "Instruction sets this build has and this machine can run, best last.");
     m.def("transform", &transform);
     m.def("moments", &moments);
+    m.def("pair_moments", &pair_moments);
     m.def("glance", &glance);
     m.def("bin_norms", &bin_norms);
     m.def("normals", &normals);

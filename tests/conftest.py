@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,10 +49,38 @@ def call(capsys):
     return run
 
 
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """As `run`, in this process, which has imported most of it: for what measures neither time nor memory."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+    def run(script, *arguments):
+        path, ended = str(ROOT / script), None
+        monkeypatch.setattr("sys.argv", [path, *map(str, arguments)])
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as error:
+            ended = error.code
+        out, err = capsys.readouterr()
+        if isinstance(ended, str):
+            ended, err = 1, f"{err}{ended}\n"
+        return subprocess.CompletedProcess([script, *arguments], ended or 0, out, err)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def coco() -> tuple[np.ndarray, np.ndarray]:
     """CLIP ViT-B/16 embeddings of 500 COCO pairs: image (500, 512), text (500, 512), unit rows."""
     return _pair("coco-clip-vitb16/features_clip.npy")
+
+
+@pytest.fixture(scope="session")
+def coco_report(coco):
+    """What `report` finds in them, in two seconds."""
+    from c3align import report
+
+    return report.report(*coco)
 
 
 @pytest.fixture(scope="session")

@@ -90,11 +90,28 @@ uint64_t hash_of_kernels(const Kernels& kernels, Dtype dtype, int64_t n_dims) {
     std::vector<int64_t> sums(size_t(n_dims), 0), squares(size_t(n_dims), 0);
     std::vector<double> norms(kRows);
     kernels.moments(in, sums.data(), squares.data(), norms.data(), status.data(), 0, kRows);
-    std::vector<float> normals(size_t(kRows * n_dims));
-    kernels.normals(normals.data(), n_dims, 5, 6, 0, kRows);
     hash.add(sums);
     hash.add(squares);
     hash.add(norms);
+    // partners of three of the dtypes
+    for (int step = 0; step < 3; ++step) {
+        const Dtype other = Dtype((int(dtype) + step) % 4);
+        const size_t other_size = other == Dtype::kFloat64 ? 8 : other == Dtype::kFloat32 ? 4 : 2;
+        std::vector<unsigned char> y = make_rows(other, other_size, n_dims, random);
+        const Rows partners{y.data(), other, kRows, n_dims, n_dims, 1};
+        std::vector<int64_t> totals(size_t(6 * n_dims), 0);
+        std::vector<double> lengths(2 * kRows);
+        std::vector<uint8_t> verdicts(2 * kRows);
+        int64_t* const sum = totals.data();
+        const Moments of_x{sum, sum + n_dims, lengths.data(), verdicts.data()};
+        const Moments of_y{sum + 2 * n_dims, sum + 3 * n_dims, lengths.data() + kRows, verdicts.data() + kRows};
+        kernels.pair_moments(in, partners, of_x, of_y, sum + 4 * n_dims, sum + 5 * n_dims, 0, kRows);
+        hash.add(totals);
+        hash.add(lengths);
+        hash.add(verdicts);
+    }
+    std::vector<float> normals(size_t(kRows * n_dims));
+    kernels.normals(normals.data(), n_dims, 5, 6, nullptr, 0, kRows);
     hash.add(normals);
     return hash.value;
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,26 +16,6 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(*arguments):
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def run_here(monkeypatch, capsys):
-    """As `run`, in this process, which has imported most of it: for what measures neither time nor memory."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-
-    def run(script, *arguments):
-        path, ended = str(ROOT / script), None
-        monkeypatch.setattr("sys.argv", [path, *map(str, arguments)])
-        try:
-            runpy.run_path(path, run_name="__main__")
-        except SystemExit as error:
-            ended = error.code
-        out, err = capsys.readouterr()
-        if isinstance(ended, str):
-            ended, err = 1, f"{err}{ended}\n"
-        return subprocess.CompletedProcess([script, *arguments], ended or 0, out, err)
-
-    return run
 
 
 def test_throughput(tmp_path):

@@ -17,9 +17,10 @@ from c3align._discriminant import Claim, Discriminant
 from c3align._state import State
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning
-from c3align.geometry import encoder_overlap
+from c3align.geometry import are_partners, encoder_overlap, one_encoder
+from c3align.geometry._overlap import PARTNERS, centered_pair_cosine
 from c3align.ops import eager, glance
-from c3align.statistics import ModalityStatistics
+from c3align.statistics import ModalityStatistics, paired_statistics
 from tests.test_ops import raw
 
 TRAINED = ["coco", "convirt", "clap", "glyphs"]
@@ -331,7 +332,7 @@ class TestNamed:
         state = fitted_on(audio=audio, text=prompts)
         topics = [audio[labels == label] for label in range(50)]
         told = [centering.center("audio", state, topic).warning for topic in topics]
-        assert all("of any topic; if they are, all is well" in warning for warning in told if warning)
+        assert all("on any topic; if they are, ignore this" in warning for warning in told if warning)
         assert not any("batch" in warning for warning in told if warning)
         assert [chosen(state, topic) for topic in topics].count("audio") >= 45
 
@@ -399,6 +400,17 @@ class TestOneEncoder:
                 row + 0.5 * np.random.default_rng(i).standard_normal((400, 32)) for i, row in enumerate([shared] * 2)
             ]
             C3Aligner().fit(*made_up)
+
+    def test_pairs_are_judged_by_their_sums(self, real_rows):
+        images = [found["image"] for found in real_rows.values() if "image" in found]
+        pairs = [*itertools.product(images, images), *(tuple(found.values()) for found in real_rows.values())]
+        for a, b in ((a, b) for a, b in pairs if a.shape[1] == b.shape[1]):
+            a, b = a[: len(b)], b[: len(a)]
+            is_alike = centered_pair_cosine(a, b) >= PARTNERS
+            assert are_partners(*paired_statistics(a, b)) == is_alike
+            assert one_encoder(a, b, paired=True)[1] == (is_alike or one_encoder(a, b, paired=False)[1])
+        alike = np.ones((300, 8))
+        assert not are_partners(*paired_statistics(alike, alike))
 
     def test_the_report_says_so_for_two_encoders(self, real_rows):
         from c3align.report import report

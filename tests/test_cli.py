@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import c3align
-from c3align import C3Aligner, ops
+from c3align import C3Aligner, encoders, ops
+from c3align.cli.demo import _material
 from c3align.io import rows as row_files
 from tests.test_ops import raw
+from tests.test_report import space
 
 
 @pytest.fixture
@@ -184,6 +186,22 @@ class TestTransform:
         assert raw(np.load("text.npy")) == raw(C3Aligner().fit(coco[1]).transform(coco[1]))
 
 
+def gap_norm(image, text):
+    means = [(rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(axis=0) for rows in (image, text)]
+    return np.linalg.norm(means[0] - means[1])
+
+
+@pytest.fixture
+def small(folder):
+    """Rows of 48 dimensions in these files: a report of them takes a tenth of the time."""
+    pair = dict(zip(("image", "text"), space()))
+    for name, rows in pair.items():
+        np.save(f"{name}.npy", rows)
+        np.save(f"{name}/0.npy", rows[:123])
+        np.save(f"{name}/1.npy", rows[123:])
+    return pair
+
+
 class TestReport:
     def test_table(self, folder, call):
         code, out, err = call("report", "image.npy", "text.npy")
@@ -191,22 +209,22 @@ class TestReport:
         for text in ("image and text sit 0.85 apart", ".552 / ", ".506 / ", ".542 / ", ".500 / ", "sigma 0.0358"):
             assert text in out
 
-    def test_json(self, folder, call):
+    def test_json(self, small, call):
         _, out, _ = call("report", "image.npy", "text.npy", "--json", "--names", "photo, caption")
         found = json.loads(out)
         assert [part["name"] for part in found["modalities"]] == ["photo", "caption"]
-        assert found["pairs"][0]["before"]["gap_norm"] == pytest.approx(0.851, abs=5e-4)
+        assert found["pairs"][0]["before"]["gap_norm"] == pytest.approx(gap_norm(**small), abs=1e-6)
         assert found["provenance"]["Command"] == "c3align report image.npy text.npy --json --names 'photo, caption'"
-        assert "image.npy; 500 x 512" in found["provenance"]["Files"]
+        assert "image.npy; 400 x 48" in found["provenance"]["Files"]
 
-    def test_unpaired_and_picture(self, folder, call):
+    def test_unpaired_and_picture(self, folder, small, call):
         code, out, _ = call("report", "image.npy", "text.npy", "--unpaired", "--png", "report.png")
         assert code == 0
         assert "R@1" not in out
         assert out.endswith("report.png: written\n")
         assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
 
-    def test_page(self, folder, call):
+    def test_page(self, folder, small, call):
         """The same bytes each time, a date where one is asked for, and nothing half-written."""
         assert call("report", "image.npy", "text.npy", "-o", "report.html")[0] == 0
         first = (folder / "report.html").read_bytes()
@@ -219,18 +237,18 @@ class TestReport:
         assert call("report", "image.npy", "text.npy", "-o", "no/such/report.html")[0] == 2
         assert not [name for name in os.listdir() if name.startswith(".report")]
 
-    def test_more_than_two_and_shards(self, folder, call, coco):
-        np.save("echo.npy", coco[1])
+    def test_more_than_two_and_shards(self, small, call):
+        np.save("echo.npy", small["text"])
         found = json.loads(call("report", "image/*.npy", "text.npy", "echo.npy", "--json")[1])
         assert [part["name"] for part in found["modalities"]] == ["image", "text", "echo"]
         gaps = {tuple(pair["names"]): pair["before"]["gap_norm"] for pair in found["pairs"]}
         assert gaps["text", "echo"] == pytest.approx(0, abs=1e-9)
-        assert gaps["image", "echo"] == pytest.approx(0.851, abs=5e-4)
+        assert gaps["image", "echo"] == pytest.approx(gap_norm(**small), abs=1e-6)
 
-    def test_a_folder_of_embed(self, folder, call, coco):
+    def test_a_folder_of_embed(self, folder, small, call):
         """Modalities and encoder are read from the tree; another encoder's rows are refused."""
         for tree, encoder in (("emb", "clip@1"), ("other", "clip@2")):
-            for name, rows in (("img_emb", coco[0]), ("text_emb", coco[1])):
+            for name, rows in (("img_emb", small["image"]), ("text_emb", small["text"])):
                 os.makedirs(f"{tree}/{name}")
                 np.save(f"{tree}/{name}/0.npy", rows)
             (folder / tree / "embed_image.json").write_text(json.dumps({"fingerprint": encoder}))
@@ -242,13 +260,13 @@ class TestReport:
         assert code == 2
         assert "these rows come from different encoders (clip@1, clip@2)" in err
 
-    def test_an_aligner(self, folder, call, coco):
+    def test_an_aligner(self, small, call):
         call("fit", "text/0.npy", "--pair", "image/0.npy", "-o", "aligner")
         code, out, _ = call("report", "image.npy", "text.npy", "--aligner", "aligner", "--json")
         found = json.loads(out)
         aligner = C3Aligner.from_pretrained("aligner")
-        rows = [aligner.transform(part, modality=name).mean(axis=0) for name, part in zip(("image", "text"), coco)]
-        assert found["pairs"][0]["after"]["gap_norm"] == pytest.approx(np.linalg.norm(rows[0] - rows[1]), abs=1e-5)
+        after = {name: aligner.transform(rows, modality=name) for name, rows in small.items()}
+        assert found["pairs"][0]["after"]["gap_norm"] == pytest.approx(gap_norm(**after), abs=1e-5)
         code, _, err = call("report", "image.npy", "text.npy", "--aligner", "aligner", "--names", "image,audio")
         assert code == 2
         assert "aligner was fitted on image, text, not on audio; pass --names" in err
@@ -287,7 +305,17 @@ class TestDoctor:
         assert found["packages"]["numpy"] == np.__version__
 
 
+@pytest.fixture(scope="module")
+def material():
+    return _material.embed(encoders.load("glyphs"))
+
+
 class TestDemo:
+    @pytest.fixture(autouse=True)
+    def embedded_once(self, material, monkeypatch):
+        """It takes seconds; on fewer characters `test_demo` does it each time."""
+        monkeypatch.setattr(_material, "embed", lambda encoder, folder: material)
+
     def test_it_tells_its_story(self, call, tmp_path):
         code, out, err = call("demo", "--quick", "--plot", tmp_path / "demo.png")
         assert (code, err) == (0, "")
@@ -342,7 +370,7 @@ class TestShell:
         monkeypatch.setenv("C3ALIGN_DEBUG", "1")
         assert "Traceback" in call("doctor")[2]
 
-    def test_as_a_module_into_a_closed_pipe(self, folder):
+    def test_as_a_module_into_a_closed_pipe(self, small):
         command = [sys.executable, "-m", "c3align", "report", "image.npy", "text.npy"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         process.stdout.close()

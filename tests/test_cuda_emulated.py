@@ -236,7 +236,7 @@ class TestFace:
         for wrong, text in (
             ({"row_ids": ids - 1}, "row_ids holds negative numbers"),
             ({"row_ids": ids[1:]}, "row_ids has shape"),
-            ({"row_ids": ids.float()}, "row_ids has dtype float32"),
+            ({"row_ids": ids.float()}, "row_ids must be int64 or uint64, got float32"),
             ({"row_ids": ids, "row_offset": torch.tensor(1)}, "row_offset and row_ids both"),
         ):
             for out in ({}, {"out": X}):

@@ -48,7 +48,12 @@ class TestRun:
         assert f"{100 * naming['C3']['word_f1']:.1f}%" in told
         (folder,) = (quick / "cache").iterdir()
         assert str(folder) in told
-        assert {path.name for path in folder.iterdir()} == {"names-C1", "names-C3", "rows.npz", "c3align-demo.png"}
+        assert {path.name for path in folder.iterdir()} == {
+            "names-C1",
+            "names-C3",
+            "rows.safetensors",
+            "c3align-demo.png",
+        }
         monkeypatch.delattr(Pipeline, "fit_text")  # a second run learns nothing
         monkeypatch.setattr(_material, "_embedded", None)  # and embeds nothing
         assert demo.run(io.StringIO()) == found
@@ -87,7 +92,7 @@ class TestRun:
         found = demo.run(io.StringIO())
         (folder,) = (quick / "cache").iterdir()
         (folder / "names-C3" / "pipeline.json").write_text("{")
-        (folder / "rows.npz").write_bytes(b"PK")
+        (folder / "rows.safetensors").write_bytes(b"PK")
         assert demo.run(io.StringIO()) == found
 
     def test_other_settings_another_folder(self, quick):

@@ -382,7 +382,7 @@ def test_meta(dtype):
         ops.moments(X)
     with pytest.raises(C3AlignError, match="must be 2-d"):
         ops.normalize(X[0])
-    with pytest.raises(C3AlignError, match="one value a column"):
+    with pytest.raises(C3AlignError, match="one value per column"):
         ops.align(X, np.zeros(3))
 
 
@@ -501,7 +501,7 @@ class TestAligner:
             aligner.as_module().eval()(X, "image"),
         ):
             assert (found.device.type, found.dtype, found.shape) == ("meta", dtype, X.shape)
-        with pytest.raises(C3AlignError, match="a meta tensor has none; pass a fitted one's name"):
+        with pytest.raises(C3AlignError, match="a meta tensor has no values; pass a fitted modality's name"):
             aligner.transform(X)
         with pytest.raises(ValueError, match="X has 5 features, but C3Aligner is expecting"):
             aligner.transform(X[:, :5], modality="text")

@@ -303,7 +303,7 @@ class TestScaleAndPlace:
     def test_an_aligner_that_saw_unit_rows_is_found_out(self, wide, coco):
         aligner = C3Aligner().fit(coco[1], coco[0])
         rows = aligner.translate(coco[1][:2], source="text", target="image")
-        with pytest.warns(ModalityMeanWarning, match="have norm 1, and .* of an aligner fitted on raw rows"):
+        with pytest.warns(ModalityMeanWarning, match="have norm 1, but .* of an aligner fitted on raw rows"):
             DiffusersGenerator(wide, aligner=aligner).generate(rows, **STEPS)
 
     def test_unit_rows_that_are_right(self, wide, coco, recwarn):
@@ -311,7 +311,7 @@ class TestScaleAndPlace:
         assert not [warning for warning in recwarn if issubclass(warning.category, ModalityMeanWarning)]
 
     def test_unit_rows_warn_where_nothing_is_known(self, kandinsky, rows):
-        with pytest.warns(ModalityMeanWarning, match="the rows have norm 1, and KandinskyV22Pipeline expects raw"):
+        with pytest.warns(ModalityMeanWarning, match="the rows have norm 1, but KandinskyV22Pipeline expects raw"):
             DiffusersGenerator(kandinsky).generate(rows / np.float32(NORM), **STEPS)
 
 
@@ -338,7 +338,7 @@ def test_refusals(kandinsky, rows, change, text):
 
 
 def test_prompts_fit_the_rows(unclip, rows):
-    with pytest.raises(C3AlignError, match="3 rows and 2 of prompt; pass one string, or one a row"):
+    with pytest.raises(C3AlignError, match="3 rows and 2 of prompt; pass one, or one per row"):
         DiffusersGenerator(unclip).generate(rows, prompt=["a", "b"], **STEPS)
 
 

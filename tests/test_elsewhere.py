@@ -28,7 +28,7 @@ def lines_of(compiler, folder, *flags, isa="portable", emulator=()):
     """What the program prints, a hash for each dtype and width."""
     program = folder / "kernel_bits"
     names = [f"-DC3ALIGN_ISA={isa}", f"-DC3ALIGN_KERNELS={isa}_kernels"]
-    sources = [str(ROOT / "csrc" / "cpu" / "rows.cpp"), str(ROOT / "tests" / "kernel_bits.cpp")]
+    sources = [str(ROOT / "csrc" / "cpu" / "transform.cpp"), str(ROOT / "tests" / "kernel_bits.cpp")]
     subprocess.run([compiler, *FLAGS, *flags, *names, *sources, "-o", str(program)], check=True)
     done = subprocess.run([*emulator, str(program)], check=True, capture_output=True, text=True)
     return done.stdout.splitlines()

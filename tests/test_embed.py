@@ -192,7 +192,7 @@ class TestResuming:
                     process.kill()
                 time.sleep(0.001)
             process.wait()
-        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+        assert run(*command[3:]) == 0
         assert files_of(tmp_path / "emb") == whole  # no scratch file of a killed run is left
 
     def test_what_is_whole_is_not_embedded_again(self, whole, pictures, tmp_path, capsys):

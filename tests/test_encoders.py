@@ -114,11 +114,11 @@ def test_texts_too_long_are_cut_by_the_tokenizer_and_counted(encoder):
 def test_refusals(encoder):
     with pytest.raises(C3AlignError, match="does not know modality 'smell'; pass one of"):
         encoder.encode(["a"], modality="smell")
-    with pytest.raises(C3AlignError, match="pass a list"):
+    with pytest.raises(C3AlignError, match="items must be a list, got a single item"):
         encoder.encode("a cat", modality="text")
-    with pytest.raises(C3AlignError, match="text 1 cannot be used: a int is no text"):
+    with pytest.raises(C3AlignError, match="text 1 cannot be used: a text must be a string, got int"):
         encoder.encode(["a", 3], modality="text")
-    with pytest.raises(C3AlignError, match="batch_size=0"):
+    with pytest.raises(C3AlignError, match="batch_size must be at least 1, got 0"):
         encoder.encode(["a"], modality="text", batch_size=0)
 
 

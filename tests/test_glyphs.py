@@ -139,8 +139,8 @@ class TestEncoder:
         ("items", "modality", "text"),
         [
             (["a"], "audio", "pass one of 'image', 'text'"),
-            ("a", "text", "pass a list"),
-            ([3], "text", "text 0: a int is no text"),
+            ("a", "text", "items must be a list"),
+            ([3], "text", "text 0: a text must be a string, got int"),
             (np.zeros((2, 28, 28), np.uint8), "image", "image 0: the picture has 28 x 28 pixels"),
             (np.full((2, 32, 32), 7.0), "image", "float64"),
         ],

@@ -193,7 +193,7 @@ class TestFiles:
             if mode == "nearest":
                 assert MemoryCaptioner.from_pretrained(tmp_path).k == 1
                 continue
-            with pytest.raises(C3AlignError, match=r"mode='project', which is no more; load .*decoder by Prefix"):
+            with pytest.raises(C3AlignError, match=r"mode='project', which was removed; load .*decoder by Prefix"):
                 MemoryCaptioner.from_pretrained(tmp_path)
 
     def test_attacks(self, captions, rows, tmp_path):

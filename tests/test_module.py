@@ -279,7 +279,7 @@ class TestGraphs:
         assert raw(compiled(X, row_offset=2**40)) == raw(module(X, row_offset=2**40))
         compiled(X.clone().requires_grad_()).sum().backward()
         assert raw(compiled.eval()(X, "text")) == raw(aligner.transform(X, modality="text"))
-        with pytest.raises(Exception, match="pass a fitted one's name"):
+        with pytest.raises(Exception, match="pass a fitted modality's name"):
             compiled(X, "auto")
 
     def test_each_module_of_a_compiled_function_has_its_own_mean(self, X):
@@ -316,7 +316,7 @@ class TestGraphs:
         module = make_aligner(noise=noise).as_module()
         for found in (module(rows), module(rows, row_offset=3), module(rows.requires_grad_()), module.eval()(rows)):
             assert (found.shape, found.dtype, found.device.type) == ((5, N_DIMS), dtype, "meta")
-        with pytest.raises(C3AlignError, match="on the meta device\\); pass a fitted one's name"):
+        with pytest.raises(C3AlignError, match="on the meta device\\); pass a fitted modality's name"):
             module(rows, "batch")
 
     def test_fake_tensors_leave_nothing_behind(self, aligner, X):

@@ -154,11 +154,11 @@ def test_refusals(coco):
     for options, message in [
         ({"queries": bad}, "queries holds NaN or infinity in 1 rows, first in row 3"),
         ({"memory": bad}, "memory holds NaN or infinity in 1 rows, first in row 3"),
-        ({"queries": image[:, :9]}, "queries has 9 dimensions and not 512"),
+        ({"queries": image[:, :9]}, "queries has 9 dimensions, not 512"),
         ({"memory": text[:0]}, "memory holds no rows"),
         ({"memory": []}, "memory holds no rows"),
         ({"memory": [text, text[:, :9]]}, "the parts of memory are not all of one width"),
-        ({"k": 0}, r"k must be an integer in \[1, 500\], the rows that there are, got 0"),
+        ({"k": 0}, r"k must be an integer in \[1, 500\], the number of rows, got 0"),
         ({"k": 501}, "got 501"),
         ({"k": True}, "got True"),
         ({"query_groups": np.arange(500)}, "one of query_groups and memory_groups is missing"),

@@ -518,9 +518,9 @@ def test_a_row_at_the_mean_is_refused(any_backend):
 @pytest.mark.parametrize(
     ("rows", "text"),
     [
-        (np.ones(4), r"must be 2-d, \(n_rows, n_dims\), and has shape \(4,\)"),
+        (np.ones(4), r"must be 2-d, \(n_rows, n_dims\), got shape \(4,\)"),
         (np.ones((2, 2, 2)), "must be 2-d"),
-        (np.ones((3, 0)), "rows of no dimensions"),
+        (np.ones((3, 0)), "at least one column"),
         (np.ones((3, 2), int), "dtype int64; convert it"),
         (np.ones((3, 2), bool), "dtype bool"),
         (np.ones((3, 2), complex), "dtype complex128"),
@@ -558,8 +558,8 @@ def test_other_objects_are_refused():
         ({"mean": [1, np.nan, 1, 1]}, "mean holds NaN"),
         ({"sigma": -1.0}, "sigma must be a finite number >= 0"),
         ({"sigma": np.nan}, "sigma must be a finite number >= 0"),
-        ({"seed": -1}, "does not fit in 64 bits"),
-        ({"seed": 2**64}, "does not fit in 64 bits"),
+        ({"seed": -1}, r"seed must be an integer in \[0, 2\*\*64\), got -1"),
+        ({"seed": 2**64}, "seed must be an integer"),
         ({"row_offset": 2**64 - 1}, "leaves no room"),
         ({"zero_rows": "drop"}, "zero_rows must be 'raise' or 'keep', got 'drop'"),
     ],

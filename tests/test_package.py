@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import c3align
+from c3align.cli._app import SUMMARIES
 
 ROOT = Path(__file__).resolve().parents[1]
 INPUTS = ["pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE", "c3align", "csrc"]
@@ -81,6 +82,15 @@ def test_import_leaves_heavy_packages_alone(module):
 
 def test_the_face_alone_needs_no_scikit_learn():
     assert python(f"import c3align; {FIND_LOADED.format(heavy=['sklearn', 'scipy'])}").stdout.strip() == "[]"
+
+
+def test_a_command_needs_no_scikit_learn_before_it_aligns(tmp_path):
+    (tmp_path / "names.txt").write_text("latin small letter a\n")
+    embed = f"embed {tmp_path}/names.txt --encoder glyphs --modality text -o {tmp_path}/emb"
+    lines = ["--help", "--version", "doctor", *(f"{name} --help" for name in SUMMARIES), embed]
+    run = f"from c3align import cli; print([cli.run(line.split()) for line in {lines!r}])"
+    done = python(f"{run}; {FIND_LOADED.format(heavy=['sklearn', 'scipy'])}")
+    assert done.stdout.splitlines()[-2:] == [str([0] * len(lines)), "[]"]
 
 
 def test_import_is_quick():

@@ -96,7 +96,7 @@ class TestRoundTrip:
             ),
             (lambda aligner: aligner.set_params(sigma=-1), "sigma must be"),
             (lambda aligner: aligner.set_params(seed=2**70), "seed must be"),
-            (lambda aligner: aligner.bind_encoder("\ud800"), "half characters"),
+            (lambda aligner: aligner.bind_encoder("\ud800"), "unpaired surrogates"),
         ],
     )
     def test_what_loading_refuses_is_not_saved(self, rows, tmp_path, change, reason):
@@ -285,7 +285,7 @@ ATTACKS = {
     "modality twice": (set_config(modalities=["text", "text"]), "not in order"),
     "pair of strangers": (set_config(pairs=[["audio", "text"]]), "not in order"),
     "pairs as text": (set_config(pairs="x"), "not in order"),
-    "fingerprint as a list": (set_config(encoder_fingerprint=[1]), "fingerprint is not a text"),
+    "fingerprint as a list": (set_config(encoder_fingerprint=[1]), "fingerprint is not a string"),
     "feature names": (set_config(feature_names=[["text", ["a"]]]), "feature names"),
     "feature names of strangers": (set_config(feature_names=[["audio", ["a"] * 12]]), "feature names"),
     "feature names of two": (set_config(feature_names=[["text", ["a"] * 12]] * 2), "feature names"),

@@ -166,7 +166,7 @@ class TestCaption:
                 return rows
 
         pipeline = Pipeline(Faulty(), decoder=Nearest()).fit_text(glyphs.names).collect(glyphs.pictures)
-        with pytest.raises(C3AlignError, match="image 5 cannot be used: its embedding is not finite or zero"):
+        with pytest.raises(C3AlignError, match="image 5 cannot be used: its embedding is zero or not finite"):
             pipeline.caption(unseen.pictures[:20], batch_size=4)
         with pytest.warns(UserWarning, match="1 of the image items .* first number 5"):
             found = pipeline.caption(unseen.pictures[:20], batch_size=4, on_error="skip")
@@ -183,7 +183,7 @@ class TestCaption:
         with pytest.warns(UserWarning, match="1 of the image items"):
             pipeline.collect(items, on_error="skip")
         assert pipeline.aligner.statistics_["image"].n_rows == 20
-        with pytest.raises(C3AlignError, match="there is no image to learn the mean from"):
+        with pytest.raises(C3AlignError, match="no image items to learn the mean from"):
             Pipeline("glyphs", decoder=Nearest()).collect([])
 
     def test_ten_thousand_items_stream_in_bounded_memory(self, pipeline, unseen):

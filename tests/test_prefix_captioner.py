@@ -524,21 +524,25 @@ t.learn(*t.read({str(tmp_path)!r}), checkpoint={str(tmp_path / "run.safetensors"
 import json, os
 import torch
 from tests import test_prefix_captioner as t
+material = t.read({str(tmp_path)!r})
+t.captioner(material[-1])
+rank = "1" if (child := os.fork()) == 0 else "0"  # here, where most is imported
+os.environ.update(RANK=rank, LOCAL_RANK=rank)
 norms = t.noted_norms(torch.nn.utils)
-made = t.learn(*t.read({str(tmp_path)!r}), checkpoint={str(tmp_path / "2.safetensors")!r}, **t.SPLIT)
+made = t.learn(*material, checkpoint={str(tmp_path / "2.safetensors")!r}, **t.SPLIT)
 if os.environ["RANK"] == "0":
     made.save_pretrained({str(tmp_path / "2")!r})
     open({str(tmp_path / "norms.json")!r}, "w").write(json.dumps(norms))
+    assert os.waitpid(child, 0)[1] == 0
 """
         material = [*(rows[:96] for rows in coco), captions[:96]]
         write(tmp_path, *material)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-        ranks = [{"RANK": rank, "LOCAL_RANK": rank, "ACCELERATE_USE_CPU": "true"} for rank in "01"]
-        processes = [start(program, **where, **rank) for rank in ranks]
-        told = [process.communicate()[1] for process in processes]
-        assert [process.returncode for process in processes] == [0, 0], told
+        process = start(program, **where, ACCELERATE_USE_CPU="true")
+        told = process.communicate()[1]
+        assert process.returncode == 0, told
         with monkeypatch.context() as patch:
             patch.setattr(torch.nn.utils, "clip_grad_norm_", torch.nn.utils.clip_grad_norm_)
             norms = noted_norms(torch.nn.utils)
@@ -605,11 +609,12 @@ DECODING = [
 class TestGenerate:
     @pytest.mark.parametrize("options", DECODING, ids=lambda options: "-".join(options) or "greedy")
     def test_captions_do_not_depend_on_the_batch(self, trained, aligned, options):
-        """Five hundred rows; batch 1, 7 and 64, and again: equal to the letter."""
+        """A hundred and fifty rows; batch 1, 7, 64 and all, and again: equal to the letter."""
+        aligned = aligned[:150]
         whole = trained.generate(aligned, seed=5, **options)
-        assert len(set(whole)) > 100
+        assert len(set(whole)) > 75
         assert trained.generate(aligned, seed=5, **options) == whole
-        for batch_size, n_rows in ((1, 24), (7, 100), (500, 500)):
+        for batch_size, n_rows in ((1, 12), (7, 60), (150, 150)):
             assert trained.generate(aligned[:n_rows], seed=5, batch_size=batch_size, **options) == whole[:n_rows]
 
     def test_nor_on_the_place(self, trained, aligned):
@@ -637,7 +642,7 @@ class TestGenerate:
         for shown in ("captions", "embeddings"):
             made = captioner(captions, n_neighbours=3, neighbours_as=shown)
             made.fit(coco[1], captions, aligner=aligner, **QUICK)
-            whole = made.generate(aligned, num_beams=2)
+            whole = made.generate(aligned[:100], num_beams=2)
             assert made.generate(aligned[:24], num_beams=2, batch_size=1) == whole[:24]
             assert made.generate(aligned[7:90], num_beams=2) == whole[7:90]
 
@@ -951,7 +956,7 @@ def test_another_memory(coco, captions, aligner, aligned):
 
     with pytest.raises(NotFittedError, match="remembers nothing yet"):
         made.fit(coco[1], captions, aligner=aligner, memory=MemoryCaptioner(), **QUICK)
-    with pytest.raises(C3AlignError, match="looks at no memory; make it with n_neighbours"):
+    with pytest.raises(C3AlignError, match="uses no memory; create it with n_neighbours"):
         captioner(captions).fit(coco[1], captions, aligner=aligner, memory=other, **QUICK)
 
 

@@ -161,7 +161,7 @@ class TestBits:
             ({"sigma": np.eye(4), "direction": np.ones(4)}, "omit direction"),
             ({"sigma": np.eye(4), "fixed_norm": True}, "omit direction"),
             ({"sigma": np.eye(4), "random_strength": True}, "omit direction"),
-            ({"sigma": np.eye(4), "seed": -1}, "seed=-1 does not fit"),
+            ({"sigma": np.eye(4), "seed": -1}, r"seed must be an integer in \[0, 2\*\*64\), got -1"),
             ({"sigma": np.eye(4), "row_offset": 2**64 - 1}, "no room for 2 rows"),
         ],
     )
@@ -379,7 +379,7 @@ class TestModule:
     def test_it_is_corrupt_and_then_transform(self, aligner):
         module, rows = aligner.as_module(), torch.from_numpy(pair()[0][:8])
         how = {
-            "sigma": aligner._strength(aligner.state_),
+            "sigma": aligner.state_.strength(aligner.sigma, aligner.noise_cosine, aligner.noise),
             "seed": c3align.noise.stream_seed(aligner.seed, "text"),
             "row_offset": 8,
         }
@@ -431,7 +431,7 @@ class TestPairCovariance:
         text[5] = 0
         whole = PairCovariance.from_rows(text, image, zero_rows="keep")
         assert (whole.n_rows, whole.statistics.n_zero_rows) == (199, 1)
-        monkeypatch.setattr("c3align.statistics._PAIR_BLOCK_ELEMENTS", 24 * 7)
+        monkeypatch.setattr("c3align.covariance._PAIR_BLOCK_ELEMENTS", 24 * 7)
         blocked = PairCovariance.from_rows(text, image, zero_rows="keep")
         assert blocked.statistics == whole.statistics
         assert np.abs(blocked.products - whole.products).max() < 4e-12 * 200

@@ -92,12 +92,12 @@ def test_foreign_arrays():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"row_ids": np.arange(3)}, r"row_ids has shape \(3,\) and X has 4 rows; pass one number a row"),
+        ({"row_ids": np.arange(3)}, r"row_ids has shape \(3,\) and X has 4 rows; pass one number per row"),
         ({"row_ids": np.arange(4)[:, None]}, r"row_ids has shape \(4, 1\)"),
-        ({"row_ids": np.arange(4.0)}, "row_ids has dtype float64; pass int64 or uint64"),
-        ({"row_ids": np.ones(4, bool)}, "row_ids has dtype bool"),
+        ({"row_ids": np.arange(4.0)}, "row_ids must be int64 or uint64, got float64"),
+        ({"row_ids": np.ones(4, bool)}, "row_ids must be int64 or uint64, got bool"),
         ({"row_ids": np.array([0, 1, -1, 2])}, r"row_ids holds negative numbers; pass numbers in \[0, 2\*\*64\)"),
-        ({"row_ids": np.arange(4), "row_offset": 5}, "row_offset and row_ids both say where the rows are; pass one"),
+        ({"row_ids": np.arange(4), "row_offset": 5}, "row_offset and row_ids both number the rows; pass one"),
     ],
 )
 def test_refusals_alike(any_backend, arguments, text):

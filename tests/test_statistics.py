@@ -105,7 +105,7 @@ def test_128_bit_arithmetic(pairs):
 def test_blocks_of_rows_are_flushed(monkeypatch):
     rows = np.random.default_rng(0).standard_normal((1000, 3)).astype("f4")
     whole = ModalityStatistics.from_rows(rows)
-    monkeypatch.setattr(ops, "ROWS_PER_BLOCK", 64)
+    monkeypatch.setattr("c3align.ops._moments.ROWS_PER_BLOCK", 64)
     assert ModalityStatistics.from_rows(rows) == whole
     rows[700, 1] = np.inf
     with pytest.raises(C3AlignError, match="1 of 1000 rows, first in row 700"):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import _lemmas
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 
 from c3align import geometry
+from tests import tiny_encoders
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "paper"
@@ -27,15 +25,10 @@ def training(monkeypatch):
     return _theory_training
 
 
-def run(*arguments):
-    command = [sys.executable, "benchmarks/paper/theory.py", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_quick(tmp_path):
-    target, picture = tmp_path / "theory.json", tmp_path / "theory.png"
-    done = run("--quick", "--json", target, "--plot", picture)
+def test_quick(tmp_path, run_here):
+    tiny_encoders.import_torchvision()
+    program, target, picture = "benchmarks/paper/theory.py", tmp_path / "theory.json", tmp_path / "theory.png"
+    done = run_here(program, "--quick", "--json", target, "--plot", picture)
     assert done.returncode == 0, done.stderr
     for words in ("Figure 3", "Figure 4", "Figure 5", "encoders never trained", "MLP spectrum"):
         assert words in done.stdout
@@ -53,7 +46,7 @@ def test_quick(tmp_path):
     assert picture.stat().st_size > 50_000
     # started again nothing is run again
     before = target.read_text()
-    again = run("--quick", "--json", target)
+    again = run_here(program, "--quick", "--json", target)
     assert again.stdout == done.stdout
     assert target.read_text() == before
 

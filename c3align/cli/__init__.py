@@ -21,6 +21,7 @@ import typer
 # a module of commands adds them to the application
 from c3align.cli import _decode, _demo, _embed, _fit, _report  # noqa: F401
 from c3align.cli._app import app
+from c3align.errors import one_line
 
 INTERRUPTED = 130
 
@@ -51,7 +52,7 @@ def _signals() -> Iterator[None]:
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     with warnings.catch_warnings(), _signals():
-        warnings.showwarning = lambda message, *_, **__: print(f"warning: {_one_line(message)}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: print(f"warning: {one_line(message)}", file=sys.stderr)
         try:
             given = sys.argv[1:] if arguments is None else arguments
             code = app(given or ["--help"], prog_name="c3align", standalone_mode=False, obj=given)
@@ -78,19 +79,15 @@ def _explain(error: Exception) -> int:
         traceback.print_exc()
     if hasattr(error, "format_message"):  # of typer: a wrong option or argument
         command = getattr(getattr(error, "ctx", None), "command_path", "c3align")
-        print(f"error: {_one_line(error.format_message())}; see {command} --help", file=sys.stderr)
+        print(f"error: {one_line(error.format_message())}; see {command} --help", file=sys.stderr)
         return 2
     if isinstance(error, (ValueError, TypeError, OSError)):
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     kind = type(error).__name__
     advice = "this is a bug; please report it with the output of C3ALIGN_DEBUG=1"
-    print(f"error: {kind}: {_one_line(error)}; {advice}", file=sys.stderr)
+    print(f"error: {kind}: {one_line(error)}; {advice}", file=sys.stderr)
     return 1
-
-
-def _one_line(message: Any) -> str:
-    return " ".join(str(message).split())
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import numpy as np
 import typer
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from c3align import __version__
 from c3align._imports import need
-from c3align.errors import EncoderMismatchError
+from c3align.errors import EncoderMismatchError, printable
 from c3align.io import atomic
 from c3align.io.rows import RowSource
 
@@ -58,6 +58,13 @@ Rows = Annotated[
 ]
 Fingerprint = Annotated[str | None, typer.Option("--encoder", help="Fingerprint of the encoder: binds, or refuses.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw both modalities before and after into this PNG.")]
+Root = Annotated[
+    str | None, typer.Option(help="Folder that paths in a table may not leave; the table's own by default.")
+]
+AllowAbsolute = Annotated[bool, typer.Option("--allow-absolute", help="A table may name any file of this machine.")]
+AllowUrls = Annotated[bool, typer.Option("--allow-urls", help="A table may name URLs.")]
+MaxPixels = Annotated[int | None, typer.Option(help="Of a picture, or a video's frames; 34 to 134 million by default.")]
+MaxSamples = Annotated[int | None, typer.Option(help="Of a sound; 17 million and 32 a byte of the file by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
 
@@ -79,7 +86,23 @@ def _root(
 
 def say(output: str | os.PathLike[str], text: str) -> None:
     """A sentence about what was written; not into it, where that is a stream."""
-    print(text, file=sys.stderr if atomic.is_special(output) else sys.stdout)
+    stream = sys.stderr if atomic.is_special(output) else sys.stdout
+    print(visible(text, stream), file=stream)
+
+
+def visible(text: str, stream: TextIO | None = None) -> str:
+    """A text for `stream`: without what would steer a terminal if it is one, else to the letter; lines stay lines."""
+    to = stream or sys.stdout
+    return "\n".join(map(printable, text.split("\n"))) if to.isatty() else text
+
+
+def allow(encoder: Any, max_pixels: int | None, max_samples: int | None = None) -> None:
+    """Let an encoder take larger items, and Pillow too, which has a bound of its own."""
+    if max_pixels is not None:
+        need("PIL.Image", "pillow").MAX_IMAGE_PIXELS = max_pixels
+        encoder.max_pixels = max_pixels
+    if max_samples is not None:
+        encoder.max_samples = max_samples
 
 
 def progress(source: RowSource, what: str) -> Iterator[tuple[int, Any]]:

@@ -11,8 +11,21 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align.cli._app import AsJson, Output, app, print_json, say
-from c3align.errors import C3AlignError
+from c3align.cli._app import (
+    AllowAbsolute,
+    AllowUrls,
+    AsJson,
+    MaxPixels,
+    MaxSamples,
+    Output,
+    Root,
+    allow,
+    app,
+    print_json,
+    say,
+    visible,
+)
+from c3align.errors import C3AlignError, one_line
 from c3align.io import atomic, items
 
 PipelineFolder = Annotated[Path, typer.Option("--pipeline", "-p", help="Folder of a saved pipeline.")]
@@ -40,6 +53,10 @@ def train_captioner(
     epochs: Annotated[int, typer.Option(help="Passes over the texts, each with noise of its own.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Texts of a step.")] = 40,
     lr: Annotated[float, typer.Option(help="Largest learning rate.")] = 2e-5,
+    root: Root = None,
+    allow_absolute: AllowAbsolute = False,
+    allow_urls: AllowUrls = False,
+    max_pixels: MaxPixels = None,
     noise_cosine: Annotated[
         float | None, typer.Option(help="Noise as a cosine; the aligner's, or the paper's, when absent.")
     ] = None,
@@ -59,7 +76,9 @@ def train_captioner(
     decoder = PrefixCaptioner.from_pretrained_lm(lm, n_dims=encoders.load(encoder).n_dims, **settings)
     pipeline = Pipeline(encoder, learner, decoder)
     if images is not None:
-        pipeline.collect((item.source for item in items.gather(images, modality)), modality=modality)
+        allow(pipeline.encoder, max_pixels)
+        may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
+        pipeline.collect((item.source for item in items.gather(images, modality, **may)), modality=modality)
     training: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "checkpoint": checkpoint}
     pipeline.fit_text(texts, seed=seed, progress=sys.stderr.isatty(), **training)
     pipeline.save_pretrained(output)
@@ -80,6 +99,11 @@ def caption(
     batch_size: Annotated[int, typer.Option(help="Items at a time.")] = 64,
     beams: Annotated[int, typer.Option(help="Of the search; 1 takes the likeliest word each time.")] = 1,
     on_error: OnError = "raise",
+    root: Root = None,
+    allow_absolute: AllowAbsolute = False,
+    allow_urls: AllowUrls = False,
+    max_pixels: MaxPixels = None,
+    max_samples: MaxSamples = None,
     output: Lines = None,
     as_json: AsJson = False,
 ) -> None:
@@ -87,8 +111,10 @@ def caption(
     from c3align import Pipeline
 
     _quiet()
-    found = [item for pattern in data for item in items.gather(pattern, modality)]
+    may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
+    found = [item for pattern in data for item in items.gather(pattern, modality, **may)]
     loaded = Pipeline.from_pretrained(pipeline)
+    allow(loaded.encoder, max_pixels, max_samples)
     options: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
     sources = (item.source for item in found)
     results = loaded.stream(sources, modality=modality, batch_size=batch_size, on_error=on_error, **options)
@@ -100,7 +126,7 @@ def caption(
     else:
         for line in lines:
             if "caption" in line:
-                print(f"{line['path']}\t{line['caption']}", flush=True)
+                print(f"{visible(line['path'])}\t{visible(line['caption'])}", flush=True)
 
 
 def _quiet() -> None:
@@ -126,7 +152,7 @@ def _described(results: Iterator[Any], names: list[str]) -> Iterator[dict[str, s
                 continue
             n_skipped += 1
             yield {"path": name, "error": result.reason}
-            bar.write(f"skipped {name}: {result.reason}", file=sys.stderr)
+            bar.write(one_line(f"skipped {name}: {result.reason}"), file=sys.stderr)
     if n_skipped:
         print(f"{n_skipped} of {len(names)} items could not be used; fix or remove them", file=sys.stderr)
 

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from c3align._imports import need
-from c3align.cli._app import AsJson, Output, app, print_json
+from c3align.cli._app import (
+    AllowAbsolute,
+    AllowUrls,
+    AsJson,
+    MaxPixels,
+    MaxSamples,
+    Output,
+    Root,
+    allow,
+    app,
+    print_json,
+)
 from c3align.errors import C3AlignError
 
 
@@ -32,23 +43,30 @@ def embed(
     device: Annotated[str | None, typer.Option(help="Such as cuda; the CPU by default.")] = None,
     frames: Annotated[int | None, typer.Option(help="Of a video, evenly spaced; 8 by default.")] = None,
     frame_rate: Annotated[float | None, typer.Option(help="Of a video, instead: frames a second.")] = None,
+    root: Root = None,
+    allow_absolute: AllowAbsolute = False,
+    allow_urls: AllowUrls = False,
+    max_pixels: MaxPixels = None,
+    max_samples: MaxSamples = None,
     aligner: Annotated[Path | None, typer.Option("--fit", help="Fit an aligner on the way and save it here.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed a collection: shards of .npy beside their metadata. Started again, it goes on where it stopped."""
     from tqdm import tqdm
 
-    from c3align import C3Aligner, encoders
+    import c3align
     from c3align import embed as room
+    from c3align import encoders
     from c3align.io.items import gather
 
     _check_device(device)
-    items = gather(data, modality, column)
+    items = gather(data, modality, column, root=root, allow_absolute=allow_absolute, allow_urls=allow_urls)
     loaded = encoders.load(encoder)
     for name, value in (("n_frames", frames), ("frame_rate", frame_rate)):
         if value is not None:
             setattr(loaded, name, value)
-    learner = C3Aligner() if aligner else None
+    allow(loaded, max_pixels, max_samples)
+    learner = c3align.C3Aligner() if aligner else None  # as it alone needs scikit-learn
     settings: dict[str, Any] = {"modality": modality, "dtype": dtype, "on_error": on_error, "aligner": learner}
     with tqdm(total=len(items), unit=" items", desc=modality, disable=None, smoothing=0.05, file=sys.stderr) as bar:
         counts = room.embed(

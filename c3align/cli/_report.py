@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align.cli._app import AsJson, app, one_fingerprint, print_json, save_picture
+from c3align.cli._app import AsJson, app, one_fingerprint, print_json, save_picture, visible
 from c3align.errors import C3AlignError
 from c3align.io import atomic
 from c3align.io.rows import RowSource
@@ -68,7 +68,7 @@ def report(
     if as_json:
         print_json({**figures.to_dict(), "provenance": provenance})
     else:
-        print("\n".join([str(figures), *(f"{path}: written" for path in (output, png) if path)]))
+        print(visible("\n".join([str(figures), *(f"{path}: written" for path in (output, png) if path)])))
 
 
 def _names(found: list[RowSource], inputs: list[str], names: str | None) -> list[str]:

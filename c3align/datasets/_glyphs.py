@@ -1,7 +1,7 @@
 """Characters of the DejaVu fonts that matplotlib ships, as pictures, with their Unicode names as captions.
 
 "greek small letter alpha with tonos", "rightwards arrow with hook", "black chess knight": compositional captions
-of real pictures, on every machine that has matplotlib. A tenth of the code points is held out, for good.
+of real pictures, wherever matplotlib is installed. A fixed tenth of the code points is held out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from c3align.errors import C3AlignError, MissingExtraError
 
 __all__ = ["FONTS", "SIZE", "UNICODE_DIGEST", "Glyphs", "glyphs", "is_held_out"]
 
-SIZE = 32  # pixels, both ways
+SIZE = 32  # width and height in pixels
 FONT_SIZE = 24  # pixels per em
 SPLITS = ("train", "held_out", "all")
 
@@ -48,11 +48,14 @@ UNICODE_DIGEST = "8a76c4e801bd"
 class Glyphs:
     """Pictures of characters and their names, row by row.
 
-    Attributes
+    Parameters
     ----------
-    pictures : (n, 32, 32) uint8, 0 paper to 255 ink
-    names : list of n str, lower case, hyphens as spaces
-    code_points : (n,) int64, rising
+    pictures : (n, 32, 32) uint8
+        From 0, paper, to 255, ink.
+    names : list of n str
+        In lower case, with spaces for hyphens.
+    code_points : (n,) int64
+        In rising order.
     """
 
     pictures: npt.NDArray[np.uint8]
@@ -71,23 +74,24 @@ def glyphs(font: str = "DejaVuSans", split: str = "all") -> Glyphs:
     font : str
         A key of `FONTS`.
     split : "train", "held_out" or "all"
-        The split goes by code point, so a held-out character is held out in every font.
+        Which code points: a held-out character is held out in every font.
 
     Returns
     -------
     Glyphs
+        All characters of the font that have a name and are not blank; cached and read-only.
 
     Raises
     ------
     C3AlignError
         An unknown font or split.
     MissingExtraError
-        When matplotlib, which holds the fonts, is not installed.
+        If matplotlib, which contains the fonts, is not installed.
 
     Warns
     -----
     UserWarning
-        When the font file or Python's Unicode table is not the one that the figures were measured with.
+        If the font file or Python's Unicode table is not the one that the published figures were measured with.
     """
     if font not in FONTS:
         raise C3AlignError(f"font must be one of {', '.join(FONTS)}, got {font!r}")
@@ -102,7 +106,18 @@ def glyphs(font: str = "DejaVuSans", split: str = "all") -> Glyphs:
 
 
 def is_held_out(code_point: int) -> bool:
-    """Whether a character belongs to the tenth that nothing may be trained on: a hash decides, on every machine."""
+    """Tell whether a character belongs to the tenth that nothing may be trained on.
+
+    Parameters
+    ----------
+    code_point : int
+        Unicode code point.
+
+    Returns
+    -------
+    bool
+        Decided by a hash, the same on every machine.
+    """
     digest = hashlib.sha256(f"c3align glyphs {code_point:06x}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % 10 == 0
 
@@ -133,7 +148,7 @@ def _font_path(font: str) -> Path:
     if digest != FONTS[font]:
         warnings.warn(
             f"{path.name} of matplotlib {matplotlib.__version__} is not the file that the glyphs were measured with "
-            f"(sha256 {digest}, not {FONTS[font]}); figures may differ, matplotlib 3.11 has it",
+            f"(sha256 {digest}, not {FONTS[font]}), so figures may differ; matplotlib 3.11 has that file",
             stacklevel=4,
         )
     return path
@@ -157,7 +172,7 @@ def _check_unicode(points: list[int]) -> None:
     if digest != UNICODE_DIGEST:
         warnings.warn(
             f"the character names of Unicode {unicodedata.unidata_version} are not those of 13.0 to 15.1 that the "
-            "glyphs were measured with; figures may differ, Python 3.10 to 3.13 have those names",
+            "glyphs were measured with, so figures may differ; Python 3.10 to 3.13 have those names",
             stacklevel=4,
         )
 
@@ -170,7 +185,7 @@ def _open(path: Path) -> Any:
 
 
 def _picture(path: Path, code_point: int) -> npt.NDArray[np.uint8]:
-    """The character centred by its box, which reaches to the baseline; what does not fit is cut off."""
+    """The character centered by its box, which extends to the baseline, and cropped to the picture."""
     from PIL import Image, ImageDraw
 
     font, text = _open(path), chr(code_point)

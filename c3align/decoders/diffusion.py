@@ -1,7 +1,7 @@
-"""`DiffusersGenerator`: pictures from embeddings by diffusers pipelines that were made for image embeddings.
+"""`DiffusersGenerator`: pictures from embeddings by diffusers pipelines that take image embeddings.
 
-Not `diffusers`: a module of that name would stand in the package's way. The heads know what each family of pipelines
-takes: which argument, which layout, which negative.
+The module is not called `diffusers`, which would shadow the package. The heads know what each family of pipelines
+takes: argument, layout and negative embedding.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LEAST_MEAN, PART = 0.4, 0.25  # aligned rows lie near zero along a mean of this 
 
 
 class DiffusersGenerator:
-    """Draws embeddings with a pretrained pipeline of diffusers; nothing is trained.
+    """Draw embeddings with a pretrained diffusers pipeline; nothing is trained.
 
     ============================================= ============================== ==========================
     pipeline                                      argument                       negative
@@ -53,14 +53,14 @@ class DiffusersGenerator:
     Parameters
     ----------
     pipeline : diffusers pipeline
-        As it is, on its device and in its dtype; it is called, and never changed.
+        Used as it is, on its device and in its dtype, and never changed.
     aligner : C3Aligner, optional
-        What translated the rows. With it their norm is compared with the image rows' that it saw, aligned rows are
-        refused, and rows that lie in another modality's place warn.
+        The aligner that translates the rows. With it their norm is compared with that of the image rows it saw, aligned
+        rows are refused, and rows nearest to another modality's mean give a warning.
     modality : str
-        The aligner's modality whose place and norm the pipeline expects.
+        The aligner's modality whose mean and norm the pipeline expects.
     norm : float, optional
-        Mean norm of raw image embeddings, where no aligner knows it.
+        Mean norm of raw image embeddings, if no aligner knows it.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class DiffusersGenerator:
     Raises
     ------
     C3AlignError
-        A pipeline that takes no image embeddings, or an IP-Adapter that was not loaded, or takes more than one vector.
+        A pipeline that takes no image embeddings, or an IP-Adapter that is not loaded or takes more than one vector.
 
     Examples
     --------
@@ -104,19 +104,24 @@ class DiffusersGenerator:
     def fit(
         self, rows: Array, pictures: Any = None, *, aligner: Any = None, modality: str = "image", progress: bool = False
     ) -> Self:
-        """Learn what raw rows look like; the pipeline itself learns nothing.
+        """Learn the norm of raw rows; the pipeline itself learns nothing.
 
         Parameters
         ----------
         rows : (n_rows, n_dims) array or tensor
-            Raw embeddings of `modality`. Without an aligner their mean norm is what is expected, unless `norm` or the
-            pipeline says otherwise.
-        pictures, progress : ignored
-        aligner, modality : as for the class
+            Raw embeddings of `modality`. Without an aligner their mean norm is the expected one, unless `norm` or the
+            pipeline determines it.
+        pictures : any
+            Ignored.
+        aligner, modality : optional
+            As in the class.
+        progress : bool
+            Ignored.
 
         Returns
         -------
-        self
+        DiffusersGenerator
+            Itself.
         """
         checked = checked_rows(rows, self.n_dims)
         self._take(aligner, modality)
@@ -135,41 +140,44 @@ class DiffusersGenerator:
         progress: bool = False,
         **kwargs: Any,
     ) -> list[Any]:
-        """Draw a picture of every row.
+        """Draw a picture of each row.
 
         Parameters
         ----------
         rows : (n_rows, n_dims) array or tensor
-            Rows in the image modality's place, at its raw norm.
+            Rows around the image modality's mean, at its raw norm.
         negative : (n_dims,) or (n_rows, n_dims) array or tensor, or a prior pipeline, optional
-            What guidance leads away from. For Kandinsky the embedding of a black picture, which a prior pipeline
+            The embedding that guidance leads away from. For Kandinsky that of a black picture, which a prior pipeline
             computes (`get_zero_embed`); zeros by default, which guide less well there and are right elsewhere.
         seed : int >= 0
+            Seed of the noise.
         row_offset : int >= 0
-            Number of the first row. Each row draws its noise from a generator of its own, of seed and row number, so
-            that it gives the same picture in any batch, up to rounding.
+            Number of the first row. Seed and row number determine a row's noise, so that it gives the same picture in
+            any batch, up to rounding.
         batch_size : int
+            Number of rows at a time; 1 for an IP-Adapter.
         progress : bool
-            Show a bar of pictures; the pipeline's own bars are kept quiet.
-        **kwargs
-            For the pipeline: ``height``, ``width``, ``num_inference_steps``, ``guidance_scale``, ``noise_level``,
-            ``prompt`` (a string, or one for every row; empty by default) and others.
+            Whether to show a bar of pictures; the pipeline's own bars are hidden.
+        **kwargs : optional
+            Passed to the pipeline: ``height``, ``width``, ``num_inference_steps``, ``guidance_scale``,
+            ``noise_level``, ``prompt`` (a string, or one per row; empty by default) and others.
 
         Returns
         -------
-        list of n_rows PIL images
+        list of PIL images
+            One per row.
 
         Raises
         ------
         C3AlignError
-            Rows of another width, not finite, of a norm far from the expected one, or aligned; arguments that this
+            Rows of another width, not finite, with a norm far from the expected one, or aligned; arguments that this
             method sets itself.
 
         Warns
         -----
         ModalityMeanWarning
-            Rows that lie nearest to another modality's mean, as texts that were not translated; and unit rows,
-            unless `norm` or the pipeline says that they are right: an aligner that saw unit rows makes unit rows.
+            For rows nearest to another modality's mean, such as untranslated texts; and for unit rows, unless `norm` or
+            the pipeline expects them: an aligner that saw unit rows makes unit rows.
         """
         checked = checked_rows(rows, self.n_dims)
         batch_size, seed = check_whole("batch_size", batch_size), check_seed(seed)
@@ -215,10 +223,10 @@ class DiffusersGenerator:
         for name in BY_ROW:
             value = kwargs.get(name, "")
             if not isinstance(value, str) and len(value) != n_rows:
-                raise C3AlignError(f"there are {n_rows} rows and {len(value)} of {name}; pass one string, or one a row")
+                raise C3AlignError(f"there are {n_rows} rows and {len(value)} of {name}; pass one, or one per row")
 
     def _check_scale(self, rows: npt.NDArray[np.float32]) -> None:
-        """Whether the rows have the norm of image embeddings."""
+        """Check that the rows have the norm of image embeddings."""
         norm = float(np.linalg.norm(rows.astype(np.float64), axis=1).mean())
         expected, name = self.expected_norm, self._head.name
         if expected is not None and not 1 / MAX_RATIO < norm / expected < MAX_RATIO:
@@ -226,10 +234,10 @@ class DiffusersGenerator:
                 f"the rows have a mean norm of {norm:.3g} and {name} expects one of about {expected:.3g}; {self._fix()}"
             )
         if self._norm is None and abs(norm - 1) < UNIT:  # an aligner may have seen unit rows
-            self._warn(f"the rows have norm 1, and {name} expects raw embeddings, whose norm is another")
+            self._warn(f"the rows have norm 1, but {name} expects raw embeddings, whose norm differs")
 
     def _check_place(self, rows: npt.NDArray[np.float32]) -> None:
-        """Whether the rows lie where image embeddings do."""
+        """Check that the rows lie around the image embeddings' mean."""
         if self.aligner is None:
             return
         mean = self.aligner.statistics_[self.modality_].mean
@@ -254,7 +262,7 @@ class DiffusersGenerator:
         return f"pass aligner.translate(rows, source=..., target={self.modality_!r}) of an aligner fitted on raw rows"
 
     def _negatives(self, negative: Any, n_rows: int) -> npt.NDArray[np.float32] | None:
-        """(n_rows, n_dims), or None for the head's own."""
+        """Negative embeddings (n_rows, n_dims), or None for the head's own."""
         if negative is None:
             return None
         if not self._head.takes_negative:
@@ -271,7 +279,7 @@ class DiffusersGenerator:
 
 
 def row_generator(seed: int, row: int) -> Any:
-    """The random generator of a row: on the CPU, so that its noise is the same for every device."""
+    """The random generator of a row, on the CPU, so that its noise is the same for every device."""
     import torch
 
     return torch.Generator("cpu").manual_seed(seed_of(int(seed), int(row)))
@@ -279,7 +287,7 @@ def row_generator(seed: int, row: int) -> Any:
 
 @contextmanager
 def _quiet(pipeline: Any) -> Iterator[None]:
-    """The pipeline's bar of steps is hidden, and its setting as it was afterwards."""
+    """Hide the pipeline's bar of steps, and restore its setting afterwards."""
     before = getattr(pipeline, "_progress_bar_config", None)
     pipeline.set_progress_bar_config(**{**(before or {}), "disable": True})
     try:

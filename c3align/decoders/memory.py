@@ -1,4 +1,4 @@
-"""`MemoryCaptioner`: captions out of a memory of texts, without training."""
+"""`MemoryCaptioner`: captions from a memory of texts, without training."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryCaptioner"]
 
-TEMPERATURE = 0.1  # of the neighbours' weights
+TEMPERATURE = 0.1  # of the neighbors' weights
 MAX_K = 1 << 20
 OPTIONS = ("row_offset", "batch_size", "fingerprint", "on_error")
 
 
 class MemoryCaptioner:
-    """Caption a row by the texts nearest to it, without training.
+    """Caption a row with the text nearest to it, without training.
 
-    The memory is the aligned embeddings of texts. With another memory (`fit` again) the domain changes.
+    The memory holds the aligned embeddings of texts; `fit` it again to change the domain.
 
     Parameters
     ----------
     k : int
-        The texts that are looked at: of more than one that is taken which has most words in common with the others,
-        weighted by their nearness (consensus of neighbours; Devlin et al., 2015).
+        Number of nearest texts. With more than one, the caption is the text that shares most words with the others,
+        weighted by their nearness (consensus of neighbors; Devlin et al., 2015).
     temperature : float > 0
-        The weights are the softmax of the cosines over it.
+        The weights are the softmax of the cosines divided by it.
     index : str, optional
-        An index of faiss, for memories of millions, such as "IVF4096,Flat"; None searches exactly.
+        A faiss index for memories of millions, such as "IVF4096,Flat"; None searches exactly.
 
     Attributes
     ----------
@@ -51,11 +51,11 @@ class MemoryCaptioner:
     n_dims : int or None
         Dimension of the rows; None before `fit`.
     modality_ : str
-        What it learned from.
+        The modality that it learned from.
     encoder_fingerprint_ : str or None
-        The encoder of the rows that it learned from, where its aligner knew.
+        The encoder of the rows that it learned from, if its aligner knew.
     skipped : list of Skipped
-        Rows without a caption, of the last call with ``on_error="skip"``.
+        Rows without a caption in the last call with ``on_error="skip"``.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class MemoryCaptioner:
         folder: str | os.PathLike[str] | None = None,
         progress: bool = False,
     ) -> Self:
-        """Remember texts; forgets those of before.
+        """Remember texts; forget earlier ones.
 
         Parameters
         ----------
@@ -101,22 +101,23 @@ class MemoryCaptioner:
         captions : sequence of str
             Caption i belongs to row i.
         aligner : C3Aligner, optional
-            Aligns the rows, without noise. Without one they are taken as they are.
+            Aligns the rows, without noise. Without one they are used as they are.
         modality : str
-            What the rows are; rows of another modality are refused.
-        folder : path, optional
-            Where the rows are put and memory-mapped from, for memories larger than RAM.
+            Modality of the rows; rows of another one are refused.
+        folder : str or path, optional
+            Where the rows are written and memory-mapped from, for memories larger than RAM.
         progress : bool
             Ignored: nothing is trained.
 
         Returns
         -------
-        self
+        MemoryCaptioner
+            Itself.
 
         Raises
         ------
         C3AlignError
-            Rows of another modality, or that are not finite, or that the captions do not fit.
+            Rows of another modality or not finite, or another number of captions.
         """
         source = TrainingRows(checked_rows(rows), aligner, modality, 0)
         texts = check_captions(captions, len(source))
@@ -130,22 +131,23 @@ class MemoryCaptioner:
     def project(
         self, rows: Array, *, temperature: float = retrieval.TEMPERATURE, k: int = retrieval.PROJECTED_ROWS
     ) -> npt.NDArray[np.float32]:
-        """Aligned rows as weighted means of the memory's rows, of norm 1 (DeCap, eq. 6; there without the norm).
+        """Project aligned rows to weighted means of the memory's rows, of norm 1 (DeCap, eq. 6; there not normalized).
 
-        A row is then among texts, whatever the modality it came from: pass what comes out to another decoder.
+        Projected rows lie among texts, whatever their modality was: pass them to another decoder.
 
         Parameters
         ----------
         rows : (n_rows, n_dims) array or tensor
             Aligned rows.
         temperature : float > 0
-            The weights are the softmax of the cosines over it; DeCap's by default.
+            The weights are the softmax of the cosines divided by it; DeCap's value by default.
         k : int
-            The nearest texts that are weighed; the others weigh hardly anything.
+            Number of nearest texts that are averaged; the others have hardly any weight.
 
         Returns
         -------
-        (n_rows, n_dims) float32; each depends on its own row and the memory alone, to the bit.
+        (n_rows, n_dims) float32
+            Each row depends only on its own row and the memory, to the bit.
         """
         self._check_ready()
         checked = checked_rows(rows, self.n_dims).widened().astype(np.float32, copy=False)
@@ -154,11 +156,33 @@ class MemoryCaptioner:
     def generate(
         self, rows: Array | Iterable[Array], *, seed: int = 0, progress: bool = False, **options: Any
     ) -> list[str | None]:
-        """Caption rows; see `PrefixCaptioner.generate`. Nothing is drawn at random, so `seed` changes nothing."""
+        """Caption rows.
+
+        Parameters
+        ----------
+        rows, seed, progress, **options : optional
+            As in `PrefixCaptioner.generate`. Nothing is drawn at random, so `seed` has no effect.
+
+        Returns
+        -------
+        list of str or None
+            None for skipped rows.
+        """
         return listed(self.stream(rows, seed=seed, **options), rows, progress)
 
     def stream(self, rows: Iterable[Array], *, seed: int = 0, **options: Any) -> Iterator[str | None]:
-        """Captions one after the other; see `PrefixCaptioner.stream`."""
+        """Caption any number of rows in order.
+
+        Parameters
+        ----------
+        rows, seed, **options : optional
+            As in `PrefixCaptioner.stream`; no option for decoding.
+
+        Returns
+        -------
+        iterator of str or None
+            As `generate` returns them.
+        """
         self._check_ready()
         wrong = next((name for name in options if name not in OPTIONS), None)
         if wrong is not None:
@@ -166,7 +190,7 @@ class MemoryCaptioner:
         return stream(self, rows, self._captions, **options)
 
     def _captions(self, rows: npt.NDArray[np.float32], numbers: Int64Array) -> Iterator[tuple[int, str]]:
-        """Number and caption of every row."""
+        """Number and caption of each row."""
         scores, places = self.memory_.nearest(rows, min(self.k, len(self.memory_.texts)))
         for number, row_scores, row_places in zip(numbers.tolist(), scores, places):
             texts = [self.memory_.texts[place] for place in row_places if place >= 0]
@@ -180,7 +204,13 @@ class MemoryCaptioner:
             raise NotFittedError("this captioner remembers nothing yet; call fit(rows, captions)")
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write one folder, whole or not at all: `captioner.safetensors`, `config.json`, `memory/`."""
+        """Write `captioner.safetensors`, `config.json` and `memory/`, all of it or nothing.
+
+        Parameters
+        ----------
+        folder : str or path
+            Created, or replaced if it holds a captioner.
+        """
         self._check_ready()
         config = {
             "format": "c3align.MemoryCaptioner",
@@ -200,16 +230,16 @@ class MemoryCaptioner:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> MemoryCaptioner:
-        """Read what `save_pretrained` wrote; the memory is read once for its digest and stays on disk, memory-mapped.
+        """Load what `save_pretrained` wrote; the memory is read once for its digest and stays on disk, memory-mapped.
 
-        Raises
-        ------
-        FileNotFoundError, FormatError
-            A folder that is absent, damaged, or no such captioner; no code in it can run.
+        Parameters
+        ----------
+        folder : str or path
+            `FileNotFoundError` if absent, `FormatError` if damaged or no such captioner; no code in it can run.
         """
         path = atomic.found(folder)
         config, tensors = container.read_decoder(path, CAPTIONER_FILE, "c3align.MemoryCaptioner")
-        config = {"modality": "text", "mode": "nearest", **config}  # files of other ages name one of them
+        config = {"modality": "text", "mode": "nearest", **config}  # older files name only one of them
         if config["format_version"] >= container.SIGNED_SINCE:
             digests.check_folders(path, (MEMORY_FOLDER,), config.pop("files", None), "decoder")
         keys = {"k", "temperature", "mode", "index", "n_dims", "encoder_fingerprint", "modality"}
@@ -217,7 +247,7 @@ class MemoryCaptioner:
             raise container.refusal("decoder", "its configuration has unknown or missing keys")
         if config["mode"] != "nearest":
             raise C3AlignError(
-                f"{folder} was saved with mode={config['mode']!r}, which is no more; load {path / 'decoder'} by "
+                f"{folder} was saved with mode={config['mode']!r}, which was removed; load {path / 'decoder'} by "
                 "PrefixCaptioner.from_pretrained, and pass it what MemoryCaptioner.project returns"
             )
         given = {name: config[name] for name in ("k", "temperature", "index") if config[name] is not None}

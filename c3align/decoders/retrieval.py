@@ -16,7 +16,7 @@ import numpy.typing as npt
 from c3align import neighbours, ops
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
-from c3align.io import atomic, container
+from c3align.io import atomic, container, npy
 from c3align.io.rows import write_npy
 from c3align.training.rows import TrainingRows
 
@@ -135,7 +135,7 @@ class Memory:
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is absent; pass a folder that save_pretrained wrote")
         try:
-            rows = np.load(paths[0], mmap_mode="r", allow_pickle=False)
+            rows = npy.mapped(paths[0])
             texts = [json.loads(line) for line in paths[1].read_text("utf-8").splitlines()]
         except (ValueError, EOFError, OSError, RecursionError) as error:
             raise container.refusal("decoder", f"its memory cannot be read ({error})") from error

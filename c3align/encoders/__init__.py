@@ -1,6 +1,6 @@
 """Encoders by name: pictures, texts, sounds and videos to embeddings of one space.
 
-Importing this imports none of them; `load` does, and says which pip command mends what is missing.
+Importing this imports none of them; `load` does, and names the pip command for what is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ _BUILT_IN = {
 
 
 def available() -> list[str]:
-    """Names that `load` knows: the built-in ones and those of installed packages."""
+    """List the names that `load` knows.
+
+    Returns
+    -------
+    list of str
+        Built-in encoders, and those of installed packages.
+    """
     return sorted({*_BUILT_IN, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))})
 
 
@@ -40,12 +46,17 @@ def load(spec: str) -> Encoder:
         "transformers:openai/clip-vit-base-patch32", "sentence-transformers:clip-ViT-B-32", "imagebind",
         "precomputed:emb/".
 
+    Returns
+    -------
+    Encoder
+        Ready to embed; weights are downloaded if needed.
+
     Raises
     ------
     C3AlignError
-        An unknown name; the known ones are listed.
+        An unknown name; the message lists the known ones.
     MissingExtraError
-        A package that the encoder needs is absent or broken; the pip command is named.
+        A required package is missing or broken; the message has the pip command.
     """
     name, _, rest = spec.partition(":")
     maker: Callable[[str], Encoder] | None = None
@@ -60,21 +71,24 @@ def load(spec: str) -> Encoder:
 
 
 def check_claim(spec: str, fingerprint: str) -> None:
-    """Refuse a fingerprint that cannot be that of a spec's encoder, before anything is loaded.
+    """Refuse a fingerprint that a spec's encoder cannot have, before anything is loaded.
 
-    Kind and name stand in a fingerprint and are compared here; for "glyphs" all of it is. The digest of the weights
-    comes from the towers as they were built, after names and dtypes are the library's own, so that it is compared
-    only then (by `Pipeline`): until there, what a folder of weights may do is bounded by the checks of
-    `c3align.io.model_folders`. Nothing is known of encoders of other packages, and of rows on disk, whose files hold
-    the fingerprint.
+    Kind and name are part of a fingerprint and are compared here; for "glyphs" all of it. The digest of the weights is
+    computed from the towers once they are built, when names and dtypes are the library's own, so `Pipeline` compares
+    it only then; until then the checks of `c3align.io.model_folders` limit what a folder of weights can do. Nothing is
+    known in advance about encoders of other packages, or about rows on disk, whose files hold the fingerprint.
 
     Parameters
     ----------
-    spec, fingerprint : str
+    spec : str
+        As in `load`.
+    fingerprint : str
+        The expected one.
 
     Raises
     ------
     EncoderMismatchError
+        If it begins in another way.
     """
     name, _, rest = spec.partition(":")
     claim = getattr(import_module(_BUILT_IN[name]), "claim", None) if name in _BUILT_IN else None
@@ -91,13 +105,16 @@ def fit_stream(aligner: Any, encoder: Encoder, items: Sequence[Any], *, modality
     Parameters
     ----------
     aligner : C3Aligner
-        Learns by `partial_fit`: what it knew before stays.
+        Learns by `partial_fit`, keeping what it knew.
     encoder : Encoder
-    items, modality, batch_size : as for `Encoder.encode`
+        Embeds the items.
+    items, modality, batch_size : optional
+        As in `Encoder.encode`.
 
     Returns
     -------
-    The aligner, with the bytes of state that `partial_fit` on all embeddings at once gives.
+    C3Aligner
+        The same aligner, with the state that `partial_fit` on all embeddings at once gives, to the byte.
     """
     from c3align.encoders.stream import batches
 

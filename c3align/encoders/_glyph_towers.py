@@ -57,7 +57,7 @@ class TextTower(nn.Module):
     """Word parts (n, 12, 32) of names to embeddings (n, 256).
 
     A word is the sum of its own row and those of its letter groups in a hashed table, so that a word never seen,
-    as in "canadian syllabics pwaa" or "braille pattern dots 1246", still says something.
+    as in "canadian syllabics pwaa" or "braille pattern dots 1246", still has a meaning.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What the encoders share: items are decoded and prepared in threads, ahead of the towers, and come out in order."""
+"""What the encoders share: items are decoded and prepared in threads, ahead of the towers, in order."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ CHUNK_ITEMS = 32
 
 
 class Prepared(NamedTuple):
-    """An item that has been decoded and made ready for the towers."""
+    """An item decoded and prepared for the towers."""
 
     value: Any
 
 
 class Broken(NamedTuple):
-    """An item that could not be, and why."""
+    """An item that could not be prepared, and why."""
 
     place: int
     name: str
@@ -43,7 +43,7 @@ class Broken(NamedTuple):
 def prepared_batches(
     items: Iterable[Any], prepare: Callable[[Any], Prepared], batch_size: int, workers: int | None = None
 ) -> Iterator[list[Prepared | Broken]]:
-    """Batches of prepared items, in order; threads work on the next ones while a batch is with the caller."""
+    """Batches of prepared items, in order; threads prepare the next ones while the caller uses a batch."""
 
     def attempt(index: int, item: Any) -> Prepared | Broken:
         try:
@@ -75,7 +75,7 @@ def prepared_batches(
 
 
 class TowerEncoder:
-    """An encoder made of torch towers. A backend says how one item is prepared and how a batch is embedded.
+    """An encoder made of torch towers. A backend defines how an item is prepared and how a batch is embedded.
 
     Attributes
     ----------
@@ -92,6 +92,8 @@ class TowerEncoder:
     sample_rate = 48_000  # of sounds, where there are any
     n_frames = media.N_FRAMES  # of a video, evenly spaced
     frame_rate: float | None = None  # instead: frames a second, any number of them
+    max_pixels: int | None = None  # of a picture, or of a video's frames together; see `c3align.io.media`
+    max_samples: int | None = None  # of a sound
 
     def __init__(self, model: Any) -> None:
         self._model = model.eval()
@@ -100,20 +102,20 @@ class TowerEncoder:
 
     @property
     def device(self) -> Any:
-        """Where the towers are."""
+        """The device of the towers."""
         return next(self._model.parameters()).device
 
     def prepare(self, item: Any, modality: str) -> Prepared:
-        """Decode one item and make it ready for the towers; many threads may do so at once."""
+        """Decode one item and prepare it for the towers; thread-safe."""
         if modality == "text":
             if not isinstance(item, str):
-                raise C3AlignError(f"a {type(item).__name__} is no text; pass strings")
+                raise C3AlignError(f"a text must be a string, got {type(item).__name__}")
             return Prepared(item)
         if modality == "audio":
-            return Prepared(self._prepare_sound(media.audio(item, self.sample_rate)))
+            return Prepared(self._prepare_sound(media.audio(item, self.sample_rate, self.max_samples)))
         if modality == "video":
-            return Prepared(self._prepare_video(media.frames(item, self.n_frames, self.frame_rate)))
-        return Prepared(self._prepare_picture(media.image(item)))
+            return Prepared(self._prepare_video(media.frames(item, self.n_frames, self.frame_rate, self.max_pixels)))
+        return Prepared(self._prepare_picture(media.image(item, self.max_pixels)))
 
     def encode(
         self,
@@ -134,22 +136,23 @@ class TowerEncoder:
         modality : str
             One of `modalities`.
         batch_size : int
-            Items at a time; the result depends on it by rounding alone.
+            Number of items at a time; the result depends on it only by rounding.
         device : torch device or str, optional
-            Where to compute; the towers move there and stay.
+            Where to compute; the towers stay there.
         dtype : "float32" or "float16"
-            Of the result.
+            Dtype of the result.
         progress : bool
-            Show a bar.
+            Whether to show a bar.
 
         Returns
         -------
-        (n, n_dims) array, in order, of any norm.
+        (n, n_dims) array
+            In order, not normalized.
 
         Raises
         ------
         C3AlignError
-            Another modality, and the first item that cannot be read, with its place and name.
+            Another modality, or an item that cannot be read, with its number and name.
         """
         check_request(self, items, modality, batch_size, dtype)
         if device is not None:
@@ -176,7 +179,7 @@ class TowerEncoder:
         return self._rows_of_parts(batch, "image")
 
     def _rows_of_parts(self, batch: list[list[Any]], modality: str) -> npt.NDArray[np.float32]:
-        """Items of several parts, frames or windows: the mean of their unit embeddings; one alone stays as it is."""
+        """Items of several parts, frames or windows: the mean of their unit embeddings, or the only one."""
         flat = [part for parts in batch for part in parts]
         embedded = np.asarray(self._embed(flat, modality).float().cpu().numpy(), np.float32)
         stops = np.cumsum([len(parts) for parts in batch])
@@ -197,7 +200,7 @@ class TowerEncoder:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """One warning of cut texts for all calls within, at the end, instead of one for each."""
+        """Give one warning about cut texts for all calls within, at the end."""
         if self._total is not None:
             yield
             return
@@ -233,7 +236,7 @@ def _mean_direction(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def windows(waveform: npt.NDArray[np.float32], length: int | None) -> list[npt.NDArray[np.float32]]:
-    """Stretches of a sound, of the length that towers take; a last one of less than half is left out."""
+    """Parts of a sound, of the length that towers take; a last one shorter than half is left out."""
     if length is None:
         return [waveform]
     found = [waveform[i : i + length] for i in range(0, len(waveform), length)]
@@ -241,14 +244,14 @@ def windows(waveform: npt.NDArray[np.float32], length: int | None) -> list[npt.N
 
 
 def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtype: str) -> None:
-    """Refuse what no encoder could do."""
+    """Refuse what no encoder can do."""
     if modality not in encoder.modalities:
         known = ", ".join(repr(name) for name in encoder.modalities)
         raise C3AlignError(f"{encoder.name} does not know modality {modality!r}; pass one of {known}")
     if isinstance(items, str | bytes):
-        raise C3AlignError("items is one item; pass a list of them")
+        raise C3AlignError("items must be a list, got a single item; pass [item]")
     if batch_size < 1:
-        raise C3AlignError(f"batch_size={batch_size}; pass 1 or more")
+        raise C3AlignError(f"batch_size must be at least 1, got {batch_size}")
     if dtype not in DTYPES:
         raise C3AlignError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
@@ -256,7 +259,7 @@ def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtyp
 def refuse_broken(
     batch: list[Prepared | Broken], modality: str, first_item: int = 0, fix: str = "remove or fix it"
 ) -> list[Any]:
-    """The values of a batch; an error for the first broken item, which counts from `first_item`."""
+    """Raise for the first broken item of a batch; its number counts from `first_item`."""
     for item in batch:
         if isinstance(item, Broken):
             where = f"{modality} {first_item + item.place}" + (f" ({item.name})" if item.name else "")

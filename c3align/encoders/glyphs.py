@@ -28,7 +28,7 @@ SIZE = 32
 
 
 def claim(rest: str = "") -> str:
-    """How the fingerprint begins: all but what follows from the weights."""
+    """The start of the fingerprint: all but the digest of the weights."""
     return f"c3align:glyphs/{hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:12]}/"
 
 
@@ -54,6 +54,7 @@ class GlyphEncoder:
 
     modalities = ("image", "text")
     name = "glyphs"
+    max_pixels: int | None = None  # of a file, before it is made small
 
     def __init__(self) -> None:
         try:
@@ -74,17 +75,17 @@ class GlyphEncoder:
         self._text = _loaded(towers.TextTower(), state, "text.")
 
     def prepare(self, item: Any, modality: str) -> Prepared:
-        """Check a name, or make the picture of an item: grey, 32 x 32, ink 255."""
+        """Check a name, or convert an item to a picture: gray, 32 x 32, ink 255."""
         if modality == "text":
             if not isinstance(item, str):
-                raise C3AlignError(f"a {type(item).__name__} is no text; pass strings")
+                raise C3AlignError(f"a text must be a string, got {type(item).__name__}")
             return Prepared(item)
         if isinstance(item, np.ndarray) and item.shape == (SIZE, SIZE) and item.dtype == np.uint8:
             return Prepared(item)
-        picture = np.asarray(media.image(item).convert("L"))
+        picture = np.asarray(media.image(item, self.max_pixels).convert("L"))
         if picture.shape != (SIZE, SIZE):
             raise C3AlignError(
-                f"the picture has {picture.shape[1]} x {picture.shape[0]} pixels; pass grey pictures of "
+                f"the picture has {picture.shape[1]} x {picture.shape[0]} pixels; pass gray pictures of "
                 f"{SIZE} x {SIZE}, ink white on black, as `c3align.datasets.glyphs` draws them"
             )
         return Prepared(picture)
@@ -108,22 +109,23 @@ class GlyphEncoder:
             paths. For "text": strings.
         modality : "image" or "text"
         batch_size : int
-            Items at a time; the result does not depend on it beyond float32 rounding.
+            Number of items at a time; the result depends on it only by rounding.
         device : torch device or str, optional
-            Where to compute; the towers move there and stay.
+            Where to compute; the towers stay there.
         dtype : "float32" or "float16"
-            Of the result.
+            Dtype of the result.
         progress : bool
-            Show a bar.
+            Whether to show a bar.
 
         Returns
         -------
-        (n, 256) array, in order, of any norm.
+        (n, 256) array
+            In order, not normalized.
 
         Raises
         ------
         C3AlignError
-            Another modality, a picture of another size, or an item that is no text.
+            Another modality, a picture of another size, or a text that is not a string.
         """
         check_request(self, items, modality, batch_size, dtype)
         if device is not None:
@@ -139,7 +141,7 @@ class GlyphEncoder:
         return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty((0, self.n_dims), dtype)
 
     def picture_tower(self, pictures: Any) -> Any:
-        """The image tower as a function that gradients go through: a critic for `EmbeddingGenerator.fit`.
+        """The image tower as a differentiable function: a critic for `EmbeddingGenerator.fit`.
 
         Parameters
         ----------

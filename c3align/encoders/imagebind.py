@@ -1,7 +1,7 @@
-"""`imagebind`, where the user has installed it: six senses and texts in one space.
+"""`imagebind`, if the user has installed it: six senses and texts in one space.
 
-Its licence forbids commercial use, so it is no dependency and none of it is here. Its embeddings come multiplied, each
-modality by its own number (sound by 20, texts by a learned one), which would be read as strength: that is undone.
+Its license forbids commercial use, so it is not a dependency and none of it is here. Its embeddings are scaled, each
+modality by its own factor (sound by 20, texts by a learned one), which would be taken for a norm; this is undone.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def load(rest: str = "") -> ImageBindEncoder:
         from imagebind.models import imagebind_model  # type: ignore[import-not-found]
     except ImportError as error:
         raise MissingExtraError(
-            "imagebind is not installed (its licence allows no commercial use); "
+            "imagebind is not installed (its license allows no commercial use); "
             "pip install git+https://github.com/facebookresearch/ImageBind"
         ) from error
     return ImageBindEncoder(imagebind_model.imagebind_huge(pretrained=True), data, imagebind_model.ModalityType)
@@ -55,7 +55,7 @@ def load(rest: str = "") -> ImageBindEncoder:
 class ImageBindEncoder(base.TowerEncoder):
     """ImageBind's towers behind the one protocol.
 
-    Depth and thermal pictures are arrays (1, 224, 224), IMU readings arrays (6, 2000), as its own paper prepares them;
+    Depth and thermal pictures are arrays (1, 224, 224), IMU readings arrays (6, 2000), as its paper prepares them;
     texts, pictures, sounds and videos are what every encoder takes.
 
     Parameters
@@ -74,7 +74,7 @@ class ImageBindEncoder(base.TowerEncoder):
         self.fingerprint = f"{claim()}{base.weights_digest(model)}/{self.n_dims}d/unscaled"
 
     def prepare(self, item: Any, modality: str) -> base.Prepared:
-        """One item as a tensor that the towers take; its loaders read files, so what is none is written to one."""
+        """One item as a tensor for the towers; ImageBind's loaders read files, so other items are written to one."""
         import torch
 
         if modality in LOADERS:
@@ -105,7 +105,7 @@ class ImageBindEncoder(base.TowerEncoder):
         return self._model({place: inputs})[place] / self._scale(place)
 
     def _scale(self, place: str) -> float:
-        """What the last step of a modality multiplies its unit embeddings by; 1 where there is none."""
+        """The factor by which a modality's last step scales its unit embeddings; 1 if it has none."""
         for step in self._model.modality_postprocessors[place].modules():
             if hasattr(step, "log_logit_scale"):
                 return float(step.log_logit_scale.detach().exp().clamp(max=step.max_logit_scale))
@@ -114,9 +114,10 @@ class ImageBindEncoder(base.TowerEncoder):
 
 @contextmanager
 def as_file(item: Any, modality: str) -> Iterator[str]:
-    """The path of an item, after writing it where it has none on this machine."""
+    """The path of an item, which is written to a file if it has none on this machine."""
     name = media.name_of(item)
     if name is not None and "://" not in name:
+        media.check(name, modality)  # ImageBind's own readers take any format
         yield name
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""`open_clip:`, all that open_clip knows: "open_clip:ViT-B-32/laion2b_s34b_b79k", "open_clip:hf-hub:org/name".
+"""`open_clip:`, any model of open_clip: "open_clip:ViT-B-32/laion2b_s34b_b79k", "open_clip:hf-hub:org/name".
 
 Names and tags are those of open_clip's own table. Folders, files and repositories are looked through first: weights
 from safetensors alone, towers of open_clip and timm, and no other model that a configuration might name.

@@ -1,6 +1,6 @@
-"""`precomputed:`, embeddings that are on disk already: "precomputed:emb/" (a tree of shards) or "precomputed:rows.npy".
+"""`precomputed:`, embeddings on disk: "precomputed:emb/" (a tree of shards) or "precomputed:rows.npy".
 
-Items are row numbers, so that whatever takes an encoder works without one.
+Items are row numbers, so that whatever needs an encoder works without one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def load(rest: str) -> PrecomputedEncoder:
 
 
 class PrecomputedEncoder:
-    """Rows of memory-mapped shards, by number.
+    """Rows of shards on disk, by number.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class PrecomputedEncoder:
         dtype: str = "float32",
         progress: bool = False,
     ) -> npt.NDArray[Any]:
-        """Rows by number.
+        """Get rows by number.
 
         Parameters
         ----------
@@ -89,5 +89,9 @@ class PrecomputedEncoder:
         source = self._sources.get("any") or self._sources[modality]
         numbers = np.asarray(items, np.int64).reshape(-1)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < source.n_rows:
-            raise C3AlignError(f"{modality} has rows 0 to {source.n_rows - 1}; pass numbers among them")
-        return source.take(numbers).astype(dtype)
+            raise C3AlignError(f"{modality} has rows 0 to {source.n_rows - 1}; pass numbers in that range")
+        rows = source.take(numbers)
+        if not np.isfinite(rows).all():
+            bad = int(numbers[~np.isfinite(rows).all(axis=1)][0])
+            raise C3AlignError(f"{source.where(bad)} holds NaN or infinity; remove it, or embed its item again")
+        return rows.astype(dtype)

@@ -1,4 +1,4 @@
-"""Any encoder, batch after batch: files are decoded ahead, broken items are refused or left out and listed."""
+"""Any encoder, batch by batch: files are decoded ahead, broken items are refused, or skipped and listed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIX = "remove or fix it, or pass --on-error skip (on_error='skip')"
 
 
 class Batch(NamedTuple):
-    """Embeddings of some items: `kept` are their numbers, `broken` what could not be embedded."""
+    """Embeddings of some items: `kept` holds their numbers, `broken` the items that could not be embedded."""
 
     rows: npt.NDArray[Any]
     kept: list[int]
@@ -37,16 +37,16 @@ def batches(
     workers: int | None = None,
     first_item: int = 0,
 ) -> Iterator[Batch]:
-    """Embed items of any number; see `Encoder.encode`.
+    """Embed any number of items; see `Encoder.encode`.
 
     Parameters
     ----------
     on_error : "raise" or "skip"
-        What becomes of items that cannot be read.
+        Whether items that cannot be read are refused or skipped.
     workers : int, optional
-        Threads that decode; by default the processors but one, 8 at most.
+        Number of decoding threads; by default one less than processors, at most 8.
     first_item : int
-        The first item's number in a larger whole, for errors.
+        The first item's number, for errors.
     """
     if on_error not in ("raise", "skip"):
         raise C3AlignError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
@@ -61,7 +61,7 @@ def batches(
             if on_error == "raise":
                 refuse_broken(batch, modality, first_item, FIX)
             kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
-            # what an encoder prepared it takes back as it is; others get their items
+            # an encoder accepts what it prepared itself; others get their items
             good = [item if own else item.value for item in batch if isinstance(item, Prepared)]
             rows = encoder.encode(good, **options) if good else np.empty((0, encoder.n_dims), dtype)
             yield Batch(rows, kept, [item for item in batch if isinstance(item, Broken)], len(batch))

@@ -1,22 +1,22 @@
 """Measures of an embedding space: the gap between modalities, the noise around it, spectrum, retrieval.
 
 Every measure takes rows (n_rows, n_dims) of any norm, NumPy or torch, normalizes them and computes in float64. Those of
-the gap, the residual, the spectrum and the distributions go in blocks, so that a memmap larger than memory is never
-copied whole. Where a *source* is asked for, moments are enough, and `ModalityStatistics` or `CovarianceStatistics` or
-any iterable of blocks, read once, do as well. What compares rows with rows (neighbors, uniformity, linear
-separability) holds them in float64, and is for a sample of a large set.
-"Pairs" are rows of equal number. Definitions follow C3 (ICLR 2024), section 3, and its released notebooks.
+the gap, the residual, the spectrum and the distributions read blocks, so that a memmap larger than memory is never
+copied whole. A *source* may also be `ModalityStatistics` (where means suffice), `CovarianceStatistics`, or an iterable
+of blocks of rows, read once. Measures that compare rows with rows (neighbors, uniformity, linear separability) hold all
+rows in float64; give them a sample of a large set.
+*Pairs* are rows with the same number. Definitions follow C3 (ICLR 2024), section 3, and its released notebooks.
 
 ======================================================== ===============================================================
 the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_gap`, `gap_consistency`,
-                                                         `gap_orthogonality`, `pair_cosine`; of statistics `measure_gap`
+                                                         `gap_orthogonality`, `pair_cosine`, `measure_gap`
 the residual                                             `residual_sigma`, `residual_spectrum`, `residual_participation`
 the spectrum, dimensional collapse                       `covariance_spectrum`, `effective_dimension`,
                                                          `dimensional_collapse`, `participation`, `participation_ratio`,
                                                          `principal_angles`
 the sphere (Wang and Isola)                              `alignment`, `uniformity`
 two distributions                                        `distribution_gap`, `linear_separability`
-one encoder, or two                                      `encoder_overlap`, `one_encoder`
+one encoder, or two                                      `are_partners`, `encoder_overlap`, `one_encoder`
 neighbors                                               `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`
 ======================================================== ===============================================================
 """
@@ -38,7 +38,7 @@ from c3align.geometry._gap import (
     residual_spectrum,
 )
 from c3align.geometry._gap_report import GapReport, measure_gap
-from c3align.geometry._overlap import encoder_overlap, one_encoder
+from c3align.geometry._overlap import are_partners, encoder_overlap, one_encoder
 from c3align.geometry._retrieval import Hubness, hubness, k_occurrence, modality_bias, recall_at_k
 from c3align.geometry._rows import unit_rows
 from c3align.geometry._spectrum import (
@@ -62,6 +62,7 @@ __all__ = [
     "ResidualParticipation",
     "Separability",
     "alignment",
+    "are_partners",
     "covariance_spectrum",
     "dimensional_collapse",
     "distribution_gap",

@@ -1,4 +1,4 @@
-"""How far two modalities are apart as distributions: Gaussians fitted to both, and a line drawn between them."""
+"""How far apart two modalities are as distributions: fitted Gaussians, and a linear classifier."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 class DistributionGap(NamedTuple):
-    """Squared Wasserstein-2 distance of two Gaussians (embedding FID), in its two parts; `total` is their sum.
+    """Squared Wasserstein-2 distance of two Gaussians (embedding FID), and its two parts.
 
-    centroid : ``||m_a - m_b||**2``, what centering takes away
-    covariance : ``tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2)``, Bures' squared distance, which it leaves
+    Parameters
+    ----------
+    total : float
+        Sum of both parts.
+    centroid : float
+        ``||m_a - m_b||**2``, which centering removes.
+    covariance : float
+        ``tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2)``, Bures' squared distance, which centering leaves.
     """
 
     total: float
@@ -31,10 +37,14 @@ class DistributionGap(NamedTuple):
 
 
 class Separability(NamedTuple):
-    """How well a linear classifier tells the modalities apart on rows that it has not seen.
+    """How well a linear classifier separates the modalities on rows that it has not seen.
 
-    accuracy : mean of the shares of a's and of b's rows that it gets right; 0.5 is chance
-    auc : area under the ROC curve; 0.5 is chance
+    Parameters
+    ----------
+    accuracy : float
+        Balanced accuracy; 0.5 is chance.
+    auc : float
+        Area under the ROC curve; 0.5 is chance.
     """
 
     accuracy: float
@@ -42,13 +52,17 @@ class Separability(NamedTuple):
 
 
 def distribution_gap(a: Source, b: Source) -> DistributionGap:
-    """Fréchet distance of the Gaussians with the means and covariances of the unit rows (Dowson and Landau, 1982).
+    """Measure the Fréchet distance of Gaussians with the unit rows' means and covariances (Dowson and Landau, 1982).
 
     Parameters
     ----------
     a, b : sources of (n_a, n_dims), (n_b, n_dims)
-        `CovarianceStatistics`, rows, or an iterable of blocks. Covariances have the divisor n_rows - 1. Estimates
-        from few rows are too large, as FID is.
+        Rows, an iterable of blocks, or `CovarianceStatistics`.
+
+    Returns
+    -------
+    DistributionGap
+        With covariances of divisor n_rows - 1. Estimates from few rows are too large, as FID's are.
     """
     both = moments_of(a), moments_of(b)
     gap = both[0].mean - both[1].mean
@@ -66,23 +80,27 @@ def _square_root(covariance: Float64Array) -> Float64Array:
 
 
 def linear_separability(a: Array, b: Array, *, n_folds: int = 5, centered: bool = False, seed: int = 0) -> Separability:
-    """Cross-validated accuracy and AUC of a logistic regression that tells a's rows from b's.
+    """Cross-validate a logistic regression that separates a's rows from b's.
 
-    1 as they came and 0.5 when centered is a gap that centering closes.
+    A score of 1 on the raw rows and 0.5 on the centered ones means that centering closes the gap.
 
     Parameters
     ----------
     a, b : (n_a, n_dims), (n_b, n_dims)
-        With equally many, row i of a and row i of b are always in one fold: a partner that was learned under the
-        other name would mislead.
+        Rows of any norm. If equally many, row i of a and row i of b share a fold: a partner that the classifier had
+        learned under the other label would mislead it.
     n_folds : int
-        Each modality needs as many rows.
+        From 2 to the number of rows of either modality.
     centered : bool
-        Whether each modality is centered first, by the mean of the rows that the fold learns from. Rows that were
-        centered by means of their own, those of few rows above all, score below chance: what a fold lacks, the others
-        have too much of.
+        Whether each modality is centered first by the mean of its training rows. Rows already centered by their own
+        mean score below chance, most clearly if few: what a fold lacks, the other folds have in excess.
     seed : int
-        Chooses the folds.
+        Determines the folds.
+
+    Returns
+    -------
+    Separability
+        Accuracy and AUC over all held-out rows together.
     """
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -101,13 +119,13 @@ def linear_separability(a: Array, b: Array, *, n_folds: int = 5, centered: bool 
 
 
 def _scores(rows: Float64Array, is_b: BoolArray, held: BoolArray, centered: bool) -> Float64Array:
-    """Decision function on the held rows of a model that learned from the others."""
+    """Decision function, on the held rows, of a model that learned from the others."""
     from sklearn.linear_model import LogisticRegression
 
     if centered:
         rows = np.where(is_b[:, None], _centred(rows, is_b & ~held), _centred(rows, ~is_b & ~held))
     rows = rows * np.sqrt(rows.shape[1])  # coordinates about 1, for the penalty
-    # Newton's steps end on the same digits in any basis
+    # Newton's method gives the same digits in any basis
     model = LogisticRegression(class_weight="balanced", solver="newton-cholesky").fit(rows[~held], is_b[~held])
     return model.decision_function(rows[held])
 

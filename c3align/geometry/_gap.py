@@ -31,7 +31,13 @@ __all__ = [
 
 
 class MeanStd(NamedTuple):
-    """Mean and standard deviation (divisor n) of a figure; NaN when there was nothing to measure."""
+    """Mean and standard deviation of a quantity; NaN when there was nothing to measure.
+
+    Parameters
+    ----------
+    mean, std : float
+        The standard deviation has the divisor n.
+    """
 
     mean: float
     std: float
@@ -44,18 +50,18 @@ class MeanStd(NamedTuple):
 class GroupedGap:
     """Whether the gap is one constant, orthogonal to both modalities: a column of C3's Table 1.
 
-    Attributes
+    Parameters
     ----------
     n_pairs, n_groups, group : int
-        Pairs given, groups of `group` of them, what is left over dropped.
+        Number of pairs, of groups, and of pairs per group; the remaining pairs are dropped.
     length : MeanStd
-        The length of the groups' gaps ``c_k``. Noise is in it: ``E||c_k||**2 = ||c||**2 + tr(Cov(eps)) / group``.
+        Length of the groups' gaps ``c_k``; noise is included: ``E||c_k||**2 = ||c||**2 + tr(Cov(eps)) / group``.
     direction : MeanStd
         Cosine of one group's gap with the next one's.
     orthogonality : (MeanStd, MeanStd)
         Cosine between the gap and differences of rows within a, and within b; see `gap_orthogonality`.
     residual : MeanStd
-        Over the dimensions of `residual_mean`: zero by construction, up to rounding; printed by the paper.
+        Mean and deviation of `residual_mean` over its dimensions: zero up to rounding; the paper prints it.
     residual_mean : (n_dims,) float64
         Mean of ``eps_i = (u_a - u_b)_i - c`` in each dimension.
     residual_direction : MeanStd
@@ -81,10 +87,14 @@ class GroupedGap:
 
 
 class ResidualParticipation(NamedTuple):
-    """In how many dimensions the residual really lives; both are n_dims when it is isotropic.
+    """How many dimensions the residual fills; both estimates are n_dims when it is isotropic.
 
-    from_cosines : ``1 / std(cos)**2`` over residuals of pairs drawn at random
-    from_spectrum : ``(sum l)**2 / sum l**2`` over the eigenvalues of their covariance
+    Parameters
+    ----------
+    from_cosines : float
+        ``1 / std(cos)**2`` over residuals of pairs drawn at random.
+    from_spectrum : float
+        ``(sum l)**2 / sum l**2`` over the eigenvalues of their covariance.
     """
 
     from_cosines: float
@@ -92,12 +102,17 @@ class ResidualParticipation(NamedTuple):
 
 
 def gap_vector(a: Source, b: Source) -> Float64Array:
-    """The gap c = mean of a's unit rows less mean of b's, (n_dims,); n_rows may differ (C3, Proposition 1).
+    """Compute the gap c, the mean of a's unit rows minus that of b's (C3, Proposition 1).
 
     Parameters
     ----------
     a, b : sources of (n_a, n_dims), (n_b, n_dims)
-        Statistics, rows, or an iterable of blocks.
+        Rows, an iterable of blocks, or statistics.
+
+    Returns
+    -------
+    (n_dims,) float64
+        NumPy array, on the host for tensors too.
     """
     means = mean_of(a), mean_of(b)
     if means[0].shape != means[1].shape:
@@ -106,18 +121,24 @@ def gap_vector(a: Source, b: Source) -> Float64Array:
 
 
 def grouped_gap(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> GroupedGap:
-    """All figures of C3's Table 1: gap length, direction and orthogonality, residual mean and direction.
+    """Measure all of C3's Table 1: gap length, direction and orthogonality, residual mean and direction.
 
-    Pairs are shuffled, cut into groups, and each group has its gap. Unlike the authors' notebook, orthogonality is
+    Pairs are shuffled and cut into groups, each with its own gap. Unlike the authors' notebook, orthogonality is
     measured on both modalities, on shuffled rows without repeats.
 
     Parameters
     ----------
-    a, b : (n_rows, n_dims), pairs
+    a, b : (n_rows, n_dims) arrays or tensors
+        Pairs of any norm.
     group : int
-        Pairs in a group.
+        Pairs per group.
     seed : int
-        Decides the shuffles.
+        Determines the shuffles.
+
+    Returns
+    -------
+    GroupedGap
+        `direction` is NaN with fewer than two groups, `length` with none.
     """
     n_pairs = as_pairs(a, b)[0].shape[0]
     gap = gap_vector(a, b)
@@ -137,15 +158,16 @@ def grouped_gap(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> Group
 
 
 def gap_consistency(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> tuple[float, float]:
-    """Whether the gap is one constant: its length and direction over random groups of pairs (C3, Table 1).
+    """Measure whether the gap is one constant: its length and direction over random groups of pairs (C3, Table 1).
 
     Parameters
     ----------
-    a, b : (n_rows, n_dims), pairs
+    a, b : (n_rows, n_dims) arrays or tensors
+        Pairs of any norm.
     group : int
-        Pairs in a group; what is left over is dropped.
+        Pairs per group; the remaining pairs are dropped.
     seed : int
-        Decides the shuffle.
+        Determines the shuffle.
 
     Returns
     -------
@@ -161,47 +183,92 @@ def gap_consistency(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> t
 
 
 def gap_orthogonality(a: Array, b: Array, *, seed: int = 0) -> MeanStd:
-    """Mean and standard deviation of the cosine between the gap and differences within a modality (C3, Table 1).
+    """Measure the cosine between the gap and differences of rows within a modality (C3, Table 1).
 
-    Rows are shuffled and repeated ones dropped first, or lists of five captions an image would count as orthogonal
-    to anything. Near 0 on average means that the gap is orthogonal to what a modality says.
+    Rows are shuffled and repeated ones dropped first, or lists with five captions per image would seem orthogonal to
+    anything.
 
     Parameters
     ----------
     a, b : (n_a, n_dims), (n_b, n_dims)
+        Rows of any norm.
     seed : int
-        Decides the shuffle.
+        Determines the shuffle.
+
+    Returns
+    -------
+    MeanStd
+        Over both modalities; a mean near 0 says that the gap is orthogonal to the modalities' own content.
     """
     gap = gap_vector(a, b)
     return _mean_std([*_step_cosines(a, gap, seed), *_step_cosines(b, gap, seed)])
 
 
 def pair_cosine(a: Array, b: Array) -> float:
-    """Mean cosine of pairs."""
+    """Average the cosine of pairs.
+
+    Parameters
+    ----------
+    a, b : (n_rows, n_dims) arrays or tensors
+        Pairs of any norm.
+
+    Returns
+    -------
+    float
+        In [-1, 1].
+    """
     cosines = [np.einsum("ij,ij->i", x, y) for x, y in pair_blocks(a, b)]
     return float(np.concatenate(cosines).mean())
 
 
 def residual_sigma(a: Array, b: Array) -> float:
-    """Standard deviation per coordinate of eps in ``u_a - u_b = c + eps`` over pairs: ``sqrt(E||eps||**2 / d)``."""
+    """Measure the standard deviation per coordinate of eps in ``u_a - u_b = c + eps`` over pairs.
+
+    Parameters
+    ----------
+    a, b : (n_rows, n_dims) arrays or tensors
+        Pairs of any norm.
+
+    Returns
+    -------
+    float
+        ``sqrt(E||eps||**2 / n_dims)``.
+    """
     gap = gap_vector(a, b)
     energies = np.concatenate([(((x - y) - gap) ** 2).sum(axis=1) for x, y in pair_blocks(a, b)])
     return float(np.sqrt(energies.mean() / len(gap)))
 
 
 def residual_spectrum(a: Array, b: Array) -> Float64Array:
-    """Eigenvalues (n_dims,) of the residual's covariance over pairs, largest first: a flat one is isotropic noise."""
+    """Compute the eigenvalues of the residual's covariance over pairs.
+
+    Parameters
+    ----------
+    a, b : (n_rows, n_dims) arrays or tensors
+        Pairs of any norm.
+
+    Returns
+    -------
+    (n_dims,) float64
+        Largest first (divisor n_rows - 1); all equal for isotropic noise.
+    """
     return spectrum_of(moments_of_blocks(x - y for x, y in pair_blocks(a, b)))
 
 
 def residual_participation(a: Array, b: Array, *, seed: int = 0) -> ResidualParticipation:
-    """How many dimensions the residual fills; the paper takes it for isotropic, and CLIP's fills 100 of 512.
+    """Estimate how many dimensions the residual fills; the paper assumes all, and CLIP's fills 100 of 512.
 
     Parameters
     ----------
-    a, b : (n_rows, n_dims), pairs
+    a, b : (n_rows, n_dims) arrays or tensors
+        Pairs of any norm.
     seed : int
-        Decides the shuffle, and so whose residual is compared with whose.
+        Determines the shuffle, and so which residuals are compared.
+
+    Returns
+    -------
+    ResidualParticipation
+        `from_cosines` is NaN where all cosines are equal.
     """
     spread = _residuals(a, b, gap_vector(a, b), seed)[1].std
     from_cosines = 1 / spread**2 if spread else float("nan")
@@ -244,8 +311,8 @@ def _step_cosines(X: Array, gap: Float64Array, seed: int) -> Iterator[Float64Arr
 
 
 def _distinct(rows: Any) -> Int64Array:
-    """Row numbers of the first of each set of equal unit rows, in digests so that no sorted copy is needed."""
-    narrow = (unit.astype(np.float32) for unit in unit_blocks(rows))  # a factor shows in the last bits of float64
+    """Row numbers of the first of each set of equal unit rows, by digests so that no sorted copy is needed."""
+    narrow = (unit.astype(np.float32) for unit in unit_blocks(rows))  # a factor changes the last bits of float64
     digests = (blake2b(row, digest_size=16).digest() for block in narrow for row in block)
     first: dict[bytes, int] = {}
     for number, digest in enumerate(digests):
@@ -264,7 +331,7 @@ def _consecutive(blocks: Iterable[Float64Array]) -> Iterator[tuple[Float64Array,
 
 
 def _cosines(x: Float64Array, y: Float64Array) -> Float64Array:
-    """Cosines of rows, without those of which one has no direction."""
+    """Cosines of rows, without pairs in which one has no direction."""
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     defined = norms > 0
     return np.einsum("ij,ij->i", x, y)[defined] / norms[defined]

@@ -1,4 +1,4 @@
-"""What statistics say of the gap between two modalities, in numbers and in a sentence."""
+"""What statistics say about the gap between two modalities, in numbers and in a sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["GapReport", "measure_gap"]
 class GapReport:
     """The gap ``c = mean_a - mean_b`` of two fitted modalities (C3, eq. 1).
 
-    Attributes
+    Parameters
     ----------
     a, b : str
         The modalities.
@@ -26,11 +26,11 @@ class GapReport:
     norm : float
         ``||c||``; unit rows are at most 2 apart.
     standard_error : float
-        Expected error of the gap, from the finite number of rows of both.
+        Expected error of the gap, due to the finite number of rows.
     within : (float, float)
         Root mean square distance of the rows of a, and of b, from their own mean.
     n_pairs : int
-        Pairs seen, or 0.
+        Number of pairs learned, or 0.
     sigma : float or None
         Standard deviation of the residual per coordinate, from the pairs.
     noise_cosine : float or None
@@ -66,7 +66,22 @@ class GapReport:
 def measure_gap(
     a: str, b: str, of_a: ModalityStatistics, of_b: ModalityStatistics, pairs: PairStatistics | None
 ) -> GapReport:
-    """Build the report from statistics; `pairs` are those of a and b, in either order, or None."""
+    """Build the report from statistics.
+
+    Parameters
+    ----------
+    a, b : str
+        The modalities.
+    of_a, of_b : ModalityStatistics
+        Their statistics.
+    pairs : PairStatistics or None
+        Statistics of their pairs, in either order.
+
+    Returns
+    -------
+    GapReport
+        Without `sigma`, `noise_cosine` and `pair_cosine` if there are no pairs.
+    """
     vector = of_a.mean - of_b.mean
     within = (float(np.sqrt(of_a.total_variance)), float(np.sqrt(of_b.total_variance)))
     sigma = cosine = pair_cosine = None

@@ -11,8 +11,9 @@ from c3align._typing import Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.backends import load
+from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["encoder_overlap", "one_encoder"]
+__all__ = ["are_partners", "encoder_overlap", "one_encoder"]
 
 SAMPLE_ROWS, ENOUGH_ROWS = 2048, 200
 # two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3, and .3, or more
@@ -23,44 +24,62 @@ _ROUNDING = 1e-12  # total variance of unit rows that are all alike
 
 
 def encoder_overlap(a: Array, b: Array) -> float:
-    """How much the columns of two sets of rows vary together, over what two unrelated encoders would give.
+    """Measure how much the columns of two sets of rows vary together, relative to two unrelated encoders.
 
     ``tr(R_a R_b) / (tr R_a tr R_b / d)`` with R the correlations of the columns of unit rows. Two modalities, or two
-    materials, of one trained encoder use the same directions: 3.4 to 23 on CLIP, ConVIRT, CLAP and glyphs, from 200
-    rows on. Rows of two encoders give 0.8 to 1.2, whatever their number, and so do the towers of an encoder that was
-    never trained, which share no direction. The rows need not be paired.
+    kinds of material, of one trained encoder use the same directions: 3.4 to 23 on CLIP, ConVIRT, CLAP and glyphs, from
+    200 rows on. Rows of two encoders give 0.8 to 1.2, whatever their number, and so do the towers of an encoder that
+    was never trained, which share no direction. The rows need not be paired.
 
-    The sums of products over independent rows are unbiased for both traces (divisors n - 1), so that few rows widen
-    the result but do not raise it. Columns are standardized first: single columns of large variance, as CLIP has, or
-    towers that vary in two or three directions, otherwise raise the overlap of unrelated encoders up to 1.5.
+    The sums of products over independent rows are unbiased for both traces (divisors n - 1), so few rows make the
+    result less precise but not larger. Columns are standardized first: single columns of large variance, as CLIP has,
+    or towers that vary in two or three directions, otherwise raise the overlap of unrelated encoders up to 1.5.
 
     Parameters
     ----------
-    a, b : (n_rows, n_dims) arrays or tensors of any norm; evenly spaced 2,048 rows of each are read
+    a, b : (n_a, n_dims), (n_b, n_dims)
+        Rows of any norm; 2,048 evenly spaced ones of each are read.
 
     Returns
     -------
-    float >= 0 : about 1 for two encoders, 3 or more for one
+    float
+        At least 0; about 1 for two encoders, 3 or more for one.
 
     Raises
     ------
     C3AlignError
-        Widths that differ, fewer than 3 rows with a direction, rows that are all alike.
+        Different widths, fewer than 3 rows with a direction, or rows that are all alike.
     """
     first, second = _standardized(a, "a"), _standardized(b, "b")
     if first.shape[1] != second.shape[1]:
         raise C3AlignError(
-            f"a has {first.shape[1]} columns and b {second.shape[1]}, so they are of two encoders; pass rows of one"
+            f"a has {first.shape[1]} columns and b {second.shape[1]}, so two encoders made them; pass rows of one"
         )
-    products = float(((first @ second.T) ** 2).sum())
+    # tr(A A' B B') by the smaller of its two forms
+    is_tall = min(len(first), len(second)) > first.shape[1]
+    products = (first.T @ first) * (second.T @ second) if is_tall else (first @ second.T) ** 2
     expected = float((first**2).sum()) * float((second**2).sum()) / first.shape[1]
-    return products / expected
+    return float(products.sum()) / expected
 
 
 def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool]:
-    """The overlap, and whether the rows may be of one encoder; (None, True) where too few rows, or all alike, say so.
+    """Decide whether the rows may come from one encoder.
 
-    Rows that fill their space evenly, as made-up ones do, have a small overlap; partners that are alike speak for them.
+    Rows that fill their space evenly, as synthetic ones do, have a small overlap; similar partners then decide.
+
+    Parameters
+    ----------
+    a, b : (n_a, n_dims), (n_b, n_dims)
+        Rows of any norm.
+    paired : bool
+        Whether row i of a is the partner of row i of b.
+
+    Returns
+    -------
+    overlap : float or None
+        See `encoder_overlap`; None with fewer than 200 rows, or where it is undefined.
+    may_be_one : bool
+        Always True where the overlap is None.
     """
     if min(a.shape[0], b.shape[0]) < ENOUGH_ROWS:
         return None, True
@@ -71,8 +90,30 @@ def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool
     return overlap, overlap >= ONE_ENCODER or (paired and centered_pair_cosine(a, b) >= PARTNERS)
 
 
+def are_partners(of_a: ModalityStatistics, of_b: ModalityStatistics, of_pairs: PairStatistics) -> bool:
+    """Decide from all pairs whether centered partners are as similar as one encoder's; `one_encoder` takes a sample.
+
+    Exact sums suffice: ``tr C_ab = (tr C_aa + tr C_bb - tr C_dd) / 2`` with d the differences.
+
+    Parameters
+    ----------
+    of_a, of_b : ModalityStatistics
+        Statistics of both sides.
+    of_pairs : PairStatistics
+        Statistics of their pairs.
+
+    Returns
+    -------
+    bool
+        Whether the centered partners' cosine, over all pairs together, is at least 0.1.
+    """
+    a, b = of_a.total_variance, of_b.total_variance
+    shared = (a + b - of_pairs.total_variance) / 2
+    return shared > 0 and shared >= PARTNERS * (a * b) ** 0.5
+
+
 def centered_pair_cosine(a: Array, b: Array) -> float:
-    """Cosine of centered partners, all together: ``tr(C_ab) / sqrt(tr C_aa tr C_bb)`` over a sample of pairs."""
+    """Cosine of centered partners: ``tr(C_ab) / sqrt(tr C_aa tr C_bb)`` over a sample of pairs."""
     first, second = _sample(a, "a"), _sample(b, "b")
     whole = first.any(axis=1) & second.any(axis=1)
     first, second = (unit[whole] - unit[whole].mean(axis=0) for unit in (first, second))

@@ -1,4 +1,4 @@
-"""Measures of neighbors: recall, whose modality they are of, and hubs. Exact, by cosine, in blocks of queries."""
+"""Measures of nearest neighbors: recall, modality bias, hubness. Exact, by cosine, in blocks of queries."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ _BLOCK_ELEMENTS = 1 << 23
 
 
 class Hubness(NamedTuple):
-    """How unevenly targets are found (Radovanovic and others, JMLR 2010).
+    """How unevenly targets are found (Radovanovic et al., JMLR 2010).
 
-    skewness : of the number of queries that have a target among their k nearest; 0 is even, above 1 there are hubs
-    anti_hubs : share of the targets that no query finds
-    largest : most queries that one target is found by, as a share of them
+    Parameters
+    ----------
+    skewness : float
+        Skewness of the k-occurrence; 0 is even, above 1 there are hubs.
+    anti_hubs : float
+        Share of the targets that no query finds.
+    largest : float
+        Share of the queries that find the most popular target.
     """
 
     skewness: float
@@ -30,9 +35,19 @@ class Hubness(NamedTuple):
 
 
 def recall_at_k(queries: Array, targets: Array, ks: Sequence[int] = (1, 5, 10)) -> dict[int, float]:
-    """Share of queries whose own target is among the k nearest by cosine; row i belongs to row i.
+    """Measure the share of queries whose own target is among the k nearest by cosine.
 
-    Exact, in blocks. Targets that tie with a query's own count before it, so that a collapsed space scores 0.
+    Parameters
+    ----------
+    queries, targets : (n_rows, n_dims) arrays or tensors
+        Row i of `targets` belongs to row i of `queries`.
+    ks : sequence of int
+        The ranks to report.
+
+    Returns
+    -------
+    dict of int to float
+        Recall at each k. Targets that tie with a query's own rank before it, so that a collapsed space scores 0.
     """
     query, target = (unit_rows(rows) for rows in as_pairs(queries, targets))
     ranks = np.empty(len(query), np.int64)
@@ -45,18 +60,20 @@ def recall_at_k(queries: Array, targets: Array, ks: Sequence[int] = (1, 5, 10)) 
 
 
 def modality_bias(a: Array, b: Array, k: int = 10) -> tuple[float, float]:
-    """How far one index over both modalities prefers the query's own: 0.5 is fair (for equally many rows), 1 blind.
+    """Measure how strongly one index over both modalities prefers the query's own.
 
     Parameters
     ----------
     a, b : (n_a, n_dims), (n_b, n_dims)
+        Rows of any norm.
     k : int
-        Neighbours looked at.
+        Number of neighbors.
 
     Returns
     -------
     (float, float)
-        Share of the k nearest other rows, in both modalities, that are of the row's own: mean over a, and over b.
+        Share of a row's k nearest neighbors that are of its own modality: mean over a, and over b. With equally many
+        rows 0.5 is fair; 1 never finds the other modality.
     """
     units = unit_rows(a), unit_rows(b)
     both, is_b = np.concatenate(units), np.repeat([False, True], [len(units[0]), len(units[1])])
@@ -69,15 +86,21 @@ def modality_bias(a: Array, b: Array, k: int = 10) -> tuple[float, float]:
 
 
 def k_occurrence(queries: Array, targets: Array | None = None, k: int = 10) -> Int64Array:
-    """How many queries have each target among their k nearest: (n_targets,) int64, of sum ``k * n_queries``.
+    """Count how many queries have each target among their k nearest.
 
     Parameters
     ----------
-    queries : (n_queries, n_dims)
-    targets : (n_targets, n_dims), optional
+    queries : (n_queries, n_dims) array or tensor
+        Rows of any norm.
+    targets : (n_targets, n_dims) array or tensor, optional
         By default the queries themselves, where no row finds itself.
     k : int
-        Fewer when there are fewer targets.
+        Number of neighbors; fewer if there are fewer targets.
+
+    Returns
+    -------
+    (n_targets,) int64
+        Counts, with sum ``k * n_queries``.
     """
     query, target = unit_rows(queries), None if targets is None else unit_rows(targets)
     n_targets = len(query) if target is None else len(target)
@@ -91,10 +114,19 @@ def k_occurrence(queries: Array, targets: Array | None = None, k: int = 10) -> I
 
 
 def hubness(queries: Array, targets: Array | None = None, k: int = 10) -> Hubness:
-    """Skewness of the k-occurrence, and the share of targets that nobody finds; see `k_occurrence`.
+    """Measure hubness: skewness of the k-occurrence, and the share of targets that no query finds.
 
-    Measure it on the rows as they came and on the aligned ones: means far from zero make hubs, and centering is their
-    oldest cure.
+    Compare raw with aligned rows: means far from zero create hubs, which centering removes.
+
+    Parameters
+    ----------
+    queries, targets, k : optional
+        As in `k_occurrence`.
+
+    Returns
+    -------
+    Hubness
+        `skewness` is 0 where all targets are found equally often.
     """
     counts = k_occurrence(queries, targets, k)
     n_queries = queries.shape[0]

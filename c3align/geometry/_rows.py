@@ -1,4 +1,4 @@
-"""How measures read rows: unit rows in float64, block by block, and the moments of whatever can stand for rows."""
+"""How measures read rows: unit rows in float64, block by block, and the moments of any source."""
 
 from __future__ import annotations
 
@@ -29,12 +29,23 @@ class Moments(NamedTuple):
 
 
 def unit_rows(X: Array) -> Float64Array:
-    """Rows over their norm, (n_rows, n_dims) float64."""
+    """Divide rows by their norm.
+
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor, floating
+        Rows of any norm.
+
+    Returns
+    -------
+    (n_rows, n_dims) float64
+        NumPy array of unit rows.
+    """
     return unit_part(as_rows(X), slice(None))
 
 
 def unit_part(rows: Rows, index: Any) -> Float64Array:
-    """Unit rows of some rows, by slice or by row numbers."""
+    """Unit rows of the rows in a slice, or with these numbers."""
     try:
         return ops.normalize(rows.take(index).widened().astype(np.float64))
     except C3AlignError:
@@ -43,7 +54,7 @@ def unit_part(rows: Rows, index: Any) -> Float64Array:
 
 
 def block_rows(n_dims: int, multiple: int = 1) -> int:
-    """How many rows a block has: a multiple of `multiple`, at least one of them."""
+    """How many rows a block has: a multiple of `multiple`, at least that many."""
     return multiple * max(1, BLOCK_ELEMENTS // (n_dims * multiple))
 
 
@@ -61,7 +72,7 @@ def _parts(X: Source) -> Iterator[Rows]:
 
 
 def unit_blocks(X: Source, order: Any = None) -> Iterator[Float64Array]:
-    """Unit rows of rows or of an iterable of blocks, some thousand at a time; `order` (row numbers) for rows alone."""
+    """Unit rows of rows or of an iterable of blocks, some thousand at a time; `order` (row numbers) only for rows."""
     for rows in _parts(X):
         n_rows, step = rows.shape[0] if order is None else len(order), block_rows(rows.shape[1])
         for start in range(0, n_rows, step):
@@ -95,7 +106,7 @@ def moments_of(X: Source) -> Moments:
 
 
 def moments_of_blocks(blocks: Iterable[Float64Array]) -> Moments:
-    """One pass; sums are of rows less the first one, so that a far mean costs no digits and equal rows give 0."""
+    """One pass; the first row is subtracted first, so that a far mean costs no digits and equal rows give 0."""
     near: Any = None
     n_rows, total, products = 0, np.zeros(()), np.zeros(())
     for block in blocks:
@@ -111,11 +122,11 @@ def moments_of_blocks(blocks: Iterable[Float64Array]) -> Moments:
 
 def _need_two(n_rows: int) -> None:
     if n_rows < 2:
-        raise C3AlignError(f"a covariance needs two rows, got {n_rows}; pass more")
+        raise C3AlignError(f"a covariance needs at least two rows, got {n_rows}; pass more")
 
 
 def as_pairs(a: Array, b: Array) -> tuple[Rows, Rows]:
-    """Both as rows of one shape."""
+    """Both as rows, of equal shape."""
     pair = as_rows(a, "a"), as_rows(b, "b")
     if pair[0].shape != pair[1].shape:
         raise C3AlignError(

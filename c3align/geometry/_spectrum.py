@@ -1,4 +1,4 @@
-"""The spectrum of a modality: effective dimension, dimensional collapse (C3, section 3)."""
+"""The spectrum of a modality: effective dimension and dimensional collapse (C3, section 3)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ __all__ = [
 class DimensionalCollapse(NamedTuple):
     """How many dimensions hold nearly all of a modality's variance; fewer than n_dims is dimensional collapse.
 
-    effective_dimension : smallest k whose k largest eigenvalues hold more than `energy` of the sum
-    n_dims : of the space
-    partial_sum, total : the sum of those k, and of all
+    Parameters
+    ----------
+    effective_dimension : int
+        The smallest k whose k largest eigenvalues hold more than `energy` of the sum.
+    n_dims : int
+        Dimension of the space.
+    partial_sum, total : float
+        Sum of those k eigenvalues, and of all.
     """
 
     effective_dimension: int
@@ -40,12 +45,17 @@ class DimensionalCollapse(NamedTuple):
 
 
 def covariance_spectrum(X: Source) -> Float64Array:
-    """Eigenvalues (n_dims,) of the unit rows' covariance (divisor n_rows - 1), largest first.
+    """Compute the eigenvalues of the unit rows' covariance.
 
     Parameters
     ----------
     X : source of (n_rows, n_dims)
-        `CovarianceStatistics`, rows, or an iterable of blocks.
+        Rows, an iterable of blocks, or `CovarianceStatistics`.
+
+    Returns
+    -------
+    (n_dims,) float64
+        Largest first, none below zero (divisor n_rows - 1).
     """
     return spectrum_of(moments_of(X))
 
@@ -56,63 +66,93 @@ def spectrum_of(moments: Moments) -> Float64Array:
 
 
 def effective_dimension(X: Source, energy: float = 0.99) -> int:
-    """Smallest k whose k largest covariance eigenvalues hold more than `energy` of their sum (C3, section 3).
+    """Find the smallest k whose k largest covariance eigenvalues hold more than `energy` of their sum (C3, section 3).
 
     Parameters
     ----------
     X : source of (n_rows, n_dims)
+        Rows, an iterable of blocks, or `CovarianceStatistics`.
     energy : float in (0, 1)
+        The share to exceed.
 
     Returns
     -------
     int
-        At most n_dims; fewer means dimensional collapse. 0 when all rows are one.
+        At most n_dims; fewer means dimensional collapse. 0 when all rows are equal.
     """
     return dimensional_collapse(X, energy).effective_dimension
 
 
 def dimensional_collapse(X: Source, energy: float = 0.99) -> DimensionalCollapse:
-    """The effective dimension with the partial sums that the authors' notebook prints (C3, Figure 3).
+    """Find the effective dimension with the partial sums that the authors' notebook prints (C3, Figure 3).
 
     Parameters
     ----------
-    X : source of (n_rows, n_dims)
-    energy : float in (0, 1)
+    X, energy : optional
+        As in `effective_dimension`.
+
+    Returns
+    -------
+    DimensionalCollapse
+        All zeros but n_dims when all rows are equal.
     """
     if not 0 < energy < 1:
         raise C3AlignError(f"energy must be in (0, 1), got {energy}")
     sums = np.cumsum(covariance_spectrum(X))
     total = float(sums[-1])
-    if not total:  # all rows are one
+    if not total:  # all rows are equal
         return DimensionalCollapse(0, len(sums), 0.0, 0.0)
     k = min(int((sums <= energy * total).sum()) + 1, len(sums))
     return DimensionalCollapse(k, len(sums), float(sums[k - 1]), total)
 
 
 def participation(X: Source) -> float:
-    """Participation ratio of the spectrum, ``(sum l)**2 / sum l**2``: n_dims when isotropic, 1 on a line."""
+    """Compute the participation ratio of the spectrum, ``(sum l)**2 / sum l**2``.
+
+    Parameters
+    ----------
+    X : source of (n_rows, n_dims)
+        Rows, an iterable of blocks, or `CovarianceStatistics`.
+
+    Returns
+    -------
+    float
+        From 1 (rows on a line) to n_dims (isotropic).
+    """
     return participation_ratio(covariance_spectrum(X))
 
 
 def participation_ratio(values: Float64Array) -> float:
-    """``(sum l)**2 / sum l**2`` of eigenvalues that are known already, such as `residual_spectrum`; 0 of zeros."""
+    """Compute the participation ratio of known eigenvalues, ``(sum l)**2 / sum l**2``.
+
+    Parameters
+    ----------
+    values : (n,) array
+        Eigenvalues, such as those of `residual_spectrum`.
+
+    Returns
+    -------
+    float
+        In [1, n]; 0 if all are zero.
+    """
     energy = float((values**2).sum())
     return float(values.sum() ** 2 / energy) if energy else 0.0
 
 
 def principal_angles(a: Source, b: Source, k: int | tuple[int, int]) -> Float64Array:
-    """Angles between the subspaces of the k largest principal components of two modalities, smallest first.
+    """Compute the angles between the subspaces of the k largest principal components of two modalities.
 
     Parameters
     ----------
     a, b : sources of (n_a, n_dims), (n_b, n_dims)
+        Rows, an iterable of blocks, or `CovarianceStatistics`.
     k : int or (int, int)
-        Components of each, or of a and of b: their effective dimensions, for instance.
+        Components of both, or of a and of b, such as their effective dimensions.
 
     Returns
     -------
     (min(k),) float64
-        In radians, 0 to pi / 2: all 0 when one subspace lies in the other.
+        Smallest first, in radians from 0 to pi / 2; all 0 when one subspace lies in the other.
     """
     both = moments_of(a), moments_of(b)
     sizes = k if isinstance(k, tuple) else (k, k)
@@ -120,7 +160,7 @@ def principal_angles(a: Source, b: Source, k: int | tuple[int, int]) -> Float64A
     if len(both[1].mean) != n_dims:
         raise C3AlignError(f"a has {n_dims} dimensions and b {len(both[1].mean)}; pass rows of one encoder")
     if not all(1 <= size <= n_dims for size in sizes):
-        raise C3AlignError(f"k must be 1 to {n_dims}, got {k}; pass 1 to {n_dims}")
+        raise C3AlignError(f"k must be from 1 to {n_dims}, got {k}")
     bases = [
         linalg.eigh(moments.covariance, subset_by_index=(n_dims - size, n_dims - 1))[1]
         for moments, size in zip(both, sizes)

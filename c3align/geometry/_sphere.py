@@ -13,23 +13,44 @@ __all__ = ["alignment", "uniformity"]
 
 
 def alignment(a: Array, b: Array, *, alpha: float = 2) -> float:
-    """Mean of ``||u_a - u_b||**alpha`` over pairs; smaller is better aligned.
+    """Average ``||u_a - u_b||**alpha`` over pairs.
 
-    With alpha 2 it is ``||c||**2``, of the gap, and the residual's total variance: a gap alone makes it large.
+    Parameters
+    ----------
+    a, b : (n_rows, n_dims) arrays or tensors
+        Pairs of any norm.
+    alpha : float
+        The exponent.
+
+    Returns
+    -------
+    float
+        Smaller is better aligned. With alpha 2 it is ``||c||**2`` plus the residual's total variance, so that a gap
+        alone makes it large.
     """
     powers = [np.linalg.norm(x - y, axis=1) ** alpha for x, y in pair_blocks(a, b)]
     return float(np.concatenate(powers).mean())
 
 
 def uniformity(X: Array, *, t: float = 2) -> float:
-    """``log E exp(-t ||u_i - u_j||**2)`` over all pairs of different rows; lower is more uniform, 0 is one point.
+    """Compute ``log E exp(-t ||u_i - u_j||**2)`` over all pairs of different rows, exactly.
 
-    Exact, in blocks: n_rows**2 products, of which a block at a time is held.
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor
+        At least two rows of any norm; takes ``n_rows**2`` products, in blocks.
+    t : float
+        Weight of the distances.
+
+    Returns
+    -------
+    float
+        At most 0, where all rows are equal; lower is more uniform.
     """
     unit = unit_rows(X)
     n_rows = len(unit)
     if n_rows < 2:
-        raise C3AlignError("uniformity compares rows with one another; pass two or more")
+        raise C3AlignError(f"uniformity compares rows with each other, got {n_rows}; pass at least two")
     step, parts = max(1, BLOCK_ELEMENTS // n_rows), []
     for start in range(0, n_rows, step):
         exponents = 2 * t * (unit[start : start + step] @ unit.T - 1)

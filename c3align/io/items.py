@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
+from urllib.parse import unquote
 
 from c3align._imports import need
 from c3align.errors import C3AlignError
+from c3align.io import npy, tables
 from c3align.io.media import EXTENSIONS
 
 __all__ = ["Item", "gather"]
 
-TABLES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 COLUMNS = {"text": ("caption", "text", "sentence", "name")}  # where none is named, the first that is there
 PATH_COLUMNS = ("path", "file_name", "filename", "file", "url")
+# of URLs in tables: no chains ("zip://a::https://..."), and no protocol of fsspec's that runs or unpacks something
+PROTOCOLS = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
+_LONGEST_NAME = 4096
 
 
 class Item(NamedTuple):
@@ -31,7 +33,15 @@ class Item(NamedTuple):
     caption: str | None = None
 
 
-def gather(data: str, modality: str, column: str | None = None) -> list[Item]:
+def gather(
+    data: str,
+    modality: str,
+    column: str | None = None,
+    *,
+    root: str | None = None,
+    allow_absolute: bool = False,
+    allow_urls: bool = False,
+) -> list[Item]:
     """The items of `data`, in an order that does not change.
 
     Parameters
@@ -42,19 +52,25 @@ def gather(data: str, modality: str, column: str | None = None) -> list[Item]:
     modality : str
     column : str, optional
         Of a table; by default the first known name.
+    root : str, optional
+        The folder that the paths in a table, which are relative to the table, may not leave, neither by ``..`` nor by
+        a link; by default the table's own.
+    allow_absolute, allow_urls : bool
+        A table may also name any file of this machine; URLs of `PROTOCOLS`.
 
     Raises
     ------
     C3AlignError
-        Nothing there, or a table without a column that fits.
+        Nothing there, a table without a column that fits, or one that names what it may not.
     """
     suffix = Path(data).suffix.lower()
-    if suffix in TABLES:
-        items = _of_table(data, modality, column, suffix)
+    if suffix in tables.SUFFIXES:
+        places = Places(os.path.dirname(data), root or os.path.dirname(data), allow_absolute, allow_urls)
+        items = _of_table(data, modality, column, places)
     elif suffix == ".npy":
         items = _of_array(data)
     elif modality == "text":
-        raise C3AlignError(f"{data} holds no texts; pass a file of captions ({', '.join(TABLES)})")
+        raise C3AlignError(f"{data} holds no texts; pass a file of captions ({', '.join(tables.SUFFIXES)})")
     else:
         items = [Item(path, path) for path in _paths(data, EXTENSIONS.get(modality, (".npy",)))]
     if not items:
@@ -87,63 +103,95 @@ def _remote_paths(data: str, extensions: tuple[str, ...]) -> list[str]:
 
 
 def _of_array(data: str) -> list[Item]:
-    pictures = np.load(data, mmap_mode="r", allow_pickle=False)
+    try:
+        pictures = npy.mapped(data)
+    except ValueError as error:
+        raise C3AlignError(f"{data} holds no pictures ({error}); save them with numpy.save") from error
     if pictures.ndim not in (3, 4):
         raise C3AlignError(f"{data} has shape {pictures.shape}; save pictures as (n, height, width[, channels])")
     return [Item(picture, f"{data}[{i}]") for i, picture in enumerate(pictures)]
 
 
-def _of_table(data: str, modality: str, column: str | None, suffix: str) -> list[Item]:
-    rows = list(_rows_of(data, suffix))
-    if not rows:
-        return []
-    chosen = _column(rows[0], modality, column, data, suffix)
-    folder = os.path.dirname(data)
+def _of_table(data: str, modality: str, column: str | None, places: Places) -> list[Item]:
+    def choose(names: Sequence[str]) -> str:
+        return _column(names, modality, column, data)
+
+    if "://" not in data and not os.path.isfile(data):
+        raise C3AlignError(f"no file {data}; check the name")
+    _real.cache_clear()
     items = []
-    for i, row in enumerate(rows):
-        value = row.get(chosen)
+    for i, (value, caption) in enumerate(tables.read(data, choose)):
         if not isinstance(value, str):
-            raise C3AlignError(f"row {i} of {data} has {value!r} in column {chosen!r}; fill it in or drop the row")
-        caption = row.get("caption")
+            raise C3AlignError(f"row {i} of {data} has {value!r:.200} in its column; fill it in or drop the row")
         if modality == "text":
             items.append(Item(value, f"{data}[{i}]", value))
         else:
-            path = value if os.path.isabs(value) or "://" in value else os.path.join(folder, value)
+            path = places.find(value, f"row {i} of {data}")
             items.append(Item(path, path, caption if isinstance(caption, str) else None))
     return items
 
 
-def _rows_of(data: str, suffix: str) -> Iterator[dict[str, Any]]:
-    if suffix == ".parquet":
-        yield from need("pyarrow.parquet", "pyarrow").read_table(data).to_pylist()
-        return
-    with _text_file(data) as file:
-        if suffix == ".txt":
-            yield from ({"line": line.rstrip("\r\n")} for line in file if line.strip())
-        elif suffix == ".jsonl":
-            yield from (json.loads(line) for line in file if line.strip())
-        else:
-            try:
-                yield from csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
-            except csv.Error as error:
-                raise C3AlignError(f"{data} cannot be read ({error}); fix its quotes, or save it as .jsonl") from error
-
-
-def _text_file(data: str) -> Any:
-    if "://" in data:
-        return need("fsspec", "fsspec").open(data, "rt", encoding="utf-8", newline="").open()
-    if not os.path.isfile(data):
-        raise C3AlignError(f"no file {data}; check the name")
-    return open(data, encoding="utf-8", newline="")
-
-
-def _column(row: dict[str, Any], modality: str, column: str | None, data: str, suffix: str) -> str:
-    if suffix == ".txt":
-        return "line"
+def _column(names: Sequence[str], modality: str, column: str | None, data: str) -> str:
     known = COLUMNS.get(modality, (f"{modality}_path", modality, *PATH_COLUMNS))
-    candidates = [column] if column else [name for name in known if name in row]
-    if not candidates or candidates[0] not in row:
+    for name in (column,) if column else known:
+        if name in names:
+            return name
+    raise C3AlignError(
+        f"{data} has the columns {', '.join(map(repr, names))}; pass the one of {modality} items as --column"
+    )
+
+
+class Places(NamedTuple):
+    """Where the rows of a table may lead: a stranger may have written them."""
+
+    folder: str
+    root: str
+    allow_absolute: bool
+    allow_urls: bool
+
+    def find(self, value: str, where: str) -> str:
+        """The path or URL that a row names.
+
+        Raises
+        ------
+        C3AlignError
+            What it may not name, with the option that allows it.
+        """
+        if "\0" in value or len(value) > _LONGEST_NAME:
+            raise C3AlignError(f"{where} names {value!r:.200}, which no file can be called; fix or drop the row")
+        if "://" in value and not value.startswith("file://"):
+            return self._url(value, where)
+        path = value if os.path.isabs(value) or "://" in value else os.path.join(self.folder, value)
+        if self.allow_absolute or (not os.path.isabs(value) and self._is_inside(path)):
+            return path
         raise C3AlignError(
-            f"{data} has the columns {', '.join(map(repr, row))}; pass the one of {modality} items as --column"
+            f"{where} names {value!r:.200}, an absolute path or one that leaves {self.root or '.'}; if you trust the "
+            "table, pass --allow-absolute (allow_absolute=True), or --root with a folder that holds all"
         )
-    return str(candidates[0])
+
+    def _url(self, value: str, where: str) -> str:
+        protocol = re.match(r"([a-z0-9]+)://", value)
+        if protocol is None or protocol[1] not in PROTOCOLS or "::" in value:
+            kinds = ", ".join(PROTOCOLS)
+            raise C3AlignError(f"{where} names {value!r:.200}; a table may name URLs of {kinds} alone, without chains")
+        if not self.allow_urls:
+            raise C3AlignError(
+                f"{where} names {value!r:.200}; if you trust the table, pass --allow-urls (allow_urls=True)"
+            )
+        return value
+
+    def _is_inside(self, path: str) -> bool:
+        if "://" in self.folder:
+            return not {"..", ""}.intersection(unquote(path.removeprefix(self.folder + "/")).split("/"))
+        if path.startswith("file://"):
+            return False
+        folder, name = os.path.split(path)
+        real = os.path.join(_real(folder), name)
+        if name in ("", os.curdir, os.pardir) or os.path.islink(real):
+            real = os.path.realpath(real)
+        return os.path.commonpath([real, _real(self.root)]) == _real(self.root)
+
+
+@lru_cache(1 << 12)  # of many rows in few folders
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)

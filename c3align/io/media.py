@@ -1,15 +1,15 @@
 """From what people have to what encoders take: files, URLs, bytes, PIL images and arrays to pictures, sounds, frames.
 
 Everything is decoded by kept libraries (Pillow, PyAV); what is decided here is what a picture with transparency, a
-rotated photograph, a 16-bit scan or a stereo recording means to an encoder.
+rotated photograph, a 16-bit scan or a stereo recording means to an encoder, and what a file may be: one of the listed
+formats, whatever it is called, of bounded size (`limits`), that leads to no other file and no network.
 """
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from math import gcd
 from typing import Any
 
@@ -17,45 +17,38 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError, MissingExtraError
+from c3align.io.boxes import check_lists
+from c3align.io.limits import DECODED, FRAMES, PIXELS, SAMPLES, item_errors
+from c3align.io.opening import name_of, opened, size_of
 
-__all__ = ["EXTENSIONS", "audio", "frames", "image", "name_of"]
+__all__ = ["EXTENSIONS", "audio", "check", "frames", "image", "name_of", "opened"]
 
 EXTENSIONS = {
     "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"),
     "audio": (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".wma"),
     "video": (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".gif"),
 }
+# Pillow's names; it knows others that run programs (EPS) or that nobody has looked at for years
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "PPM", "JPEG2000")
+# libav's names; it knows others that open files and sockets (SDP, HLS, DASH, concat), or devices
+CONTAINERS = "wav,w64,aiff,au,caf,flac,mp3,aac,amr,ogg,asf,mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,flv,gif"
+CODECS = (
+    "aac,aac_latm,ac3,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,alac,amrnb,amrwb,av1,cinepak,dca,dnxhd,dvvideo,eac3,ffv1,"
+    "ffvhuff,flac,flv,gif,h263,h264,hevc,huffyuv,libdav1d,libopencore_amrnb,libopencore_amrwb,libopus,libvorbis,"
+    "libvpx,libvpx-vp9,mjpeg,mp1float,mp2,mp2float,mp3,mp3float,mpeg1video,mpeg2video,mpeg4,msmpeg4,msmpeg4v1,"
+    "msmpeg4v2,opus,pcm_alaw,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,"
+    "pcm_s24le,pcm_s32be,pcm_s32le,pcm_s64le,pcm_s8,pcm_u16le,pcm_u24le,pcm_u32le,pcm_u8,png,prores,qtrle,rawvideo,"
+    "speex,svq1,svq3,theora,utvideo,vc1,vorbis,vp6,vp6f,vp8,vp9,wavpack,wmalossless,wmapro,wmav1,wmav2,wmv1,wmv2,wmv3"
+)
 _ORIENTATION = 0x0112  # of a photograph, as its camera wrote it
+_TILE = 322, 323  # its width and length, in the tags of a TIFF
+_MOST_PASSES = 100  # of a JPEG; those that are made for the web have ten
+_STRIP = 256  # lines of a picture that are converted at a time
+_LARGEST_RATIO = 200_000  # of two sampling rates, in lowest terms
 N_FRAMES = 8  # of a video, evenly spaced
 
 
-def name_of(item: Any) -> str | None:
-    """The path or URL of an item that is one."""
-    return os.fspath(item) if isinstance(item, str | os.PathLike) else None
-
-
-@contextmanager
-def opened(item: Any) -> Iterator[Any]:
-    """A binary file of a path, a URL (by fsspec) or bytes."""
-    if isinstance(item, bytes | bytearray | memoryview):
-        yield io.BytesIO(item)
-        return
-    name = name_of(item)
-    if name is None:
-        raise C3AlignError(f"a {type(item).__name__} is no file; pass a path, a URL, bytes or an array")
-    if "://" not in name:
-        with open(name, "rb") as file:
-            yield file
-        return
-    try:
-        import fsspec
-    except ImportError as error:
-        raise MissingExtraError(f"{name} needs fsspec; pip install 'c3align[encoders]'") from error
-    with fsspec.open(name, "rb") as file:
-        yield file
-
-
-def image(item: Any) -> Any:
+def image(item: Any, max_pixels: int | None = None) -> Any:
     """A PIL image in RGB, upright.
 
     Parameters
@@ -63,16 +56,57 @@ def image(item: Any) -> Any:
     item : path, URL, bytes, PIL image, or array
         Arrays are (height, width), (height, width, 1), (height, width, 3) or (height, width, 4): uint8, uint16, or
         floats in [0, 1]. Of an animation the first frame is taken; transparent parts become white; 16 bits become 8.
+        Files are of `FORMATS`, whatever they are called.
+    max_pixels : int, optional
+        Of a file; by default 34 million, and up to 134 million where the file has a byte for every 32 of them.
+
+    Raises
+    ------
+    C3AlignError
+        Something else, and more pixels than that, before they are decoded.
+    OSError
+        A file that is cut off or of another format.
     """
     image_module = _pillow()
     if isinstance(item, image_module.Image):
-        return _to_rgb(item)
+        found = _to_rgb(item)
+        return item.copy() if found is item else found
     if isinstance(item, np.ndarray):
         return _to_rgb(image_module.fromarray(_bytes_of_picture(item)))
-    with opened(item) as file, image_module.open(file) as picture:
+    with opened(item) as file, item_errors("the picture"), _picture_of(file, max_pixels) as picture:
         picture.seek(0)
         picture.load()  # what is cut off shows here
         return _to_rgb(picture)
+
+
+def _picture_of(file: Any, max_pixels: int | None) -> Any:
+    """A PIL image of which no more than the header is read."""
+    from PIL import Image
+
+    Image.init()  # or the formats that Pillow knows are not known yet
+    n_bytes = size_of(file)
+    try:
+        picture = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+    except Image.DecompressionBombError as error:
+        raise C3AlignError(
+            f"more pixels than Pillow takes ({error}); {PIXELS.fix} and Image.MAX_IMAGE_PIXELS"
+        ) from error
+    tags = getattr(picture, "tag_v2", {})  # of a TIFF, whose tiles are decoded whole
+    n_pixels = max(picture.width * picture.height, tags.get(_TILE[0], 1) * tags.get(_TILE[1], 1))
+    PIXELS.check(n_pixels, "pixels", n_bytes, max_pixels)
+    if "progressive" in picture.info:
+        _check_passes(file)
+    return picture
+
+
+def _check_passes(file: Any) -> None:
+    """A progressive JPEG goes over all its pixels in each pass, which may be a few bytes."""
+    place = file.tell()
+    file.seek(0)
+    n_passes = file.read().count(b"\xff\xda")  # within data, a 255 is followed by 0
+    file.seek(place)
+    if n_passes > _MOST_PASSES:
+        raise C3AlignError(f"a JPEG of {n_passes} passes, more than the {_MOST_PASSES} allowed; save it again")
 
 
 def _to_rgb(picture: Any) -> Any:
@@ -80,14 +114,26 @@ def _to_rgb(picture: Any) -> Any:
 
     turned = picture.getexif().get(_ORIENTATION, 1) != 1
     upright = ImageOps.exif_transpose(picture) if turned else picture
-    if upright.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
-        deep = np.asarray(upright).astype(np.float64)
-        upright = Image.fromarray(np.clip(np.rint(deep / 257), 0, 255).astype(np.uint8))
-    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-        layer = upright.convert("RGBA")
+    if upright.mode == "RGB" and "transparency" not in upright.info:
+        return upright
+    found = Image.new("RGB", upright.size)
+    for top in range(0, upright.height, _STRIP):  # in parts, since some steps need many times the memory
+        box = (0, top, upright.width, min(top + _STRIP, upright.height))
+        found.paste(_strip_to_rgb(upright.crop(box)), box)
+    return found
+
+
+def _strip_to_rgb(strip: Any) -> Any:
+    from PIL import Image
+
+    if strip.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
+        deep = np.asarray(strip).astype(np.float64)
+        strip = Image.fromarray(np.clip(np.rint(deep / 257), 0, 255).astype(np.uint8))
+    if strip.mode in ("RGBA", "LA", "PA") or "transparency" in strip.info:
+        layer = strip.convert("RGBA")
         paper = Image.new("RGBA", layer.size, "white")
-        upright = Image.alpha_composite(paper, layer)
-    return upright.convert("RGB")
+        strip = Image.alpha_composite(paper, layer)
+    return strip.convert("RGB")
 
 
 def _bytes_of_picture(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -104,21 +150,32 @@ def _bytes_of_picture(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     raise C3AlignError(f"a picture must be uint8, uint16, or floats in [0, 1], got {array.dtype}")
 
 
-def audio(item: Any, rate: int) -> npt.NDArray[np.float32]:
+def audio(item: Any, rate: int, max_samples: int | None = None) -> npt.NDArray[np.float32]:
     """A waveform (n,) float32 in [-1, 1], mono, at `rate` samples a second.
 
     Parameters
     ----------
     item : path, URL, bytes, or (waveform, rate)
         The waveform is (n,) or (channels, n), floats in [-1, 1] or integers of any width; channels are averaged.
+        Files are of `CONTAINERS` and `CODECS`, whatever they are called.
+    max_samples : int, optional
+        Of a channel of a file, before and after it is brought to `rate`; by default 17 million (6 minutes), and up
+        to 2**30 where the file has a byte for every 32 of them.
+
+    Raises
+    ------
+    C3AlignError
+        Something else, what cannot be decoded, and more samples than that.
     """
-    waveform, own_rate = item if isinstance(item, tuple) else _decoded_audio(item)
-    samples = np.asarray(waveform)
-    if samples.ndim == 2:
-        samples = _as_floats(samples).mean(axis=0)
-    if samples.ndim != 1 or not samples.size:
-        raise C3AlignError(f"a waveform must be (n,) or (channels, n), got {np.shape(waveform)}")
-    return resampled(_as_floats(samples), int(own_rate), rate)
+    with item_errors("the sound"):
+        if isinstance(item, tuple):
+            waveform, own_rate = np.asarray(item[0]), int(item[1])
+        else:
+            waveform, own_rate = _decoded_audio(item, rate, max_samples)
+        samples = _as_floats(waveform).mean(axis=0) if waveform.ndim == 2 else waveform
+        if samples.ndim != 1 or not samples.size:
+            raise C3AlignError(f"a waveform must be (n,) or (channels, n), got {waveform.shape}")
+        return resampled(_as_floats(samples), own_rate, rate)
 
 
 def _as_floats(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -138,59 +195,114 @@ def resampled(samples: npt.NDArray[np.float32], own_rate: int, rate: int) -> npt
     from scipy.signal import resample_poly
 
     common = gcd(own_rate, rate)
+    if max(own_rate, rate) // common > _LARGEST_RATIO:  # the filter has twenty times as many weights
+        raise C3AlignError(f"a sampling rate of {own_rate} cannot be brought to {rate}; save the sound at a usual rate")
     return np.asarray(resample_poly(samples, rate // common, own_rate // common), np.float32)
 
 
-def _decoded_audio(item: Any) -> tuple[npt.NDArray[np.float32], int]:
-    av = _pyav()
-    with opened(item) as file, av.open(file) as container:
-        if not container.streams.audio:
-            raise C3AlignError("the file holds no sound; pass one that does")
-        stream = container.streams.audio[0]
-        planes = av.AudioResampler(format="fltp")
-        parts = [out.to_ndarray() for frame in container.decode(stream) for out in planes.resample(frame)]
-        parts += [out.to_ndarray() for out in planes.resample(None)]
-    if not parts:
+def _decoded_audio(item: Any, rate: int, max_samples: int | None) -> tuple[npt.NDArray[np.float32], int]:
+    """The mean of the channels of a file's first stream of sound, counted as it is decoded, and its rate."""
+    with opened(item) as file:
+        n_bytes = size_of(file)
+        with _container_of(file, PIXELS.of(n_bytes, None)) as container:
+            stream = _first(container.streams.audio, "sound", "one that does")
+            planes, found = _pyav().AudioResampler(format="fltp"), bytearray()
+            own_rate = max(1, int(stream.rate or 0))
+            for frame in chain(container.decode(stream), [None]):
+                for part in planes.resample(frame):
+                    found += part.to_ndarray().mean(axis=0).tobytes()
+                n_samples = len(found) // 4
+                SAMPLES.check(max(n_samples, n_samples * rate // own_rate), "samples", n_bytes, max_samples)
+    if not found:
         raise C3AlignError("the file holds no sound; pass one that does")
-    return np.concatenate(parts, axis=1), int(stream.rate)
+    return np.frombuffer(found, np.float32), int(stream.rate)
 
 
-def frames(item: Any, n_frames: int = N_FRAMES, rate: float | None = None) -> list[Any]:
+def frames(item: Any, n_frames: int = N_FRAMES, rate: float | None = None, max_pixels: int | None = None) -> list[Any]:
     """Frames of a video as PIL images in RGB: `n_frames` evenly spaced, or `rate` a second.
 
     Parameters
     ----------
     item : path, URL, bytes, array (frames, height, width, 3) uint8, or a list of pictures
+        Files are of `CONTAINERS` and `CODECS`, whatever they are called.
+    max_pixels : int, optional
+        Of all the frames returned, of a file; by default as for `image`, but with no upper bound.
+
+    Raises
+    ------
+    C3AlignError
+        Something else, what cannot be decoded, and more pixels than that, before they are decoded.
     """
     if isinstance(item, list) or (isinstance(item, np.ndarray) and item.ndim == 4):
         if not len(item):
             raise C3AlignError("a video of no frames; pass some")
-        return [image(item[i]) for i in evenly(len(item), n_frames)]
-    with opened(item) as file:
-        return _decoded_frames(io.BytesIO(file.read()) if "://" in (name_of(item) or "") else file, n_frames, rate)
+        return [image(item[i], max_pixels) for i in evenly(len(item), n_frames)]
+    with opened(item) as file, item_errors("the video"):
+        return _decoded_frames(file, n_frames, rate, max_pixels)
 
 
-def _decoded_frames(file: Any, n_frames: int, rate: float | None) -> list[Any]:
+def _decoded_frames(file: Any, n_frames: int, rate: float | None, max_pixels: int | None) -> list[Any]:
     """Frames are counted from the packets, without decoding, so that the ones wanted are known before."""
-    av = _pyav()
-    with av.open(file) as container:
-        if not container.streams.video:
-            raise C3AlignError("the file holds no pictures; pass a video")
-        stream = container.streams.video[0]
+    n_bytes = size_of(file)
+    most = FRAMES.of(n_bytes, max_pixels)
+    with _container_of(file, most) as container:
+        stream = _first(container.streams.video, "pictures", "a video")
         total = sum(1 for packet in container.demux(stream) if packet.size)
         per_second = float(stream.average_rate or stream.guessed_rate or 25)
         wanted = evenly(total, n_frames if rate is None else max(1, round(total / per_second * rate)))
+        last = max(wanted, default=-1)
+        n_pixels = stream.codec_context.width * stream.codec_context.height
+        FRAMES.check(n_pixels * len(wanted), f"pixels in {len(wanted)} frames", n_bytes, max_pixels)
+        DECODED.check(n_pixels * (last + 1), f"pixels in {last + 1} frames", n_bytes, max_pixels)
         container.seek(0, stream=stream)
         stream.thread_type = "AUTO"
-        found, last = {}, max(wanted, default=-1)
+        stream.codec_context.options = {"max_pixels": str(most // max(1, len(wanted)))}  # frames may grow later
+        found, chosen = {}, set(wanted)
         for i, frame in enumerate(container.decode(stream)):
-            if i in wanted:
+            if i in chosen:
                 found[i] = frame.to_image().convert("RGB")
             if i >= last:
                 break
     if not found:
         raise C3AlignError("the file holds no pictures; pass a video")
     return [found[i] for i in wanted if i in found]
+
+
+def check(item: Any, modality: str, max_pixels: int | None = None) -> None:
+    """Refuse a file that `image`, `audio` or `frames` would not open, for encoders that open it themselves.
+
+    Raises
+    ------
+    C3AlignError, OSError
+    """
+    if modality == "audio":
+        audio(item, 16_000)  # how much it holds shows when it is decoded
+        return
+    with opened(item) as file, item_errors(f"the {modality} item"):
+        if modality == "image":
+            _picture_of(file, max_pixels)
+            return
+        with _container_of(file, PIXELS.of(size_of(file), max_pixels)) as container:
+            _first(container.streams.video, "pictures", "a video")
+
+
+@contextmanager
+def _container_of(file: Any, max_pixels: int) -> Iterator[Any]:
+    """A file's streams, by libav. It gets an open file and may open none by name, nor any but the listed formats."""
+    check_lists(file, size_of(file))
+    allowed = {"format_whitelist": CONTAINERS, "codec_whitelist": CODECS, "protocol_whitelist": "none"}
+    with _pyav().open(file, container_options=allowed, options={"max_pixels": str(max_pixels)}) as container:
+        yield container
+
+
+def _first(streams: Any, what: str, instead: str) -> Any:
+    """The first stream, of a codec that is allowed."""
+    if not streams:
+        raise C3AlignError(f"the file holds no {what}; pass {instead}")
+    codec = getattr(streams[0].codec_context, "name", None)
+    if codec not in CODECS.split(","):
+        raise C3AlignError(f"{what} of the codec {codec!r} are not read; convert the file, for instance to MP4")
+    return streams[0]
 
 
 def evenly(total: int, n: int) -> list[int]:

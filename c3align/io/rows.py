@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.io import atomic, container, digests
-from c3align.ops.arrays import as_rows, first_non_finite
+from c3align.io import atomic, container, digests, npy
+from c3align.ops.arrays import as_rows, dtype_name, first_non_finite
 
 __all__ = ["RowSource", "natural", "write_npy"]
 
-BLOCK_BYTES = 1 << 25  # of rows in float32
+# of rows in float32; as much as glibc gives again and again without new pages from the system
+BLOCK_BYTES = (1 << 25) - (1 << 16)
 FILES = (".npy", ".safetensors")
 _TAKEN = 256  # far rows of a mapped file bring many others into memory, so that they are taken in parts
 _SAFE_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
@@ -36,13 +37,13 @@ def natural(name: str | os.PathLike[str]) -> tuple[list[int | str], str]:
 
 @dataclass(frozen=True)
 class RowSource:
-    """Rows of one or more arrays, tensors or files one after the other; files are memory-mapped.
+    """Rows of one or more arrays, tensors or files one after the other; files are read in blocks.
 
     Attributes
     ----------
     name : str
         What messages call them.
-    parts : tuple of arrays (n, n_dims)
+    parts : tuple of arrays or `npy.Stored` (n, n_dims)
     paths : tuple of str
         The files of the parts; none for arrays.
     modality, fingerprint : str or None
@@ -85,7 +86,7 @@ class RowSource:
         paths = tuple(path for pattern in patterns for path in _files(pattern))
         if not paths:
             raise C3AlignError(f"no file fits {' '.join(patterns)}; check the pattern")
-        parts = tuple(_mapped(path) for path in paths)
+        parts = tuple(_stored(path) for path in paths)
         for path, part in zip(paths, parts):
             if part.shape[1] != parts[0].shape[1] or part.dtype != parts[0].dtype:
                 raise C3AlignError(
@@ -109,10 +110,10 @@ class RowSource:
     @property
     def dtype(self) -> str:
         """Its name, as NumPy and torch share it."""
-        return as_rows(self.parts[0], self.name).dtype
+        return dtype_name(self.parts[0])
 
     def read(self, start: int, stop: int) -> Any:
-        """Rows start to stop: a view where one part holds them all."""
+        """Rows start to stop: a view where one array holds them all."""
         found, first = [], 0
         for i, part in enumerate(self.parts):
             low, high = max(start - first, 0), min(stop - first, int(part.shape[0]))
@@ -136,11 +137,11 @@ class RowSource:
         out = np.empty((len(wanted), self.n_dims), np.float64 if self.dtype == "float64" else np.float32)
         first = 0
         for part in self.parts:
-            rows = as_rows(part, self.name)
+            rows = part if isinstance(part, npy.Stored) else as_rows(part, self.name)
             here = np.flatnonzero((first <= wanted) & (wanted < first + rows.shape[0]))
             for i in range(0, len(here), _TAKEN):
                 some = here[i : i + _TAKEN]
-                out[some] = rows.take(wanted[some] - first).widened()
+                out[some] = as_rows(rows.take(wanted[some] - first)).widened()
                 self.release()
             first += rows.shape[0]
         return out
@@ -172,7 +173,7 @@ class RowSource:
             raise C3AlignError(f"{place}: counted from row {start} of {self.name}: {error}") from error
 
     def release(self) -> None:
-        """Give back the memory of what was read of memory-mapped files; the files stay as they are."""
+        """Give back the memory of what was read of memory-mapped arrays; their files stay as they are."""
         for part in self.parts:
             mapped = getattr(part, "_mmap", None)
             # only of read-only maps: a private one (mode "c") would forget what was written into it
@@ -188,39 +189,34 @@ def _files(pattern: str) -> list[str]:
     return sorted(glob.glob(name), key=natural) if glob.has_magic(name) and not os.path.exists(name) else [name]
 
 
-def _mapped(path: str) -> npt.NDArray[Any]:
-    """A file of rows, memory-mapped, never unpickled."""
+def _stored(path: str) -> npy.Stored:
+    """A file of rows, never unpickled, of which no more than the header is read."""
     if not os.path.isfile(path):
         raise C3AlignError(f"no file {path}; check the name")
     try:
-        rows = _mapped_safetensors(Path(path)) if path.endswith(".safetensors") else _mapped_npy(path)
+        rows = _of_safetensors(Path(path)) if path.endswith(".safetensors") else npy.stored(path)
     except (ValueError, EOFError, OSError) as error:
         raise C3AlignError(
             f"{path} is not a whole file of numbers ({error}); save rows with numpy.save, or copy the file again"
         ) from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] == 0:
-        shape = getattr(rows, "shape", None)
-        raise C3AlignError(f"{path} does not hold rows (n, d) but {shape}; save a 2-d array with numpy.save")
-    as_rows(rows, path)
+    if len(rows.shape) != 2 or rows.shape[1] == 0:
+        raise C3AlignError(f"{path} does not hold rows (n, d) but {rows.shape}; save a 2-d array with numpy.save")
+    as_rows(np.empty((0, 1), rows.dtype), path)
     return rows
 
 
-def _mapped_npy(path: str) -> npt.NDArray[Any]:
-    with open(path, "rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise ValueError("it is not a .npy file")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _mapped_safetensors(path: Path) -> npt.NDArray[Any]:
-    header, first, size = container.read_header(path, "file of rows")
+def _of_safetensors(path: Path) -> npy.Stored:
+    header, first, _ = container.read_header(path, "file of rows")
     tensors = [value for name, value in header.items() if name != "__metadata__"]
-    if len(tensors) != 1 or tensors[0].get("dtype") not in _SAFE_DTYPES:
+    if len(tensors) != 1 or not isinstance(tensors[0], dict) or tensors[0].get("dtype") not in _SAFE_DTYPES:
         raise ValueError(f"it must hold one tensor of {', '.join(_SAFE_DTYPES)}, got {list(header)}")
-    dtype, shape = np.dtype(_SAFE_DTYPES[tensors[0]["dtype"]]), tuple(tensors[0]["shape"])
-    if first + int(np.prod(shape, dtype=object)) * dtype.itemsize != size:
-        raise ValueError(f"it is {size} bytes long, too few or too many for {shape}")
-    return np.memmap(path, dtype, "r", first, shape) if all(shape) else np.empty(shape, dtype)
+    shape = tensors[0].get("shape")
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError(f"it states the shape {shape!r}")
+    found = npy.of_layout(path, _SAFE_DTYPES[tensors[0]["dtype"]], tuple(shape), first)
+    if tensors[0].get("data_offsets") != [0, found.n_bytes]:
+        raise ValueError(f"it states the bytes {tensors[0].get('data_offsets')!r} for {found.n_bytes}")
+    return found
 
 
 def write_npy(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: Any, blocks: Iterable[Any]) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import need
-from c3align.errors import C3AlignError, FormatError
+from c3align.errors import C3AlignError, FormatError, printable
 from c3align.io import atomic, container, digests
 from c3align.io.items import Item
 from c3align.io.rows import FILES, RowSource, write_npy
@@ -65,9 +65,10 @@ def fingerprint_of(tree: Path) -> str | None:
     """The encoder that a tree's embeddings come from, where `c3align embed` wrote it down."""
     for path in sorted(tree.glob("embed_*.json")):
         found = container.read_json(path, "tree of shards")
-        if not isinstance(found, dict) or not isinstance(found.get("fingerprint"), str):
+        name = found.get("fingerprint") if isinstance(found, dict) else None
+        if not isinstance(name, str) or printable(name) != name:
             raise container.refusal("tree of shards", f"{path} names no encoder")
-        return str(found["fingerprint"])
+        return name
     return None
 
 

@@ -1,4 +1,4 @@
-"""Refusals of the ops: what is wrong, where first, and the fix. Nothing is repaired in silence (promise P5)."""
+"""Errors of the ops: what is wrong, where first, and the fix. Nothing is repaired silently (promise P5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.ops.arrays import Rows, as_rows, dtype_name, first_non_finite, is_tensor
+from c3align.ops.arrays import Rows, as_rows, dtype_name, first_non_finite, is_on_device, is_tensor
 from c3align.ops.reference import AT_MEAN, BAD_NORM
 from c3align.ops.rowmap import RowMap
 
@@ -25,6 +25,20 @@ def zero_rows(value: Any) -> None:
     """
     if value not in ("raise", "keep"):
         raise C3AlignError(f"zero_rows must be 'raise' or 'keep', got {value!r}")
+
+
+def pairs(X: Any, y: Any) -> None:
+    """Refuse arrays or tensors whose rows are no pairs.
+
+    Raises
+    ------
+    C3AlignError
+    """
+    if tuple(X.shape) != tuple(y.shape):
+        shapes = f"X has shape {tuple(X.shape)} and y {tuple(y.shape)}"
+        raise C3AlignError(f"{shapes}; pass row i of y as the partner of row i of X")
+    if is_on_device(X) != is_on_device(y) or (is_on_device(X) and X.device != y.device):
+        raise C3AlignError("X and y are on different devices; pass both on one")
 
 
 def status(rows: Rows, row_status: npt.NDArray[np.uint8] | None, policy: str, first_row: int = 0) -> None:
@@ -57,7 +71,7 @@ def refuse(name: str, n_rows: int, policy: str, found: Mapping[int, tuple[int, i
 
 
 def _huge_rows(rows: Rows, flagged: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Of the finite rows without a usable norm, those whose norm is too large rather than too small."""
+    """Those of the finite rows without a usable norm whose norm is too large rather than too small."""
     wide = np.abs(rows.take(flagged).widened())
     return flagged[(wide > 1).any(axis=1)]
 
@@ -68,11 +82,11 @@ def target(out: Any, rows: Rows) -> npt.NDArray[Any]:
     if not memory.flags.writeable or (
         not memory.flags.c_contiguous and overlaps_itself(memory.shape, memory.strides, memory.itemsize)
     ):
-        raise C3AlignError("out is read-only or repeats its elements; pass an array of its own memory")
+        raise C3AlignError("out is read-only or repeats its elements; pass an array with memory of its own")
     if np.may_share_memory(memory, rows.values):
         same = memory.__array_interface__["data"] == rows.values.__array_interface__["data"]
         if not same or memory.strides != rows.values.strides:
-            raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
+            raise C3AlignError("out overlaps X; pass X itself or an array with memory of its own")
     return memory
 
 
@@ -101,7 +115,7 @@ def apart(row_map: RowMap, memory: npt.NDArray[Any]) -> RowMap:
 
 
 def _is_twin(out: Any, rows: Rows) -> bool:
-    """Whether `out` is plainly like X, which the common case is."""
+    """Whether `out` is plainly like X, the common case."""
     values = rows.values
     return type(out) is type(rows.source) is np.ndarray and out.dtype == values.dtype and out.shape == values.shape
 
@@ -116,5 +130,5 @@ def _twin(out: Any, rows: Rows) -> npt.NDArray[Any]:
             "pass an out of X's type, dtype and shape"
         )
     if is_tensor(out) and out.device.type != "cpu":
-        raise C3AlignError(f"out is on {out.device}, which out= does not reach yet; omit out=")
+        raise C3AlignError(f"out is on {out.device} and X is not; pass an out on X's device")
     return as_rows(out, "out").values

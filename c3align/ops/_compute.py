@@ -1,4 +1,4 @@
-"""Rows in memory, and tensors on a device: checked, computed by their backend, and refused where rows are unusable."""
+"""Rows in memory and tensors on a device: checked, computed by their backend, refused where rows are unusable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from c3align.ops.rowmap import Request, RowMap
 
 __all__ = ["compute", "device_backend"]
 
-_SMALL_BYTES, _SCRATCH_BYTES = 1 << 22, 1 << 24  # up to here a copy takes less time than two passes, noise in them
+_SMALL_BYTES, _SCRATCH_BYTES = 1 << 22, 1 << 24  # up to here a copy is faster than two passes; the second with noise
 
 
 def device_backend(X: Any, request: Request | None = None) -> Any:
@@ -52,7 +52,7 @@ def _filled(rows: Rows, values: Any, out: Any) -> Any:
 
 
 def _write(rows: Rows, target: Any, row_map: RowMap, request: Request, overwrite: bool) -> None:
-    """Transform into memory of the caller's; a refused batch leaves it as it was, or X and vectors at the least."""
+    """Transform into the caller's memory; a refused batch leaves it unchanged, or at least X and the vectors."""
     own = _checks.apart(row_map, target)
     is_apart = own is row_map and not np.may_share_memory(target, rows.values)
     transform: Callable[..., Any] = pick().transform

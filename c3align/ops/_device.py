@@ -1,9 +1,9 @@
-"""What the backends of devices share: tensors in, tensors on that device out, and refusals without the rows' return.
+"""What the device backends share: tensors in, tensors on the same device out, and checks that keep the rows there.
 
-Rows never come to the host: it hears whether any of them is unusable, how many and which first, and the sums of
-`moments`. Vectors (n_dims,) go up, and those that shape noise may come down to be checked and summed. While a CUDA
-graph is recorded nothing is asked for, and rows without a direction come out as zeros. The `meta` device has shapes
-alone.
+Rows are never copied to the host: it learns whether any are unusable, how many and which first, and the sums of
+`moments`. Vectors (n_dims,) are uploaded, and those that shape noise may be downloaded to be checked and summed. While
+a CUDA graph is recorded nothing is checked, and rows without a direction come out as zeros. The `meta` device holds
+shapes only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def transform(
 ) -> torch.Tensor:
     """See `c3align.ops`; `backend.run` fills a tensor and says what is wrong with each row.
 
-    A refused batch leaves `out` as it was: results are then made beside it.
+    A refused batch leaves `out` unchanged: results are computed elsewhere first.
     """
     _check(X, backend)
     target = torch.empty(X.shape, dtype=X.dtype, device=X.device) if out is None else _checked_out(out, X)
@@ -80,7 +80,7 @@ def moments(
 
 
 def compute_dtype(X: torch.Tensor) -> torch.dtype:
-    """Of the arithmetic on rows of X's dtype."""
+    """The dtype in which rows of X's dtype are computed."""
     return torch.float64 if X.dtype == torch.float64 else torch.float32
 
 
@@ -96,7 +96,7 @@ def _check(X: torch.Tensor, backend: Any) -> None:
 
 
 def vector_on(vector: Any, X: torch.Tensor, name: str) -> torch.Tensor | None:
-    """A vector (n_dims,) on the rows' device in their compute dtype; of one from the host all is checked here."""
+    """A vector (n_dims,) on the rows' device in their compute dtype; one from the host is checked fully here."""
     if vector is None:
         return None
     if not isinstance(vector, torch.Tensor) or vector.is_cpu:
@@ -116,7 +116,7 @@ def _on_device(request: Request, X: torch.Tensor) -> RowMap:
 
 
 def _noise_on(asked: NoiseRequest, X: torch.Tensor) -> Noise:
-    """The noise with all that the host knows; the place of the rows in the stream may lie on the device."""
+    """The noise with all that the host knows; the rows' place in the stream may be known to the device only."""
     asked.check_one_place()
     first_row = row_ids = None
     if is_device_scalar(asked.row_offset):
@@ -144,7 +144,7 @@ def _first_row(row_offset: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
 
 
 def _row_ids(row_ids: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
-    """64 bits a number; those of a signed dtype are looked at with the status."""
+    """64 bits per number; negative ones of a signed dtype are found along with the status."""
     check_row_numbers(tuple(row_ids.shape), dtype_name(row_ids), X.shape[0])
     dtype = torch.uint64 if row_ids.dtype == torch.uint64 else torch.int64
     return row_ids.detach().to(X.device, dtype).contiguous()
@@ -156,7 +156,7 @@ def may_ask(X: torch.Tensor) -> bool:
 
 
 def _refuse(X: torch.Tensor, status: torch.Tensor, row_map: RowMap, zero_rows: str) -> None:
-    """Raise for vectors, numbers of rows and rows that are unusable; one wait where all are well."""
+    """Raise for vectors, numbers of rows and rows that are unusable; one wait where all are usable."""
     ids = row_map.noise.row_ids
     negative = (ids < 0).any() if ids is not None and ids.dtype.is_signed else None
     wrong = status.any() if negative is None else status.any() | negative
@@ -203,15 +203,15 @@ def _checked_out(out: Any, X: torch.Tensor) -> torch.Tensor:
     if out.device != X.device:
         raise C3AlignError(f"out is on {out.device} and X on {X.device}; pass an out on X's device")
     if _checks.overlaps_itself(out.shape, out.stride()):
-        raise C3AlignError("out is read-only or repeats its elements; pass an array of its own memory")
+        raise C3AlignError("out is read-only or repeats its elements; pass an array with memory of its own")
     is_X = _extent(out) == _extent(X) and out.stride() == X.stride()
     if not X.is_meta and not is_X and _share_memory(out, X):
-        raise C3AlignError("out overlaps X; pass X itself or an array of other memory")
+        raise C3AlignError("out overlaps X; pass X itself or an array with memory of its own")
     return out
 
 
 def _apart(row_map: RowMap, target: torch.Tensor, X: torch.Tensor) -> tuple[RowMap, bool]:
-    """The row map with copies of what shares memory with the target; whether anything does, or X."""
+    """The row map with copies of what shares memory with the target, and whether that or X does."""
     noise = row_map.noise
     vectors = {name: _copied(getattr(row_map, name), target) for name in _VECTORS}
     numbers = {name: _copied(getattr(noise, name), target) for name in ("row_ids", "first_row")}

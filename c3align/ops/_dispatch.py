@@ -3,11 +3,11 @@
 =============================================== =========================== ==========================================
 rows                                            backend                     what it is
 =============================================== =========================== ==========================================
-NumPy arrays, tensors in memory                 `native`, or `reference`    C++, or the specification itself
+NumPy arrays, tensors in memory                 `native` or `reference`     C++, or the specification itself
 tensors on a device                             `eager`                     torch's own operations, to the same bits
 CUDA tensors, where C3ALIGN_BACKEND=native      `cuda`                      the CUDA kernels
-tensors that autograd records or a graph traces `torch`                     ops of torch, computed by the above
-arrays of other libraries                       by DLPack, as the above
+tensors that autograd records or a graph traces `torch`                     torch ops, computed by the above
+arrays of other libraries                       by DLPack, as above
 =============================================== =========================== ==========================================
 """
 

@@ -1,4 +1,4 @@
-"""`c3align.ops.reference` again, operation by operation, in plain torch: for every device that torch knows.
+"""`c3align.ops.reference` operation by operation in plain torch, for every device that torch knows.
 
 Where the device has float64 the bits are the reference's: sums follow its tree, `fma32` rounds once, and words of
 Philox are int64 numbers below 2**32 whose products wrap. Devices without float64 (Apple's MPS) compute in float32
@@ -33,7 +33,7 @@ _FAR = 2.0**700  # brings the least error of a sum of float32 products above the
 
 @functools.cache
 def wide_dtype(device: torch.device) -> torch.dtype:
-    """float64, or float32 on devices that have no other."""
+    """float64, or float32 on devices without it."""
     try:
         torch.ones(1, dtype=torch.float64, device=device).mul(0.5)
     except (TypeError, RuntimeError):
@@ -89,7 +89,7 @@ def _multiply_add(a: torch.Tensor, b: Any, c: Any) -> torch.Tensor:
 
 
 def row_norms(rows: torch.Tensor) -> torch.Tensor:
-    """(n,) in the device's widest dtype."""
+    """Norms (n,) in the device's widest dtype."""
     if wide_dtype(rows.device) == torch.float32:
         return _narrow_norms(rows)
     wide = rows.to(torch.float64)
@@ -205,7 +205,7 @@ def _add_noise(mapped: torch.Tensor, noise: Noise) -> torch.Tensor:
 
 
 def _row_uniform(row_numbers: torch.Tensor, seed: int, wide: torch.dtype) -> torch.Tensor:
-    """Uniform numbers in (0, 1), one a row; see `reference.row_uniform`."""
+    """Uniform numbers in (0, 1), one per row; see `reference.row_uniform`."""
     word = _row_words(row_numbers, 1, seed, reference.PURPOSE_ROW_STRENGTH)[0][:, 0]
     return (word.to(wide) + 0.5) * 2.0**-32
 
@@ -226,7 +226,7 @@ def _row_words(row_numbers: torch.Tensor, n_blocks: int, seed: int, purpose: int
 
 
 def philox4x32(counter: Sequence[torch.Tensor], key: tuple[int, int], n_rounds: int = 10) -> list[torch.Tensor]:
-    """See `reference.philox4x32`; words are int64 in [0, 2**32), of which a product wraps."""
+    """See `reference.philox4x32`; words are int64 in [0, 2**32), whose products wrap."""
     x, k = list(counter), list(key)
     for _ in range(n_rounds):
         first, second = x[0] * 0xD2511F53, x[2] * 0xCD9E8D57

@@ -1,8 +1,8 @@
-"""Floats as a program finds them at its start: nearest even, subnormals as they are.
+"""Default floating-point arithmetic: rounding to nearest even, subnormals kept.
 
 A thread's control word can say otherwise (`torch.set_flush_denormal(True)`, -ffast-math in somebody's library,
-`fesetround`), and results would differ in bits. The compiled core sets it for itself, on each of its threads; this is
-for the arithmetic of NumPy and Python around it, and for the reference.
+`fesetround`), and results would differ in bits. The compiled core sets it for itself, on each of its threads; this does
+so for the arithmetic of NumPy and Python around it, and for the reference.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _DEFAULT = ctypes.c_void_p(-1)  # FE_DFL_ENV of glibc and musl
 
 
 def are_usual() -> bool:
-    """Whether this thread rounds to nearest and keeps subnormals: asked of the arithmetic itself, which is quick."""
+    """Whether this thread rounds to nearest and keeps subnormals: determined by computing, which is quick."""
     return _SMALLEST_NORMAL / 2 > 0 and 1 + _BELOW_LAST_BIT == 1 and 1 - _BELOW_LAST_BIT == 1
 
 
 def usual_floats(function: Callable[P, R]) -> Callable[P, R]:
-    """Call with the usual floats, and leave the thread as it was; where C's fenv.h is out of reach, as it is."""
+    """Call with default floats and restore the thread's state; without C's fenv.h, call as it is."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,9 +1,9 @@
-"""Noise of any covariance, ``z @ root`` with z the normals of `philox_normal`: the same bits in any batch.
+"""Noise with any covariance, ``z @ root`` with z the normals of `philox_normal`: the same bits in any batch.
 
 BLAS adds in an order of its own, which changes with the number of rows. So both factors are rounded to a fixed point
-that leaves every partial sum an integer below 2**53, which float64 holds exactly: no order of addition, no number of
-threads, no fused operation shows. Normals are kept to 2**-20, the root to 2**-28 of its largest column (sum of absolute
-values), which moves the noise by about one part in a million.
+that leaves every partial sum an integer below 2**53, which float64 holds exactly: no order of addition, number
+of threads or fused operation changes a bit. Normals are kept to 2**-20, the root to 2**-28 of its largest column (sum
+of absolute values), which moves the noise by about one part in a million.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def _fixed_point(root: Any, n_dims: int) -> _Root:
     values = np.asarray(root.detach().cpu() if is_tensor(root) else root, np.float64)
     if values.shape != (n_dims, n_dims):
         raise C3AlignError(
-            f"sigma has shape {values.shape} and the rows have {n_dims} dimensions; pass a number, one a column, or a "
-            f"root of shape {(n_dims, n_dims)}"
+            f"sigma has shape {values.shape} and the rows have {n_dims} dimensions; pass a number, one per column, or "
+            f"a root of shape {(n_dims, n_dims)}"
         )
     largest = np.abs(values).sum(axis=0).max()
     if not np.isfinite(largest):
@@ -82,15 +82,17 @@ def corrupted(rows: Rows, request: Request) -> npt.NDArray[Any]:
 
 
 def check(noise: NoiseRequest | None) -> NoiseRequest:
-    """Refuse shapes of the noise beside a matrix."""
+    """Refuse other settings of the noise's shape beside a matrix."""
     assert noise is not None
     if noise.direction is not None or noise.fixed_norm or noise.random_strength:
-        raise C3AlignError("a matrix sigma is the noise's whole shape; omit direction, fixed_norm and random_strength")
+        raise C3AlignError(
+            "a matrix sigma is the whole shape of the noise; omit direction, fixed_norm, random_strength"
+        )
     return noise
 
 
 def _fill(out: npt.NDArray[Any] | None, rows: Rows, row_map: RowMap, zero_rows: ZeroRows) -> Any:
-    """The status of the rows, None where all are well; the worst of others are refused."""
+    """The status of the rows, None where all are usable; raises where rows are refused."""
     status = pick().transform(rows, out, row_map)
     _checks.status(rows, status, zero_rows)
     return status

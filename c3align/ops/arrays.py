@@ -1,7 +1,7 @@
-"""What goes into the ops and comes out: NumPy arrays, torch tensors, by DLPack CuPy's and JAX's; four dtypes.
+"""Arrays into and out of the ops: NumPy's and torch's, and by DLPack CuPy's and JAX's; four dtypes.
 
 Every array becomes a `Rows`: a NumPy view of the caller's memory, never a copy on the CPU. bfloat16, which NumPy
-lacks, is viewed as uint16 and remembered. Messages are built here, from dtype names and shapes that NumPy and
+lacks, is viewed as uint16 and recorded in `dtype`. Messages are built here, from dtype names and shapes that NumPy and
 torch share, so that both fail with the same type and text.
 """
 
@@ -54,7 +54,7 @@ class Rows:
         return Rows(self.values[index], self.dtype, None, self.name)
 
     def restore(self, values: npt.NDArray[Any]) -> Any:
-        """Dress `values` (dtype as in `self.values`) as what the caller gave: library, dtype, device."""
+        """Convert `values` (dtype as in `self.values`) to the library, dtype and device of what the caller gave."""
         if is_tensor(self.source):
             torch = sys.modules["torch"]
             tensor = torch.from_numpy(values)
@@ -72,18 +72,18 @@ class Rows:
 
 
 def is_tensor(X: Any) -> bool:
-    """Whether X is a torch tensor; imports nothing, for there is none before torch is imported."""
+    """Whether X is a torch tensor; imports nothing, as there are no tensors before torch is imported."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(X, torch.Tensor)
 
 
 def is_on_device(X: Any) -> bool:
-    """Whether X is a torch tensor on a device that is no CPU."""
+    """Whether X is a torch tensor on a device other than the CPU."""
     return is_tensor(X) and not X.is_cpu
 
 
 def as_rows(X: Any, name: str = "X") -> Rows:
-    """View `X` as rows; those that are `Rows` already come back as they are.
+    """View `X` as rows; `Rows` are returned unchanged.
 
     Raises
     ------
@@ -107,10 +107,10 @@ def check_shape_and_dtype(shape: tuple[int, ...], dtype: str, name: str) -> None
         raise C3AlignError(f"{name} has dtype {dtype}; convert it, for instance to float32")
     if len(shape) != 2:
         raise C3AlignError(
-            f"{name} must be 2-d, (n_rows, n_dims), and has shape {shape}; make one row 2-d with {name}.reshape(1, -1)"
+            f"{name} must be 2-d, (n_rows, n_dims), got shape {shape}; make a single row 2-d with {name}.reshape(1, -1)"
         )
     if shape[1] == 0:
-        raise C3AlignError(f"{name} has shape {shape}, rows of no dimensions; pass wider rows")
+        raise C3AlignError(f"{name} must have at least one column, got shape {shape}")
 
 
 def dtype_name(X: Any) -> str:
@@ -122,7 +122,7 @@ def dtype_name(X: Any) -> str:
 
 
 _NAMES: dict[Any, str] = {}
-_PLAIN = {np.dtype(name): name for name in ("float16", "float32", "float64")}  # in this machine's order of bytes
+_PLAIN = {np.dtype(name): name for name in ("float16", "float32", "float64")}  # in this machine's byte order
 
 
 def _array_values(X: Any, name: str) -> npt.NDArray[Any]:
@@ -158,8 +158,8 @@ def check_tensor(X: Any, name: str) -> None:
         raise C3AlignError(f"{name} is sparse; make it dense with {name}.to_dense()")
     if X.requires_grad and torch.is_grad_enabled():
         raise C3AlignError(
-            f"{name} requires a gradient, which this does not carry; pass {name}.detach(), or call c3align.ops.align, "
-            "corrupt or as_module(), which do"
+            f"{name} requires a gradient, which this does not propagate; pass {name}.detach(), or call "
+            "c3align.ops.align, corrupt or as_module(), which do"
         )
 
 
@@ -182,9 +182,9 @@ def as_vector(vector: Any, n_dims: int, dtype: type[np.floating[Any]], name: str
     values = np.ascontiguousarray(vector, dtype)
     if values.shape != (n_dims,):
         raise C3AlignError(
-            f"{name} has shape {values.shape} and the rows have {n_dims} dimensions; pass one value a column"
+            f"{name} has shape {values.shape} and the rows have {n_dims} dimensions; pass one value per column"
         )
-    if np.count_nonzero(np.isfinite(values)) != n_dims:  # in less time than `all` takes
+    if np.count_nonzero(np.isfinite(values)) != n_dims:  # faster than `all`
         raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
     return values
 
@@ -228,7 +228,7 @@ def from_dlpack(X: Any, name: str = "X") -> Any:
         import torch.utils.dlpack
     except ImportError as error:
         what = f"{name} is a {type(X).__module__} array that NumPy cannot hold"
-        raise C3AlignError(f"{what}, and torch is not here to do it; pip install torch") from error
+        raise C3AlignError(f"{what}, and torch is not installed; pip install torch") from error
     return torch.utils.dlpack.from_dlpack(X)
 
 

@@ -1,6 +1,6 @@
 """The one place that picks an implementation of the ops: `C3ALIGN_BACKEND=native` or `reference`.
 
-Unset, the compiled core is used where it was built, and the reference, slower and equal to the bit, elsewhere.
+If unset, the compiled core is used where it was built, else the reference, which is slower and equal to the bit.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _BLOCK_ELEMENTS = 1 << 20  # the reference holds about 20 arrays of a block
 
 
 class ReferenceBackend:
-    """The specification behind the face that `native` has; rows go in blocks, so that memory stays bounded."""
+    """The specification with the interface of `native`, block by block, so that memory stays bounded."""
 
     name = "reference"
 
     @staticmethod
     @usual_floats
     def transform(rows: Rows, out: npt.NDArray[Any] | None, row_map: RowMap) -> npt.NDArray[np.uint8]:
-        """Fill `out`, where there is one; a status for each row."""
+        """Fill `out`, if given, and return a status for each row."""
         status = np.empty(rows.shape[0], np.uint8)
         for block in _blocks(rows):
             part = rows.take(block)
@@ -48,8 +48,14 @@ class ReferenceBackend:
     @usual_floats
     def moments(rows: Rows) -> Any:
         parts = [reference.moments(rows.take(b).widened()) for b in _blocks(rows)]
-        sums, squares, norms, status = zip(*parts)
-        return sum(sums), sum(squares), np.concatenate(norms), np.concatenate(status)
+        return _joined(parts)
+
+    @staticmethod
+    @usual_floats
+    def pair_moments(x: Rows, y: Rows) -> Any:
+        parts = [reference.pair_moments(x.take(b).widened(), y.take(b).widened()) for b in _blocks(x)]
+        of_x, of_y, sums, squares = zip(*parts)
+        return _joined(of_x), _joined(of_y), sum(sums), sum(squares)
 
     @staticmethod
     @usual_floats
@@ -68,6 +74,12 @@ class ReferenceBackend:
             first, ids = row_offset + start, None if row_ids is None else row_ids[start : start + step]
             part[:] = reference.philox_normal(len(part), n_dims, seed=seed, row_offset=first, row_ids=ids)
         return out
+
+
+def _joined(moments: Any) -> Any:
+    """The moments of blocks as those of all their rows."""
+    sums, squares, norms, status = zip(*moments)
+    return sum(sums), sum(squares), np.concatenate(norms), np.concatenate(status)
 
 
 def _blocks(rows: Rows) -> list[slice]:
@@ -108,9 +120,9 @@ def pick() -> Any:
 
 
 def on_cuda(X: Any) -> bool:
-    """Whether X goes to the CUDA kernels: a tensor on such a device, and `C3ALIGN_BACKEND=native` asks for them.
+    """Whether X goes to the CUDA kernels: a tensor on a CUDA device, with `C3ALIGN_BACKEND=native` set.
 
-    Without that word tensors on a GPU are computed there by torch, to the same bits.
+    Without that setting torch computes tensors on their GPU, to the same bits.
     """
     if not is_tensor(X) or not X.is_cuda or os.environ.get("C3ALIGN_BACKEND") != "native":
         return False
@@ -119,32 +131,53 @@ def on_cuda(X: Any) -> bool:
 
 @functools.cache
 def load(name: str) -> Any:
-    """A module of this room that imports torch, which is there when a tensor is."""
+    """A module of `c3align.ops` that imports torch; only called where a tensor exists."""
     return import_module(f"c3align.ops.{name}")
 
 
 def backend() -> str:
-    """Name of the implementation in use: "native" or "reference"."""
+    """Name the implementation in use.
+
+    Returns
+    -------
+    str
+        Either "native" or "reference".
+    """
     return str(pick().name)
 
 
 def backend_reason() -> str:
-    """Why that implementation is in use, in one sentence."""
+    """Say why that implementation is in use.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
     return _choose(os.environ.get("C3ALIGN_BACKEND", ""))[1]
 
 
 def get_num_threads() -> int:
-    """Threads that one call may use.
+    """Get the number of threads that one call may use.
 
-    As set by `set_num_threads`; else by `C3ALIGN_NUM_THREADS`; else 1 in a worker of a torch DataLoader; else the
-    processors that this process may use (affinity, cgroup), or `OMP_NUM_THREADS` where that is fewer. A forked child
-    works it out anew, unless it was set.
+    Returns
+    -------
+    int
+        As set by `set_num_threads`; else by `C3ALIGN_NUM_THREADS`; else 1 in a worker of a torch DataLoader; else the
+        processors that this process may use (affinity, cgroup), or `OMP_NUM_THREADS` if that is fewer. A forked child
+        determines it again, unless it was set.
     """
     return _threads()[0]
 
 
 def num_threads_reason() -> str:
-    """What decided the number of threads, in one sentence."""
+    """Say what decided the number of threads.
+
+    Returns
+    -------
+    str
+        A phrase such as "OMP_NUM_THREADS".
+    """
     return _threads()[1]
 
 
@@ -154,7 +187,13 @@ def _threads() -> tuple[int, str]:
 
 
 def set_num_threads(n: int) -> None:
-    """Let one call of the compiled core use up to `n` threads; no bit of a result depends on it."""
+    """Set how many threads one call of the compiled core may use; no bit of a result depends on it.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+    """
     native = _native()
     if not isinstance(native, ImportError):
         native.set_num_threads(n)

@@ -33,7 +33,7 @@ def run(X: torch.Tensor, out: torch.Tensor, row_map: RowMap) -> torch.Tensor:
 
 
 def summed(block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums, sums of squares, binned norms and the number of usable rows, one after another; and the status."""
+    """Sums, sums of squares, binned norms and the number of usable rows, concatenated; and the status."""
     totals = torch.zeros(2 * block.shape[1] + fixed.NORM_BINS + 1, dtype=torch.int64, device=block.device)
     status = torch.empty(block.shape[0], dtype=torch.uint8, device=block.device)
     with torch.cuda.device(block.device):
@@ -56,7 +56,7 @@ def _queue() -> int:
 
 
 def _with_addresses(value: Any, *names: str) -> Any:
-    """The value with these tensors as what the binding takes, addresses; 0 for None."""
+    """The value with these tensors replaced by their addresses, which the binding takes; 0 for None."""
     tensors = {name: getattr(value, name) for name in names}
     return value._replace(**{name: 0 if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()})
 

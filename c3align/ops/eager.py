@@ -1,30 +1,32 @@
 """The ops on any device that torch knows, by torch's own operations: what `_device` asks of a backend.
 
-The bits are the reference's (see `c3align.ops._eager_math` for the devices whose are not).
+The bits are the reference's (for the devices where they are not, see `c3align.ops._eager_math`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
-from c3align._typing import Float64Array, Int64Array
+from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _eager_math, _matrix_noise, fixed
-from c3align.ops._device import compute_dtype, may_ask, vector_on
+from c3align.ops._device import compute_dtype, may_ask, moments, vector_on
 from c3align.ops.reference import BAD_NORM, FIXED_SCALE, MAX_NORM, MIN_NORM, OK
 from c3align.ops.rowmap import Noise, RowMap
 
 __all__ = ["MAX_DIMS", "glance", "gram", "in_float64", "matrix_noise", "positions", "run", "summed", "vector_on"]
 
 MAX_DIMS = 1 << 40
+_PAIRS_PER_BLOCK = 1 << 20  # an int64 holds the fixed-point sum of the squares of this many differences
 _BLOCK_ELEMENTS = 1 << 22  # about 20 arrays of a block are held, some of them float64
 
 
 def run(X: torch.Tensor, out: torch.Tensor, row_map: RowMap) -> torch.Tensor:
-    """Fill `out`; a status (n_rows,) uint8 for each row. Nothing here asks the device for a number."""
+    """Fill `out` and return a status (n_rows,) uint8; nothing here waits for the device."""
     status = torch.empty(X.shape[0], dtype=torch.uint8, device=X.device)
     noise = row_map.noise
     numbers = numbers_of(noise, len(X), X.device) if noise.sigma else None
@@ -37,7 +39,7 @@ def run(X: torch.Tensor, out: torch.Tensor, row_map: RowMap) -> torch.Tensor:
 
 
 def summed(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums, sums of squares, binned norms and the number of usable rows, one after another; and the status."""
+    """Sums, sums of squares, binned norms and the number of usable rows, concatenated; and the status."""
     status = torch.empty(X.shape[0], dtype=torch.uint8, device=X.device)
     totals = torch.zeros(2 * X.shape[1] + fixed.NORM_BINS + 1, dtype=torch.int64, device=X.device)
     for block in _blocks(X):
@@ -49,8 +51,33 @@ def summed(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return totals, status
 
 
+def pair_moments(backend: Any, X: torch.Tensor, y: torch.Tensor, zero_rows: str, y_zero_rows: str) -> Any:
+    """See `c3align.ops.pair_moments`: of X and of y as `backend` sums them, and of the differences."""
+    of_x, of_y = moments(backend, X, zero_rows), moments(backend, y, y_zero_rows)
+    sums, squares, n_kept = *np.zeros((2, 2, X.shape[1]), np.int64), 0
+    for start in range(0, X.shape[0], _PAIRS_PER_BLOCK):
+        block = slice(start, start + _PAIRS_PER_BLOCK)
+        on_device, kept = _summed_differences(X[block].detach(), y[block].detach())
+        here = [fixed.widen(part) for part in on_device.cpu().numpy()]
+        sums, squares, n_kept = fixed.add(sums, here[0]), fixed.add(squares, here[1]), n_kept + int(kept)
+    return of_x, of_y, (n_kept, X.shape[0] - n_kept, sums, squares)
+
+
+def _summed_differences(X: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums (2, n_dims) of the differences of unit rows and of their squares, and of how many pairs."""
+    totals = torch.zeros((2, X.shape[1]), dtype=torch.int64, device=X.device)
+    n_kept = torch.zeros((), dtype=torch.int64, device=X.device)
+    for block in _blocks(X):
+        (a, _, of_a), (b, _, of_b) = (_eager_math.unit_rows(computed(Z[block])) for Z in (X, y))
+        well = of_a & of_b
+        difference = torch.where(well[:, None], widest(a) - widest(b), 0)
+        totals += torch.stack([_fixed(difference).sum(0), _fixed(difference * difference).sum(0)])
+        n_kept += well.sum()
+    return totals, n_kept
+
+
 def glance(X: torch.Tensor, mean: Float64Array, directions: Float64Array) -> tuple[int, float, float, list[float]]:
-    """See `c3align.ops.glance.against`, of all rows of X; as many numbers as it returns come to the host, at once."""
+    """See `c3align.ops.glance.against`, for all rows of X; its results come to the host in one transfer."""
     wide = X.detach().to(_eager_math.wide_dtype(X.device))
     norms = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
     usable = (norms >= MIN_NORM) & (norms <= MAX_NORM)
@@ -63,7 +90,7 @@ def glance(X: torch.Tensor, mean: Float64Array, directions: Float64Array) -> tup
 
 
 def gram(X: torch.Tensor, scale: Float64Array, n_rows: int) -> Float64Array:
-    """See `c3align.ops.glance.gram`; up to `n_rows` squared numbers come to the host."""
+    """See `c3align.ops.glance.gram`; at most ``n_rows**2`` numbers come to the host."""
     unit, _, usable = _eager_math.unit_rows(X.to(compute_dtype(X)))
     chosen = unit[usable][:: -(-int(usable.sum()) // n_rows)]
     wide = chosen.to(_eager_math.wide_dtype(X.device))
@@ -72,34 +99,29 @@ def gram(X: torch.Tensor, scale: Float64Array, n_rows: int) -> Float64Array:
 
 
 def positions(X: torch.Tensor, direction: Float64Array) -> Float64Array:
-    """See `c3align.ops.glance.positions`; one number a row comes to the host."""
+    """See `c3align.ops.glance.positions`; one number per row comes to the host."""
     unit, _, usable = _eager_math.unit_rows(X.to(compute_dtype(X)))
     along = unit[usable] @ torch.tensor(direction, dtype=unit.dtype, device=X.device)
     return along.cpu().numpy().astype(np.float64)
 
 
 def in_float64(X: torch.Tensor) -> torch.Tensor:
-    """On its device, or on the host where the device has no float64."""
+    """The tensor in float64, on the host where its device has none."""
     return X.double() if _eager_math.wide_dtype(X.device) == torch.float64 else X.cpu().double()
 
 
 def widest(X: torch.Tensor) -> torch.Tensor:
-    """In the widest dtype of its device."""
+    """The tensor in the widest dtype of its device."""
     return X.to(_eager_math.wide_dtype(X.device))
 
 
 def computed(X: torch.Tensor) -> torch.Tensor:
-    """In the dtype that the ops compute in."""
+    """The tensor in the dtype that the ops compute in."""
     return X.to(compute_dtype(X))
 
 
 def _fixed(values: torch.Tensor) -> torch.Tensor:
     return (values * FIXED_SCALE).round().to(torch.int64)
-
-
-def fixed_sums(values: torch.Tensor) -> Int64Array:
-    """Sums (n_dims,) of the values in units of 2**-40, on the host."""
-    return np.asarray(_fixed(values).sum(dim=0).cpu().numpy())
 
 
 def _binned(norms: torch.Tensor, usable: torch.Tensor) -> torch.Tensor:
@@ -124,7 +146,7 @@ def matrix_noise(root: torch.Tensor, row_numbers: torch.Tensor, seed: int) -> to
 
 
 def _power_of_two(exponent: torch.Tensor) -> torch.Tensor:
-    """() float64; `pow` need not be exact."""
+    """Two to a power, () float64 and exact, which `pow` need not be."""
     return (exponent + 1023 << 52).view(torch.float64)
 
 
@@ -134,7 +156,7 @@ def _blocks(X: torch.Tensor) -> Iterator[slice]:
 
 
 def numbers_of(noise: Noise, n_rows: int, device: torch.device) -> torch.Tensor:
-    """Numbers of rows in the noise, (n_rows,) int64 of which the upper half of 64 bits is negative."""
+    """Numbers of the rows in the noise, (n_rows,) int64; those from 2**63 on are negative."""
     ids = noise.row_ids
     if ids is None:
         first = noise.row_offset - 2**64 if noise.row_offset >= 2**63 else noise.row_offset

@@ -1,6 +1,6 @@
 """Exact sums in 128 bits: two's complement integers as an int64 array (2, n), high words first.
 
-One int64 holds the fixed-point sum of 2**22 unit rows; two hold 2**85, more than there will ever be. Addition is
+One int64 holds the fixed-point sum of 2**22 unit rows; two hold that of 2**85. Addition is
 associative, so no split, order or merge tree shows in the bytes (promise P1), and subtraction is exact.
 """
 
@@ -35,7 +35,7 @@ def negate(a: Int64Array) -> Int64Array:
 
 
 def to_ints(a: Int64Array) -> list[int]:
-    """Python integers, one a column."""
+    """One Python integer per column."""
     return [(int(high) << 64) + int(low) for high, low in zip(a[0], a[1].view(np.uint64))]
 
 

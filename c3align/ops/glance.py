@@ -1,4 +1,4 @@
-"""A quick look at some rows, in float64 and without exact sums: enough to decide whose they are."""
+"""A quick look at some rows in float64, without exact sums: enough to decide their modality."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Glance:
     n_rows : int
         Rows looked at that have a direction.
     mean : (n_dims,) float64
-        Of their unit rows.
+        Mean of their unit rows.
     squares : (n_dims,) float64 or int64
-        Sums of their squares, in units of 2**-40.
+        Sums of the squares of their unit rows, in units of 2**-40.
     rows : array or tensor
-        Those rows, and those without a direction.
+        All rows looked at, those without a direction too.
     """
 
     n_rows: int
@@ -58,9 +58,9 @@ class Glance:
         return (1 - float(self.mean @ self.mean)) * n / (n - 1) if n > 1 else 0.0
 
     def participation(self, scale: Float64Array) -> float:
-        """How many directions the rows, with their columns times `scale`, vary in: ``tr(S)**2 / tr(S**2)``.
+        """How many directions the rows, their columns multiplied by `scale`, vary in: ``tr(S)**2 / tr(S**2)``.
 
-        Both traces are unbiased (Himeno and Yamada 2014); at least 1.5, for a few rows show too little.
+        Both traces are unbiased (Himeno and Yamada 2014); at least 1.5, as few rows show too little.
         """
         products = gram(self.rows, scale, GRAM_ROWS)
         n = len(products)
@@ -95,14 +95,14 @@ def _on_host(X: Any, n_rows: int) -> tuple[Rows, int, Int64Array, Int64Array]:
 
 
 def _on_device(X: Any, n_rows: int) -> tuple[Any, int, Int64Array, Int64Array]:
-    """The same sums; so few rows need the low words alone."""
+    """The same sums; so few rows need only the low words."""
     sample = X[:: -(-X.shape[0] // n_rows) or 1]
     n, _, sums, squares, _ = load("_device").moments(load("eager"), sample, None)
     return sample, n, sums[1], squares[1]
 
 
 def against(X: Any, n_rows: int, mean: Float64Array, directions: Float64Array) -> tuple[int, float, float, list[float]]:
-    """The least that a glance tells of at most `n_rows` evenly spaced rows of X, in a few microseconds.
+    """The essentials of a glance at no more than `n_rows` evenly spaced rows of X, in a few microseconds.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def against(X: Any, n_rows: int, mean: Float64Array, directions: Float64Array) -
 
     Returns
     -------
-    How many of them have a direction; of the mean of their unit rows the squared norm, the squared distance from
-    `mean`, and the product with each of `directions`.
+    How many of them have a direction; and for the mean of their unit rows: its squared norm, its squared distance from
+    `mean`, and its product with each of `directions`.
     """
     if is_on_device(X):
         return load("eager").glance(X[:: max(-(-X.shape[0] // n_rows), 1)], mean, directions)
@@ -144,5 +144,5 @@ def positions(rows: Any, direction: Float64Array) -> Float64Array:
     wide = rows.widened()
     squares = np.einsum("nd,nd->n", wide, wide)
     usable = np.isfinite(squares) & (squares > 0)
-    along = np.einsum("nd,d->n", wide, direction.astype(wide.dtype))  # so few rows are not worth BLAS's threads
+    along = np.einsum("nd,d->n", wide, direction.astype(wide.dtype))  # too few rows for BLAS's threads to pay
     return np.asarray(along[usable] / np.sqrt(squares[usable]), np.float64)

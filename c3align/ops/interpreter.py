@@ -1,4 +1,4 @@
-"""Which Python runs here: the compiled core is for the main interpreter, and for Pythons with a GIL."""
+"""Which Python runs here: the compiled core needs the main interpreter and a GIL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FIX = "call it from the main interpreter, or from another process"
 
 
 def is_main() -> bool:
-    """Whether this is the main interpreter; asked of C, which every version of Python answers alike."""
+    """Whether this is the main interpreter; read through the C API, which is the same in every version."""
     api = getattr(ctypes, "pythonapi", None)
     if api is None or not hasattr(api, "PyInterpreterState_Get"):
         return True

@@ -1,4 +1,4 @@
-"""The compiled backend: hands checked arrays to `csrc/`, one call per op."""
+"""The compiled backend: passes checked arrays to `csrc/`, one call per op."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import operator
 import os
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ if not interpreter.is_main():
 import c3align.ops._C as _C
 
 name = "native"
+Moments: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float64Array, npt.NDArray[np.uint8]]
 _CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
 
 
@@ -32,11 +33,11 @@ def isas() -> list[str]:
 
 
 isa = isas()[-1]
-has_cuda = bool(_C.has_cuda)  # whether the CUDA kernels were compiled, not whether a card is there
-_threads = 0  # as set, 0 until then
-ELEMENTS_PER_THREAD = 1 << 16  # below two such parts a second thread that is awake brings little
+has_cuda = bool(_C.has_cuda)  # whether the CUDA kernels were compiled; there may be no GPU
+_threads = 0  # as set; 0: not set
+ELEMENTS_PER_THREAD = 1 << 16  # below two such parts a second thread gains little
 NOISE_COST = 4  # an element with noise takes as long as this many without
-STREAM_BYTES = 1 << 24  # results above it are written past the caches
+STREAM_BYTES = 1 << 24  # larger results bypass the caches
 
 
 def get_num_threads() -> int:
@@ -64,12 +65,12 @@ def decide_threads() -> tuple[int, str]:
 
 def _as_threads(asked: str) -> int:
     if not asked.strip().isdecimal() or not int(asked):
-        raise C3AlignError(f"C3ALIGN_NUM_THREADS must be 1 or more, got {asked}; set it so, or unset it")
+        raise C3AlignError(f"C3ALIGN_NUM_THREADS must be a whole number from 1, got {asked}; correct or unset it")
     return int(asked)
 
 
 def _in_data_loader() -> bool:
-    """Asked each time: a worker knows what it is only after it has unpickled its data set."""
+    """Checked each time: a worker knows that it is one only after unpickling its data set."""
     data = sys.modules.get("torch.utils.data")
     return data is not None and data.get_worker_info() is not None
 
@@ -88,7 +89,7 @@ if hasattr(os, "register_at_fork"):  # a child may be given other processors
 
 
 def _threads_for(n_elements: int) -> int:
-    """As many as have enough to do."""
+    """As many threads as have enough work."""
     return 1 if n_elements < 2 * ELEMENTS_PER_THREAD else min(get_num_threads(), n_elements // ELEMENTS_PER_THREAD)
 
 
@@ -101,7 +102,7 @@ def _addressable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def transform(rows: Rows, out: npt.NDArray[Any] | None, row_map: RowMap) -> npt.NDArray[np.uint8] | None:
-    """Fill `out`, where there is one, with the mapped rows; returns a status for each, or None when all are well.
+    """Fill `out`, if given, with the mapped rows; returns a status for each, or None when all are usable.
 
     See `reference.transform`.
     """
@@ -113,15 +114,25 @@ def transform(rows: Rows, out: npt.NDArray[Any] | None, row_map: RowMap) -> npt.
     return status if _C.transform(isa, threads, values, out, code, row_map, stream, status) else None
 
 
-def moments(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
+def moments(rows: Rows) -> Moments:
     """Fixed-point sums, sums of squares, norms and status of at most 2**22 rows. See `reference.moments`."""
-    values = _addressable(rows.values)
-    n_rows, n_dims = rows.shape
-    sums, squares = np.zeros(n_dims, np.int64), np.zeros(n_dims, np.int64)
-    norms, status = np.empty(n_rows), np.empty(n_rows, np.uint8)
-    threads = _threads_for(values.size)
-    _C.moments(isa, threads, values, _CODES[rows.dtype], sums, squares, norms, status)
-    return sums, squares, norms, status
+    values, found = _addressable(rows.values), _no_moments(*rows.shape)
+    _C.moments(isa, _threads_for(values.size), values, _CODES[rows.dtype], *found)
+    return found
+
+
+def pair_moments(x: Rows, y: Rows) -> tuple[Any, Any, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The same of both sides of at most 2**20 pairs, and sums of their differences. See `reference.pair_moments`."""
+    a, b = _addressable(x.values), _addressable(y.values)
+    of_x, of_y, (sums, squares) = _no_moments(*x.shape), _no_moments(*x.shape), np.zeros((2, x.shape[1]), np.int64)
+    threads = _threads_for(2 * a.size)
+    _C.pair_moments(isa, threads, a, _CODES[x.dtype], b, _CODES[y.dtype], of_x, of_y, sums, squares)
+    return of_x, of_y, sums, squares
+
+
+def _no_moments(n_rows: int, n_dims: int) -> Moments:
+    sums, squares = np.zeros((2, n_dims), np.int64)
+    return sums, squares, np.empty(n_rows), np.empty(n_rows, np.uint8)
 
 
 def glance(rows: Rows, step: int, mean: Float64Array, directions: Float64Array) -> Any:
@@ -130,7 +141,7 @@ def glance(rows: Rows, step: int, mean: Float64Array, directions: Float64Array) 
 
 
 def binned(norms: npt.NDArray[Any], status: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Sums of the norms of rows that are well, by exponent. See `fixed.binned`."""
+    """Sums of the norms of usable rows, by exponent. See `fixed.binned`."""
     bins = np.zeros(NORM_BINS, np.int64)
     _C.bin_norms(norms, status, bins)
     return bins
@@ -146,7 +157,7 @@ def philox_normal(
 
 
 def copy(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
-    """Copy contiguous memory past the caches, on all threads: the floor that benchmarks measure against."""
+    """Copy contiguous memory past the caches, on all threads: the lower bound that benchmarks compare with."""
     if source.nbytes != target.nbytes or not (source.flags.c_contiguous and target.flags.c_contiguous):
-        raise C3AlignError("source and target differ in size or are not contiguous; pass two whole arrays alike")
+        raise C3AlignError("source and target must be contiguous and of equal size; pass two such arrays")
     _C.copy(isa, get_num_threads(), source, target)

@@ -1,14 +1,14 @@
-"""The specification of every op, in plain NumPy: the maths, and the bits.
+"""The specification of every op in plain NumPy: the mathematics and the bits.
 
 A backend may be faster than this file; it may not differ from it. What fixes the bits:
 
 * **Sums over a row** follow one tree (`row_sum`): column ``j`` belongs to slot ``j % 128``; a slot adds its
   columns in rising order, 8 at most, and rows wider than 1024 add their 1024-wide segments in rising order.
-  Then the slots of a lane (4 neighbours) are added as ``(a + b) + (c + d)``, and the 32 lanes by a butterfly
+  Then the slots of a lane (4 neighbors) are added as ``(a + b) + (c + d)``, and the 32 lanes by a butterfly
   of distances 16, 8, 4, 2, 1. Squares of float32 are exact in float64, so only the additions round.
 * **Element-wise work** is float32 for float16, bfloat16 and float32 rows, float64 for float64 rows, with one
   IEEE rounding for each operation written below. ``fma32`` is a fused multiply-add: one rounding for both.
-* **Rows at the mean** have no direction (`AT_MEAN`): where a mean is given, no shift, and the result is renormalised,
+* **Rows at the mean** have no direction (`AT_MEAN`): where a mean is given, no shift, and the result is renormalized,
   a row is at the mean when the norm of ``fl(unit(x) - mean)``, by the tree and before scale and noise, is at most
   `at_mean_limit`, the error that the mean itself has. So is a row whose mapped norm is unusable.
 * **Noise** is Philox4x32-10 with key = seed and counter = (column // 4, row low, row high, purpose); its word
@@ -31,7 +31,7 @@ from c3align.ops.rowmap import Noise, RowMap
 Rows = npt.NDArray[Any]
 FloatArray = npt.NDArray[Any]
 
-SLOTS = 128  # 32 lanes of 4 neighbouring columns: one float4 for each thread of a warp
+SLOTS = 128  # 32 lanes of 4 neighboring columns: one float4 for each thread of a warp
 SEGMENT = 8 * SLOTS
 MIN_NORM = 2.0**-126  # below it a float32 row has lost its direction to subnormal rounding
 MAX_NORM = 2.0**126  # above it the reciprocal would be subnormal
@@ -144,7 +144,7 @@ def unit_rows(rows: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.
 
 
 def at_mean_limit(n_dims: int, dtype: Any) -> float:
-    """The norm up to which a centred row is the error of its mean: rounding to float32, or statistics to 2**-40."""
+    """The largest norm of a centered row that the mean's error explains: float32 rounding, or statistics to 2**-40."""
     return AT_MEAN_IN_FLOAT if dtype == np.float32 else math.sqrt(n_dims) * AT_MEAN_IN_DOUBLE
 
 
@@ -156,7 +156,7 @@ def _at_mean(centred: FloatArray, row_map: RowMap) -> npt.NDArray[np.bool_]:
 
 
 def transform(rows: FloatArray, row_map: RowMap) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
-    """What `RowMap` says, in its order; returns the rows and a status for each."""
+    """Apply a `RowMap`, in its order; returns the rows and a status for each."""
     _, reciprocal, usable = _scale_rows(rows)
     if row_map.is_raw:
         reciprocal = np.where(usable, 1, 0).astype(rows.dtype)[:, None]
@@ -179,7 +179,7 @@ def transform(rows: FloatArray, row_map: RowMap) -> tuple[FloatArray, npt.NDArra
 
 
 def _around(z: FloatArray, goal: FloatArray) -> FloatArray:
-    """The unit rows of which z are the directions from `goal`: ``goal + t z``, t the positive root.
+    """The unit rows that lie from `goal` in the directions z: ``goal + t z``, t the positive root.
 
     ``t = -goal.z + sqrt((goal.z)**2 + 1 - ||goal||**2)``, sums by the tree in float64 and t rounded once.
     """
@@ -232,10 +232,25 @@ def moments(rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, npt.N
     Rows with an unusable norm add nothing. At most 2**22 rows, or an int64 could overflow.
     """
     unit, norms, status = unit_rows(rows)
-    wide = unit.astype(np.float64)
-    sums = np.rint(wide * FIXED_SCALE).astype(np.int64).sum(axis=0)
-    squares = np.rint(wide * wide * FIXED_SCALE).astype(np.int64).sum(axis=0)
-    return sums, squares, norms, status
+    return *_fixed_sums(unit.astype(np.float64)), norms, status
+
+
+def pair_moments(x: FloatArray, y: FloatArray) -> tuple[Any, Any, FloatArray, FloatArray]:
+    """`moments` of x and of y, and the same sums of ``D = float64(u_x) - float64(u_y)`` where both norms are usable.
+
+    x and y, of one shape, may be of different dtypes. At most 2**20 rows, for squares are up to 4.
+    """
+    (u_x, *of_x), (u_y, *of_y) = unit_rows(x), unit_rows(y)
+    u_x, u_y = u_x.astype(np.float64), u_y.astype(np.float64)
+    well = (of_x[1] == OK) & (of_y[1] == OK)
+    return (*_fixed_sums(u_x), *of_x), (*_fixed_sums(u_y), *of_y), *_fixed_sums(u_x[well] - u_y[well])
+
+
+def _fixed_sums(wide: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Column sums of the values and of their squares, each rounded to float64 and then to 2**-40."""
+    terms = (np.rint(values * FIXED_SCALE).astype(np.int64) for values in (wide, wide * wide))
+    sums, squares = (values.sum(axis=0) for values in terms)
+    return sums, squares
 
 
 def philox4x32(counter: Sequence[Any], key: tuple[int, int], n_rounds: int = 10) -> list[Rows]:

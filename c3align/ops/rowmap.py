@@ -1,4 +1,4 @@
-"""One request to a kernel: as asked (`Request`), and checked (`RowMap`, the twin of that in `csrc/core/row_map.h`)."""
+"""One request to a kernel: as given (`Request`), and checked (`RowMap`, the twin of that in `csrc/core/row_map.h`)."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _LEAST_NORM, _MOST_NORM = 2.0**-126, 2.0**126
 
 
 class Noise(NamedTuple):
-    """What is added to a mapped row: normals z of the row, shaped in this order, each step where asked for.
+    """What is added to a mapped row: the row's normals z, shaped by these steps in this order, where given.
 
     Vectors are in the rows' compute dtype, NumPy arrays or tensors on the rows' device.
 
-    columns : (d,) standard deviation per column, ``e = z * columns``; without it ``e = z``, and `sigma` scales
+    columns : (d,) standard deviation per column, ``e = z * columns``; without it ``e = z``, scaled by `sigma`
     direction : (d,) unit vector v; ``e - (e . v) v``, so that the noise is orthogonal to it
-    radius : above 0 the norm that every row's noise gets, ``e * (radius / ||e||)``, instead of ``e * sigma``
-    random_strength : times a uniform number in (0, 1), one a row
-    row_ids : (n_rows,) the number of each row in the stream, in place of `row_offset` and those that follow it
+    radius : if above 0, the norm of every row's noise, ``e * (radius / ||e||)``, instead of ``e * sigma``
+    random_strength : whether the noise is multiplied by a uniform number in (0, 1) per row
+    row_ids : (n_rows,) the number of each row in the stream, instead of `row_offset` and the numbers after it
     first_row : () int64 on a device, added to `row_offset` when the kernel runs
     """
 
@@ -64,10 +64,10 @@ NO_NOISE = Noise()
 
 
 class RowMap(NamedTuple):
-    """What becomes of a row x; vectors (d,) are in the compute dtype of the rows, None where nothing is asked for.
+    """What becomes of a row x; vectors (d,) are in the compute dtype of the rows, None where not used.
 
-    ``u = x / ||x||`` (x itself where `is_raw`), ``(u - mean) * scale + shift + noise``, back to norm 1 where
-    `renormalize`; then with a `goal` from the sphere to around it (see `c3align.ops.invert`), and times `norm`.
+    ``u = x / ||x||`` (x itself where `is_raw`), ``(u - mean) * scale + shift + noise``, brought to norm 1 if
+    `renormalize`; then, with a `goal`, moved from the sphere to around it (see `c3align.ops.invert`); times `norm`.
     """
 
     mean: Any = None
@@ -117,9 +117,9 @@ class NoiseRequest(NamedTuple):
         return place
 
     def check_one_place(self) -> None:
-        """Refuse numbers of rows beside a row offset."""
+        """Refuse both row numbers and a row offset."""
         if self.row_ids is not None and (is_tensor(self.row_offset) or self.row_offset != 0):
-            raise C3AlignError("row_offset and row_ids both say where the rows are; pass one of them")
+            raise C3AlignError("row_offset and row_ids both number the rows; pass one of them")
 
     def _strength(self, n_dims: int, dtype: type[np.floating[Any]]) -> tuple[Any, float, float]:
         """The vector of standard deviations or None, the number beside it, and the root of the sum of squares."""
@@ -130,13 +130,13 @@ class NoiseRequest(NamedTuple):
             return None, sigma, sigma * math.sqrt(n_dims)
         columns = as_vector(self.sigma, n_dims, np.float64, "sigma")
         if (columns < 0).any():
-            raise C3AlignError("sigma holds negative values; pass standard deviations >= 0, one a column")
+            raise C3AlignError("sigma holds negative values; pass standard deviations >= 0, one per column")
         total = float(np.sqrt(np.sum(columns**2)))
         return columns.astype(dtype), 1.0 if total else 0.0, total
 
 
 class Request(NamedTuple):
-    """A row map as it was asked for, in arrays of any library, and what becomes of rows without a direction."""
+    """A row map as given, in arrays of any library, and the policy for rows without a direction."""
 
     mean: Any = None
     scale: Any = None
@@ -150,7 +150,7 @@ class Request(NamedTuple):
 
     @property
     def has_matrix(self) -> bool:
-        """Whether its noise has any covariance, which `c3align.ops._matrix_noise` makes."""
+        """Whether its noise has a full covariance, which `c3align.ops._matrix_noise` makes."""
         return self.noise is not None and self.noise.is_matrix
 
     def on_host(self, rows: Rows) -> RowMap:
@@ -166,7 +166,7 @@ class Request(NamedTuple):
         return RowMap(mean, scale, shift, noise, self.renormalize, self.is_raw, goal, self.checked_norm())
 
     def checked_norm(self) -> float:
-        """The norm as a float, where a float32 row can have it."""
+        """The norm as a float, if a float32 row can have it."""
         is_number = isinstance(self.norm, numbers.Real) and not isinstance(self.norm, bool)
         if not (is_number and _LEAST_NORM <= self.norm <= _MOST_NORM):
             raise C3AlignError(f"norm must be a number in [2**-126, 2**126], got {self.norm!r}")
@@ -174,20 +174,20 @@ class Request(NamedTuple):
 
 
 def check_goal(norm: float) -> None:
-    """Refuse a mean of unit rows that cannot be one: from outside of the sphere there is no way back to it."""
+    """Refuse a goal outside the sphere, which cannot be a mean of unit rows."""
     if norm > 1 + 1e-6:
         raise C3AlignError(
-            f"the mean to go to must be a mean of unit rows, of norm 1 at most, got a norm of {norm:.3g}; pass "
+            f"the target mean must be a mean of unit rows, of norm 1 at most, got a norm of {norm:.3g}; pass "
             "statistics_[modality].mean"
         )
 
 
 def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, Any]:
-    """Both as integers, when they and the rows behind them fit in 64 bits."""
+    """Both as integers, checked to fit in 64 bits together with the rows."""
     seed, row_offset = operator.index(seed), operator.index(row_offset)
     for name, number in (("seed", seed), ("row_offset", row_offset)):
         if not 0 <= number < _NUMBERS:
-            raise C3AlignError(f"{name}={number} does not fit in 64 bits; pass an integer in [0, 2**64)")
+            raise C3AlignError(f"{name} must be an integer in [0, 2**64), got {number}")
     if row_offset + n_rows > _NUMBERS:
         raise C3AlignError(f"row_offset={row_offset} leaves no room for {n_rows} rows; pass a smaller one")
     return {"seed": seed, "row_offset": row_offset}
@@ -202,15 +202,15 @@ def _row_numbers(row_ids: Any, n_rows: int) -> npt.NDArray[np.uint64]:
 
 
 def check_row_numbers(shape: tuple[int, ...], dtype: str, n_rows: int) -> None:
-    """Refuse what is not one integer a row."""
+    """Refuse anything but one integer per row."""
     if not dtype.startswith(("int", "uint")):
-        raise C3AlignError(f"row_ids has dtype {dtype}; pass int64 or uint64, the number of each row")
+        raise C3AlignError(f"row_ids must be int64 or uint64, got {dtype}; pass the number of each row")
     if shape != (n_rows,):
-        raise C3AlignError(f"row_ids has shape {shape} and X has {n_rows} rows; pass one number a row")
+        raise C3AlignError(f"row_ids has shape {shape} and X has {n_rows} rows; pass one number per row")
 
 
 def raise_for_negative() -> NoReturn:
-    """Refuse numbers of rows below 0."""
+    """Refuse negative row numbers."""
     raise C3AlignError("row_ids holds negative numbers; pass numbers in [0, 2**64)")
 
 

@@ -1,9 +1,9 @@
-"""The torch face: `torch.ops.c3align.align` and `corrupt`, with shapes for tracing and gradients for training.
+"""The torch interface: `torch.ops.c3align.align` and `corrupt`, with shapes for tracing and gradients for training.
 
 `c3align.ops` sends tensors here when autograd records them or `torch.compile` traces them, and goes straight to the
 kernels otherwise, which is several times quicker on small batches. The kernels are opaque to the compiler: no graph
-breaks, and nothing of them is traced. The gradient is that of both normalisations; noise is a constant. It is made of
-torch operations on whatever device the rows are, and can be differentiated again.
+breaks, and nothing of them is traced. The gradient is that of both normalizations; noise is a constant. It
+consists of torch operations on the rows' device, and can be differentiated again.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def wanted(X: torch.Tensor, request: Request) -> bool:
 def transform(X: torch.Tensor, request: Request, out: Any = None) -> torch.Tensor:
     """See `c3align.ops.align` and `corrupt`."""
     if out is not None:
-        raise C3AlignError("out= has no gradient, cannot be traced, nor filled on a device by a matrix sigma; omit it")
+        raise C3AlignError("out= has no gradient, cannot be traced, and takes no matrix sigma on a device; omit it")
     if request.goal is not None or request.is_raw or request.norm != 1:
-        raise C3AlignError("translate and invert have no gradient and cannot be traced; pass X.detach(), outside of it")
+        raise C3AlignError("translate and invert have no gradient and cannot be traced; call on X.detach(), untraced")
     noise = request.noise
     if noise is not None and request.has_matrix:
         return _with_matrix(X, request, check(noise))
@@ -167,7 +167,7 @@ def _shape_of_result(X: torch.Tensor, *_: Any) -> torch.Tensor:
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-    """Rows and vectors are kept; the mapped rows are computed again, noise and all, which is cheaper than memory."""
+    """Keep rows and vectors; the mapped rows are computed again, with their noise, which costs less than memory."""
     tensors = {i: value for i, value in enumerate(inputs) if isinstance(value, torch.Tensor)}
     ctx.save_for_backward(*tensors.values())
     ctx.places = tuple(tensors)

@@ -1,6 +1,6 @@
 """What lies between modalities, before and after alignment: figures, pictures, one page.
 
-`report` measures, `Report.to_html` writes the page, `str` a table for the terminal; `plot_*` draw on matplotlib's axes.
+`report` measures, `Report.to_html` renders the page, `str` a table for the terminal; `plot_*` draw with matplotlib.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What to do next, computed from the figures; where they do not say, neither does this."""
+"""What to do next, computed from the figures; silent where they do not say."""
 
 from __future__ import annotations
 
@@ -23,12 +23,18 @@ SEPARABLE = 0.65  # accuracy of a classifier below which modalities are hard to 
 
 
 class Advice(NamedTuple):
-    """A finding with its consequence.
+    """A finding and what follows from it.
 
-    pair : (str, str), or None when it concerns all
+    Parameters
+    ----------
+    pair : (str, str) or None
+        The modalities it concerns; None for all.
     kind : "good", "care" or "do"
+        Nothing to do, a caveat, or a step to take.
     title, text : str
-    code : str, a line to try, or ""
+        The finding in a few words, and in sentences.
+    code : str
+        A line to try, or "".
     """
 
     pair: tuple[str, str] | None
@@ -39,7 +45,7 @@ class Advice(NamedTuple):
 
 
 def advice(modalities: tuple[ModalityReport, ...], pairs: tuple[PairReport, ...], samples: Samples) -> list[Advice]:
-    """For each pair of modalities, then for all."""
+    """Advice for each pair of modalities, then for all."""
     few_rows_error = max(pair.gap.standard_error for pair in pairs)
     return [
         *(item for pair in pairs for item in _of_pair(pair)),

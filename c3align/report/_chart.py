@@ -1,4 +1,4 @@
-"""A picture as plain data: what is drawn, apart from how. `_svg` puts it on the page, `_plots` on matplotlib's axes."""
+"""Pictures as plain data. `_svg` draws them on the page, `_plots` on matplotlib axes."""
 
 from __future__ import annotations
 
@@ -40,21 +40,27 @@ def _palette(colors: str) -> dict[str, str]:
 LIGHT = _palette("0B62A4 B54708 0F7A5A 8E3A9D 7A6200 B4235A 1B1F24 5A6572 E3E7EB FBFBFA FFFFFF")
 DARK = _palette("6CB6F5 F5A25D 5CCFA6 D59BE3 D9BF4B F58FB0 E8EBEE A2ADB9 2C343D 0F1317 171C22")
 N_COLOURS = 6
-SHAPES = ("circle", "square", "triangle", "diamond", "wedge")  # beside each color, for readers who see none
+SHAPES = (
+    "circle",
+    "square",
+    "triangle",
+    "diamond",
+    "wedge",
+)  # beside each color, for color-blind readers
 
 
 def role(modality: int) -> str:
-    """The colour of the i-th modality."""
+    """The color of the i-th modality."""
     return f"m{modality % N_COLOURS}"
 
 
 def fixed(value: float, digits: int = 2) -> str:
-    """A number with so many digits after the point; what rounds to zero has no sign."""
+    """A number with this many decimals; what rounds to zero has no sign."""
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def listed(words: list[str] | tuple[str, ...]) -> str:
-    """Words with commas and an and."""
+    """Words joined by commas and "and"."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
@@ -90,7 +96,7 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """One pair of axes. Ranges are found when absent; `equal` gives both axes one scale."""
+    """One pair of axes. Missing ranges are computed; `equal` gives both axes one scale."""
 
     series: tuple[Series, ...]
     x_label: str
@@ -101,10 +107,10 @@ class Chart:
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
     equal: bool = False
-    bare: bool = False  # no numbers at the axes: only what is near what matters
+    bare: bool = False  # no numbers on the axes: only distances matter
 
     def ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Of x and of y, those given or those of the series with some room."""
+        """Ranges of x and y: as given, or those of the series with a margin."""
         shown = [series for series in self.series if series.kind != "rule"]
         x = self.x_range or _range([series.x for series in shown], self.x_log, 0.0 if self._is_line() else 0.04)
         y = self.y_range or _range([series.y for series in shown], self.y_log, 0.05)
@@ -126,7 +132,7 @@ class Figure:
         Short, for ids and file names.
     title : str
     finding : str
-        What is to be seen, in words with figures: caption and alternative text.
+        What it shows, in words with figures: caption and alternative text.
     charts : one or two Chart
     """
 

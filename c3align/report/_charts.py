@@ -1,4 +1,4 @@
-"""The report's pictures as data: each takes `Samples` and says in words what is to be seen."""
+"""The report's pictures as data: each takes `Samples` and says in words what it shows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BINS = 48
 
 
 def cones(samples: Samples) -> Figure:
-    """All modalities in one plane, before and after: of two the gap lies flat, of more see the widest directions."""
+    """All modalities in one plane, before and after: two with the gap horizontal, more in the widest directions."""
     n = len(samples.names)
     gaps = {w: [float(np.linalg.norm(samples.gap(w, i, j))) for i in range(n) for j in range(i)] for w in WHENS}
     centre, plane, labels = _plane(samples)
@@ -72,7 +72,7 @@ def _clouds(names: tuple[str, ...], rows: list[Float64Array], means: list[Float6
 
 
 def _plane(samples: Samples) -> tuple[Float64Array, Float64Array, list[str]]:
-    """Middle of the means, two directions to look along (n_dims, 2), and what they are."""
+    """Middle of the means, two axes (n_dims, 2), and their names."""
     means = [rows.mean(axis=0) for rows in samples.before]
     centre = np.mean(means, axis=0)
     second = sum((rows - centre).T @ (rows - centre) / len(rows) for rows in samples.before)

@@ -1,4 +1,4 @@
-"""What was measured, as plain values."""
+"""Measured figures as plain values."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ __all__ = ["ModalityReport", "PairMeasures", "PairReport"]
 
 @dataclass(frozen=True)
 class PairMeasures:
-    """Two modalities a and b at one moment: as they came, or aligned. Measures of pairs are None without pairs.
+    """Two modalities a and b in one state, raw or aligned. Measures of pairs are None without pairs.
 
-    Attributes
+    Parameters
     ----------
     gap_norm : float
-        Distance of the means, from all rows.
+        Distance of the means of all rows.
     mean_norms : (float, float)
-        From all rows.
+        Norms of the means of all rows.
     modality_bias : (float, float)
-        Share of a row's 10 nearest others, in both modalities, that are of its own: mean over a, and over b.
+        Share of a row's 10 nearest neighbors that are of its own modality: mean over a, and over b.
     covariance_distance : float
         The part of the distribution gap that centering leaves: Bures' squared distance of the covariances over the
-        sum of both variances. 0 is alike, 1 nothing in common.
+        sum of both variances. 0 is equal, 1 nothing in common.
     separability : float or None
-        Accuracy of a linear classifier between the modalities, 0.5 is chance; None with under 10 rows.
+        Accuracy of a linear classifier between the modalities, 0.5 is chance; None with fewer than 10 rows.
     hubness : (float, float)
         Skewness of how often b's rows are found by a's, and a's by b's.
     unmatched_cosine, pair_cosine : float, float or None
-        Mean cosine of rows that are no pair, and of pairs.
+        Mean cosine of rows that are not pairs, and of pairs.
     alignment : float or None
         Mean squared distance of pairs (Wang and Isola).
     recall_a_to_b, recall_b_to_a : dict of int to float, or None
+        Recall at 1, 5 and 10.
     """
 
     gap_norm: float
@@ -52,23 +53,26 @@ class PairMeasures:
 class ModalityReport:
     """One modality.
 
-    Attributes
+    Parameters
     ----------
     name : str
+        Name of the modality.
     n_rows, n_measured : int
-        Rows, and how many of them, evenly spread, were measured; means are of all rows.
+        Number of rows, and of those measured, evenly spaced; means are over all rows.
     dtype : str
+        Dtype of the rows.
     raw_norm : float
-        Mean norm of the rows as they came.
+        Mean norm of the raw rows.
     mean_norm : float
-        Norm of the mean of the unit rows: 0 is no cone, 1 one point.
+        Norm of the mean of the unit rows: 0 is no cone, 1 a single point.
     spread : float
         Root mean square distance of the unit rows from their mean.
     effective_dimension : int
-        Directions that hold 99 % of the variance.
+        Number of principal directions that hold 99 % of the variance.
     participation : float
+        Participation ratio of the spectrum, from 1 to n_dims.
     uniformity : (float, float)
-        Before and after (Wang and Isola); lower is more even.
+        Before and after (Wang and Isola); lower is more uniform.
     """
 
     name: str
@@ -87,28 +91,32 @@ class ModalityReport:
 class PairReport:
     """Two modalities before and after alignment.
 
-    Attributes
+    Parameters
     ----------
     names : (str, str)
+        The modalities a and b.
     n_rows : (int, int)
+        Number of rows of each.
     n_measured : int
-        Rows of each, at most, that were measured; `gap` and means are of all rows.
+        The largest number of rows of each that were measured; `gap` and means are over all rows.
     n_dims : int
+        Dimension of the rows.
     paired : bool
         Whether row i of a belongs to row i of b.
     gap : GapReport
-        As the rows came: the gap with its error, sigma and noise cosine of the pairs.
+        The gap of the raw rows with its error, and sigma and noise cosine of the pairs.
     before, after : PairMeasures
+        Measures of the raw rows, and of the aligned ones.
     gap_length_spread, gap_direction : float or None
         Over groups of 100 pairs: standard deviation of the gap's length, mean cosine of neighboring groups' gaps.
     orthogonality : (float, float)
         Mean and standard deviation of the cosine between the gap and differences within a modality.
     residual_participation : float or None
-        Dimensions that the residual fills; n_dims when it is isotropic.
+        Number of dimensions that the residual fills; n_dims if it is isotropic.
     encoder_overlap : float or None
-        See `geometry.encoder_overlap`: about 1 for two encoders, 3 or more for one; None under 200 rows.
+        See `geometry.encoder_overlap`: about 1 for two encoders, 3 or more for one; None below 200 rows.
     is_one_encoder : bool
-        False where the rows look like those of two encoders, or of one that was never trained.
+        False if the rows look like those of two encoders, or of an untrained one.
     """
 
     names: tuple[str, str]
@@ -128,6 +136,6 @@ class PairReport:
 
     @property
     def fair_shares(self) -> tuple[float, float]:
-        """Share of its own modality that a row of each would find in a fair index over what was measured."""
+        """Share of its own modality that a row of a, and of b, would find in a fair index over the measured rows."""
         a, b = (min(rows, self.n_measured) for rows in self.n_rows)
         return a / (a + b), b / (a + b)

@@ -46,28 +46,29 @@ def report(
 ) -> Report:
     """Measure two or more modalities as they are, and again after each is centered by its mean and renormalized.
 
-    Means, gap and residual sigma come from all rows, read in blocks: a memmap larger than memory is read and never
-    held. The rest is measured on all rows, or on an even sample of `max_rows` of each.
+    Means, gap and residual sigma come from all rows, read in blocks, so that memmaps may be larger than memory. The
+    rest is measured on all rows, or on an evenly spaced sample of `max_rows` of each.
 
     Parameters
     ----------
-    *arrays : (n_rows, n_dims) arrays or tensors, of any norm
-        One modality each; a list of arrays stands for their rows one after the other (shards).
+    *arrays : (n_rows, n_dims) arrays or tensors
+        One modality each, of any norm; a list of arrays is read as consecutive shards.
     names : sequence of str, optional
-        By default "image" and "text", or "a", "b", "c", ... of more than two.
+        By default "image" and "text", or "a", "b", "c", ... for more than two.
     paired : bool, optional
-        Whether row i of each belongs to row i of the others; by default when there are equally many.
+        Whether row i of each belongs to row i of the others; by default, whether there are equally many.
     aligner : C3Aligner, optional
-        Fitted on modalities of these names; "after" is what its `transform` makes of the rows. By default each is
+        Fitted on modalities of these names; "after" is the result of its `transform`. By default each modality is
         centered by its own mean.
     max_rows : int
         Larger sets are sampled evenly for all but means, gap and sigma.
     progress : bool
-        A bar on stderr when it takes over a second and a person watches.
+        Whether to show a bar on stderr if it takes over a second and stderr is a terminal.
 
     Returns
     -------
     Report
+        Figures for each modality and for each two.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def samples_of(
     aligner: C3Aligner | None = None,
     max_rows: int = MAX_ROWS,
 ) -> Samples:
-    """What pictures are drawn of, without a report's other figures."""
+    """The rows that pictures are drawn from, without a report's other figures."""
     sources = _sources(arrays, names)
     with _bar("read", 0, "row", progress=False) as bar:
         align = _alignment(sources, [_total(source, bar) for source in sources], aligner)
@@ -119,13 +120,13 @@ def samples_of(
 
 def _sources(arrays: tuple[Array, ...], names: Any) -> list[RowSource]:
     if len(arrays) < 2:
-        raise C3AlignError(f"a report compares two modalities or more, got {len(arrays)}; pass the rows of each")
+        raise C3AlignError(f"a report compares at least two modalities, got {len(arrays)}; pass the rows of each")
     if names is None:
         names = ["image", "text"] if len(arrays) == 2 else list(ascii_lowercase[: len(arrays)])
     names = [str(name) for name in names]
     if len(names) != len(arrays) or len(set(names)) < len(names):
         raise C3AlignError(
-            f"names must be {len(arrays)} different ones, got {', '.join(names)}; pass one for each modality"
+            f"names must be {len(arrays)} different strings, got {', '.join(names)}; pass one for each modality"
         )
     sources = [RowSource.of(rows, name) for rows, name in zip(arrays, names)]
     for source in sources:
@@ -148,7 +149,7 @@ def _paired(sources: list[RowSource], paired: bool | None) -> bool:
 
 
 def _bar(what: str, total: int, unit: str, progress: bool) -> Any:
-    """A bar on stderr, when it takes over a second and a person watches."""
+    """A bar on stderr, if it takes over a second and stderr is a terminal."""
     look = {"unit": unit, "unit_scale": True, "delay": 1, "leave": False, "file": sys.stderr}
     return tqdm(total=total, desc=what, disable=None if progress else True, **look)
 
@@ -165,7 +166,7 @@ def _total(source: RowSource, bar: Any, align: Callable[[Any], Any] | None = Non
 
 
 def _pair_statistics(sources: list[RowSource], bar: Any) -> dict[tuple[int, int], PairStatistics]:
-    """Exact statistics of each two modalities, from every pair."""
+    """Exact statistics of every two modalities, from all pairs."""
     found = {}
     for i, j in combinations(range(len(sources)), 2):
         found[i, j] = PairStatistics.empty(sources[i].n_dims)
@@ -176,7 +177,7 @@ def _pair_statistics(sources: list[RowSource], bar: Any) -> dict[tuple[int, int]
 
 
 def _alignment(sources: list[RowSource], before: list[ModalityStatistics], aligner: C3Aligner | None) -> _Align:
-    """What makes "after" of some rows of the i-th modality."""
+    """The function that aligns rows of the i-th modality."""
     if aligner is not None:
         return lambda i, rows: aligner.transform(rows, modality=sources[i].name)
     return lambda i, rows: ops.align(as_rows(rows).widened(), before[i].mean)
@@ -278,6 +279,6 @@ def _separability(when: When, which: tuple[int, int], samples: Samples, own_mean
 
 
 def _covariance_distance(a: Float64Array, b: Float64Array) -> float:
-    """Bures' squared distance over the sum of both variances: 0 is alike, 1 nothing in common."""
+    """Bures' squared distance over the sum of both variances: 0 is equal, 1 nothing in common."""
     both = float(a.var(axis=0, ddof=1).sum() + b.var(axis=0, ddof=1).sum())
     return geometry.distribution_gap(a, b).covariance / both if both else 0.0

@@ -1,4 +1,4 @@
-"""Pictures of the residual of pairs and of the noise that stands for it."""
+"""Pictures of the residual of pairs and of the noise that imitates it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as one page that stands on its own: no request, no script needed, light and dark, phone and desk."""
+"""The report as one self-contained page: no requests, no script needed, light and dark, any screen."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _colours() -> str:
 
 
 def _cards(pair: PairReport) -> Iterator[Card]:
-    """The figures to remember: name, meaning, before and after, the most it can be, and how it is written."""
+    """The main figures: name, meaning, before and after, the largest possible value, and the format."""
     s, t = pair.before, pair.after
     yield "Gap", "distance of the means", (s.gap_norm, t.gap_norm), 2.0, "{:.2f}".format
     biases = sum(s.modality_bias) / 2, sum(t.modality_bias) / 2

@@ -1,4 +1,4 @@
-"""The report's pictures on matplotlib's axes, in the look of the page: axes in or none, axes out."""
+"""The report's pictures on matplotlib axes, in the style of the page."""
 
 from __future__ import annotations
 
@@ -35,24 +35,26 @@ _DOCUMENTATION = """Draw {what}.
 
     Parameters
     ----------
-    *data : a `Report`, or arrays as `report` takes them
+    *data : Report or arrays
+        A report, or arrays as in `report`.
     pair : (str, str), optional
-        Which two modalities, by default the first two; pictures of all modalities do not use it.
+        Two modalities, by default the first two; pictures of all modalities ignore it.
     ax : matplotlib axes, optional
-        Two for pictures of before and after, otherwise one; made when absent.
-    **settings
+        Two axes for pictures of before and after, else one; new ones by default.
+    **settings : optional
         For arrays: `names`, `paired`, `aligner` and `max_rows`, as in `report`.
 
     Returns
     -------
-    The axes, or an array of the two.
+    matplotlib axes
+        One, or an array of two.
 
     Raises
     ------
     MissingExtraError
-        Without matplotlib.
+        If matplotlib is not installed.
     C3AlignError
-        A picture of pairs was asked of rows that are not paired.
+        If a picture of pairs is requested for rows that are not paired.
     """
 
 
@@ -70,15 +72,17 @@ def _plot(name: str, chart: Callable[..., Figure], what: str, *, of_all: bool = 
 
 
 plot_cones = _plot(
-    "plot_cones", _charts.cones, "the rows in the plane where they spread most, before and after", of_all=True
+    "plot_cones", _charts.cones, "the rows in the plane of their largest spread, before and after", of_all=True
 )
 plot_spectra = _plot(
     "plot_spectra", _charts.spectra, "each modality's variance along its principal directions", of_all=True
 )
 plot_similarities = _plot(
-    "plot_similarities", _charts.similarities, "cosines of pairs, of others and within each, before and after"
+    "plot_similarities",
+    _charts.similarities,
+    "cosines of pairs, of others and within each modality, before and after",
 )
-plot_recall = _plot("plot_recall", _charts.recall, "recall at 1 to 100 both ways, before (dashed) and after")
+plot_recall = _plot("plot_recall", _charts.recall, "recall at 1 to 100 in both directions, before (dashed) and after")
 plot_residuals = _plot(
     "plot_residuals", _charts.residuals, "the residual's coordinates against the Gaussian of the same sigma"
 )
@@ -95,17 +99,19 @@ plot_gap_share = _plot("plot_gap_share", _charts.gap_share, "how much of the squ
 
 
 def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:
-    """Draw all pictures of two modalities into one figure, under the report's headline.
+    """Draw all pictures of two modalities in one figure, under the report's headline.
 
     Parameters
     ----------
     found : Report
+        What `report` returned.
     pair : (str, str), optional
-        Which two modalities; those that are furthest apart by default.
+        Two modalities, by default those that are furthest apart.
 
     Returns
     -------
-    The matplotlib figure.
+    matplotlib figure
+        With three axes per line.
     """
     samples = found.samples
     i, j = map(samples.index, pair or _text.widest(found.pairs).names)
@@ -126,7 +132,7 @@ def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:
 def _samples(data: tuple[Any, ...], settings: dict[str, Any]) -> Samples:
     if len(data) == 1 and isinstance(data[0], Report):
         if settings:
-            raise C3AlignError(f"a Report was measured already; omit {', '.join(settings)}, or pass arrays")
+            raise C3AlignError(f"a Report is already measured; omit {', '.join(settings)}, or pass arrays")
         return data[0].samples
     return samples_of(data, **settings)
 
@@ -139,7 +145,7 @@ def _on_axes(figure: Figure, ax: Any) -> Any:
         _, ax = plt.subplots(1, n, figsize=(n * _INCHES[0], _INCHES[1]), layout="constrained")
     given = np.ravel(ax)
     if len(given) != n:
-        raise C3AlignError(f"{figure.name} needs {n} axes, got {len(given)}; pass {n}, or none")
+        raise C3AlignError(f"{figure.name} needs {n} axes, got {len(given)}; pass {n}, or omit ax=")
     for chart, one in zip(figure.charts, given):
         _draw(chart, one, chart.title or figure.title)
     return given if n > 1 else given[0]

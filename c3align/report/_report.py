@@ -1,4 +1,4 @@
-"""The result of `report`: its figures, in words, as a page, as JSON."""
+"""The result of `report`: figures, which it can put into words, on a page, or into JSON."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ __all__ = ["Report"]
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Two or more modalities, each and in pairs; see `report`.
+    """Two or more modalities, each alone and in pairs; see `report`.
 
-    Attributes
+    Parameters
     ----------
     modalities : tuple of ModalityReport
+        One per modality, in the order given.
     pairs : tuple of PairReport
-        Each two of the modalities, the first of them first.
+        One per two modalities, in the order given.
     aligned_by : str
         What "after" means, in words.
     samples : Samples
-        The rows it was measured on, for the pictures.
+        The measured rows, for the pictures.
     """
 
     modalities: tuple[ModalityReport, ...]
@@ -36,29 +37,60 @@ class Report:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the modalities."""
         return self.samples.names
 
     @property
     def n_dims(self) -> int:
+        """Dimension of the rows."""
         return self.samples.n_dims
 
     def pair(self, a: str, b: str) -> PairReport:
-        """The figures of two modalities, in the order they were given in."""
+        """Get the figures of two modalities.
+
+        Parameters
+        ----------
+        a, b : str
+            Names of the modalities, in either order.
+
+        Returns
+        -------
+        PairReport
+            Its own a and b are in the order given to `report`.
+        """
         for found in self.pairs:
             if set(found.names) == {a, b}:
                 return found
-        raise C3AlignError(f"no pair of {a!r} and {b!r} here; pass two of {', '.join(map(repr, self.names))}")
+        raise C3AlignError(f"no pair of {a!r} and {b!r} was measured; pass two of {', '.join(map(repr, self.names))}")
 
     def headline(self) -> str:
-        """The gap in plain words."""
+        """Describe the widest gap in plain words.
+
+        Returns
+        -------
+        str
+            One sentence, after one for each two modalities that do not look like one encoder's.
+        """
         return _text.headline(self.pairs, self.aligned_by)
 
     def advice(self) -> list[Advice]:
-        """What to do next, in plain words, each computed from the figures."""
+        """Say what to do next.
+
+        Returns
+        -------
+        list of Advice
+            In plain words, computed from the figures; for each pair of modalities, then for all.
+        """
         return _advice.advice(self.modalities, self.pairs, self.samples)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, ready for JSON."""
+        """Convert to plain values.
+
+        Returns
+        -------
+        dict
+            Figures, headline and advice, ready for JSON; without the gap vectors.
+        """
         pairs = [asdict(pair) for pair in self.pairs]
         for pair in pairs:
             del pair["gap"]["vector"]
@@ -73,12 +105,17 @@ class Report:
         }
 
     def to_html(self, *, provenance: dict[str, str] | None = None) -> str:
-        """A page that stands on its own: no request, no script needed.
+        """Render a self-contained page.
 
         Parameters
         ----------
         provenance : dict of str to str, optional
-            What else to say about where the figures come from: a command, a date, fingerprints.
+            What else to say about the origin of the figures: a command, a date, fingerprints.
+
+        Returns
+        -------
+        str
+            HTML that loads nothing and needs no script.
         """
         return _page.render(self, provenance or {})
 

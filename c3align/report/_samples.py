@@ -1,4 +1,4 @@
-"""What all but the means is measured and drawn on: every row, or an even sample; before and after alignment."""
+"""The rows that all but the means are measured on: every row or an even sample, before and after alignment."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def even(n_rows: int, at_most: int) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Unit rows of each modality, before and after alignment, and what was measured on them so far.
+    """Unit rows of each modality, before and after alignment, and cached measures of them.
 
     Attributes
     ----------
     names : tuple of str
     n_rows : tuple of int
-        Rows of each modality that there are; the arrays below may hold an even sample of them.
+        Number of all rows of each modality; the arrays below may hold an even sample of them.
     paired : bool
         Whether row i of one modality belongs to row i of each other.
     before, after : lists of (n_measured, n_dims) float64

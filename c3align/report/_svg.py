@@ -1,4 +1,4 @@
-"""Charts as SVG for the page: colours by CSS class, words as text, one coordinate system for phone and desk."""
+"""Charts as SVG for the page: colors by CSS class, words as text, one coordinate system for all screens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from c3align.report._chart import SHAPES, Chart, Series, log_ticks, ticks
 
 __all__ = ["draw", "swatch"]
 
-WIDTH = 360  # as wide as a phone shows it, so that words are readable there
+WIDTH = 360  # the width of a phone, so that words are readable there
 HEIGHT = 250
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 22, 36
 RADIUS, LARGE = 2.2, 6.0
@@ -46,7 +46,7 @@ def draw(chart: Chart, name: str, title: str, finding: str) -> str:
 def _same_scale(
     x: tuple[float, float], y: tuple[float, float], box: tuple[int, int, int, int]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Ranges that hold both, with as many units to the pixel."""
+    """Ranges that hold both, with the same scale."""
     wide, high = box[2] - box[0], box[3] - box[1]
     unit = max((x[1] - x[0]) / wide, (y[1] - y[0]) / high)
     centres = (x[0] + x[1]) / 2, (y[0] + y[1]) / 2
@@ -98,7 +98,7 @@ def _axes(
 
 
 def _numbers(values: list[float]) -> list[str]:
-    """Ticks in words: all in powers of ten where one needs it."""
+    """Labels of ticks: all in powers of ten if one needs it."""
     sizes = [abs(value) for value in values if value]
     if sizes and not 1e-3 <= min(sizes) <= max(sizes) < 1e5:
         return [_power(value) if value else "0" for value in values]

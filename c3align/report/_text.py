@@ -15,7 +15,7 @@ Pairs = tuple[PairReport, ...]
 
 
 class Line(NamedTuple):
-    """A line of a table of two modalities: what it is, what it means, before, after, and if all rows were used."""
+    """A line of a table: quantity, meaning, before, after, and whether all rows were used."""
 
     text: str
     meaning: str
@@ -56,7 +56,7 @@ def _of_two_encoders(pair: PairReport) -> str:
 
 
 def lines(pair: PairReport) -> Iterator[Line]:
-    """What is known of two modalities before and after, most important first."""
+    """The figures of two modalities before and after, most important first."""
     a, b = pair.names
 
     def line(text: str, meaning: str, said: Callable[[PairMeasures], str], from_all: bool = False) -> Line:
@@ -98,7 +98,7 @@ def lines(pair: PairReport) -> Iterator[Line]:
 
 
 def modality_lines(found: ModalityReport, n_dims: int) -> list[tuple[str, str]]:
-    """What is known of one modality."""
+    """The figures of one modality."""
     return [
         ("rows", f"{found.n_rows:,}"),
         ("mean norm as they came", f"{found.raw_norm:.4g}"),
@@ -162,7 +162,7 @@ def _short(value: float | None) -> str:
 
 
 def both(pair: tuple[float, ...], said: Callable[[float], str] = _short, between: str = " / ") -> str:
-    """Two figures side by side, with one per cent sign."""
+    """Two figures side by side, with one percent sign."""
     return f"{said(pair[0]).removesuffix(' %')}{between}{said(pair[1])}"
 
 

@@ -1,10 +1,10 @@
 """The one training loop: a step is a function of the weights, the optimizer's state and the step's number.
 
 Why not the Trainer of transformers: it resumes from pickles of optimizer and generators (promise P6); after a stop it
-replays its data loader batch by batch; noise, neighbours and order would have to pass through collators and samplers
+replays its data loader batch by batch; noise, neighbors and order would have to pass through collators and samplers
 that shard by process, so that the noise of a row depended on the split; its checkpoint is a folder that is written in
 place. Why not all of accelerate: `save_state` pickles and is not atomic either, and its loaders split batches by their
-own rule. What it does well is used: processes, gradients summed over them, bfloat16 where it was launched so.
+own rule. Its strengths are used: processes, gradients summed over them, bfloat16 if launched so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UNIMPORTANT = ("checkpoint_every", "accumulate")  # they change when is written,
 
 
 class Share(NamedTuple):
-    """Which part of every batch a process computes, and in how many pieces."""
+    """The part of every batch that a process computes, and in how many pieces."""
 
     rank: int = 0
     n_processes: int = 1
@@ -78,12 +78,12 @@ class Task(Protocol):
         ...
 
     def identity(self) -> dict[str, Any]:
-        """What tells these data from others, for checkpoints."""
+        """What distinguishes these data from others, for checkpoints."""
         ...
 
 
 class OneProcess:
-    """What the loop asks of accelerate, for a single process on one device."""
+    """The part of accelerate's interface that the loop uses, for a single process on one device."""
 
     process_index, num_processes, is_main_process = 0, 1, True
 
@@ -123,7 +123,7 @@ def processes() -> Any:
 
 @dataclass
 class Loop:
-    """A network, its optimizer, and how far they are.
+    """A network, its optimizer, and their progress.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class Loop:
         return {name: value for name, value in self.network.named_parameters() if value.requires_grad}
 
     def run(self) -> None:
-        """All steps that are left; global generators are as before afterwards."""
+        """Run the remaining steps; global generators are restored afterwards."""
         cuda = [self.device] if self.device.type == "cuda" else []
         is_quiet = not (self.progress and self.processes.is_main_process)
         options = {"total": self.n_steps, "initial": self.step, "desc": "fit", "unit": "step", "disable": is_quiet}
@@ -291,7 +291,7 @@ class Loop:
                 parameter.copy_(values[name])
 
     def _describe(self) -> dict[str, Any]:
-        """What tells this run from another: weights, data, noise, settings and seed."""
+        """What distinguishes this run from others: weights, data, noise, settings and seed."""
         weights = hashlib.sha256()
         for name, value in sorted(self.network.state_dict().items()):
             weights.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -323,7 +323,7 @@ class Loop:
         atomic.write(path, container.dump(tensors, config))
 
     def _resume(self, path: Path) -> None:
-        """Put the run where the checkpoint says."""
+        """Continue from the checkpoint's state."""
         config, tensors = container.read(path, "checkpoint")
         progress = config.pop("progress", None)
         changed = sorted(name for name in {*self.identity, *config} if config.get(name) != self.identity.get(name))

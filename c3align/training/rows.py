@@ -1,4 +1,4 @@
-"""Rows that decoders learn from: of the one modality that was named, with fresh noise every epoch."""
+"""Rows that decoders learn from: of one named modality, with fresh noise every epoch."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def checked_rows(X: Any, n_dims: int | None = None) -> Rows:
 def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
     """Refuse rows that lie far from the named modality's mean, or on another one's side.
 
-    A decoder that sees one row of the modality it is to be tested on is no longer trained on one modality alone.
+    A decoder that sees a single row of another modality is no longer trained on one modality alone.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> No
     """Refuse single rows on another modality's side of the gap.
 
     Asked only where the gap is wide, four standard deviations (as if columns were independent) from mean to middle.
-    On CLIP's COCO pairs, ConVIRT and the glyphs every row is told apart so: none of a modality lies beyond 0.47 of
+    On CLIP's COCO pairs, ConVIRT and the glyphs this separates every row: none of a modality lies beyond 0.47 of
     the way to the other's mean, none of the other before 0.73.
 
     Raises
@@ -147,7 +147,7 @@ class TrainingRows:
     rows : Rows
         As given, a memmap too.
     aligner : C3Aligner or None
-        Without one the rows are taken as they are.
+        Without one the rows are used as they are.
     modality : str
     seed : int
     """

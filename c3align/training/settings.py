@@ -1,4 +1,4 @@
-"""How long, how fast and with what a decoder learns; and the checks of settings that decoders share."""
+"""Settings of training, and the checks of settings that decoders share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHOICES = {
 
 
 def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """An integer between two bounds, as an int."""
+    """Check an integer between two bounds; returns it as an int."""
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_whole or value < least or (most is not None and value > most):
         bounds = f"of {least} or more" if most is None else f"in [{least}, {most}]"
@@ -29,14 +29,14 @@ def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) 
 
 
 def check_seed(seed: Any) -> int:
-    """A seed as an int."""
+    """Check a seed; returns it as an int."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
         raise C3AlignError(f"seed must be an integer in [0, 2**64), got {seed!r}")
     return int(seed)
 
 
 def check_number(name: str, value: Any, *, above: bool = False) -> float:
-    """A finite number of 0 or more, or `above` 0, as it is."""
+    """Check a finite number of at least 0, or `above` 0; returns it unchanged."""
     is_real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not is_real or value < 0 or (above and not value):
         raise C3AlignError(f"{name} must be a finite number {'above 0' if above else 'of 0 or more'}, got {value!r}")
@@ -44,41 +44,43 @@ def check_number(name: str, value: Any, *, above: bool = False) -> float:
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
-    """Refuse a value that is none of the known ones."""
+    """Refuse a value that is not one of the known ones."""
     if value not in known:
         raise C3AlignError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
 @dataclass(frozen=True)
 class Training:
-    """How long, how fast and with what a decoder learns.
+    """How long, how fast and by what optimizer a decoder is trained.
 
     Parameters
     ----------
     epochs : int
+        Number of passes over the rows.
     batch_size : int
-        Rows of one step, over all processes and pieces: the same training for any number of them.
+        Number of rows per step, over all processes and pieces, whose number does not change the training.
     lr : float
         Largest learning rate.
     schedule : "linear", "constant" or "cosine"
-        After the warm-up: a straight line to zero at the last step, no change, or half a cosine to zero. "cosine"
+        After the warm-up: linear to zero at the last step, constant, or half a cosine to zero. "cosine"
         starts from a tenth of `lr`, the others from zero.
     warmup : int or float
-        Steps in which the learning rate rises, or their share of all steps.
+        Number of steps in which the learning rate rises, or their share of all steps.
     optimizer : "adamw" or "adam"
+        Optimizer of torch.
     weight_decay : float
-        For AdamW.
+        Weight decay of AdamW.
     max_grad_norm : float or None
-        Gradients are clipped to it.
+        Largest norm of the gradient; None does not clip.
     accumulate : int
-        Pieces that a batch is computed in, for less memory.
+        Number of pieces that a batch is computed in, to save memory.
     precision : "float32" or "bfloat16"
-        Precision of the arithmetic; weights stay as they are.
+        Precision of the arithmetic; weights keep theirs.
     checkpoint_every : int or None
         Steps between checkpoints; None writes one after every epoch.
     validation : float in [0, 1)
-        Share of the rows that is held out; the weights with the smallest loss on it are kept, and no other modality
-        is needed for that.
+        Share of the rows that is held out; the weights with the smallest loss on it are kept. This needs no other
+        modality.
     """
 
     epochs: int = 10
@@ -109,12 +111,12 @@ class Training:
             raise C3AlignError(f"validation must be a share below 1, got {self.validation!r}")
 
     def changed(self, changes: dict[str, Any]) -> Training:
-        """These settings with some of them changed.
+        """Copy these settings with some of them changed.
 
         Raises
         ------
         C3AlignError
-            A setting that is unknown, or cannot be.
+            An unknown setting, or one out of range.
         """
         known = [found.name for found in fields(self)]
         unknown = next((name for name in changes if name not in known), None)
@@ -123,7 +125,7 @@ class Training:
         return replace(self, **changes)
 
     def lr_at(self, step: int, n_steps: int) -> float:
-        """Learning rate of a step, the first being 0."""
+        """Learning rate of a step; the first step is 0."""
         if self.schedule == "cosine":
             return self._cosine_at(step, n_steps)
         warmup = self.warmup if isinstance(self.warmup, int) else self.warmup * n_steps

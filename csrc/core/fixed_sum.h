@@ -7,6 +7,7 @@
 namespace c3align {
 
 constexpr int64_t kMaxRowsPerBlock = int64_t{1} << 22;
+constexpr int64_t kMaxPairsPerBlock = int64_t{1} << 20;  // whose differences have squares up to 4, and a little more
 
 // Half-way between 2^12 and 2^13, where the last bit of a double is worth 2^-40: adding it rounds to a multiple of that
 // (ties to even) and leaves the integer, rint(value * 2^40) for |value| < 2^11, in the low bits of the mantissa: one

@@ -112,63 +112,180 @@ inline void* place_between_rows(const void* row, int64_t stride, int64_t padded,
     return scratch.take<char>(kBytesPerColumn * padded, row, apart / 2);
 }
 
+constexpr int kRowsAsked = 4;   // of pairs, on each side, while it is measured
 constexpr int kRowsOfSums = 8;  // fewer than the ways of L1: rows of 1024 floats all map to one set
 
+// Rows that lie `ahead` of others, asked for in the order of memory, which serves it faster than column by column.
+template <typename T>
+class RowsAhead {
+  public:
+    C3_HD RowsAhead(const T* const* rows, int64_t ahead, int64_t padded)
+        : row_(rows), ahead_(ahead), padded_(padded) {}
+
+    template <int64_t kElements>
+    C3_HD void ask() {
+        C3_UNROLL
+        for (int64_t k = 0; k < kElements; k += kLine / int64_t(sizeof(T))) prefetch(*row_ + ahead_ + column_ + k);
+        column_ += kElements;
+        if (column_ < padded_) return;
+        column_ = 0;
+        ++row_;
+    }
+
+  private:
+    const T* const* row_;
+    const int64_t ahead_, padded_;
+    int64_t column_ = 0;
+};
+
 // Adds rows times their factors, a register of columns of all rows at a time, so that sums stay in registers. Meanwhile
-// the rows that lie `ahead` are asked for in the order of memory, which it serves faster than column by column.
-template <int kRows, typename T>
+// the rows that lie `ahead` of the first `kAsked` are asked for.
+template <int kRows, int kAsked, typename T>
 C3_HD void add_rows(FixedTotals<T>& totals, const T* const* rows, const T* factors, int64_t padded, int64_t ahead) {
-    constexpr int64_t kStep = Register<T>::lanes, kInLine = kLine / int64_t(sizeof(T));
-    const T* const* asked_row = rows;
-    int64_t asked_column = 0;
+    constexpr int64_t kStep = Register<T>::lanes;
+    RowsAhead<T> next(rows, ahead, padded);
     for (int64_t j = 0; j < padded; j += kStep) {
         typename FixedTotals<T>::Block sum;
+        next.template ask<kAsked * kStep>();
         C3_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-            if (r * kInLine < kRows * kStep) prefetch(*asked_row + ahead + asked_column + r * kInLine);
-            sum.add(load(rows[r] + j) * factors[r]);
-        }
+        for (int r = 0; r < kRows; ++r) sum.add(load(rows[r] + j) * factors[r]);
         totals.add(sum, j, kRows);
-        asked_column += kRows * kStep;
-        if (asked_column < padded) continue;
-        asked_column = 0;
-        ++asked_row;
     }
 }
 
-template <typename Stored, typename T>
-void moments_of_rows(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
-                     int64_t last) {
-    constexpr int kRows = kRowsOfSums;
-    const int64_t padded = padded_to_slots(in.n_dims);
-    Scratch scratch(padded * int64_t(kRows * sizeof(T) + kBytesPerColumn), 1);
-    const Reader<Stored, T, kRows> reader(in, scratch);
-    const int64_t stride = reader.stride() * int64_t(sizeof(T));
-    FixedTotals<T> totals(padded, place_between_rows(reader.place(first), stride, padded, scratch));
-    const int64_t ahead = reader.in_place() ? (kRows + kRows / 2) * in.row_stride : 0;
-    for (int64_t start = first; start < last; start += kRows) {
-        const int n_rows = int(last - start < kRows ? last - start : kRows);
-        const T* rows[kRows];
+template <typename T>
+struct TypeOf {
+    typedef T type;
+};
+
+// Rows some at a time: measured, and added to the sums of their columns, while as many of the next ones as `kAsked` are
+// asked for.
+template <typename Stored, typename T, int kAsked>
+class MeasuredRows {
+  public:
+    static constexpr int kRows = kRowsOfSums;
+
+    MeasuredRows(const Rows& in, const Moments& found, int64_t first)
+        : padded(padded_to_slots(in.n_dims)),
+          in_(in),
+          found_(found),
+          scratch_(padded * int64_t(kRows * sizeof(T) + kBytesPerColumn), 1),
+          reader_(in, scratch_),
+          totals_(padded, place_between_rows(reader_.place(first), reader_.stride() * int64_t(sizeof(T)), padded,
+                                             scratch_)) {}
+    ~MeasuredRows() { settle(); }
+
+    // Takes rows `start` and those that follow it, `kRows` at most.
+    C3_NOINLINE void take(int64_t start, int n_rows) {
         double squares_of_row[kRows];
         for (int r = 0; r < n_rows; ++r) {
-            rows[r] = reader.row(start + r);
+            rows[r] = reader_.row(start + r);
             squares_of_row[r] = sum_of_squares(padded, rows[r]);
         }
         int n_kept = 0;
-        T factors[kRows];
+        const T* kept[kRows];
+        T factors_of_kept[kRows];
         for (int r = 0; r < n_rows; ++r) {  // after the sums: roots and quotients of several rows pass side by side
-            const int64_t i = start + r;
-            factors[n_kept] = reciprocal_norm<T>(squares_of_row[r], &norms[i]);
-            status[i] = usable_norm(norms[i]) ? kOk : kBadNorm;
-            rows[n_kept] = rows[r];
-            n_kept += status[i] == kOk;
+            double norm = 0;
+            factors[r] = reciprocal_norm<T>(squares_of_row[r], &norm);
+            is_well[r] = usable_norm(norm);
+            found_.norms[start + r] = norm;
+            found_.status[start + r] = is_well[r] ? kOk : kBadNorm;
+            kept[n_kept] = rows[r];
+            factors_of_kept[n_kept] = factors[r];
+            n_kept += is_well[r];
         }
-        if (n_kept == kRows) add_rows<kRows>(totals, rows, factors, padded, ahead);
+        FixedTotals<T> totals = totals_;
+        if (n_kept == kRows) add_rows<kRows, kAsked>(totals, kept, factors_of_kept, padded, ahead());
         else
-            for (int r = 0; r < n_kept; ++r) add_rows<1>(totals, rows + r, factors + r, padded, ahead);
-        if ((start + kRows - first) % FixedTotals<T>::kRowsToSettle == 0) totals.settle(in.n_dims, sums, squares);
+            for (int r = 0; r < n_kept; ++r) add_rows<1, 1>(totals, kept + r, factors_of_kept + r, padded, ahead());
+        n_rows_ += kRows;
+        if (n_rows_ % FixedTotals<T>::kRowsToSettle == 0) settle();
     }
-    totals.settle(in.n_dims, sums, squares);
+
+    // Those that follow the rows that were taken last, from the first `skipped` of them on.
+    RowsAhead<T> rows_ahead(int skipped) const { return {rows + skipped, ahead(), padded}; }
+
+    const int64_t padded;
+    // of the rows that were taken last: where they are, what brings them to norm 1, and whether anything does
+    const T* rows[kRows];
+    T factors[kRows];
+    bool is_well[kRows];
+
+  private:
+    int64_t ahead() const { return reader_.in_place() ? (kRows + kRows / 2) * in_.row_stride : 0; }
+    void settle() { totals_.settle(in_.n_dims, found_.sums, found_.squares); }
+
+    const Rows& in_;
+    const Moments& found_;
+    Scratch scratch_;
+    const Reader<Stored, T, kRows> reader_;
+    FixedTotals<T> totals_;
+    int64_t n_rows_ = 0;
+};
+
+template <typename Measured>
+void moments_of_rows(const Rows& in, const Moments& found, int64_t first, int64_t last) {
+    constexpr int kRows = kRowsOfSums;
+    Measured measured(in, found, first);
+    for (int64_t start = first; start < last; start += kRows)
+        measured.take(start, int(last - start < kRows ? last - start : kRows));
+}
+
+C3_HD Doubles unit_in_double(const float* row, float factor) { return widened(load_half(row) * factor); }
+C3_HD Doubles unit_in_double(const double* row, double factor) { return load(row) * factor; }
+
+// Adds differences of pairs of unit rows, in doubles: of a difference of floats no float holds all, nor its square.
+template <int kPairs, typename X, typename Y, typename Ask>
+C3_HD void add_differences(FixedTotals<double>& totals, const X* const* x, const X* x_factors, const Y* const* y,
+                           const Y* y_factors, int64_t padded, Ask ask) {
+    for (int64_t j = 0; j < padded; j += kDoubles) {
+        FixedTotals<double>::Block sum;
+        ask();
+        C3_UNROLL
+        for (int r = 0; r < kPairs; ++r)
+            sum.add(unit_in_double(x[r] + j, x_factors[r]) - unit_in_double(y[r] + j, y_factors[r]));
+        totals.add(sum, j, kPairs);
+    }
+}
+
+// Meanwhile those of the next rows are asked for that were not while both sides were measured, so that memory never
+// rests.
+template <typename X, typename Y>
+C3_NOINLINE void add_pairs(FixedTotals<double> totals, const X& x, const Y& y, int n_pairs) {
+    constexpr int kRows = kRowsOfSums, kLeft = kRows - kRowsAsked;
+    bool all = n_pairs == kRows;
+    for (int r = 0; r < n_pairs; ++r) all = all && x.is_well[r] && y.is_well[r];
+    if (all) {
+        auto next_x = x.rows_ahead(kRowsAsked);
+        auto next_y = y.rows_ahead(kRowsAsked);
+        const auto ask = [&] {
+            next_x.template ask<kLeft * kDoubles>();
+            next_y.template ask<kLeft * kDoubles>();
+        };
+        return add_differences<kRows>(totals, x.rows, x.factors, y.rows, y.factors, x.padded, ask);
+    }
+    for (int r = 0; r < n_pairs; ++r)
+        if (x.is_well[r] && y.is_well[r])
+            add_differences<1>(totals, x.rows + r, x.factors + r, y.rows + r, y.factors + r, x.padded, [] {});
+}
+
+// Both sides of pairs a few rows at a time, and while these are in L1 the sums of their differences.
+template <typename X, typename Y>
+void moments_of_pairs(const Rows& in_x, const Rows& in_y, const Moments& of_x, const Moments& of_y, int64_t* sums,
+                      int64_t* squares, int64_t first, int64_t last) {
+    constexpr int kRows = kRowsOfSums;
+    X x(in_x, of_x, first);
+    Y y(in_y, of_y, first);
+    Scratch scratch(kBytesPerColumn * x.padded, 0);
+    FixedTotals<double> totals(x.padded, scratch.take<char>(kBytesPerColumn * x.padded));
+    for (int64_t start = first; start < last; start += kRows) {
+        const int n_pairs = int(last - start < kRows ? last - start : kRows);
+        x.take(start, n_pairs);
+        y.take(start, n_pairs);
+        add_pairs(totals, x, y, n_pairs);
+    }
+    totals.settle(in_x.n_dims, sums, squares);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ constexpr int kVectorBytes = C3ALIGN_SIMD, kFloats = kVectorBytes / 4, kDoubles 
 
 typedef double Doubles __attribute__((vector_size(kVectorBytes)));
 typedef uint64_t Longs __attribute__((vector_size(kVectorBytes)));
+typedef float HalfFloats __attribute__((vector_size(kVectorBytes / 2)));  // as many as Doubles
 
 struct Vector {
     typedef float F __attribute__((vector_size(kVectorBytes)));
@@ -89,6 +90,7 @@ C3_HD void interleave(Vector::F a, Vector::F b, Vector::F* low, Vector::F* high)
 constexpr int kFloats = 1, kDoubles = 1;
 typedef double Doubles;
 typedef uint64_t Longs;
+typedef float HalfFloats;
 typedef Scalar Vector;
 
 #endif
@@ -107,6 +109,19 @@ C3_HD Doubles load(const double* source) {
     Doubles value;
     memcpy(&value, source, sizeof value);
     return value;
+}
+
+C3_HD HalfFloats load_half(const float* source) {
+    HalfFloats value;
+    memcpy(&value, source, sizeof value);
+    return value;
+}
+C3_HD Doubles widened(HalfFloats a) {
+#if defined(C3ALIGN_SIMD)
+    return __builtin_convertvector(a, Doubles);
+#else
+    return a;
+#endif
 }
 
 // Copies past the caches: for results larger than they are, which nobody reads soon. Heads and tails that are not

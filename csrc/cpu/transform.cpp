@@ -242,14 +242,32 @@ void transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* stat
     }
 }
 
+// Calls `use` with the type of measured rows of this dtype.
+template <int kAsked, typename Use>
+void with_measured(Dtype dtype, Use use) {
+    switch (dtype) {
+        case Dtype::kFloat32: return use(TypeOf<MeasuredRows<float, float, kAsked>>{});
+        case Dtype::kFloat64: return use(TypeOf<MeasuredRows<double, double, kAsked>>{});
+        case Dtype::kFloat16: return use(TypeOf<MeasuredRows<Half, float, kAsked>>{});
+        case Dtype::kBFloat16: return use(TypeOf<MeasuredRows<BFloat16, float, kAsked>>{});
+    }
+}
+
 void moments(const Rows& in, int64_t* sums, int64_t* squares, double* norms, uint8_t* status, int64_t first,
              int64_t last) {
-    switch (in.dtype) {
-        case Dtype::kFloat32: return moments_of_rows<float, float>(in, sums, squares, norms, status, first, last);
-        case Dtype::kFloat64: return moments_of_rows<double, double>(in, sums, squares, norms, status, first, last);
-        case Dtype::kFloat16: return moments_of_rows<Half, float>(in, sums, squares, norms, status, first, last);
-        case Dtype::kBFloat16: return moments_of_rows<BFloat16, float>(in, sums, squares, norms, status, first, last);
-    }
+    const Moments found{sums, squares, norms, status};
+    with_measured<kRowsOfSums>(
+        in.dtype, [&](auto x) { moments_of_rows<typename decltype(x)::type>(in, found, first, last); });
+}
+
+void pair_moments(const Rows& x, const Rows& y, const Moments& of_x, const Moments& of_y, int64_t* sums,
+                  int64_t* squares, int64_t first, int64_t last) {
+    with_measured<kRowsAsked>(x.dtype, [&](auto a) {
+        with_measured<kRowsAsked>(y.dtype, [&](auto b) {
+            moments_of_pairs<typename decltype(a)::type, typename decltype(b)::type>(x, y, of_x, of_y, sums, squares,
+                                                                                    first, last);
+        });
+    });
 }
 
 void normals(float* out, int64_t n_dims, uint64_t seed, uint64_t row_offset, const uint64_t* row_ids, int64_t first,
@@ -271,7 +289,8 @@ void copy(void* target, const void* source, size_t n_bytes) {
 }  // namespace
 
 const Kernels& C3_JOIN(C3ALIGN_ISA, _kernels)() {
-    static const Kernels kernels{C3_STRING(C3ALIGN_ISA), transform, moments, normals, copy};
+    static const Kernels kernels{C3_STRING(C3ALIGN_ISA), transform, moments, pair_moments, normals,
+                                copy};
     return kernels;
 }
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from c3align import C3Aligner
 from c3align import datasets as data
-from c3align.io import atomic
+from c3align.io import atomic, container
 
 __all__ = ["Material", "embed"]
 
@@ -44,14 +44,13 @@ class Material:
 def embed(encoder: Any, folder: Path | None = None) -> Material:
     """Pictures and names of all characters through the encoder, or the rows that an earlier run left in `folder`."""
     splits = {split: data.glyphs(split=split) for split in ("train", "held_out")}
-    path = folder / "rows.npz" if folder else None
+    path = folder / "rows.safetensors" if folder else None
     rows = (_kept(path, splits) if path else None) or _embedded(encoder, splits)
     if path and not path.exists():
         kept: dict[str, Any] = {
             f"{split}-{name}": part for split, found in rows.items() for name, part in found.items()
         }
-        with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
-            np.savez(file, **kept)
+        atomic.write(path, container.dump(kept, {}))
     return Material(encoder, splits["train"], splits["held_out"], rows["train"], rows["held_out"])
 
 
@@ -69,8 +68,8 @@ def _embedded(encoder: Any, splits: dict[str, data.Glyphs]) -> dict[str, Rows]:
 def _kept(path: Path, splits: dict[str, data.Glyphs]) -> dict[str, Rows] | None:
     """The rows in the file, or None where it is absent, damaged, or of other characters."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            rows = {split: {name: file[f"{split}-{name}"] for name in ("text", "image")} for split in splits}
+        found = container.parse(path.read_bytes(), "demo")[1]
+        rows = {split: {name: found[f"{split}-{name}"] for name in ("text", "image")} for split in splits}
     except (OSError, ValueError, KeyError):
         path.unlink(missing_ok=True)
         return None

@@ -8,6 +8,8 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from c3align.cli._app import visible
+
 OPENING = """\
 An encoder such as CLIP turns a picture and its caption into two nearby points of one space. Yet all pictures gather on
 one side of that space and all texts on the other, with a gap between them. c3align learns the mean of each side and
@@ -111,7 +113,8 @@ def examples(shown: Sequence[Any], stream: TextIO) -> None:
             block = []
         for i in range(max(len(block), len(texts))):
             left = block[i] if i < len(block) else " " * len(block[0] if block else "")
-            print(f"  {left}   {texts[i] if i < len(texts) else ''}".rstrip(), file=stream)
+            text = visible(texts[i], stream) if i < len(texts) else ""
+            print(f"  {left}   {text}".rstrip(), file=stream)
 
 
 def _half_blocks(picture: npt.NDArray[np.uint8]) -> list[str]:

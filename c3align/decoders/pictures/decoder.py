@@ -1,4 +1,4 @@
-"""`EmbeddingGenerator`: a small network that learns to draw from pictures alone, and then draws texts."""
+"""`EmbeddingGenerator`: a small network that learns to draw from pictures alone, and then draws what texts say."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ __all__ = ["EmbeddingGenerator"]
 
 
 class EmbeddingGenerator:
-    """Draws pictures from embeddings; language-free, as in C3's text-to-image experiment (section 5.1, after LAFITE).
+    """Draw pictures from embeddings; language-free, as in C3's text-to-image experiment (section 5.1, after LAFITE).
 
-    It learns pictures from their own embeddings, collapsed and corrupted, and never sees a text. Given aligned texts
-    it draws them. One linear layer and a few convolutions, trained by the cross-entropy of pixels: for small pictures
-    with one meaning each, such as `c3align.datasets.glyphs`; for photographs see `DiffusersGenerator`.
+    It learns pictures from their own embeddings, collapsed and corrupted, and never sees a text, yet draws aligned
+    texts. One linear layer and a few convolutions, trained by the cross-entropy of pixels: for small pictures with one
+    meaning each, such as `c3align.datasets.glyphs`; for photographs see `DiffusersGenerator`.
 
     Parameters
     ----------
     width : int
-        Channels of the convolutions.
+        Number of channels of the convolutions.
 
     Attributes
     ----------
     n_dims : int or None
         Dimension of the rows; None before `fit`.
     shape_ : tuple of int
-        A picture's: (height, width) or (height, width, channels).
+        Shape of a picture: (height, width) or (height, width, channels).
     losses_ : list of float
         Mean loss of each epoch, in nats per value.
     modality_ : str
-        What it learned from.
+        The modality that it learned from.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class EmbeddingGenerator:
         device: Any = None,
         progress: bool = True,
     ) -> EmbeddingGenerator:
-        """Learn to draw; forgets what was learned before.
+        """Learn to draw; forget what was learned before.
 
         Parameters
         ----------
@@ -95,39 +95,39 @@ class EmbeddingGenerator:
             Picture i belongs to row i.
         aligner : C3Aligner, optional
             Collapses the rows, and corrupts them with fresh noise every epoch, a function of seed, epoch and row.
-            Without one they are taken as they are, without noise.
+            Without one they are used as they are, without noise.
         modality : str
-            What the rows are. Rows that the aligner finds far from its mean, or clearly nearest to another
-            modality's, are refused.
+            Modality of the rows; rows far from its mean, or clearly nearest to another's, are refused.
         epochs, batch_size : int
+            Number of passes over the rows, and of rows per step.
         lr : float
             Largest learning rate of AdamW; it rises for a tenth of the steps and falls to zero by a cosine.
         critic : callable, optional
-            The encoder's image tower as a function of tensors: pictures (n, channels, height, width) in [0, 1] to
-            embeddings (n, n_dims), through which gradients go; `GlyphEncoder.picture_tower` is one. A quarter of the
-            pictures that are drawn in training must then also look to it like their own clean embedding, as in
-            LAFITE: sharper, and recognised twice as often, for twice the time.
+            The encoder's image tower as a differentiable function of tensors: pictures (n, channels, height, width) in
+            [0, 1] to embeddings (n, n_dims), such as `GlyphEncoder.picture_tower`. A quarter of the pictures drawn in
+            training must then also be embedded near their own clean embedding, as in LAFITE: they become sharper, and
+            are recognized twice as often, for twice the time.
         critic_weight : float
-            Weight of ``1 - cosine``, beside the cross-entropy.
+            Weight of ``1 - cosine`` relative to the cross-entropy.
         seed : int >= 0
-            Seed of weights, noise and order. The same seed gives the same bits on one CPU and number of threads; no
-            global generator is touched.
-        checkpoint : path, optional
-            A .safetensors file, replaced after every epoch. If it belongs to this run, training resumes from it, to
-            the same result.
+            Seed of weights, noise and order; the same bits on one CPU and number of threads.
+        checkpoint : str or path, optional
+            A .safetensors file, replaced after every epoch; a checkpoint of this run is resumed to the same result.
         device : torch device or str, optional
+            Where to train; by default on the CPU.
         progress : bool
-            Show a bar with the loss.
+            Whether to show a bar with the loss.
 
         Returns
         -------
-        self
+        EmbeddingGenerator
+            Itself.
 
         Raises
         ------
         C3AlignError
-            Rows of another modality or not finite, pictures that do not fit them, settings that cannot be, a
-            checkpoint of another run. What was learned before stays.
+            Rows of another modality or not finite, pictures that do not fit them, settings out of range, a checkpoint
+            of another run. What was learned before stays.
         """
         settings = Training(epochs, batch_size, check_number("lr", lr, above=True), schedule="cosine", warmup=0.1)
         seed, width = check_seed(seed), check_whole("width", self.width)
@@ -158,29 +158,30 @@ class EmbeddingGenerator:
         device: Any = None,
         progress: bool = False,
     ) -> npt.NDArray[np.uint8]:
-        """Draw.
+        """Draw a picture of each row.
 
         Parameters
         ----------
         rows : (n_rows, n_dims) array or tensor
             Aligned rows: what `C3Aligner.transform` returns, of any modality.
         memory : (m, n_dims) array or tensor, optional
-            Aligned rows of pictures, such as those that `fit` saw. Each row is then drawn half way to the mean of
-            those that lie near it (DeCap's projection, recipe R13): texts gain much, pictures nothing.
+            Aligned rows of pictures, such as those that `fit` saw. Each row is then moved half way to the mean of those
+            near it (DeCap's projection): texts gain much, pictures nothing.
         temperature : float
             The mean's weights are ``exp(cosine / temperature)``.
         seed, row_offset : int
             Ignored: nothing is drawn at random.
         batch_size : int
-            Rows at a time; a value changes with it by one grey level at most.
+            Number of rows at a time; it changes a value by at most one gray level.
         device : torch device or str, optional
-            The network moves there and stays.
+            Where to compute; the network stays there.
         progress : bool
-            Show a bar.
+            Whether to show a bar.
 
         Returns
         -------
         (n_rows, *shape_) uint8
+            NumPy array of pictures.
 
         Raises
         ------
@@ -210,18 +211,24 @@ class EmbeddingGenerator:
         return drawn
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write `generator.safetensors`, which is the whole of it, and a readable `config.json`."""
+        """Write `generator.safetensors`, which is complete, and a readable `config.json`.
+
+        Parameters
+        ----------
+        folder : str or path
+            Created if it does not exist.
+        """
         self._fitted()
         files.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> EmbeddingGenerator:
-        """Read what `save_pretrained` wrote.
+        """Load what `save_pretrained` wrote.
 
-        Raises
-        ------
-        FormatError
-            A file that is damaged or is no generator, with the reason; no code in it can run.
+        Parameters
+        ----------
+        folder : str or path
+            `FormatError` with the reason if it is damaged or no generator; no code in it can run.
         """
         return files.load(cls, folder)
 
@@ -234,7 +241,7 @@ class EmbeddingGenerator:
 
 
 def _built(n_dims: int, shape: tuple[int, ...], width: int, seed: int) -> Any:
-    """A network with weights that follow from the seed, and the global generator as it was."""
+    """A network whose weights follow from the seed; the global generator is not changed."""
     import torch
 
     from c3align.decoders.pictures.model import PictureNet
@@ -247,14 +254,14 @@ def _built(n_dims: int, shape: tuple[int, ...], width: int, seed: int) -> Any:
 def _halfway(rows: npt.NDArray[np.float32], memory: Memory, temperature: float) -> npt.NDArray[np.float32]:
     """Rows half way to their projection onto a memory.
 
-    The projection alone loses what no row of the memory has; the row alone lies where none of them does.
+    The projection alone loses what no row of the memory has; the row alone lies where none of them is.
     """
     unit = ops.normalize(rows, zero_rows="keep")
     return np.asarray(ops.normalize(unit + memory.project(unit, temperature), zero_rows="keep"))
 
 
 def _pictures(pictures: Any, n_rows: int) -> npt.NDArray[np.uint8]:
-    """Pictures (n_rows, height, width[, channels]) uint8, a view where they are an array already."""
+    """Pictures (n_rows, height, width[, channels]) uint8, a view if they are an array already."""
     try:
         stack = pictures if isinstance(pictures, np.ndarray) else np.stack([np.asarray(p) for p in pictures])
     except ValueError as error:
@@ -265,5 +272,5 @@ def _pictures(pictures: Any, n_rows: int) -> npt.NDArray[np.uint8]:
             "channels)"
         )
     if len(stack) != n_rows or not stack.size:
-        raise C3AlignError(f"there are {n_rows} embeddings and {len(stack)} pictures; pass a picture for every row")
+        raise C3AlignError(f"there are {n_rows} embeddings and {len(stack)} pictures; pass one picture per row")
     return stack

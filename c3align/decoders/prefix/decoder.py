@@ -1,4 +1,4 @@
-"""`PrefixCaptioner`: any causal language model of transformers behind a mapper; it learns from texts alone."""
+"""`PrefixCaptioner`: any causal language model of transformers behind a mapper, trained on texts alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHOICES = {
 }
 COUNTS = {"n_dims": (1, 1 << 16), "prefix_length": (1, 1 << 10), "n_neighbours": (0, 1 << 10)}
 HELD_OUT = 5  # purpose of a seed
-TEMPERATURE = 0.1  # of the neighbours' weights, as MemoryCaptioner's
+TEMPERATURE = 0.1  # of the neighbors' weights, as MemoryCaptioner's
 BLOCK_SIZES = {"cpu": 16, "cuda": 64}
 
 
@@ -48,60 +48,62 @@ class PrefixCaptioner:
     Parameters
     ----------
     lm : causal language model of transformers
-        Any that takes ``inputs_embeds``. It is trained in place.
-    tokenizer : its tokenizer
+        Any model that takes ``inputs_embeds``. It is trained in place.
+    tokenizer : tokenizer of transformers
+        The model's own.
     n_dims : int
-        Dimension of the rows.
+        Dimension d of the rows.
     mapper : "mlp", "transformer" or "linear"
-        d -> k h / 2 -> k h with tanh between; 8 layers over k tokens of the row and k learned ones; or d -> k h.
+        With h the model's width: d -> k h / 2 -> k h with tanh between; 8 layers over k tokens of the row and k
+        learned ones; or d -> k h.
     prefix_length : int
-        k, the tokens a row becomes.
+        Number k of tokens that a row becomes.
     tune : "full", "frozen" or "lora"
-        What of the language model learns besides the mapper.
+        Which part of the language model is trained besides the mapper.
     lora : dict, optional
-        For `peft.LoraConfig`, such as ``{"r": 8, "target_modules": ["q_proj", "v_proj"]}``.
+        Passed to `peft.LoraConfig`, such as ``{"r": 8, "target_modules": ["q_proj", "v_proj"]}``.
     n_neighbours : int
-        Texts of a memory that the model sees besides the row: those nearest to it, its own never among them
-        (image-like retrieval, IFCap: at training the query is the noisy row). The memory is the training texts, or
+        Number of texts from a memory that the model sees besides the row: those nearest to it, never its own
+        (image-like retrieval, IFCap: in training the query is the noisy row). The memory is the training texts, or
         another one given to `fit` or `use_memory`.
     neighbours_as : "captions" or "embeddings"
-        Their words before the caption, or their rows in the prefix, a token each.
+        As words before the caption, or as rows in the prefix, one token each.
     index : str, optional
-        An index of faiss, for large memories; see `MemoryCaptioner`.
+        A faiss index for large memories; see `MemoryCaptioner`.
     training : Training, optional
-        What `fit` does unless its arguments say otherwise.
+        Settings of `fit`, which its arguments override.
     seed : int
         Seed of the mapper's weights.
-
-    Notes
-    -----
-    ``generate`` and ``stream`` take what ``GenerationMixin.generate`` of transformers takes (``num_beams``,
-    ``do_sample``, ``max_new_tokens``, ...), and
-
-    * ``consensus=16``: so many captions are drawn, and that one is taken which has most words in common with all of
-      them and with the row's neighbours, where it has some;
-    * ``block_size=16``: the rows that the language model sees at once, always as many, so that rounding is the same
-      for any batch; 64 by default on a GPU. Captions may change with it where two words are about equally likely.
 
     Attributes
     ----------
     losses_, validation_losses_ : list of float
-        Nats per token of each epoch of the last fit, and on held-out rows.
+        Nats per token in each epoch of the last fit, and on held-out rows.
     max_tokens_ : int
-        Longest caption of the last fit, its end included: what `generate` goes up to.
+        Length of the last fit's longest caption with its end, which limits `generate`.
     modality_ : str
-        What it learned from.
+        The modality that it learned from.
     encoder_fingerprint_ : str or None
-        The encoder of the rows that it learned from, where its aligner knew.
+        The encoder of the rows that it learned from, if its aligner knew.
     skipped : list of Skipped
-        Rows without a caption, of the last call with ``on_error="skip"``.
+        Rows without a caption in the last call with ``on_error="skip"``.
 
     Raises
     ------
     C3AlignError
-        Settings that cannot be, a model without token embeddings or end-of-text token.
+        Settings out of range, a model without token embeddings or end-of-text token.
     MissingExtraError
-        transformers, accelerate or (for "lora") peft is absent.
+        If transformers, accelerate or (for "lora") peft is not installed.
+
+    Notes
+    -----
+    ``generate`` and ``stream`` accept what ``GenerationMixin.generate`` of transformers accepts (``num_beams``,
+    ``do_sample``, ``max_new_tokens``, ...), and
+
+    * ``consensus=16``: draw this many captions, and take the one that shares most words with all of them and with the
+      row's neighbors, if any;
+    * ``block_size=16``: how many rows the language model always sees at once, so that rounding is the same for any
+      batch; 64 by default on a GPU. Captions may change with it where two words are about equally likely.
 
     Examples
     --------
@@ -163,19 +165,21 @@ class PrefixCaptioner:
 
     @classmethod
     def from_pretrained_lm(cls, name_or_folder: str | os.PathLike[str], *, n_dims: int, **settings: Any) -> Self:
-        """With a language model from a folder or the Hub: safetensors only, no remote code.
+        """Make a captioner with a language model from a folder or the Hub: safetensors only, no remote code.
 
         Parameters
         ----------
         name_or_folder : str or path
-        n_dims, **settings : as for the class
+            A name on the Hub, or a folder.
+        n_dims, **settings : optional
+            As in the class.
         """
         lm, tokenizer = load_lm(name_or_folder)
         return cls(lm, tokenizer, n_dims=n_dims, **settings)
 
     @property
     def lm(self) -> Any:
-        """The language model, with LoRA where that was asked for."""
+        """The language model, with LoRA if ``tune="lora"``."""
         return self._model.lm
 
     @property
@@ -196,44 +200,45 @@ class PrefixCaptioner:
         progress: bool = True,
         **training: Any,
     ) -> Self:
-        """Learn to say captions from their own noisy embeddings; goes on from the weights that are there.
+        """Learn captions from their own noisy embeddings, continuing from the current weights.
 
         Parameters
         ----------
         rows : (n_rows, n_dims) array or tensor
-            Raw embeddings of `modality`; a memmap is read in blocks. For training on texts alone: of the captions.
+            Raw embeddings of `modality`; a memmap is read in blocks. To train on texts alone, those of the captions.
         captions : sequence of str
             Caption i belongs to row i.
         aligner : C3Aligner, optional
             Collapses the rows, and corrupts them with fresh noise every epoch, a function of seed, epoch and row
-            number: the same for any batch size and number of processes. Without one they are taken as they are,
+            number: the same for any batch size and number of processes. Without one they are used as they are,
             without noise.
         modality : str
-            What the rows are. Rows that the aligner finds far from its mean, or on another modality's side, are
+            Modality of the rows. Rows that the aligner finds far from its mean, or on another modality's side, are
             refused.
         memory : MemoryCaptioner, optional
-            Where neighbours come from, instead of the training texts.
+            Source of neighbors, instead of the training texts.
         seed : int >= 0
             Seed of noise, order and dropout. On one CPU and number of threads the same seed gives the same weights,
-            to the bit; no global generator is touched.
-        checkpoint : path, optional
-            A .safetensors file, replaced after every epoch (`checkpoint_every`: after so many steps). If it belongs
-            to this run, training resumes from it, to the weights that it would have had.
+            to the bit; no global generator is changed.
+        checkpoint : str or path, optional
+            A .safetensors file, replaced after every epoch (or every `checkpoint_every` steps). If it belongs to this
+            run, training resumes from it, to the same weights as without a break.
         progress : bool
-            Show a bar with loss and tokens per second.
-        **training
-            Fields of `Training`, instead of the captioner's own: ``epochs``, ``batch_size``, ``lr``, ``accumulate``,
+            Whether to show a bar with loss and tokens per second.
+        **training : optional
+            Fields of `Training` that replace the captioner's own: ``epochs``, ``batch_size``, ``lr``, ``accumulate``,
             ``precision``, ``validation``, ...
 
         Returns
         -------
-        self
+        PrefixCaptioner
+            Itself.
 
         Raises
         ------
         C3AlignError
-            Rows of another modality, that are not finite, or that the captions do not fit; settings that cannot be;
-            captions too long for the model; a checkpoint of another run. Nothing is learned then.
+            Rows of another modality or not finite, another number of captions, settings out of range, captions too
+            long for the model, or a checkpoint of another run. Nothing is learned then.
         """
         settings, seed = self.training.changed(training), check_seed(seed)
         source = TrainingRows(checked_rows(rows, self.n_dims), aligner, modality, seed)
@@ -267,7 +272,7 @@ class PrefixCaptioner:
     def _neighbours(
         self, memory: MemoryCaptioner | None, source: TrainingRows, texts: list[str]
     ) -> tuple[Retrieval | None, Int64Array | None]:
-        """How neighbours are found while training, and which texts of the memory are a row's own."""
+        """How neighbors are found in training, and which texts of the memory are a row's own."""
         if memory is not None:
             memory._check_ready()
         if not self.n_neighbours and memory is None:
@@ -277,17 +282,28 @@ class PrefixCaptioner:
 
     def _retrieval_of(self, memory: Memory) -> Retrieval:
         if not self.n_neighbours:
-            raise C3AlignError("this captioner looks at no memory; make it with n_neighbours=5, for instance")
+            raise C3AlignError("this captioner uses no memory; create it with n_neighbours=5, for instance")
         if memory.n_dims != self.n_dims:
             raise C3AlignError(
                 f"the memory must have {self.n_dims} dimensions, got {memory.n_dims}; pass one of this encoder"
             )
         tokens = Tokens.of(memory.texts, self.tokenizer, self._eos)
-        limit = self._prompt_tokens or tokens.limit(self.n_neighbours)  # what it has learned with stays
+        limit = self._prompt_tokens or tokens.limit(self.n_neighbours)  # the limit that it was trained with stays
         return Retrieval(memory, self.n_neighbours, self.neighbours_as == "captions", tokens, limit)
 
     def use_memory(self, memory: MemoryCaptioner) -> Self:
-        """Take neighbours from another memory, such as one of another domain; returns self."""
+        """Take neighbors from another memory, such as one of another domain.
+
+        Parameters
+        ----------
+        memory : MemoryCaptioner
+            Fitted on rows of the same width.
+
+        Returns
+        -------
+        PrefixCaptioner
+            Itself.
+        """
         memory._check_ready()
         self._check_ready()
         self._retrieval = self._retrieval_of(memory.memory_)
@@ -301,22 +317,21 @@ class PrefixCaptioner:
         rows : (n_rows, n_dims) array or tensor, or an iterable of rows
             Aligned rows: what `C3Aligner.transform` returns, of any modality.
         progress : bool
-            Show a bar.
-        **options
-            Those of `stream`, and how to decode; see the notes of the class.
+            Whether to show a bar.
+        **options : optional
+            As in `stream`, and how to decode; see the notes of the class.
 
         Returns
         -------
-        list of str, or None for skipped rows; of lists of str, where several captions a row were asked for.
+        list of str or None
+            None for skipped rows; lists of str if several captions per row were requested.
 
         Raises
         ------
         NotFittedError
-            The captioner has learned nothing yet.
+            If the captioner has learned nothing yet.
         C3AlignError
-            A bad row, or rows that are not aligned.
-        EncoderMismatchError
-            A row of another encoder.
+            For a bad row, or rows that are not aligned; `EncoderMismatchError` for a row of another encoder.
         """
         return listed(self.stream(rows, **options), rows, progress)
 
@@ -331,25 +346,30 @@ class PrefixCaptioner:
         on_error: str = "raise",
         **options: Any,
     ) -> Iterator[Any]:
-        """Captions one after the other, as `generate` gives them; a batch of rows is in memory at a time.
+        """Caption any number of rows in order, with one batch of rows in memory at a time.
 
         Parameters
         ----------
         rows : iterable of rows (n_dims,) or of blocks (n, n_dims), or one array
-            Read as captions are asked for.
+            Read as captions are requested.
         seed : int >= 0
-            What is drawn is a function of seed, row number and step.
+            Sampling is a function of seed, row number and step.
         row_offset : int
             Number of the first row.
         batch_size : int
-            Rows at a time; captions do not depend on it.
-        fingerprint : str, or one for each row, optional
-            The encoder that the rows come from; rows of another one than the captioner learned from are bad.
+            Number of rows at a time; captions do not depend on it.
+        fingerprint : str, or one per row, optional
+            The encoder of the rows; rows of another than the captioner learned from are bad.
         on_error : "raise" or "skip"
-            Bad rows (NaN, infinity, another width, another encoder) are refused with their number; or get None, are
-            listed in `skipped` and counted in a warning, and the others have the captions that they have without them.
-        **options
+            Whether bad rows (NaN, infinity, another width, another encoder) are refused with their number, or give
+            None, are listed in `skipped` and counted in a warning; the captions of other rows do not change.
+        **options : optional
             How to decode; see the notes of the class.
+
+        Returns
+        -------
+        iterator of str or None
+            As `generate` returns them.
         """
         self._check_ready()
 
@@ -362,7 +382,7 @@ class PrefixCaptioner:
     def _captions(
         self, rows: npt.NDArray[np.float32], numbers: Int64Array, seed: int, options: dict[str, Any]
     ) -> Iterator[tuple[int, Any]]:
-        """Number and caption of every row."""
+        """Number and caption of each row."""
         decoding = need("c3align.decoders.prefix.decoding", "transformers", "captions")
         n_draws = options.pop("consensus", None)
         options = options if n_draws is None else decoding.drawing(n_draws, options)
@@ -381,7 +401,7 @@ class PrefixCaptioner:
                 yield number, texts if several else texts[0]
 
     def _agreed(self, draws: list[str], row: npt.NDArray[np.float32]) -> str:
-        """The consensus of draws, and of the row's neighbours, which weigh as much together."""
+        """The consensus of draws and of the row's neighbors, which have equal weight in total."""
         texts, weights = draws, np.full(len(draws), 1 / len(draws))
         if self._retrieval is not None:
             scores, places = self._retrieval.memory.nearest(row, self.n_neighbours)
@@ -405,17 +425,23 @@ class PrefixCaptioner:
             raise NotFittedError("this captioner has learned nothing yet; call fit(rows, captions)")
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write one folder, whole or not at all: `captioner.safetensors`, `config.json`, `lm/`, and `memory/`."""
+        """Write `captioner.safetensors`, `config.json`, `lm/` and, with neighbors, `memory/`, all of it or nothing.
+
+        Parameters
+        ----------
+        folder : str or path
+            Created, or replaced if it holds a captioner.
+        """
         self._check_ready()
         files.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> PrefixCaptioner:
-        """Read what `save_pretrained` wrote.
+        """Load what `save_pretrained` wrote.
 
-        Raises
-        ------
-        FileNotFoundError, FormatError
-            A folder that is absent, damaged, or no such captioner; no code in it can run.
+        Parameters
+        ----------
+        folder : str or path
+            `FileNotFoundError` if absent, `FormatError` if damaged or no such captioner; no code in it can run.
         """
         return files.load(cls, folder)

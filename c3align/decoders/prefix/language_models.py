@@ -33,7 +33,7 @@ def end_of_text(lm: Any, tokenizer: Any) -> int:
 
 
 def adapted(lm: Any, tune: str, lora: dict[str, Any] | None) -> Any:
-    """The language model with those weights open to training that `tune` says."""
+    """The language model with those weights trainable that `tune` selects."""
     for parameter in lm.parameters():
         parameter.requires_grad_(tune == "full")
     if tune != "lora":
@@ -137,7 +137,7 @@ def word_tokenizer(texts: Iterable[str]) -> Any:
     """
     words = sorted({word for text in texts for word in text.split()} - {PAD, EOS, UNKNOWN})
     if not words:
-        raise C3AlignError("there is no word in these texts; pass some")
+        raise C3AlignError("these texts contain no words; pass texts with words")
     tokenizers, hf = need("tokenizers", "transformers", "captions"), need("transformers", "transformers", "captions")
     vocabulary = {word: i for i, word in enumerate([PAD, EOS, UNKNOWN, *words])}
     core = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=UNKNOWN))
@@ -156,23 +156,27 @@ def small_lm(
     max_tokens: int = 64,
     seed: int = 0,
 ) -> tuple[Any, Any]:
-    """A GPT-2 with random weights and its tokenizer of words, for `PrefixCaptioner`.
+    """Make a GPT-2 with random weights and a word tokenizer, for `PrefixCaptioner`.
 
     Parameters
     ----------
     texts : iterable of str
-        What it will be trained on: they give it its words.
+        The texts to be trained on, whose words become the vocabulary.
     width, n_layers, n_heads : int
+        Size of the model; `n_heads` divides `width`.
     dropout : float
-        Of all three kinds that GPT-2 has.
+        Probability of all three kinds of dropout in GPT-2.
     max_tokens : int
-        Prefix and words together.
+        Largest number of tokens, prefix included.
     seed : int
-        Of the weights.
+        Seed of the weights.
 
     Returns
     -------
-    (GPT2LMHeadModel, PreTrainedTokenizerFast)
+    lm : GPT2LMHeadModel
+        The model, on the CPU.
+    tokenizer : PreTrainedTokenizerFast
+        Splits at white space.
     """
     torch, hf = need("torch", "torch", "captions"), need("transformers", "transformers", "captions")
     tokenizer = word_tokenizer(texts)

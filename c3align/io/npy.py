@@ -1,0 +1,176 @@
+"""Arrays of numbers in files, which the file's size and a short header must agree about before anything is read.
+
+Rows are read, not mapped: a file that is cut while it is read is an error, where touching a map would end the process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.errors import C3AlignError
+
+__all__ = ["Stored", "mapped", "of_layout", "stored"]
+
+_MAGIC = b"\x93NUMPY"
+_LONGEST_HEADER = 10_000  # as NumPy bounds it
+# one type of numbers and one shape: nothing nested, so that NumPy's parser meets no depth
+_HEADER = re.compile(rb"\{[^][(){}+~-]*\([\dL, ]*\)[^][(){}+~-]*\} *\n?")
+_DTYPE = re.compile(r"[<>=|]?[biuf]\d\d?")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rows (n_rows, n_dims) of a file, read when they are asked for.
+
+    Attributes
+    ----------
+    path : str
+    dtype : np.dtype
+    shape : tuple of int
+    offset : int
+        Where the first number is.
+    by_columns : bool
+        The numbers of a column, not of a row, are side by side.
+    seen : tuple of int
+        What tells the file from another one, or from what it was before.
+    """
+
+    path: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+    by_columns: bool
+    seen: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def n_bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
+        start, stop, step = rows.indices(len(self))
+        return self.read(start, stop) if step == 1 else self.take(np.arange(start, stop, step))
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Rows start to stop, read at once.
+
+        Raises
+        ------
+        C3AlignError
+            The file is another one than it was when it was opened.
+        """
+        n_rows = max(0, stop - start)
+        with self._opened() as file:
+            if not self.by_columns:
+                out = np.empty((n_rows, *self.shape[1:]), self.dtype)
+                self._fill(file, out, start * prod(self.shape[1:]))
+                return out
+            columns = np.empty((self.shape[1], n_rows), self.dtype)
+            for number, column in enumerate(columns):
+                self._fill(file, column, number * self.shape[0] + start)
+            return columns.T
+
+    def take(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Rows by number, in any order."""
+        if self.by_columns:
+            return np.concatenate([self.read(0, 0), *(self.read(int(i), int(i) + 1) for i in numbers)])
+        out = np.empty((len(numbers), self.shape[1]), self.dtype)
+        with self._opened() as file:
+            for row, number in zip(out, numbers):
+                self._fill(file, row, int(number) * self.shape[1])
+        return out
+
+    def _opened(self) -> Any:
+        file = open(self.path, "rb", buffering=0)  # noqa: SIM115 (its callers close it)
+        if _identity(file) != self.seen:
+            file.close()
+            raise self._changed()
+        return file
+
+    def _fill(self, file: Any, out: npt.NDArray[Any], first: int) -> None:
+        """Numbers from the `first` on."""
+        file.seek(self.offset + first * self.dtype.itemsize)
+        left = out.reshape(-1).view(np.uint8).data
+        while len(left):
+            n_bytes = file.readinto(left)
+            if not n_bytes:
+                raise self._changed()
+            left = left[n_bytes:]
+
+    def _changed(self) -> C3AlignError:
+        return C3AlignError(f"{self.path} was changed while it was read; run this again when it is complete")
+
+
+def stored(path: str | os.PathLike[str]) -> Stored:
+    """The rows of a .npy file.
+
+    Raises
+    ------
+    ValueError
+        Its header is not one of an array of numbers, or does not agree with the file's size.
+    """
+    with open(path, "rb") as file:
+        if file.read(6) != _MAGIC:
+            raise ValueError("it is not a .npy file")
+        file.seek(0)
+        dtype, shape, by_columns = _header(file)
+        return of_layout(path, dtype, shape, file.tell(), by_columns)
+
+
+def of_layout(path: Any, dtype: Any, shape: tuple[int, ...], offset: int, by_columns: bool = False) -> Stored:
+    """An array that begins at `offset` and ends with the file.
+
+    Raises
+    ------
+    ValueError
+    """
+    with open(path, "rb") as file:
+        found = Stored(os.fspath(path), np.dtype(dtype), shape, offset, by_columns, _identity(file))
+        size = os.fstat(file.fileno()).st_size
+    if size != offset + found.n_bytes:
+        raise ValueError(f"it is {size} bytes long, where {shape} {found.dtype} need {offset + found.n_bytes}")
+    return found
+
+
+def mapped(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """A .npy file as a read-only map, for what has no blocks.
+
+    Raises
+    ------
+    ValueError
+        As `stored` does.
+    """
+    found = stored(path)
+    order: Any = "F" if found.by_columns else "C"
+    if not prod(found.shape):
+        return np.empty(found.shape, found.dtype, order)
+    return np.memmap(path, found.dtype, "r", found.offset, found.shape, order)
+
+
+def _header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    version = np.lib.format.read_magic(file)
+    n_bytes = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
+    start = file.tell()
+    text = file.read(min(n_bytes, _LONGEST_HEADER + 1))
+    if version not in ((1, 0), (2, 0)) or len(text) != n_bytes or not _HEADER.fullmatch(text):
+        raise ValueError("its header is not that of an array of numbers")
+    file.seek(start - (2 if version == (1, 0) else 4))
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, dtype = read(file)
+    if not _DTYPE.fullmatch(dtype.str):
+        raise ValueError(f"it holds {dtype} and not numbers")
+    return dtype, shape, by_columns and len(shape) > 1
+
+
+def _identity(file: Any) -> tuple[int, int, int, int]:
+    stat = os.fstat(file.fileno())
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns

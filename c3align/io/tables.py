@@ -1,0 +1,103 @@
+"""Tables of captions or of paths: .txt, .csv, .tsv, .jsonl, .parquet; two columns of them, read row by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
+from pathlib import PurePath
+from typing import Any
+
+from c3align._imports import need
+from c3align.errors import C3AlignError
+from c3align.io.limits import Allowance, item_errors
+from c3align.io.opening import opened, size_of
+
+__all__ = ["CAPTION", "SUFFIXES", "read"]
+
+SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+CAPTION = "caption"
+_BATCH = 1 << 14  # rows of a .parquet that are in memory
+_FIX = "write the table as .jsonl"
+# what .parquet packs: equal rows into nothing, texts to a tenth
+_ROWS, _UNPACKED = Allowance(1 << 20, 1, 1 << 40, _FIX), Allowance(1 << 26, 30, 1 << 50, _FIX)
+Pair = tuple[Any, Any]
+
+
+def read(name: str, choose: Callable[[Sequence[str]], str]) -> Iterator[Pair]:
+    """The values of one column, each with the row's caption or None.
+
+    Parameters
+    ----------
+    name : str
+        A path or URL.
+    choose : callable
+        Names the column, of the names of all; of a .txt, whose lines are the values, it is not asked.
+
+    Raises
+    ------
+    C3AlignError
+        A table that is not whole, or states more than a file of its size can mean.
+    """
+    suffix = PurePath(name).suffix.lower()
+    with item_errors(name), opened(name) as file:
+        yield from _of_parquet(file, choose) if suffix == ".parquet" else _of_text(file, suffix, choose)
+
+
+def _of_text(file: Any, suffix: str, choose: Callable[[Sequence[str]], str]) -> Iterable[Pair]:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    if suffix == ".txt":
+        return ((line.rstrip("\r\n"), None) for line in text if line.strip())
+    if suffix == ".jsonl":
+        return _chosen((_object(line) for line in text if line.strip()), choose)
+    return _chosen(csv.DictReader(text, delimiter="\t" if suffix == ".tsv" else ","), choose)
+
+
+def _object(line: str) -> dict[str, Any]:
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError(f"a line holds a {type(found).__name__} and not an object")
+    return found
+
+
+def _chosen(rows: Iterable[dict[str, Any]], choose: Callable[[Sequence[str]], str]) -> Iterator[Pair]:
+    column = None
+    for row in rows:
+        column = column or choose([*row])
+        yield row.get(column), row.get(CAPTION)
+
+
+def _of_parquet(file: Any, choose: Callable[[Sequence[str]], str]) -> Iterator[Pair]:
+    n_bytes = size_of(file)
+    parquet = need("pyarrow.parquet", "pyarrow")
+    flat = {field.name for field in parquet.read_schema(file) if not field.type.num_fields}
+    table = parquet.ParquetFile(file, read_dictionary=list(flat))  # equal values are in memory once
+    column = choose(table.schema_arrow.names)
+    wanted = [name for name in dict.fromkeys((column, CAPTION)) if name in flat]
+    if column not in wanted:
+        raise C3AlignError(f"column {column!r} holds no texts; pass another one as --column")
+    _check_claims(table.metadata, wanted, n_bytes)
+    n_rows = 0
+    for batch in table.iter_batches(_BATCH, columns=wanted):
+        values = [_values(batch.column(name)) for name in wanted]
+        n_rows += batch.num_rows
+        yield from zip(values[0], values[1] if len(values) > 1 else values[0] if column == CAPTION else repeat(None))
+    if n_rows != table.metadata.num_rows:
+        raise C3AlignError(f"it holds {n_rows} rows and states {table.metadata.num_rows}; write it again")
+
+
+def _check_claims(metadata: Any, wanted: Sequence[str], n_bytes: int) -> None:
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    unpacked = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in wanted)
+    _ROWS.check(metadata.num_rows, "rows", n_bytes, None)
+    _UNPACKED.check(unpacked, "bytes, unpacked,", n_bytes, None)
+
+
+def _values(column: Any) -> list[Any]:
+    if not hasattr(column, "dictionary"):
+        return list(column.to_pylist())
+    texts = column.dictionary.to_pylist()
+    return [None if i is None else texts[i] for i in column.indices.to_pylist()]
