@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align._imports import refuse_unsafe
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.io.boxes import check_lists
 from c3align.io.limits import DECODED, FRAMES, PIXELS, SAMPLES, item_errors
@@ -312,6 +313,7 @@ def evenly(total: int, n: int) -> list[int]:
 
 
 def _pillow() -> Any:
+    refuse_unsafe("PIL")
     try:
         from PIL import Image
     except ImportError as error:
