@@ -15,9 +15,9 @@ import numpy as np
 from c3align import ops
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.ops.arrays import is_tensor
-from c3align.statistics import ModalityStatistics, PairStatistics, pair_differences
+from c3align.statistics import ModalityStatistics, PairStatistics, pair_differences, unit_pairs
 
-__all__ = ["CovarianceStatistics", "PairCovariance", "symmetric_root"]
+__all__ = ["CovarianceStatistics", "CrossCovariance", "PairCovariance", "symmetric_root"]
 
 _Sums = TypeVar("_Sums", bound="_Products")
 
@@ -151,11 +151,25 @@ class CovarianceStatistics(_Products):
         return min(error / distance, 1.0) if distance > 0 else 1.0
 
     @cached_property
+    def oas_shrinkage(self) -> float:
+        """The weight of `shrinkage` by the oracle approximation of Chen, Wiesel, Eldar and Hero (2010), in [0, 1].
+
+        As scikit-learn has it, without the factor ``1 - 2 / d`` of the paper.
+        """
+        d, size = len(self.covariance), float((self.covariance**2).mean())
+        level = (float(np.trace(self.covariance)) / d) ** 2
+        distance = size - level / d
+        return min((size + level) / ((self.n_rows + 1) * distance), 1.0) if distance > 0 else 1.0
+
+    @cached_property
     def shrunken(self) -> Float64Array:
         """The covariance (n_dims, n_dims) drawn towards a multiple of the identity by `shrinkage`."""
-        weight, target = self.shrinkage, np.trace(self.covariance) / len(self.covariance)
+        return self.shrunken_by(self.shrinkage)
+
+    def shrunken_by(self, weight: float) -> Float64Array:
+        """``(1 - weight) S + weight tr(S) / d I``, (n_dims, n_dims)."""
         found = (1 - weight) * self.covariance
-        found[np.diag_indices_from(found)] += weight * target
+        found[np.diag_indices_from(found)] += weight * np.trace(self.covariance) / len(self.covariance)
         found.flags.writeable = False
         return found
 
@@ -204,6 +218,86 @@ class PairCovariance(_Products):
     def negated(self) -> PairCovariance:
         """The same pairs the other way round: differences ``u_y - u_x``."""
         return PairCovariance(self.statistics.negated(), self.products)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossCovariance:
+    """Second moments of paired unit rows (u, v): of both sides and across; `PairCovariance` knows ``u - v`` alone.
+
+    Attributes
+    ----------
+    x, y : CovarianceStatistics
+        Of the u and of the v of these pairs.
+    products : (n_dims, n_dims) float64
+        ``sum(u v^T)`` over the pairs, within ``1e-12 * n_rows`` an entry.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.random.default_rng(0).normal(size=(100, 4))
+    >>> found = CrossCovariance.from_rows(rows, rows)
+    >>> bool(np.allclose(found.covariance, found.x.covariance, atol=1e-12))
+    True
+    """
+
+    x: CovarianceStatistics
+    y: CovarianceStatistics
+    products: Float64Array
+
+    def __post_init__(self) -> None:
+        self.products.flags.writeable = False
+
+    @property
+    def n_rows(self) -> int:
+        return self.x.n_rows
+
+    @property
+    def covariance(self) -> Float64Array:
+        """``E[u v^T] - E[u] E[v]^T`` (n_dims, n_dims), divisor n_rows."""
+        return self.products / self.n_rows - np.outer(self.x.statistics.mean, self.y.statistics.mean)
+
+    @classmethod
+    def empty(cls, n_dims: int) -> CrossCovariance:
+        """Statistics of no pairs: the identity of `merge`."""
+        return cls(CovarianceStatistics.empty(n_dims), CovarianceStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
+
+    @classmethod
+    def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> CrossCovariance:
+        """Statistics of the pairs (X[i], Y[i]), both (n_rows, n_dims) floating; refuses as `PairStatistics`."""
+        total = cls.empty(int(X.shape[1]))
+        for u, v, _ in unit_pairs(X, Y, zero_rows=zero_rows):
+            u, v = ops.normalize(u), ops.normalize(v)  # as the statistics beside them see the rows
+            products = u.T @ v
+            products = products.cpu().numpy() if is_tensor(products) else products
+            total = total + cls(CovarianceStatistics.from_rows(u), CovarianceStatistics.from_rows(v), products)
+        return total
+
+    def transposed(self) -> CrossCovariance:
+        """The same pairs the other way round: (v, u)."""
+        return CrossCovariance(self.y, self.x, self.products.T)
+
+    def merge(self, other: CrossCovariance) -> CrossCovariance:
+        """Statistics of both sets of pairs together."""
+        return CrossCovariance(self.x + other.x, self.y + other.y, self.products + other.products)
+
+    def subtract(self, other: CrossCovariance) -> CrossCovariance:
+        """Statistics without the pairs of `other`, exact but for `products`, which are so to rounding."""
+        return CrossCovariance(self.x - other.x, self.y - other.y, self.products - other.products)
+
+    __add__ = merge
+    __sub__ = subtract
+
+    def problem(self) -> str | None:
+        """Why these numbers contradict one another, or None: what loading checks."""
+        found = self.x.problem() or self.y.problem()
+        if found is None and self.x.n_rows != self.y.n_rows:
+            return "the two sides of the pairs differ in number"
+        if found or not self.n_rows:
+            return found or ("no pairs, yet products" if self.products.any() else None)
+        spreads = [np.sqrt(side.statistics.variance + 2.0**-38) for side in (self.x, self.y)]
+        if not (np.abs(self.covariance) <= np.outer(*spreads) + 2e-9).all():  # Cauchy-Schwarz; NaN fails too
+            return "the products across contradict the variances"
+        return None
 
 
 def _upper(n_dims: int) -> Any:

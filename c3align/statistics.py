@@ -22,7 +22,7 @@ from c3align.ops import fixed
 from c3align.ops.arrays import as_rows, is_on_device, is_tensor
 from c3align.ops.backends import load
 
-__all__ = ["ModalityStatistics", "PairStatistics", "pair_differences"]
+__all__ = ["ModalityStatistics", "PairStatistics", "pair_differences", "unit_pairs"]
 
 MAX_ROWS = 1 << 39  # a norm bin holds the 24-bit mantissas of this many rows
 _ONE = 1 << fixed.FRACTION_BITS
@@ -306,6 +306,14 @@ def _fixed_sums(values: Any) -> Int64Array:
 def pair_differences(X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> Iterator[tuple[Any, int]]:
     """Differences ``u_x - u_y`` (n, n_dims) float64 of paired unit rows, block by block, on the rows' device.
 
+    With each block comes the number of its pairs that are left out; see `unit_pairs`.
+    """
+    return ((a - b, n_without) for a, b, n_without in unit_pairs(X, Y, zero_rows=zero_rows))
+
+
+def unit_pairs(X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> Iterator[tuple[Any, Any, int]]:
+    """Paired unit rows, both (n, n_dims) float64, block by block, on the rows' device.
+
     With each block comes the number of its pairs that are left out because a row has no direction. Refusals are those
     of `PairStatistics.from_rows`, before the first block.
     """
@@ -321,7 +329,7 @@ def pair_differences(X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> It
     for start in range(0, x.shape[0], step):
         a, b = (_unit_rows(rows, slice(start, start + step), zero_rows) for rows in (x, y))
         whole = a.any(axis=1) & b.any(axis=1)
-        yield a[whole] - b[whole], int((~whole).sum())
+        yield a[whole], b[whole], int((~whole).sum())
 
 
 def _view(X: Any, name: str) -> Any:

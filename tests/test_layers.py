@@ -22,6 +22,7 @@ LAYERS = [
     ("ops",),
     ("io",),
     ("statistics", "covariance", "noise", "geometry", "neighbours"),
+    ("mappings",),
     ("_state",),
     ("_discriminant",),
     ("centering",),
