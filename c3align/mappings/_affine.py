@@ -170,5 +170,4 @@ def _inverted(linear: Float64Array | None) -> Float64Array | None:
         raise C3AlignError(
             "this mapping drops directions, so that there is no way back; choose one that keeps them, such as 'center'"
         )
-    found: Float64Array = 1 / linear if linear.ndim == 1 else np.linalg.inv(linear)
-    return found
+    return np.asarray(1 / linear if linear.ndim == 1 else np.linalg.inv(linear), np.float64)

@@ -69,10 +69,8 @@ def shrunken(statistics: Statistics, shrinkage: Shrinkage) -> dict[str, Float64A
     found = {}
     for name, known in second_moments(statistics).items():
         check_variance(name, known)
-        weight = {"ledoit_wolf": lambda s: s.shrinkage, "oas": lambda s: s.oas_shrinkage}.get(
-            str(shrinkage), lambda s: 0.0
-        )
-        found[name] = known.shrunken_by(weight(known))
+        weight = 0.0 if shrinkage is None else known.oas_shrinkage if shrinkage == "oas" else known.shrinkage
+        found[name] = known.shrunken_by(weight)
         cholesky(found[name], f"the covariance of {name!r} ({known.n_rows} rows)")
     return found
 
@@ -81,15 +79,15 @@ def check_variance(name: str, found: CovarianceStatistics) -> None:
     """Refuse a modality whose rows are all the same."""
     if found.statistics.total_variance <= NO_VARIANCE * found.statistics.n_dims:
         raise C3AlignError(
-            f"the rows of {name!r} ({found.n_rows}) are all the same, so that they have no covariance; fit more rows, or "
-            "choose the mapping 'center'"
+            f"the rows of {name!r} ({found.n_rows}) are all the same, so that they have no covariance; "
+            "fit more rows, or choose the mapping 'center'"
         )
 
 
 def cholesky(covariance: Float64Array, what: str = "a covariance") -> Float64Array:
     """Its lower factor; refuses what is singular to rounding."""
     try:
-        root = np.linalg.cholesky(covariance)
+        root = np.asarray(np.linalg.cholesky(covariance), np.float64)
     except np.linalg.LinAlgError:
         root = np.zeros_like(covariance)
     least = len(covariance) * np.finfo(np.float64).eps * np.diagonal(covariance).max()

@@ -1,4 +1,4 @@
-"""How each column of a modality's unit rows is distributed, in mergeable counts, and monotone maps between such columns.
+"""How each column of a modality's unit rows is distributed, in mergeable counts, and monotone maps between columns.
 
 The counts are integers in bins that are fixed beforehand, so that the same rows give the same counts for any batch
 split, order or merge tree, and rows that were added can be taken away again.
@@ -93,7 +93,8 @@ class QuantileSketch:
     def _combined(self, other: QuantileSketch, sign: int) -> QuantileSketch:
         if self.n_dims != other.n_dims:
             raise C3AlignError(
-                f"sketches of {self.n_dims} and of {other.n_dims} dimensions cannot be combined; use rows of one encoder"
+                f"sketches of {self.n_dims} and of {other.n_dims} dimensions cannot be combined; "
+                "use rows of one encoder"
             )
         return _checked(QuantileSketch(self.counts + sign * other.counts))
 

@@ -25,6 +25,7 @@ from c3align.mappings._learned import (
     cholesky,
     means,
     moments,
+    second_moments,
     shrunken,
 )
 
@@ -77,10 +78,10 @@ class Standardize:
 class Realign:
     """ReAlign: rows around their mean, scaled to the target's trace, around the target's mean, which they then have.
 
-    ``unit(s (u - mean) + c)``, with ``s**2`` the ratio of the total variances and c such that the mean of the results is
-    the target's: the published step on the centroid, repeated until it moves nothing. That mean is taken over `samples`,
-    brought to the exact mean, or without them by a second-order expansion, which leaves 2 to 60 % of the error. The
-    target's rows stay as they are, so that aligned rows lie around its mean and not around zero.
+    ``unit(s (u - mean) + c)``, with ``s**2`` the ratio of the total variances and c such that the mean of the results
+    is the target's: the published step on the centroid, repeated until it moves nothing. That mean is taken over
+    `samples`, brought to the exact mean, or without them by a second-order expansion, which leaves 4 to 60 % of the
+    error. The target's rows stay as they are, so that aligned rows lie around its mean and not around zero.
     """
 
     target: str = "image"
@@ -93,10 +94,10 @@ class Realign:
         centers, samples = means(statistics), learned.get("samples") or {}
         goal = centers[check_target(self.target, statistics)]
         found = {self.target: RowAffine(np.zeros_like(goal))}
-        for name, source in _secondmoments(statistics).items():
+        total = moments(statistics[self.target]).total_variance
+        for name, source in second_moments(statistics).items():
+            check_variance(name, source)
             if name != self.target:
-                check_variance(name, source)
-                total = moments(statistics[self.target]).total_variance
                 scale = math.sqrt(total / source.statistics.total_variance)
                 center = self._center(source, scale, goal, samples.get(name))
                 found[name] = RowAffine(centers[name], np.full_like(goal, scale), center)
@@ -107,12 +108,12 @@ class Realign:
         for _ in range(self.max_steps):
             missed = goal - _mean_direction(source, scale, center, sample)
             # along the goal a step moves the mean by 1 - ||goal||**2 of it, across by about all
-            center = center + missed + goal * (goal @ missed) / max(1 - goal @ goal, NO_VARIANCE)
+            center = center + missed + goal * ((goal @ missed) / (1 - goal @ goal))
             if np.linalg.norm(missed) <= self.tolerance:
                 return center
         raise C3AlignError(
-            f"the centroid of {self.target!r} is not reached in {self.max_steps} steps (still {np.linalg.norm(missed):.1e} "
-            "away); raise max_steps or tolerance"
+            f"the centroid of {self.target!r} is not reached in {self.max_steps} steps (still "
+            f"{np.linalg.norm(missed):.1e} away); raise max_steps or tolerance"
         )
 
 
@@ -129,7 +130,7 @@ class Coral:
         check_share("strength", self.strength)
 
     def _map(self, source: Float64Array, goal: Float64Array) -> Float64Array:
-        return np.linalg.solve(symmetric_root(source), symmetric_root(goal))
+        return np.asarray(np.linalg.solve(symmetric_root(source), symmetric_root(goal)))
 
     def solve(self, statistics: Statistics, **learned: Any) -> dict[str, RowAffine]:
         """See `Mapping.solve`."""
