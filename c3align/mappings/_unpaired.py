@@ -31,6 +31,8 @@ from c3align.mappings._learned import (
 
 __all__ = ["Barycenter", "Center", "Coral", "DropUnequal", "GaussianOT", "Realign", "Standardize"]
 
+_LONGER = 1.5  # below 2 each step still leads down
+_ROUNDING = 1e-4
 _SAME = 1e-12  # the square of a relative difference of variances that is rounding's own
 
 
@@ -156,12 +158,13 @@ class Barycenter:
     """Optimal transport of every modality to the Wasserstein barycenter of all: of two modalities, both half way.
 
     Of two ``(I + A) / 2`` and ``(I + A**-1) / 2``, A the transport of `GaussianOT`; of more by the fixed point of
-    Alvarez-Esteban, del Barrio, Cuesta-Albertos and Matran (2016), until no entry of a step is above `tolerance`.
+    Alvarez-Esteban, del Barrio, Cuesta-Albertos and Matran (2016), until the norm of the mean transport less I is at
+    most `tolerance`, or below 1e-4 and no longer shrinks, as rounding has it for covariances close to singular.
     """
 
     strength: float = 1.0
     shrinkage: Shrinkage = "ledoit_wolf"
-    tolerance: float = 1e-8
+    tolerance: float = 1e-7
     max_steps: int = 1000
     needs: ClassVar[tuple[Need, ...]] = ("second_moments",)
 
@@ -186,12 +189,17 @@ class Barycenter:
 
     def _fixed_point(self, covariances: list[Float64Array]) -> Float64Array:
         center, identity = np.mean(covariances, axis=0), np.eye(len(covariances[0]))
+        before = math.inf
         for _ in range(self.max_steps):
-            step = np.mean([_transport(center, covariance) for covariance in covariances], axis=0)
-            center = step @ center @ step
-            center = (center + center.T) / 2
-            if np.abs(step - identity).max() <= self.tolerance:
+            step = np.mean([_transport(center, covariance) for covariance in covariances], axis=0) - identity
+            size = float(np.linalg.norm(step))
+            if size <= self.tolerance or before <= size < _ROUNDING:
                 return center
+            before = size
+            # half as far again saves a third of the steps; close by, so that the result stays positive
+            moved = identity + (_LONGER if size < 1 / 2 else 1) * step
+            center = moved @ center @ moved
+            center = (center + center.T) / 2
         raise C3AlignError(f"no barycenter is reached in {self.max_steps} steps; raise max_steps or tolerance")
 
 
