@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 from types import SimpleNamespace
@@ -79,7 +80,7 @@ def two():
 
 @pytest.fixture(scope="module")
 def three(two):
-    return {**two, "audio": cone(300, 6, 3)}
+    return {**two, "audio": cone(400, 6, 3)}
 
 
 def root(matrix):
@@ -117,15 +118,18 @@ def test_transports_against_scipy(name, request, two):
     assert np.allclose(partial, 0.7 * identity + 0.3 * there, atol=1e-6)
 
 
+POT_BARYCENTER = [  # bures_wasserstein_barycenter of POT 0.9.7, num_iter=5000, eps=1e-14
+    [2.3767655136, 0.3765024184, -0.0368697268],
+    [0.3765024184, 2.4383993250, 0.3708551159],
+    [-0.0368697268, 0.3708551159, 2.8875154066],
+]
+
+
 def test_barycenter_against_pot():
-    """Covariances diag and rotated of three Gaussians; the barycenter is what POT 0.9.7's fixed point gives."""
     covariances = [np.diag([1.0, 4.0, 9.0]), np.array([[2, 1, 0], [1, 3, 1], [0, 1, 2.0]]), np.diag([5.0, 1.0, 0.5])]
-    expected = POT_BARYCENTER
-    center = Barycenter()._fixed_point(covariances)
-    assert np.abs(center - expected).max() < 1e-6
-
-
-POT_BARYCENTER = np.zeros((3, 3))
+    maps = Barycenter()._maps(covariances)
+    for found, covariance in zip(maps, covariances):
+        assert np.abs(found.T @ covariance @ found - POT_BARYCENTER).max() < 1e-6
 
 
 def test_barycenter_of_three(three):
@@ -207,15 +211,19 @@ def test_pairs_are_found_either_way_round(two):
         assert all(np.allclose(a[name].apply(two[name]), b[name].apply(two[name]), atol=1e-9) for name in two)
 
 
-def test_cca_against_sklearn(two):
+def test_cca_against_scipy_and_sklearn(two):
     image, text = two["image"], two["text"]
     found = solved(CCA(3, shrinkage=None), two)
     ours = [found[name].apply(two[name]) for name in two]
     theirs = SklearnCCA(3, scale=False, tol=1e-12, max_iter=5000).fit(image, text).transform(image, text)
     theirs = [scores / scores.std(axis=0) for scores in theirs]
     size = ours[0].std(axis=0) @ ours[0].std(axis=0) / 3
-    assert np.allclose(ours[0] @ ours[1].T / size, theirs[0] @ theirs[1].T, atol=1e-4)
-    assert np.allclose(ours[0] @ ours[0].T / size, theirs[0] @ theirs[0].T, atol=1e-4)
+    assert np.allclose(ours[0] @ ours[1].T / size, theirs[0] @ theirs[1].T, atol=2e-3)  # as far as NIPALS goes
+    known = learned(two).pairs["image", "text"]
+    s, t, c = known.x.covariance, known.y.covariance, known.covariance
+    squares = linalg.eigh(c @ linalg.solve(t, c.T), s)[0][::-1][:3]
+    across = linalg.svdvals(ours[0].T @ ours[1] / 400)[:3] / size
+    assert np.allclose(across**2, squares, atol=1e-9)
 
 
 @pytest.mark.parametrize("n_rows", [2, 5, 300])
@@ -235,12 +243,13 @@ def test_shrinkage_against_sklearn(n_rows):
 @pytest.mark.parametrize("mapping", ALL, ids=lambda m: type(m).__name__)
 def test_merged_from_shards(mapping, three):
     rows = three if not isinstance(mapping, CCA) else {name: three[name] for name in ("image", "text")}
-    parts = [learned({name: found[k::7] for name, found in rows.items()}) for k in range(7)]
-    whole, merged = learned(rows), {}
-    for what in ("statistics", "sketches", "pairs"):
-        keys = getattr(parts[0], what)
-        merged[what] = {key: sum((getattr(p, what)[key] for p in parts[1:]), getattr(parts[0], what)[key]) for key in keys}
-    a, b = mapping.solve(**{**vars(whole), "pairs": whole.pairs or {}}), mapping.solve(**merged, samples=whole.samples)
+    first, *others = [learned({name: found[k::7] for name, found in rows.items()}) for k in range(7)]
+    merged = {what: dict(getattr(first, what)) for what in ("statistics", "sketches", "pairs")}
+    for part in others:
+        for what, known in merged.items():
+            known.update({key: found + getattr(part, what)[key] for key, found in known.items()})
+    samples = learned(rows).samples
+    a, b = solved(mapping, rows), mapping.solve(**merged, samples=samples)
     for name, found in rows.items():
         assert np.abs(a[name].apply(found) - b[name].apply(found)).max() < 1e-10
 
@@ -299,8 +308,7 @@ def test_target_mean_and_covariance_are_reached(seed, n_dims, mapping):
     assert np.allclose(there.mean(axis=0), statistics["text"].statistics.mean, atol=1e-9)
 
 
-@pytest.mark.parametrize("target", [None, "image"])
-def test_columns_get_one_distribution(two, target):
+def test_columns_get_one_distribution(two):
     found = solved(Quantile(200), two)
     at = np.linspace(0.02, 0.98, 25)
     ours = [np.quantile(found[name].apply(two[name]), at, axis=0) for name in two]
@@ -314,7 +322,8 @@ def test_columns_get_one_distribution(two, target):
 def test_sketches(two):
     rows = two["image"]
     sketch = QuantileSketch.from_rows(torch.from_numpy(rows))
-    assert sketch.n_rows == 400 and sketch.problem() is None
+    assert sketch.n_rows == 400
+    assert sketch.problem() is None
     assert np.abs(sketch.quantiles(np.array([0.5])) - np.median(rows, axis=0)).max() < 2 / 1024 + 1e-3
     less = sketch - QuantileSketch.from_rows(rows[:100])
     assert np.array_equal(less.counts, QuantileSketch.from_rows(rows[100:]).counts)
@@ -337,7 +346,8 @@ def test_cross_covariance(two, as_rows):
     assert np.abs(found.transposed().covariance - y.T @ x / 400).max() < 1e-12
     assert found.problem() is None is CrossCovariance.empty(6).problem()
     parts = CrossCovariance.from_rows(image[:9], text[:9]) + CrossCovariance.from_rows(image[9:], text[9:])
-    assert parts.n_rows == 400 and np.abs(parts.products - found.products).max() < 1e-12 * 400
+    assert parts.n_rows == 400
+    assert np.abs(parts.products - found.products).max() < 1e-12 * 400
     less = parts - CrossCovariance.from_rows(image[:9], text[:9])
     assert np.abs(less.covariance - CrossCovariance.from_rows(image[9:], text[9:]).covariance).max() < 1e-12
     damaged = CrossCovariance(found.x, found.y, found.products + 400)
@@ -373,7 +383,8 @@ def test_affine_maps_join_and_invert(two):
     given_array = vectors[0].copy()
     held = RowAffine(given_array)
     given_array[:] = 9
-    assert np.array_equal(held.mean, vectors[0]) and not held.mean.flags.writeable
+    assert np.array_equal(held.mean, vectors[0])
+    assert not held.mean.flags.writeable
 
 
 def test_a_unit_row_comes_back_through_the_ops(two):
@@ -404,7 +415,8 @@ def test_names_and_third_parties(monkeypatch):
 
     point = SimpleNamespace(name="theirs", load=lambda: Theirs)
     monkeypatch.setattr(mappings.metadata, "entry_points", lambda group: [point] if "mappings" in group else [])
-    assert isinstance(mappings.load("theirs"), Theirs) and "theirs" in mappings.available()
+    assert isinstance(mappings.load("theirs"), Theirs)
+    assert "theirs" in mappings.available()
 
 
 # what they refuse, and what they make of rows at the edge
@@ -493,7 +505,7 @@ def edges():
     }
 
 
-FAR = {"no covariance", "is singular", "do not determine", "must be from", "two pairs", "target must", "cca maps", "reached"}
+REFUSED = "no covariance|is singular|not determine|must be from|two pairs|target must|cca maps|not reached"
 
 
 @pytest.mark.parametrize("shrinkage", ["ledoit_wolf", "oas", None])
@@ -505,14 +517,14 @@ def test_edges_give_numbers_or_words(name, shrinkage):
             mapping = type(mapping)(**{**vars(mapping), "shrinkage": shrinkage})
         elif shrinkage is None:
             mapping = type(mapping)(**{**vars(mapping), **({"alpha": 0.0} if hasattr(mapping, "alpha") else {})})
-        try:
+        found = {}
+        with contextlib.suppress(C3AlignError):
             found = solved(mapping, rows)
-        except C3AlignError as error:
-            assert any(words in str(error) for words in FAR), (mapping, error)
-            continue
-        for modality, given_rows in rows.items():
-            moved = found[modality].apply(unit(given_rows))
-            assert np.isfinite(moved).all() and np.abs(moved).max() < 1e4, mapping
+        if not found:
+            with pytest.raises(C3AlignError, match=REFUSED):
+                solved(mapping, rows)
+        for modality in found:
+            assert np.abs(found[modality].apply(unit(rows[modality]))).max() < 100, mapping  # so that none is NaN
 
 
 def test_fallbacks_of_the_edges():
@@ -529,7 +541,7 @@ def test_fallbacks_of_the_edges():
     assert set(solved(Barycenter(shrinkage="oas"), known["two rows"])) == {"image", "text"}
     with pytest.raises(C3AlignError, match="do not determine a rotation"):
         solved(Procrustes(alpha=0), known["few of both"])
-    with pytest.raises(C3AlignError, match="alpha=0.* is singular"):
+    with pytest.raises(C3AlignError, match=r"alpha=0.* is singular"):
         solved(Ridge(alpha=0), known["few of both"])
 
 
@@ -537,7 +549,7 @@ def test_fallbacks_of_the_edges():
 
 
 def searched(image, text, captions, maps, seed):
-    """Share of pictures in the top ten less the fair one, and NDCG of the own picture, where all else is mixed by coin."""
+    """NDCG in a corpus mixed by coin, share of pictures in the top ten less the fair one, NDCG of the own picture."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(text))
     fitted, held = order[:200], order[200:]
@@ -557,7 +569,8 @@ def searched(image, text, captions, maps, seed):
 
 
 def test_a_fair_index_of_coco(coco):
-    captions = [entry["caption"] for entry in json.loads((DATA / "coco-clip-vitb16/coco_captions_aligned.json").read_text())]
+    entries = json.loads((DATA / "coco-clip-vitb16/coco_captions_aligned.json").read_text())
+    captions = [entry["caption"] for entry in entries]
     tfidf = TfidfVectorizer().fit_transform(captions)
     gains = (tfidf @ tfidf.T).toarray()
     figures = {}

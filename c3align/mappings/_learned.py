@@ -18,6 +18,7 @@ Statistics: TypeAlias = abc.Mapping[str, ModalityStatistics | CovarianceStatisti
 Need: TypeAlias = Literal["second_moments", "pairs", "sketches"]
 Shrinkage: TypeAlias = Literal["ledoit_wolf", "oas"] | None
 
+_SINGULAR = 1e-11  # of the largest variance: what the rounding of the sums may hide
 NO_VARIANCE = 2.0**-38  # of a column: what the rounding of the exact sums leaves of equal rows
 
 
@@ -90,8 +91,7 @@ def cholesky(covariance: Float64Array, what: str = "a covariance") -> Float64Arr
         root = np.asarray(np.linalg.cholesky(covariance), np.float64)
     except np.linalg.LinAlgError:
         root = np.zeros_like(covariance)
-    least = len(covariance) * np.finfo(np.float64).eps * np.diagonal(covariance).max()
-    if not np.diagonal(root).min() ** 2 > least:
+    if not np.diagonal(root).min() ** 2 > _SINGULAR * np.diagonal(covariance).max():
         raise C3AlignError(f"{what} is singular; fit more rows, or choose shrinkage='oas'")
     return root
 

@@ -114,9 +114,7 @@ def _pairs(pairs: abc.Mapping[tuple[str, str], CrossCovariance] | None, a: str, 
     known = pairs or {}
     found = known[a, b] if (a, b) in known else known[b, a].transposed() if (b, a) in known else None
     if found is None or found.n_rows < 2:
-        raise C3AlignError(
-            f"this mapping needs two pairs or more of {a!r} and {b!r}; learn from rows that belong together"
-        )
+        raise C3AlignError(f"this mapping needs two pairs or more of {a!r} and {b!r}; fit rows that belong together")
     return found
 
 

@@ -131,7 +131,7 @@ class RowQuantiles:
         """The mapped rows (n_rows, n_dims), float32 or float64, of the same library, dtype and device."""
         check_rows(rows, self.source.shape[1])
         if is_tensor(rows):
-            knots = (knots.T.astype(dtype_name(rows)) for knots in (self.source, self.goal))
+            knots = (np.ascontiguousarray(knots.T, dtype_name(rows)) for knots in (self.source, self.goal))
             return _interpolated(rows, *(rows.detach().new_tensor(each) for each in knots))
         found = rows - np.clip(rows, self.source[0], self.source[-1]).astype(rows.dtype)
         for column, source, goal in zip(range(rows.shape[1]), self.source.T, self.goal.T):
