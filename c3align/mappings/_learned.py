@@ -18,7 +18,7 @@ Statistics: TypeAlias = abc.Mapping[str, ModalityStatistics | CovarianceStatisti
 Need: TypeAlias = Literal["second_moments", "pairs", "sketches"]
 Shrinkage: TypeAlias = Literal["ledoit_wolf", "oas"] | None
 
-_SINGULAR = 1e-11  # of the largest variance: what the rounding of the sums may hide
+_SINGULAR = 2.0**-34  # of unit rows in some direction: what the rounding of few rows' sums may make up
 NO_VARIANCE = 2.0**-38  # of a column: what the rounding of the exact sums leaves of equal rows
 
 
@@ -86,12 +86,12 @@ def check_variance(name: str, found: CovarianceStatistics) -> None:
 
 
 def cholesky(covariance: Float64Array, what: str = "a covariance") -> Float64Array:
-    """Its lower factor; refuses what is singular to rounding."""
+    """Lower factor of a covariance of unit rows; refuses one that is singular to rounding."""
     try:
         root = np.asarray(np.linalg.cholesky(covariance), np.float64)
     except np.linalg.LinAlgError:
         root = np.zeros_like(covariance)
-    if not np.diagonal(root).min() ** 2 > _SINGULAR * np.diagonal(covariance).max():
+    if not np.diagonal(root).min() ** 2 > _SINGULAR:
         raise C3AlignError(f"{what} is singular; fit more rows, or choose shrinkage='oas'")
     return root
 

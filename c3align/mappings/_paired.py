@@ -65,10 +65,10 @@ class Ridge(Procrustes):
     """
 
     def _map(self, found: CrossCovariance) -> Float64Array:
-        square, identity = found.n_rows * found.x.covariance, np.eye(len(found.products))
-        penalized = square + self.alpha * identity
+        square, identity = found.x.covariance, np.eye(len(found.products))
+        penalized = square + self.alpha / found.n_rows * identity
         cholesky(penalized, f"the problem with {found.n_rows} pairs and alpha={self.alpha}")
-        return identity + np.linalg.solve(penalized, found.n_rows * found.covariance - square)
+        return identity + np.linalg.solve(penalized, found.covariance - square)
 
 
 @dataclass(frozen=True)
