@@ -145,7 +145,7 @@ def test_the_fixed_point_is_half_way_for_two(two, convirt):
     for rows in (two, {"image": convirt[0][:, :64], "text": convirt[1][:, :64]}):
         covariances = [found.shrunken for found in learned(rows).statistics.values()]
         half = Barycenter()._maps(covariances)[0]
-        center = Barycenter()._fixed_point(covariances)
+        center = Barycenter(tolerance=0)._fixed_point(covariances)  # as far as rounding lets it go
         assert np.abs(half.T @ covariances[0] @ half - center).max() < 1e-7
 
 
@@ -275,8 +275,9 @@ def test_numpy_and_torch_agree(mapping, two, dtype):
     assert np.array_equal(copy.apply(rows), ours)
 
 
-@given(seed=st.integers(0, 99), n_dims=st.integers(3, 8), mapping=st.sampled_from(ALL))
-def test_identity_when_modalities_are_equal(seed, n_dims, mapping):
+@pytest.mark.parametrize("mapping", ALL, ids=lambda m: type(m).__name__)
+@given(seed=st.integers(0, 99), n_dims=st.integers(3, 8))
+def test_identity_when_modalities_are_equal(mapping, seed, n_dims):
     rows = cone(60, n_dims, seed)
     found = solved(mapping, {"image": rows, "text": rows.copy()})
     if isinstance(mapping, CCA):
