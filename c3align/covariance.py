@@ -215,11 +215,36 @@ class CovarianceStatistics(_Products):
         return min(error / distance, 1.0) if distance > 0 else 1.0
 
     @cached_property
+    def oas_shrinkage(self) -> float:
+        """The weight of `shrinkage` by the oracle approximation of Chen, Wiesel, Eldar and Hero (2010), in [0, 1].
+
+        As scikit-learn has it, without the factor ``1 - 2 / d`` of the paper.
+        """
+        d, size = len(self.covariance), float((self.covariance**2).mean())
+        level = (float(np.trace(self.covariance)) / d) ** 2
+        distance = size - level / d
+        return min((size + level) / ((self.n_rows + 1) * distance), 1.0) if distance > 0 else 1.0
+
+    @cached_property
     def shrunken(self) -> Float64Array:
         """The covariance (n_dims, n_dims) shrunk towards a multiple of the identity by `shrinkage`."""
-        weight, target = self.shrinkage, np.trace(self.covariance) / len(self.covariance)
+        return self.shrunken_by(self.shrinkage)
+
+    def shrunken_by(self, weight: float) -> Float64Array:
+        """Shrink the covariance towards a multiple of the identity.
+
+        Parameters
+        ----------
+        weight : float in [0, 1]
+            Of the identity.
+
+        Returns
+        -------
+        (n_dims, n_dims) float64
+            ``(1 - weight) S + weight tr(S) / d I``.
+        """
         found = (1 - weight) * self.covariance
-        found[np.diag_indices_from(found)] += weight * target
+        found[np.diag_indices_from(found)] += weight * np.trace(self.covariance) / len(self.covariance)
         found.flags.writeable = False
         return found
 

@@ -13,7 +13,7 @@ from c3align.ops.arrays import as_rows, is_on_device, is_tensor
 from c3align.ops.backends import load
 from c3align.ops.rowmap import Request
 
-__all__ = ["of_differences", "of_rows"]
+__all__ = ["of_differences", "of_rows", "unit_pairs"]
 
 _BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64
 _UNIT = Request(renormalize=False, zero_rows="keep")
@@ -26,11 +26,14 @@ def of_rows(X: Array) -> Float64Array:
 
 def of_differences(X: Array, Y: Array) -> Float64Array:
     """``sum(D D^T)`` (n_dims, n_dims) over the differences D of paired unit rows, where both have a direction."""
-    return _summed(X.shape[1], (a[whole] - b[whole] for a, b in _blocks(X, Y) for whole in [_both(a, b)]))
+    return _summed(X.shape[1], (a - b for a, b in unit_pairs(X, Y)))
 
 
-def _both(a: Any, b: Any) -> Any:
-    return a.any(axis=1) & b.any(axis=1)
+def unit_pairs(X: Array, Y: Array) -> Iterator[tuple[Any, Any]]:
+    """Paired unit rows, both (n, n_dims) float64, block by block, where both have a direction."""
+    for a, b in _blocks(X, Y):
+        whole = a.any(axis=1) & b.any(axis=1)
+        yield a[whole], b[whole]
 
 
 def _summed(n_dims: int, blocks: Iterator[Any]) -> Float64Array:

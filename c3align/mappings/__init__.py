@@ -1,0 +1,113 @@
+"""Mappings: from what statistics know of each modality, the map that its rows go through before renormalisation.
+
+Every mapping is a small frozen value with `solve`, which gives one `RowTransform` a modality; `needs` names what it
+has to know. All but `Realign` center each modality first, so that aligned rows lie around zero, and what papers call
+mapping a onto b is ``found["a"].then(found["b"].inverse())``. Modalities count alike, whatever their numbers of rows.
+
+Covariances are shrunken, so that few rows suffice. Solving reads no rows; it decomposes matrices (n_dims, n_dims).
+"""
+
+from __future__ import annotations
+
+from collections import abc
+from importlib import metadata
+from typing import Any, Protocol, runtime_checkable
+
+from c3align.errors import C3AlignError
+from c3align.mappings._affine import RowAffine, RowTransform
+from c3align.mappings._learned import Need, Statistics
+from c3align.mappings._paired import CCA, Procrustes, Ridge
+from c3align.mappings._quantiles import Quantile, QuantileSketch, RowQuantiles
+from c3align.mappings._unpaired import Barycenter, Center, Coral, DropUnequal, GaussianOT, Realign, Standardize
+
+__all__ = [
+    "CCA",
+    "Barycenter",
+    "Center",
+    "Coral",
+    "DropUnequal",
+    "GaussianOT",
+    "Mapping",
+    "Procrustes",
+    "Quantile",
+    "QuantileSketch",
+    "Realign",
+    "Ridge",
+    "RowAffine",
+    "RowQuantiles",
+    "RowTransform",
+    "Standardize",
+    "available",
+    "load",
+]
+
+ENTRY_POINTS = "c3align.mappings"  # third parties: name = "module:function", which takes nothing and gives a mapping
+_BUILT_IN: dict[str, abc.Callable[[], Mapping]] = {
+    "barycenter": Barycenter,
+    "cca": CCA,
+    "center": Center,
+    "coral": Coral,
+    "drop_unequal": DropUnequal,
+    "gaussian_ot": GaussianOT,
+    "procrustes": Procrustes,
+    "quantile": Quantile,
+    "realign": Realign,
+    "ridge": Ridge,
+    "standardize": Standardize,
+}
+
+
+@runtime_checkable
+class Mapping(Protocol):
+    """What every mapping offers.
+
+    Attributes
+    ----------
+    needs : tuple of "second_moments", "pairs", "sketches"
+        What `solve` takes beyond `ModalityStatistics`.
+    """
+
+    @property
+    def needs(self) -> tuple[Need, ...]: ...
+
+    def solve(self, statistics: Statistics, **learned: Any) -> abc.Mapping[str, RowTransform]:
+        """One map for each modality.
+
+        Parameters
+        ----------
+        statistics : mapping of str to CovarianceStatistics, or to ModalityStatistics where no second moments are needed
+        pairs : mapping of (str, str) to CrossCovariance
+            Of paired rows of the first and the second modality, in any order of the two.
+        sketches : mapping of str to QuantileSketch
+        samples : mapping of str to (n_rows, n_dims) float64
+            Unit rows of a modality, for what statistics do not tell: the centroid of `Realign`.
+
+        Raises
+        ------
+        C3AlignError
+            What the mapping needs was not learned, or does not determine it.
+        """
+        ...
+
+
+def available() -> list[str]:
+    """Names that `load` knows: the built-in ones and those of installed packages."""
+    return sorted({*_BUILT_IN, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))})
+
+
+def load(mapping: str | Mapping) -> Mapping:
+    """A mapping by its name, with its defaults; an object that is one comes back as it is.
+
+    Raises
+    ------
+    C3AlignError
+        An unknown name, and what has no `solve` and `needs`; the known names are listed.
+    """
+    if isinstance(mapping, Mapping) and not isinstance(mapping, type):
+        return mapping
+    if isinstance(mapping, str) and mapping in _BUILT_IN:
+        return _BUILT_IN[mapping]()
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        if point.name == mapping:
+            return point.load()()
+    raise C3AlignError(f"mapping must be one of {', '.join(available())}, or an object of their kind, got {mapping!r}")
