@@ -85,7 +85,7 @@ class Ingested(NamedTuple):
         kind = CovarianceStatistics if second_moments else ModalityStatistics
         found = kind.from_rows(self.rows, zero_rows=self.policy(zero_rows))
         plain = found.statistics if isinstance(found, CovarianceStatistics) else found
-        self.warn_of_zero_rows(plain.n_zero_rows, stacklevel=5)
+        self.warn_of_zero_rows(plain.n_zero_rows, stacklevel=4)
         return found
 
     def learned_with(self, partners: Any, settings: Mapping[str, Any]) -> tuple[Any, Any, Any]:
@@ -93,7 +93,7 @@ class Ingested(NamedTuple):
         kept = settings["zero_rows"]
         found = paired_statistics(self.rows, partners, zero_rows=self.policy(kept), y_zero_rows=kept)
         of_rows, of_partners, of_pairs = found
-        self.warn_of_zero_rows(of_rows.n_zero_rows, stacklevel=5)
+        self.warn_of_zero_rows(of_rows.n_zero_rows, stacklevel=4)
         pairs = PairCovariance.of(of_pairs, self.rows, partners) if settings["noise"] == "residual" else of_pairs
         if not settings["second_moments"]:
             return of_rows, of_partners, pairs
