@@ -61,7 +61,7 @@ def _of_rows(given: Ingested, settings: Mapping[str, Any]) -> ModalityStatistics
     kind = CovarianceStatistics if settings["second_moments"] else ModalityStatistics
     found = kind.from_rows(given.rows, zero_rows=given.policy(settings["zero_rows"]))
     plain = found.statistics if isinstance(found, CovarianceStatistics) else found
-    given.warn_of_zero_rows(plain.n_zero_rows, stacklevel=5)
+    given.warn_of_zero_rows(plain.n_zero_rows, stacklevel=4)
     return found
 
 
@@ -70,7 +70,7 @@ def _of_pairs(given: Ingested, partners: Any, settings: Mapping[str, Any]) -> tu
     kept = settings["zero_rows"]
     found = paired_statistics(given.rows, partners, zero_rows=given.policy(kept), y_zero_rows=kept)
     of_rows, of_partners, of_pairs = found
-    given.warn_of_zero_rows(of_rows.n_zero_rows, stacklevel=5)
+    given.warn_of_zero_rows(of_rows.n_zero_rows, stacklevel=4)
     pairs = PairCovariance.of(of_pairs, given.rows, partners) if settings["noise"] == "residual" else of_pairs
     if not settings["second_moments"]:
         return of_rows, of_partners, pairs

@@ -209,7 +209,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         mean = given.mean(name, state, self.zero_rows)
         aligned = ops.align(given.rows, mean, renormalize=self.renormalize, zero_rows=given.policy(self.zero_rows))
         if given.is_integer:
-            given.warn_of_zero_rows(int((~aligned.any(axis=1)).sum()), stacklevel=4)
+            given.warn_of_zero_rows(int((~aligned.any(axis=1)).sum()), stacklevel=3)
         return given.like(aligned)
 
     def corrupt(

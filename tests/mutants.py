@@ -55,7 +55,7 @@ MUTANTS = [
     Mutant("pairs", "c3align/ops/_moments.py", "(of_x[3] == OK) & (of_y[3] == OK)", "of_x[3] == OK", "pair_moments"),
     Mutant("pairs", "c3align/ops/_moments.py", "    for rows, _, zero_rows in (x, y):\n        of_rows(rows, zero_rows)", "    for rows, status, zero_rows in (y, x):\n        _checks.status(rows, status, zero_rows, first_row)", "words_are_those"),
     Mutant("pairs", "c3align/ops/eager.py", "well = of_a & of_b", "well = of_a", "pair_moments and on_a_device"),
-    Mutant("pairs", "c3align/statistics.py", "zero_rows=zero_rows, y_zero_rows=y_zero_rows)", "zero_rows=zero_rows)", "contract or pair_moments"),
+    Mutant("pairs", "c3align/statistics.py", "zero_rows=zero_rows, y_zero_rows=y_zero_rows)", "zero_rows=zero_rows)", "partners_not"),
     Mutant("pairs", "c3align/geometry/_overlap.py", "of_pairs.total_variance) / 2", "of_pairs.total_variance)", "by_their_sums"),
     Mutant("pairs", "c3align/_learn.py", "if pairs.n_rows and are_partners", "if True or are_partners", "fit_says_so"),
     Mutant("P1", "csrc/cpu/pool.cpp", ".end = n_rows * (t + 1) / n_threads", ".end = n_rows * (t + 1) / n_threads - (t == 0)", "leave_no_trace"),

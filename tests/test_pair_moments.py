@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c3align import C3Aligner, ops
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, ZeroRowsWarning
 from c3align.ops import arrays, backends, eager, fixed, reference
 from c3align.statistics import PairStatistics
 from tests import strategies
@@ -237,6 +237,19 @@ class TestFit:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 8 << 20, "a fit of 2 x 15 MB"
+
+    def test_zero_rows_of_integers_are_kept_and_their_partners_not(self, pair):
+        counts, image = np.rint(pair[0]).astype(int), pair[1]
+        counts[3] = 0
+        aligner = C3Aligner()
+        for call in (aligner.fit, aligner.partial_fit, lambda *rows: aligner.transform(rows[0], modality="text")):
+            with pytest.warns(ZeroRowsWarning, match="1 of 600 integer rows") as caught:
+                call(counts, image)
+            assert caught[0].filename == __file__
+        assert aligner.pairs_["image", "text"].n_zero_rows == 2
+        image[5] = 0
+        with pytest.raises(C3AlignError, match=r"^y has a norm of zero.* first in row 5"):
+            C3Aligner().fit(counts, image)
 
     def test_a_refusal_changes_nothing(self, pair):
         text, image = pair
