@@ -290,7 +290,9 @@ class TestEntriesOnGlyphs:
         monkeypatch.setattr(module._data, "glyphs", lambda validate: small)
         monkeypatch.setattr(module._data, "other_names", lambda: ["black chess knight", "white star"] * 50)
         monkeypatch.setattr(module, "CONFIG", replace(module.CONFIG, epochs=1))
-        monkeypatch.setattr(module, "COSINES", (0.5,))
+        for name, value in (("COSINES", 0.5), ("RESIDUAL_COSINES", 0.5), ("TEMPERATURES", 0.03), ("WEIGHTS", 0.5)):
+            monkeypatch.setattr(module, name, (value,))
+        monkeypatch.setattr(module, "N_DRAWS", 4)
         options = ("--seeds", 0, "--json", tmp_path / "r.json", "--cache", tmp_path)
         out = entry("glyphs", "ablation", "sweep", "residual", "more-text", "memory", *options)
         for text in (
