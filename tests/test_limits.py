@@ -20,6 +20,7 @@ from c3align.io.boxes import check_lists
 from c3align.io.items import gather
 from c3align.io.rows import RowSource
 from tests import media as made
+from tests import tiny_encoders
 from tests.attacks import media as hostile_media
 from tests.attacks.pictures import png
 
@@ -37,13 +38,15 @@ class TestHonestFiles:
 
     @pytest.mark.parametrize(
         ("suffix", "codec"),
-        [("wav", "pcm_s16le"), ("flac", "flac"), ("mp3", "mp3"), ("ogg", "libvorbis"), ("opus", "libopus")]
-        + [("m4a", "aac"), ("aiff", "pcm_s16be"), ("mov", "pcm_s16le"), ("mka", "flac"), ("wma", "wmav2")],
+        [
+            *[("wav", "pcm_s16le"), ("flac", "flac"), ("mp3", "mp3"), ("ogg", "libopus"), ("opus", "libopus")],
+            *[("m4a", "aac"), ("aiff", "pcm_s16be"), ("mov", "pcm_s16le"), ("mkv", "aac")],
+        ],
     )
     def test_sounds(self, suffix, codec, tmp_path):
         av = pytest.importorskip("av")
         tone, path = made.tone(48_000, 2), tmp_path / f"a.{suffix}"
-        with av.open(str(path), "w", format={"m4a": "mp4", "mka": "matroska", "wma": "asf"}.get(suffix)) as container:
+        with av.open(str(path), "w", format={"m4a": "mp4"}.get(suffix)) as container:
             sound = container.add_stream(codec, rate=48_000, layout="mono")
             frame = av.AudioFrame.from_ndarray(
                 np.rint(tone * 32767).astype(np.int16)[None], format="s16", layout="mono"
@@ -58,8 +61,10 @@ class TestHonestFiles:
 
     @pytest.mark.parametrize(
         ("suffix", "codec"),
-        [("mp4", "mpeg4"), ("mp4", "libx264"), ("mkv", "mpeg4"), ("webm", "libvpx-vp9"), ("mov", "mjpeg")]
-        + [("avi", "mpeg4"), ("mpg", "mpeg2video"), ("gif", "gif")],
+        [
+            *[("mp4", "mpeg4"), ("mp4", "libx264"), ("mkv", "mpeg4"), ("webm", "libvpx-vp9"), ("mov", "mjpeg")],
+            *[("avi", "mpeg4"), ("mpg", "mpeg2video"), ("gif", "gif")],
+        ],
     )
     def test_videos(self, suffix, codec, tmp_path):
         av = pytest.importorskip("av")
@@ -84,7 +89,7 @@ class TestBounds:
         with pytest.raises(C3AlignError, match=r"35,000,000 pixels in a file of [\d,]+ bytes are more than the 34,"):
             media.image(tmp_path / "a.png")
         assert media.image(tmp_path / "a.png", max_pixels=35_000_000).size == (7000, 5000)
-        with pytest.raises(C3AlignError, match="1,200 pixels .* the 1,199 allowed"):
+        with pytest.raises(C3AlignError, match=r"1,200 pixels .* the 1,199 allowed"):
             media.image(png(40, 30), max_pixels=1_199)
 
     def test_a_photograph_pays_for_its_pixels(self):
@@ -96,7 +101,7 @@ class TestBounds:
     def test_samples(self, tmp_path):
         path = made.write_sound(tmp_path / "a.wav", 8000)
         assert len(media.audio(path, 48_000, max_samples=24_000)) == 24_000
-        with pytest.raises(C3AlignError, match="24,000 samples .* the 23,999 allowed; .* --max-samples"):
+        with pytest.raises(C3AlignError, match=r"24,000 samples .* the 23,999 allowed; .* --max-samples"):
             media.audio(path, 48_000, max_samples=23_999)
 
     @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 44_099, 96_000, 192_000, 384_000, 500_000])
@@ -113,27 +118,19 @@ class TestBounds:
 
     def test_encoders_pass_them_on(self):
         encoder = encoders.load("glyphs")
-        assert encoder.prepare(png(40, 30), "image")
-        encoder.max_pixels = 1_199
-        with pytest.raises(C3AlignError, match="the 1,199 allowed"):
-            encoder.prepare(png(40, 30), "image")
+        assert encoder.prepare(png(32, 32), "image")
+        encoder.max_pixels = 1_023
+        with pytest.raises(C3AlignError, match="the 1,023 allowed"):
+            encoder.prepare(png(32, 32), "image")
 
     def test_command(self, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-        (tmp_path / "a.png").write_bytes(png(7000, 5000))
-        given = [
-            "embed",
-            str(tmp_path / "a.png"),
-            "--encoder",
-            "glyphs",
-            "--modality",
-            "image",
-            "-o",
-            str(tmp_path / "e"),
-        ]
-        assert cli.run(given) == 2
+        (tmp_path / "a.png").write_bytes(png(32, 32))
+        given = ["embed", str(tmp_path / "a.png"), "--encoder", "glyphs", "--modality", "image"]
+        assert cli.run([*given, "-o", str(tmp_path / "e"), "--max-pixels", "1023"]) == 2
         assert "--max-pixels" in capsys.readouterr().err
-        assert cli.run([*given, "--max-pixels", "35000000"]) == 0
+        assert cli.run([*given, "-o", str(tmp_path / "f"), "--max-pixels", "1024"]) == 0
+        assert Image.MAX_IMAGE_PIXELS == 1024
 
     def test_an_item_beyond_is_the_items_error(self, tmp_path):
         """And not the run's: with skip it is listed, and the others are embedded."""
@@ -253,8 +250,7 @@ class TestTables:
             raise C3AlignError("seen; go on")
 
         table = self.table(folder, "b.png")
-        for module in ("c3align.io.items.gather",):
-            monkeypatch.setattr(module, seen)
+        monkeypatch.setattr("c3align.io.items.gather", seen)
         options = {"embed": [table, "--encoder", "glyphs", "--modality", "image", "-o", str(folder / "o")]}
         options["caption"] = [table, "-p", str(folder / "P")]
         if command == "train-captioner":
@@ -263,6 +259,7 @@ class TestTables:
         assert asked[-1] == {"root": "R", "allow_absolute": True, "allow_urls": True}
 
     def training(self, folder, table, monkeypatch, seen):
+        tiny_encoders.import_torchvision()
         from c3align.decoders import PrefixCaptioner, small_lm
 
         lm, tokenizer = small_lm(["one two"], width=32, n_layers=1, n_heads=2)
@@ -288,7 +285,7 @@ class TestTables:
         ]
         assert list(tables.read(str(path), lambda names: "caption"))[2] == ("b", "b")
         parquet.write_table(pyarrow.table({"caption": ["a", None]}), path)
-        with pytest.raises(C3AlignError, match="row 1 of .* has None in its column"):
+        with pytest.raises(C3AlignError, match=r"row 1 of .* has None in its column"):
             gather(str(path), "text")
         parquet.write_table(pyarrow.table({"n": [1], "path": pyarrow.array(["a"], pyarrow.large_string())}), path)
         assert list(tables.read(str(path), lambda names: "path")) == [("a", None)]
