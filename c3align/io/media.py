@@ -257,7 +257,7 @@ def _decoded_frames(file: Any, n_frames: int, rate: float | None, max_pixels: in
         DECODED.check(n_pixels * (last + 1), f"pixels in {last + 1} frames", n_bytes, max_pixels)
         container.seek(0, stream=stream)
         stream.thread_type = "AUTO"
-        stream.codec_context.options = {"max_pixels": str(most // max(1, len(wanted)))}  # frames may grow later
+        stream.codec_context.options = _at_most(most // max(1, len(wanted)))  # frames may grow later
         found, chosen = {}, set(wanted)
         for i, frame in enumerate(container.decode(stream)):
             if i in chosen:
@@ -292,8 +292,13 @@ def _container_of(file: Any, max_pixels: int) -> Iterator[Any]:
     """A file's streams, by libav. It gets an open file and may open none by name, nor any but the listed formats."""
     check_lists(file, size_of(file))
     allowed = {"format_whitelist": CONTAINERS, "codec_whitelist": CODECS, "protocol_whitelist": "none"}
-    with _pyav().open(file, container_options=allowed, options={"max_pixels": str(max_pixels)}) as container:
+    with _pyav().open(file, container_options=allowed, options=_at_most(max_pixels)) as container:
         yield container
+
+
+def _at_most(n_pixels: int) -> dict[str, str]:
+    """The option of libav's decoders, which count margins too."""
+    return {"max_pixels": str(2 * n_pixels + (1 << 16))}
 
 
 def _first(streams: Any, what: str, instead: str) -> Any:
