@@ -28,6 +28,7 @@ _HOMES = {
 }
 # every public module and package; the command line is a program
 _ROOMS = (
+    "calibration",
     "centering",
     "covariance",
     "datasets",
@@ -44,6 +45,7 @@ _ROOMS = (
     "persistence",
     "pipeline",
     "report",
+    "sample",
     "statistics",
     "training",
 )

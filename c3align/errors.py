@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "C3AlignError",
+    "CalibrationWarning",
     "EncoderMismatchError",
     "EncoderMismatchWarning",
     "FormatError",
@@ -32,6 +33,10 @@ class MissingExtraError(C3AlignError, ImportError):
 
 class ModalityMeanWarning(UserWarning):
     """A batch was centred by a mean that may not be its modality's own."""
+
+
+class CalibrationWarning(UserWarning):
+    """Scores of two pairs of modalities are not made alike by one standard deviation a pair."""
 
 
 class EncoderMismatchWarning(UserWarning):
