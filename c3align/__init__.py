@@ -38,6 +38,7 @@ _ROOMS = (
     "errors",
     "geometry",
     "io",
+    "merging",
     "neighbours",
     "nn",
     "noise",

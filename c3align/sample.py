@@ -17,7 +17,7 @@ from c3align import ops
 from c3align._typing import Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import reference
-from c3align.ops.arrays import Rows, as_rows, from_dlpack, is_foreign, is_on_device, is_tensor
+from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor
 from c3align.ops.backends import load
 
 __all__ = ["RowSample", "row_keys"]
