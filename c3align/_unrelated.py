@@ -75,6 +75,8 @@ def is_unequal(shares: Sequence[tuple[float, float]]) -> bool:
 
 def common_place(z_knots: Sequence[Float64Array], share: float) -> float:
     """The z-score below which this share of unrelated documents comes, on average over their modalities."""
+    if len(z_knots) == 1:
+        return float(np.interp(share, SHARES, z_knots[0]))
     places = np.sort(np.concatenate(z_knots))
     below = np.mean([np.interp(places, own, SHARES) for own in z_knots], axis=0)
     return float(np.interp(share, below, places))

@@ -44,7 +44,7 @@ __all__ = ["LEVELS", "Calibration"]
 LEVELS = (0.01, 0.001)  # the false-positive rates of the self-test
 MIN_EXCEEDING = 10  # scores that a rate is read off
 MIN_PAIRS = 10
-_BLOCK_SCORES = 1 << 20
+_BLOCK_SCORES, _DEVICE_SCORES = 1 << 18, 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,8 @@ class Calibration:
             Aligned rows of each modality, the same for any order of the rows: a `RowSample` of them is used.
         groups : mapping of str to (n_rows,) integers, optional
             What each row is about. Rows of one number are related, and their scores left out; without it only equal
-            rows are. It matters below some thousand rows, where pairs are a share of ``1 / n_rows`` of all scores.
+            rows are. It matters where related rows are many: with class prompts, of which one in n_classes fits, and
+            below some thousand rows, where pairs are a share of ``1 / n_rows`` of all scores.
         size : int
             The most rows of a modality that are used.
 
@@ -159,11 +160,12 @@ class Calibration:
         return [share_above(samples[i], sample, limit) for sample, limit in zip(samples, limits)]
 
     def _unequal_message(self, query: str, rates: Float64Array) -> str:
-        shares = ", ".join(f"{rate:.2%} of {name!r}" for rate, name in zip(rates, self.modalities))
+        shares = " and ".join(f"{rate:.2%} of {name!r} rows" for rate, name in zip(rates, self.modalities))
         return (
-            f"one standard deviation a pair does not make these scores alike: for {query!r} queries one threshold lets "
-            f"{shares} through, unrelated rows all; score() and threshold() use quantiles of the scores seen instead, "
-            "and row_scale() cannot: where it must do, search each modality apart and merge with merge_by_rank()"
+            f"one standard deviation a pair does not make scores alike: for {query!r} queries one threshold lets through "
+            f"{shares} that are unrelated; score() and threshold() use quantiles of the scores seen instead, and "
+            "row_scale() cannot; pass groups= if many of the rows are related, else search each modality apart and use "
+            "merge_by_rank() where a plain index must do"
         )
 
     def score(self, Q: Array, D: Array, *, query: str, document: str) -> Array:
@@ -192,13 +194,12 @@ class Calibration:
             raise C3AlignError("Q and D are on different devices; pass both on one")
         if q.shape[1] != d.shape[1]:
             raise C3AlignError(f"Q has {q.shape[1]} dimensions and D {d.shape[1]}; pass rows of one encoder")
-        shape = (int(q.shape[0]), int(d.shape[0]))
-        out: Any = q.new_empty(shape) if is_tensor(q) else np.empty(shape, np.float32)
-        step = max(1, _BLOCK_SCORES // max(1, shape[1]))
-        for start in range(0, shape[0], step):
+        scores = q @ d.T
+        step = max(1, (_DEVICE_SCORES if is_tensor(q) else _BLOCK_SCORES) // max(1, scores.shape[1]))
+        for start in range(0, scores.shape[0], step):
             block = slice(start, start + step)
-            out[block] = self._z(q[block] @ d.T, i, j)
-        return _dressed(out, Q)
+            scores[block] = self._z(scores[block], i, j)
+        return _dressed(scores, Q)
 
     def threshold(self, *, false_positive_rate: float, query: str, document: str | None = None) -> float:
         """The z-score above which a share `false_positive_rate` of unrelated documents comes.
@@ -319,7 +320,7 @@ class Calibration:
         Parameters
         ----------
         scores : array or tensor, floating, of any shape
-            As `score` gives them.
+            z-scores, as `score` gives them.
         query, document : str
         prior : float in (0, 1)
             The share of related documents among those that were scored: ``1 / n`` for one in an index of n. No
@@ -339,7 +340,8 @@ class Calibration:
             raise C3AlignError(
                 f"prior must be in (0, 1), got {prior}; pass the share of related documents, such as 1 / n"
             )
-        values = from_dlpack(scores, "scores") if is_foreign(scores) else scores
+        values: Any = from_dlpack(scores, "scores") if is_foreign(scores) else scores
+        values = values if is_tensor(values) else np.asarray(values)
         if bool((values != values).any()):
             raise C3AlignError("scores hold NaN; pass what score() gives")
         odds = values * slope + (offset + math.log(prior / (1 - prior)))
