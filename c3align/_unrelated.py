@@ -95,5 +95,5 @@ def piecewise(values: Any, points: Float64Array, z: Float64Array, outer: float) 
     else:
         table, slopes = table.astype(values.dtype), slopes.astype(values.dtype)
     piece = search(table[0], values)
-    start = piece - (piece > 0)
+    start = piece - 1 * (piece > 0)
     return table[1][start] + (values - table[0][start]) * slopes[piece]

@@ -162,8 +162,8 @@ class Calibration:
     def _unequal_message(self, query: str, rates: Float64Array) -> str:
         shares = " and ".join(f"{rate:.2%} of {name!r} rows" for rate, name in zip(rates, self.modalities))
         return (
-            f"one standard deviation a pair does not make scores alike: for {query!r} queries one threshold lets through "
-            f"{shares} that are unrelated; score() and threshold() use quantiles of the scores seen instead, and "
+            f"one standard deviation a pair does not make scores alike: for {query!r} queries one threshold lets "
+            f"through {shares} that are unrelated; score() and threshold() use quantiles of the scores seen instead, and "
             "row_scale() cannot; pass groups= if many of the rows are related, else search each modality apart and use "
             "merge_by_rank() where a plain index must do"
         )
