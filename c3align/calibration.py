@@ -163,9 +163,9 @@ class Calibration:
         shares = " and ".join(f"{rate:.2%} of {name!r} rows" for rate, name in zip(rates, self.modalities))
         return (
             f"one standard deviation a pair does not make scores alike: for {query!r} queries one threshold lets "
-            f"through {shares} that are unrelated; score() and threshold() use quantiles of the scores seen instead, and "
-            "row_scale() cannot; pass groups= if many of the rows are related, else search each modality apart and use "
-            "merge_by_rank() where a plain index must do"
+            f"through {shares} that are unrelated; score() and threshold() use quantiles of the scores seen instead, "
+            "and row_scale() cannot; pass groups= if many of the rows are related, else search each modality apart and "
+            "use merge_by_rank() where a plain index must do"
         )
 
     def score(self, Q: Array, D: Array, *, query: str, document: str) -> Array:

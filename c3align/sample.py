@@ -124,7 +124,7 @@ class RowSample:
             return "a sample has more rows than its size, or arrays of different lengths"
         if not np.isfinite(self.rows).all() or (np.abs(np.linalg.norm(self.rows, axis=1) - 1) > 1e-5).any():
             return "the rows of a sample are not of norm 1"
-        if (np.diff(self.keys) <= 0).any() or not np.array_equal(_hashed(self.rows), self.keys):
+        if (self.keys[1:] <= self.keys[:-1]).any() or not np.array_equal(_hashed(self.rows), self.keys):
             return "the keys of a sample are not those of its rows"
         return None
 
