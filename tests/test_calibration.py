@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c3align import calibration as module
@@ -183,6 +183,14 @@ class TestRealRows:
 
 @pytest.mark.filterwarnings("ignore::c3align.errors.CalibrationWarning")
 class TestAnyRows:
+    def test_chance_raises_no_alarm(self):
+        """Sixty rows of a modality, of which by chance 3 or 30 in 1,770 scores are above what 1 % should be."""
+        with warnings.catch_warnings(action="error"):
+            for seed in range(40):
+                a, b = np.random.default_rng(seed).standard_normal((2, 60, 64))
+                Calibration.from_rows({"a": a, "b": b})
+
+    @settings(max_examples=20)
     @given(seed=st.integers(0, 2**32 - 1), d=st.sampled_from([8, 32, 64]))
     def test_unrelated_gaussian_rows_have_deviation_1(self, seed, d):
         rng = np.random.default_rng(seed)
@@ -382,6 +390,10 @@ class TestDegenerateRows:
         for rate in (0, 1e-7, 1, np.nan):
             with pytest.raises(C3AlignError, match="false_positive_rate must be in"):
                 found.threshold(false_positive_rate=rate, **how)
+        few = Calibration.from_rows({"text": text[:40]})
+        assert few.threshold(false_positive_rate=0.02, query="text", document="text") > 1
+        with pytest.raises(C3AlignError, match=r"in \[0.013, 1\) by the unrelated scores.*calibrate with more rows"):
+            few.threshold(false_positive_rate=0.01, query="text")
         for weights in ({"text": 1}, {"text": 0, "image": 0}, {"text": -1, "image": 2}, {"text": np.nan, "image": 1}):
             with pytest.raises(C3AlignError, match="weights must be"):
                 found.fuse({"text": text, "image": image}, query="text", weights=weights)

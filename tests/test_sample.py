@@ -75,6 +75,12 @@ def test_pairs_share_a_group():
     assert repeated.groups.tolist() == [5]
 
 
+def test_the_smaller_size_of_two():
+    rows = np.random.default_rng(0).standard_normal((50, 4))
+    merged = RowSample.from_rows(rows[:30], size=9) + RowSample.from_rows(rows[30:], size=20)
+    assert same(merged, RowSample.from_rows(rows, size=9))
+
+
 def test_refusals_and_zero_rows():
     cases = bad_rows()
     with pytest.raises(C3AlignError, match="NaN or infinity"):
