@@ -66,11 +66,11 @@ def share_above(a: RowSample, b: RowSample, limit: float) -> tuple[float, float]
 
 
 def is_unequal(shares: Sequence[tuple[float, float]]) -> bool:
-    """Whether the largest share is far above the smallest, and by more than three standard errors."""
+    """Whether the largest share is far above the smallest, and by more than four standard errors."""
     if len(shares) < 2:
         return False
     (least, error), (most, other) = min(shares), max(shares)
-    return most > MOST_UNEQUAL * least and most - least > 3 * math.sqrt(error + other)
+    return most > MOST_UNEQUAL * least and most - least > 4 * math.sqrt(error + other)
 
 
 def common_place(z_knots: Sequence[Float64Array], share: float) -> float:

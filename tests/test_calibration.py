@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c3align import calibration as module
+from c3align._unrelated import is_unequal
 from c3align.calibration import Calibration
 from c3align.errors import C3AlignError, CalibrationWarning
 from c3align.merging import list_z_scores, merge_by_rank
@@ -363,9 +364,22 @@ class TestDegenerateRows:
         """Rows of few directions: scores of few values, and nothing divided by zero."""
         signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 8)).reshape(8, -1).T
         found = replace(Calibration.from_rows({"a": signs}), uses_quantiles=True)
-        z = found.score(signs, signs, query="a", document="a")
+        with warnings.catch_warnings(action="error"):
+            z = found.score(signs, signs, query="a", document="a")
         assert np.isfinite(z).all()
         assert np.all(np.diff([z[0][signs @ signs[0] == s][0] for s in range(-6, 8, 2)]) > 0)
+
+    def test_unequal_shares(self):
+        """Far apart, and by more than chance."""
+        for shares, verdict in [
+            ([0.005, 0.01, 0.012], False),
+            ([0.005, 0.01, 0.02], True),
+            ([0.01, 0.0], True),
+            ([0.01], False),
+            ([], False),
+        ]:
+            assert is_unequal([(share, 1e-8) for share in shares]) is verdict
+            assert not is_unequal([(share, 1e-4) for share in shares])
 
     def test_refusals(self, small):
         found, text, image = small

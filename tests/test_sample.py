@@ -104,6 +104,9 @@ def test_refusals_and_zero_rows():
 def test_problems_are_seen():
     found = RowSample.from_rows(np.random.default_rng(0).standard_normal((50, 4)))
     other = RowSample.from_rows(np.random.default_rng(1).standard_normal((50, 4)))
+    ends = found.rows[[0, -1]]  # keys so far apart that their difference is beyond an int64
+    assert int(row_keys(ends)[1]) - int(row_keys(ends)[0]) > 2**63
+    assert RowSample.from_rows(ends).problem() is None
     for change, text in [
         ({"size": 49}, "more rows"),
         ({"groups": found.groups[1:]}, "different lengths"),
