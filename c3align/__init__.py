@@ -28,6 +28,7 @@ _HOMES = {
 }
 # every public module and package; the command line is a program
 _ROOMS = (
+    "calibration",
     "centering",
     "covariance",
     "datasets",
@@ -37,6 +38,7 @@ _ROOMS = (
     "errors",
     "geometry",
     "io",
+    "merging",
     "neighbours",
     "nn",
     "noise",
@@ -44,6 +46,7 @@ _ROOMS = (
     "persistence",
     "pipeline",
     "report",
+    "sample",
     "statistics",
     "training",
 )

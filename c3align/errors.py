@@ -6,6 +6,7 @@ import re
 
 __all__ = [
     "C3AlignError",
+    "CalibrationWarning",
     "EncoderMismatchError",
     "EncoderMismatchWarning",
     "FormatError",
@@ -61,6 +62,10 @@ class ModalityMeanWarning(UserWarning):
 
 class NoDigestWarning(UserWarning):
     """What was loaded was written by an older version, without the digest that tells of changes."""
+
+
+class CalibrationWarning(UserWarning):
+    """Scores of two pairs of modalities are not made alike by one standard deviation a pair."""
 
 
 class EncoderMismatchWarning(UserWarning):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from c3align import ops
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError
+from c3align.ops import products
 from c3align.statistics import ModalityStatistics
 from tests import strategies
 from tests.test_ops import as_dtype, bad_rows, plain_unit
@@ -54,7 +55,7 @@ def test_any_split_and_merge_tree(rows, data):
 def test_blocks(monkeypatch):
     rows = np.random.default_rng(0).standard_normal((500, 8))
     whole = ops.column_products(rows)
-    monkeypatch.setattr(ops, "_PRODUCTS_BLOCK_ELEMENTS", 64)
+    monkeypatch.setattr(products, "_BLOCK_ELEMENTS", 64)
     assert np.abs(ops.column_products(rows) - whole).max() < 1e-12
     assert np.abs(ops.column_products(torch.from_numpy(rows)) - whole).max() < 1e-12
 

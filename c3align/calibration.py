@@ -1,0 +1,446 @@
+"""Scores that mean the same for every pair of modalities: z-scores, thresholds, probabilities, and merged lists.
+
+After alignment two texts still score higher than a text and a picture, related or not: scores of unrelated rows of
+modalities q and d, with means m and covariances S, have the mean ``m_q . m_d`` and the variance
+``tr(S_q S_d) + m_q' S_d m_q + m_d' S_q m_d``, which differ from pair to pair. A score less its mean and over its
+standard deviation does not. The variance comes from a sample of rows: the mean square of all scores between rows that
+are not related, which is that formula without the bias that plugging in covariances of few rows would have.
+
+Where one standard deviation a pair is not enough, as with encoders of few heavy directions, a calibration notices, on
+the rows it saw, warns, and maps scores by the quantiles of those of unrelated rows.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align import ops
+from c3align._typing import Array, Float64Array, Int64Array
+from c3align._unrelated import (
+    KNOTS,
+    LEAST_DEVIATION,
+    SHARES,
+    WEIGHTS,
+    common_place,
+    is_unequal,
+    piecewise,
+    share_above,
+    unrelated,
+)
+from c3align.errors import C3AlignError, CalibrationWarning
+from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor, to_like
+from c3align.ops.backends import load
+from c3align.sample import SIZE, RowSample
+
+__all__ = ["LEVELS", "Calibration"]
+
+LEVELS = (0.01, 0.001)  # the false-positive rates of the self-test
+MIN_EXCEEDING = 10  # scores that a rate is read off
+MIN_PAIRS = 10
+_BLOCK_SCORES, _DEVICE_SCORES = 1 << 18, 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What unrelated rows of each pair of modalities score; made by `from_rows`.
+
+    A *score* is the cosine of two aligned rows; rows of any norm are taken, and refused where they hold NaN. "Aligned"
+    is what `C3Aligner.transform` gives, and always the same kind of rows as `from_rows` saw.
+
+    Attributes
+    ----------
+    modalities : tuple of str
+        m names in alphabetical order, the order of the arrays' axes: query, document.
+    means, deviations : (m, m) float64
+        Of the scores of unrelated rows.
+    n_scores : (m, m) int64
+        How many of them were seen.
+    quantiles : (m, m, 137) float64
+        Of these scores, at the levels of 137 evenly spaced points of a standard normal.
+    rates : (m, m, 2) float64
+        The self-test: share of unrelated documents above the one threshold in ``(score - mean) / deviation`` that, on
+        average over the modalities of documents, lets 1 % and 0.1 % through.
+    uses_quantiles : bool
+        Whether the self-test failed, so that z-scores are mapped by the quantiles.
+    log_odds : (m, m, 2) float64
+        Slope and offset of the logarithm of "how much likelier among pairs", in z; zeros where none were learned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> wide, narrow = np.random.default_rng(0).normal(size=(2, 500, 64)) * [[np.ones(64)], [np.arange(64) < 16]]
+    >>> calibration = Calibration.from_rows({"image": wide, "text": narrow})
+    >>> calibration.deviations.round(2)
+    array([[0.13, 0.13],
+           [0.13, 0.25]])
+    >>> z = calibration.score(narrow[:9], wide, query="text", document="image")
+    >>> z.shape, bool(abs(z.std() - 1) < 0.05)
+    ((9, 500), True)
+    """
+
+    modalities: tuple[str, ...]
+    means: Float64Array
+    deviations: Float64Array
+    n_scores: Int64Array
+    quantiles: Float64Array
+    rates: Float64Array
+    uses_quantiles: bool
+    log_odds: Float64Array
+
+    def __post_init__(self) -> None:
+        for array in self._arrays():
+            array.flags.writeable = False
+
+    def _arrays(self) -> list[Any]:
+        return [self.means, self.deviations, self.n_scores, self.quantiles, self.log_odds, self.rates]
+
+    @classmethod
+    def from_rows(
+        cls, rows: Mapping[str, Array], *, groups: Mapping[str, npt.ArrayLike] | None = None, size: int = SIZE
+    ) -> Calibration:
+        """Calibrate on aligned rows; pairs are not needed.
+
+        Parameters
+        ----------
+        rows : mapping of str to (n_rows, n_dims) array or tensor
+            Aligned rows of each modality, the same for any order of the rows: a `RowSample` of them is used.
+        groups : mapping of str to (n_rows,) integers, optional
+            What each row is about. Rows of one number are related, and their scores left out; without it only equal
+            rows are. It matters where related rows are many: with class prompts, of which one in n_classes fits, and
+            below some thousand rows, where pairs are a share of ``1 / n_rows`` of all scores.
+        size : int
+            The most rows of a modality that are used.
+
+        Raises
+        ------
+        C3AlignError
+            No rows; rows of different widths; rows that `ops.normalize` refuses; scores that do not vary.
+
+        Warns
+        -----
+        CalibrationWarning
+            Where the self-test fails.
+        """
+        samples = _samples(rows, groups or {}, size)
+        names, m = tuple(samples), len(samples)
+        means, deviations = np.zeros((2, m, m))
+        n_scores, quantiles = np.zeros((m, m), np.int64), np.zeros((m, m, len(KNOTS)))
+        for i, j in zip(*np.triu_indices(m)):
+            found = unrelated(samples[names[i]], samples[names[j]], f"{names[i]!r} with {names[j]!r}")
+            target: Any
+            for target, value in zip((means, deviations, n_scores, quantiles), found):
+                target[[i, j], [j, i]] = value
+        rates, log_odds = np.zeros((m, m, len(LEVELS))), np.zeros((m, m, 2))
+        untested = cls(names, means, deviations, n_scores, quantiles, rates, False, log_odds)
+        return untested._tested(list(samples.values()))
+
+    def _tested(self, samples: Sequence[RowSample]) -> Calibration:
+        """With the rates of the self-test, and what follows from them."""
+        rates, unequal = np.zeros_like(self.rates), []
+        for i, query in enumerate(self.modalities):
+            found = [self._rates(samples, i, level) for level in LEVELS]
+            rates[i] = np.array([[rate for rate, _ in documents] for documents in found]).T
+            if is_unequal([r for r, n in zip(found[0], self.n_scores[i]) if n * LEVELS[0] >= MIN_EXCEEDING]):
+                unequal.append((query, rates[i, :, 0]))
+        if unequal:
+            warnings.warn(self._unequal_message(*unequal[0]), CalibrationWarning, stacklevel=3)
+        return replace(self, rates=rates, uses_quantiles=bool(unequal))
+
+    def _rates(self, samples: Sequence[RowSample], i: int, level: float) -> list[tuple[float, float]]:
+        """For each modality of documents the share above the common threshold, and its sampling error."""
+        common = common_place([self._z_knots(i, j) for j in range(len(samples))], 1 - level)
+        limits = self.means[i] + self.deviations[i] * common
+        return [share_above(samples[i], sample, limit) for sample, limit in zip(samples, limits)]
+
+    def _unequal_message(self, query: str, rates: Float64Array) -> str:
+        shares = " and ".join(f"{rate:.2%} of {name!r} rows" for rate, name in zip(rates, self.modalities))
+        return (
+            f"one standard deviation a pair does not make scores alike: for {query!r} queries one threshold lets "
+            f"through {shares} that are unrelated; score() and threshold() use quantiles of the scores seen instead, "
+            "and row_scale() cannot; pass groups= if many of the rows are related, else search each modality apart and "
+            "use merge_by_rank() where a plain index must do"
+        )
+
+    def score(self, Q: Array, D: Array, *, query: str, document: str) -> Array:
+        """z-scores of documents for queries: how many standard deviations above what unrelated rows score.
+
+        Parameters
+        ----------
+        Q : (n, n_dims) array or tensor
+            Aligned rows of the modality `query`, of any norm.
+        D : (m, n_dims) array or tensor
+            Aligned rows of the modality `document`; where Q is on a device, there too.
+        query, document : str
+
+        Returns
+        -------
+        (n, m) float32, of Q's library and on its device.
+
+        Raises
+        ------
+        C3AlignError
+            A modality that was not calibrated; rows that are not finite, have no direction, or other widths.
+        """
+        i, j = self._place(query, document)
+        q, d = _unit(Q, "Q"), _unit(D, "D")
+        if is_tensor(q) != is_tensor(d) or (is_tensor(q) and q.device != d.device):
+            raise C3AlignError("Q and D are on different devices; pass both on one")
+        if q.shape[1] != d.shape[1]:
+            raise C3AlignError(f"Q has {q.shape[1]} dimensions and D {d.shape[1]}; pass rows of one encoder")
+        scores = q @ d.T
+        step = max(1, (_DEVICE_SCORES if is_tensor(q) else _BLOCK_SCORES) // max(1, scores.shape[1]))
+        for start in range(0, scores.shape[0], step):
+            block = slice(start, start + step)
+            scores[block] = self._z(scores[block], i, j)
+        return _dressed(scores, Q)
+
+    def threshold(self, *, false_positive_rate: float, query: str, document: str | None = None) -> float:
+        """The z-score above which a share `false_positive_rate` of unrelated documents comes.
+
+        Parameters
+        ----------
+        false_positive_rate : float
+            From ten over the number of unrelated scores that were seen, `n_scores`, to 1.
+        query : str
+        document : str, optional
+            Without it one threshold for an index of all modalities, of that share on average over them.
+
+        Raises
+        ------
+        C3AlignError
+            A rate that too few scores were seen for; a modality that was not calibrated.
+        """
+        i, j = self._place(query, query if document is None else document)
+        documents = range(len(self.modalities)) if document is None else [j]
+        least = max(MIN_EXCEEDING / int(self.n_scores[i, list(documents)].min()), 1 - SHARES[-1])
+        if not least <= false_positive_rate < 1:
+            raise C3AlignError(
+                f"false_positive_rate must be in [{least:.2g}, 1) by the unrelated scores that were seen, got "
+                f"{false_positive_rate}; pass a larger one, or calibrate with more rows"
+            )
+        return common_place([self._z_knots(i, k) for k in documents], 1 - false_positive_rate)
+
+    def row_scale(self, *, query: str) -> dict[str, float]:
+        """What to multiply aligned documents of each modality by, ``1 / deviation``, for a plain inner-product index.
+
+        Queries stay as they are, and must be of this modality. Scores are then z-scores but for the pair's mean, which
+        alignment leaves near zero.
+
+        Warns
+        -----
+        CalibrationWarning
+            Where one number a pair is known not to do.
+        """
+        i, _ = self._place(query, query)
+        if self.uses_quantiles:
+            warnings.warn(self._unequal_message(query, self.rates[i, :, 0]), CalibrationWarning, stacklevel=2)
+        return {name: 1 / float(deviation) for name, deviation in zip(self.modalities, self.deviations[i])}
+
+    def fuse(self, rows: Mapping[str, Array], *, query: str, weights: Mapping[str, float] | None = None) -> Array:
+        """One row for each document that has rows of several modalities: the unit row of their weighted z-scores' sum.
+
+        The result is a modality of its own: give rows of it to `from_rows` by a name such as "image+text".
+
+        Parameters
+        ----------
+        rows : mapping of str to (n_rows, n_dims) array or tensor
+            Aligned rows; row i of each is of document i.
+        query : str
+            The modality of the queries, whose deviations make the rows comparable.
+        weights : mapping of str to float, optional
+            By default 1 each.
+
+        Returns
+        -------
+        (n_rows, n_dims) float32 unit rows, of the library of the first.
+
+        Raises
+        ------
+        C3AlignError
+            Shapes that differ; weights that are not of these modalities, below zero, or all zero; rows that cancel out.
+        """
+        given = dict.fromkeys(rows, 1.0) if weights is None else dict(weights)
+        if set(given) != set(rows) or not 0 < sum(given.values()) < math.inf or min(given.values()) < 0:
+            raise C3AlignError(
+                f"weights must be one number from 0 for each of {[*rows]}, not all 0, got {given}; omit them"
+            )
+        units = {name: _unit(X, name) for name, X in rows.items()}
+        if len({(tuple(unit.shape), str(getattr(unit, "device", "cpu"))) for unit in units.values()}) > 1:
+            raise C3AlignError(
+                "the rows of a document's modalities differ in shape or device; pass row i of each for document i"
+            )
+        scales = {name: given[name] / float(self.deviations[self._place(query, name)]) for name in rows}
+        total: Any = sum(scale * units[name] for name, scale in scales.items())
+        return _dressed(ops.normalize(total), next(iter(rows.values())))
+
+    def with_pairs(self, X: Array, Y: Array, *, query: str, document: str) -> Calibration:
+        """The same, with what `probability` needs: a logistic regression of pairs against unrelated rows, on z-scores.
+
+        Parameters
+        ----------
+        X, Y : (n_pairs, n_dims) array or tensor
+            Aligned rows; row i of Y, of the modality `document`, is related to row i of X, of the modality `query`.
+
+        Raises
+        ------
+        C3AlignError
+            Fewer than ten pairs, shapes that differ, or pairs that score no higher than unrelated rows.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        i, j = self._place(query, document)
+        x, y = (_to_numpy(_unit(rows, name)) for rows, name in ((X, "X"), (Y, "Y")))
+        if x.shape != y.shape or len(x) < MIN_PAIRS:
+            raise C3AlignError(
+                f"X has shape {x.shape} and Y {y.shape}; pass {MIN_PAIRS} pairs or more, row i of both a pair"
+            )
+        related = self._z(np.einsum("ij,ij->i", x, y), i, j)
+        z = np.concatenate([related, self._z_knots(i, j)])[:, None]
+        is_pair = np.arange(len(z)) < len(related)
+        weights = np.concatenate([np.ones(len(related)), len(related) * WEIGHTS])
+        model = LogisticRegression().fit(z, is_pair, sample_weight=weights)
+        if not model.coef_[0, 0] > 0:
+            raise C3AlignError(
+                "these pairs score no higher than unrelated rows; pass row i of Y as the partner of row i of X"
+            )
+        log_odds = self.log_odds.copy()
+        log_odds[i, j] = log_odds[j, i] = model.coef_[0, 0], model.intercept_[0]
+        return replace(self, log_odds=log_odds)
+
+    def probability(self, scores: Array, *, query: str, document: str, prior: float) -> Array:
+        """The probability that documents are related to the query, by their z-scores.
+
+        Parameters
+        ----------
+        scores : array or tensor, floating, of any shape
+            z-scores, as `score` gives them.
+        query, document : str
+        prior : float in (0, 1)
+            The share of related documents among those that were scored: ``1 / n`` for one in an index of n. No
+            score tells it, and the probability depends on it.
+
+        Returns
+        -------
+        Like `scores`.
+        """
+        i, j = self._place(query, document)
+        slope, offset = (float(number) for number in self.log_odds[i, j])
+        if not slope:
+            raise C3AlignError(
+                f"no pairs of {query!r} and {document!r} were learned; call with_pairs() with some first"
+            )
+        if not 0 < prior < 1:
+            raise C3AlignError(
+                f"prior must be in (0, 1), got {prior}; pass the share of related documents, such as 1 / n"
+            )
+        values: Any = from_dlpack(scores, "scores") if is_foreign(scores) else scores
+        values = values if is_tensor(values) else np.asarray(values)
+        if bool((values != values).any()):
+            raise C3AlignError("scores hold NaN; pass what score() gives")
+        odds = values * slope + (offset + math.log(prior / (1 - prior)))
+        return _dressed(odds.sigmoid() if is_tensor(odds) else _expit(odds), scores)
+
+    def problem(self) -> str | None:
+        """Why these numbers contradict one another, or None: what loading checks."""
+        m, numbers = len(self.modalities), self._arrays()
+        shapes = [(m, m), (m, m), (m, m), (m, m, len(KNOTS)), (m, m, 2), (m, m, len(LEVELS))]
+        if not m or [array.shape for array in numbers] != shapes or [*self.modalities] != sorted({*self.modalities}):
+            return "the calibration's arrays do not fit its modalities"
+        if not all(np.isfinite(array).all() for array in numbers):
+            return "the calibration holds NaN or infinity"
+        if any((array != np.swapaxes(array, 0, 1)).any() for array in numbers[:-1]):
+            return "the calibration is not the same both ways"
+        if (self.deviations < LEAST_DEVIATION).any() or (self.n_scores < 1).any() or (self.log_odds[..., 0] < 0).any():
+            return "a deviation, a count or a slope of the calibration is too small"
+        if (np.diff(self.quantiles) < 0).any() or np.abs(self.quantiles).max() > 1 + 1e-5:
+            return "the calibration's quantiles are not those of cosines"
+        return None if ((self.rates >= 0) & (self.rates <= 1)).all() else "the calibration's rates are no shares"
+
+    def __str__(self) -> str:
+        lines = ["query        document       mean  deviation   above 1 %  above 0.1 %"]
+        for i, query in enumerate(self.modalities):
+            for j, document in enumerate(self.modalities):
+                rates = "  ".join(f"{rate:10.3%}" for rate in self.rates[i, j])
+                lines.append(
+                    f"{query:12} {document:12} {self.means[i, j]:+.4f}     {self.deviations[i, j]:.4f}  {rates}"
+                )
+        return "\n".join([*lines, "z-scores by " + ("quantiles" if self.uses_quantiles else "mean and deviation")])
+
+    def _place(self, query: str, document: str) -> tuple[int, int]:
+        for what, name in (("query", query), ("document", document)):
+            if name not in self.modalities:
+                names = ", ".join(map(repr, self.modalities))
+                raise C3AlignError(f"{what} must be one of {names}, got {name!r}; calibrate with rows of it")
+        return self.modalities.index(query), self.modalities.index(document)
+
+    def _curve(self, i: int, j: int) -> tuple[Float64Array, Float64Array]:
+        """Scores, rising, and their z-scores: one point where mean and deviation do, else the quantiles."""
+        if not self.uses_quantiles:
+            return self.means[i, j][None], np.zeros(1)
+        # beyond what ten scores tell a curve goes on by the deviation
+        seen = np.minimum(SHARES, 1 - SHARES) * self.n_scores[i, j] >= min(MIN_EXCEEDING, self.n_scores[i, j] / 2)
+        points, which = np.unique(self.quantiles[i, j][seen], return_inverse=True)
+        return points, np.bincount(which, KNOTS[seen]) / np.bincount(which)
+
+    def _z(self, scores: Any, i: int, j: int) -> Any:
+        """z-scores of scores of any shape, in their dtype and on their device."""
+        points, z = self._curve(i, j)
+        deviation = float(self.deviations[i, j])
+        if len(points) == 1:
+            return (scores - float(points[0])) / deviation + float(z[0])
+        return piecewise(scores, points, z, 1 / deviation)
+
+    def _z_knots(self, i: int, j: int) -> Float64Array:
+        found: Float64Array = self._z(self.quantiles[i, j], i, j)
+        return found
+
+
+def _samples(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int) -> dict[str, RowSample]:
+    """A sample of each modality, in alphabetical order."""
+    if not rows or not set(groups) <= set(rows):
+        raise C3AlignError(
+            f"rows are of {[*rows]} and groups of {[*groups]}; pass rows, and groups of some of their modalities"
+        )
+    found = {}
+    for name in sorted(rows):
+        X = rows[name] if is_on_device(rows[name]) or is_foreign(rows[name]) else as_rows(rows[name], name)
+        found[name] = RowSample.from_rows(X, groups=groups.get(name), size=size)
+    widths = {name: sample.n_dims for name, sample in found.items()}
+    if len(set(widths.values())) > 1:
+        raise C3AlignError(f"the modalities' rows differ in width ({widths}); pass rows of one encoder")
+    return found
+
+
+def _unit(X: Any, name: str) -> Any:
+    """Unit rows in float32: a tensor on a device, else a NumPy array."""
+    X = from_dlpack(X, name) if is_foreign(X) else X
+    if is_on_device(X):
+        return ops.normalize(load("eager").computed(X.detach())).float()
+    rows: Any = as_rows(X, name).in_compute_dtype()
+    return ops.normalize(rows).astype(np.float32, copy=False)
+
+
+def _to_numpy(values: Any) -> Any:
+    return values.cpu().numpy() if is_tensor(values) else values
+
+
+def _dressed(result: Any, X: Any) -> Any:
+    """A result, in NumPy or a tensor, as an array of X's library."""
+    if is_tensor(X) and not is_tensor(result):
+        import torch
+
+        return torch.from_numpy(result)
+    return to_like(result, X) if is_foreign(X) else result
+
+
+def _expit(values: Any) -> Any:
+    from scipy.special import expit
+
+    return expit(values)

@@ -1,0 +1,68 @@
+"""Several result lists as one, where scores cannot be calibrated: by places, or within each list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align._typing import Float64Array
+from c3align.errors import C3AlignError
+
+__all__ = ["list_z_scores", "merge_by_rank"]
+
+
+def list_z_scores(scores: npt.ArrayLike) -> Float64Array:
+    """Scores of one result list, or of one a row (..., n), less their mean and over their standard deviation.
+
+    For lists of other systems, whose scores cannot be calibrated: what comes out compares places within lists, not how
+    related the documents are. A list of one score throughout gives zeros.
+
+    Raises
+    ------
+    C3AlignError
+        No scores, or scores that are not finite.
+    """
+    found = np.asarray(scores, np.float64)
+    if not found.ndim or not found.size or not np.isfinite(found).all():
+        raise C3AlignError(f"scores must be finite and at least one a list, got shape {found.shape}; remove the others")
+    away = found - found.mean(axis=-1, keepdims=True)
+    deviation = found.std(axis=-1, keepdims=True)
+    return np.divide(away, deviation, out=np.zeros_like(away), where=deviation > 1e-12 * np.abs(found).max())
+
+
+def merge_by_rank(lists: Iterable[Sequence[Hashable]], *, constant: float = 60) -> tuple[list[Hashable], Float64Array]:
+    """Reciprocal rank fusion (Cormack et al. 2009): one list of several, by places alone.
+
+    Parameters
+    ----------
+    lists : iterable of sequences of documents' names or numbers
+        Each with the best first.
+    constant : float >= 0
+        A document's score is the sum of ``1 / (constant + place)`` over the lists that have it, places from 1: the
+        larger the constant, the less the first places stand out.
+
+    Returns
+    -------
+    documents : list
+        The best first, equal scores in the order in which documents first come.
+    scores : (n,) float64
+
+    Raises
+    ------
+    C3AlignError
+        A list that names a document twice; a constant below zero.
+    """
+    if not 0 <= constant < math.inf:
+        raise C3AlignError(f"constant must be a number from 0, got {constant}; omit it for 60")
+    total: dict[Hashable, float] = {}
+    for number, given in enumerate(lists):
+        documents = given.tolist() if hasattr(given, "tolist") else list(given)
+        if len(set(documents)) < len(documents):
+            raise C3AlignError(f"list {number} names a document twice; give each document its best place alone")
+        for place, document in enumerate(documents, 1):
+            total[document] = total.get(document, 0.0) + 1 / (constant + place)
+    best = sorted(total, key=lambda document: -total[document])
+    return best, np.array([total[document] for document in best])

@@ -1,0 +1,209 @@
+"""A small fair sample of a modality's unit rows, the same for any split of them: for what moments do not tell.
+
+A row's key is a hash of what the row holds, and the rows of the smallest keys are kept. So nobody has to number the
+rows, and the sample of a merge is the sample of the whole, to the bit. Equal rows have one key and are kept once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align import ops
+from c3align._typing import Array, Int64Array, ZeroRows
+from c3align.errors import C3AlignError
+from c3align.ops import reference
+from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor
+from c3align.ops.backends import load
+
+__all__ = ["RowSample", "row_keys"]
+
+SIZE = 1024  # scores of 1,024 rows with as many others give a standard deviation to a per cent or two
+_BLOCK_WORDS = 1 << 17  # a block of rows that stays in the caches
+_DEVICE_WORDS = 1 << 22
+_KEY = (0x63336373, 0x616D706C)  # of Philox, fixed, so that all samples are chosen alike
+
+
+@dataclass(frozen=True, eq=False)
+class RowSample:
+    """Up to `size` of a modality's unit rows, chosen by their content. It holds rows: share it as you would share them.
+
+    Attributes
+    ----------
+    size : int
+        The most rows that are kept.
+    keys : (n,) int64
+        Of the rows, rising: the smallest of all keys that were seen.
+    groups : (n,) int64
+        What each row is about: rows of one group are related. A row of no named group has its key here.
+    rows : (n, n_dims) float32
+        Unit rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.random.default_rng(0).normal(size=(5000, 8))
+    >>> whole = RowSample.from_rows(rows)
+    >>> parts = RowSample.from_rows(rows[:99]) + RowSample.from_rows(rows[99:])
+    >>> whole.rows.shape, bool((whole.rows == parts.rows).all())
+    ((1024, 8), True)
+    """
+
+    size: int
+    keys: Int64Array
+    groups: Int64Array
+    rows: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        for array in (self.keys, self.groups, self.rows):
+            array.flags.writeable = False
+
+    @property
+    def n_dims(self) -> int:
+        return self.rows.shape[1]
+
+    @classmethod
+    def empty(cls, n_dims: int, *, size: int = SIZE) -> RowSample:
+        """A sample of no rows: the identity of `merge`."""
+        return cls(size, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, n_dims), np.float32))
+
+    @classmethod
+    def from_rows(
+        cls, X: Array, *, groups: npt.ArrayLike | None = None, size: int = SIZE, zero_rows: ZeroRows = "raise"
+    ) -> RowSample:
+        """A sample of the rows X (n_rows, n_dims), floating, NumPy or torch, of any norm.
+
+        Parameters
+        ----------
+        X : (n_rows, n_dims) array or tensor
+        groups : (n_rows,) integers, optional
+            What each row is about, in numbers that other modalities share: those of its picture for five captions and
+            their picture. For pairs ``row_keys(X)``, given for X and for y. By default every row is of its own.
+        size : int
+            The most rows that are kept.
+        zero_rows : "raise" or "keep"
+            Rows without a direction are refused, or left out.
+
+        Raises
+        ------
+        C3AlignError
+            As `ops.normalize`; and groups that are not one integer a row.
+        """
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise C3AlignError(f"size must be an integer above zero, got {size!r}; omit it for {SIZE}")
+        X = from_dlpack(X) if is_foreign(X) else X
+        keys, usable = _keys_of(X, zero_rows)
+        given = keys if groups is None else _as_groups(groups, len(keys))
+        where = np.flatnonzero(usable)
+        chosen = where[_smallest(keys[where], given[where], size)]
+        return cls(int(size), keys[chosen], given[chosen], _on_host(_unit_rows(X, chosen, zero_rows)))
+
+    def merge(self, other: RowSample) -> RowSample:
+        """The sample of both sets of rows together, to the bit; of the smaller `size`."""
+        if not isinstance(other, RowSample):
+            raise TypeError(f"cannot combine RowSample with {type(other).__name__}")
+        if self.n_dims != other.n_dims:
+            raise C3AlignError(
+                f"samples of {self.n_dims} and of {other.n_dims} dimensions cannot be combined; use rows of one encoder"
+            )
+        size = min(self.size, other.size)
+        keys, groups = (np.concatenate(both) for both in ((self.keys, other.keys), (self.groups, other.groups)))
+        chosen = _smallest(keys, groups, size)
+        return RowSample(size, keys[chosen], groups[chosen], np.concatenate([self.rows, other.rows])[chosen])
+
+    __add__ = merge
+
+    def problem(self) -> str | None:
+        """Why these numbers contradict one another, or None: what loading checks."""
+        n = len(self.keys)
+        if not (n <= self.size and self.groups.shape == (n,) and self.rows.ndim == 2 and len(self.rows) == n):
+            return "a sample has more rows than its size, or arrays of different lengths"
+        if not np.isfinite(self.rows).all() or (np.abs(np.linalg.norm(self.rows, axis=1) - 1) > 1e-5).any():
+            return "the rows of a sample are not of norm 1"
+        if (self.keys[1:] <= self.keys[:-1]).any() or not np.array_equal(_hashed(self.rows), self.keys):
+            return "the keys of a sample are not those of its rows"
+        return None
+
+
+def row_keys(X: Array, *, zero_rows: ZeroRows = "raise") -> Int64Array:
+    """A key (n_rows,) of each row's direction, by content: 64 bits, equal for equal unit rows in float32.
+
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor, floating, of any norm
+        Of float16 and bfloat16 rows the keys are those of their float32 values.
+    """
+    return _keys_of(from_dlpack(X) if is_foreign(X) else X, zero_rows)[0]
+
+
+def _keys_of(X: Any, zero_rows: ZeroRows) -> tuple[Int64Array, npt.NDArray[np.bool_]]:
+    """Keys (n_rows,), and which of the rows have a direction."""
+    X = X if is_on_device(X) else as_rows(X)
+    n_rows = X.shape[0]
+    keys, usable = np.empty(n_rows, np.int64), np.empty(n_rows, bool)
+    step = max(1, 2 * (_DEVICE_WORDS if is_on_device(X) else _BLOCK_WORDS) // X.shape[1])
+    for start in range(0, n_rows, step):
+        block = slice(start, start + step)
+        unit = _unit_rows(X, block, zero_rows)
+        keys[block], usable[block] = _hashed(unit), _on_host(unit.any(1))
+    return keys, usable
+
+
+def _unit_rows(X: Any, index: Any, zero_rows: ZeroRows) -> Any:
+    """Some unit rows in float32, on the rows' device."""
+    if is_on_device(X):
+        return ops.normalize(load("eager").computed(X[index].detach()), zero_rows=zero_rows).float()
+    rows = as_rows(X)
+    try:
+        return ops.normalize(rows.take(index).widened(), zero_rows=zero_rows).astype(np.float32, copy=False)
+    except C3AlignError:
+        ops.moments(rows, zero_rows=zero_rows)  # refuses with the row's number in the whole
+        raise
+
+
+def _hashed(unit: Any) -> Int64Array:
+    """Keys (n,) of float32 rows: a sum of their bits, 64 at a time, times odd numbers, stirred by Philox."""
+    xp: Any = np
+    if is_tensor(unit):
+        import torch as xp
+    if unit.shape[1] % 2:
+        unit = xp.concatenate([unit, unit[:, :1] * 0], 1)
+    words, factors = unit.view(xp.int64), _factors(unit.shape[1] // 2)
+    factors = factors if xp is np else xp.from_numpy(factors).to(unit.device)
+    # signs and upper halves are brought down too, for of a product only the lowest 64 bits count
+    sums = _on_host(((words ^ (words >> 31)) * factors).sum(1)).view(np.uint64)
+    counter = [sums & np.uint64(0xFFFFFFFF), sums >> np.uint64(32), 0, 0]
+    high, low, *_ = reference.philox4x32(counter, _KEY)
+    return (high.astype(np.uint64) << np.uint64(32) | low).view(np.int64)
+
+
+@cache
+def _factors(n: int) -> Int64Array:
+    """Odd numbers (n,) of 64 bits."""
+    high, low, *_ = reference.philox4x32([np.arange(n, dtype=np.uint64), 0, 0, 1], _KEY)
+    return (high.astype(np.uint64) << np.uint64(32) | low | np.uint64(1)).view(np.int64)
+
+
+def _smallest(keys: Int64Array, groups: Int64Array, size: int) -> Int64Array:
+    """Positions of the smallest keys, rising, each once and with its smallest group."""
+    order = np.lexsort((groups, keys))
+    ordered = keys[order]
+    return order[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(order)]][:size]
+
+
+def _as_groups(groups: Any, n_rows: int) -> Int64Array:
+    found = _on_host(groups) if is_tensor(groups) else np.asarray(groups)
+    if found.shape != (n_rows,) or found.dtype.kind not in "iu":
+        raise C3AlignError(
+            f"groups must be {n_rows} integers, one a row, got {found.dtype} of shape {found.shape}; "
+            "number what the rows are about"
+        )
+    return found.astype(np.int64)
+
+
+def _on_host(values: Any) -> Any:
+    return values.detach().cpu().numpy() if is_tensor(values) else values
