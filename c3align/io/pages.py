@@ -16,7 +16,7 @@ Place = tuple[Any, int]
 
 
 def pages(file: Any, start: int, n_bytes: int) -> Iterator[dict[int, Any]]:
-    """The headers of pages that stand one after the other in `n_bytes`, each as a table by the numbers of its fields."""
+    """The headers of the pages in `n_bytes`, each as a table by the numbers of its fields."""
     stop = start + n_bytes
     while start < stop:
         file.seek(start)
