@@ -67,7 +67,7 @@ def item_errors(what: str) -> Iterator[None]:
     """Whatever a decoder raises becomes the item's own error, in one line."""
     try:
         yield
-    except (C3AlignError, OSError):
-        raise
     except Exception as error:  # MemoryError and libav's kinds among them
+        if isinstance(error, C3AlignError) or (isinstance(error, OSError) and str(error).isprintable()):
+            raise
         raise C3AlignError(f"{what} cannot be read ({type(error).__name__}: {error}); check the file") from error

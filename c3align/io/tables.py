@@ -14,6 +14,7 @@ from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io.limits import Allowance, item_errors
 from c3align.io.opening import opened, size_of
+from c3align.io.pages import pages, unpacked_size
 
 __all__ = ["CAPTION", "SUFFIXES", "read"]
 
@@ -22,7 +23,7 @@ CAPTION = "caption"
 _BATCH = 1 << 14  # rows of a .parquet that are in memory
 _FIX = "write the table as .jsonl"
 # what .parquet packs: equal rows into nothing, texts to a tenth
-_ROWS, _UNPACKED = Allowance(1 << 20, 1, 1 << 40, _FIX), Allowance(1 << 26, 30, 1 << 50, _FIX)
+_ROWS, _UNPACKED = Allowance(1 << 20, 1, 1 << 40, _FIX), Allowance(1 << 25, 30, 1 << 50, _FIX)
 Pair = tuple[Any, Any]
 
 
@@ -78,7 +79,7 @@ def _of_parquet(file: Any, choose: Callable[[Sequence[str]], str]) -> Iterator[P
     wanted = [name for name in dict.fromkeys((column, CAPTION)) if name in flat]
     if column not in wanted:
         raise C3AlignError(f"column {column!r} holds no texts; pass another one as --column")
-    _check_claims(table.metadata, wanted, n_bytes)
+    _check_claims(file, table.metadata, wanted, n_bytes)
     n_rows = 0
     for batch in table.iter_batches(_BATCH, columns=wanted):
         values = [_values(batch.column(name)) for name in wanted]
@@ -88,12 +89,17 @@ def _of_parquet(file: Any, choose: Callable[[Sequence[str]], str]) -> Iterator[P
         raise C3AlignError(f"it holds {n_rows} rows and states {table.metadata.num_rows}; write it again")
 
 
-def _check_claims(metadata: Any, wanted: Sequence[str], n_bytes: int) -> None:
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-    unpacked = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in wanted)
+def _check_claims(file: Any, metadata: Any, wanted: Sequence[str], n_bytes: int) -> None:
+    """Before any of it is unpacked."""
     _ROWS.check(metadata.num_rows, "rows", n_bytes, None)
-    _UNPACKED.check(unpacked, "bytes, unpacked,", n_bytes, None)
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
+    unpacked = 0
+    for chunk in (chunk for chunk in chunks if chunk.path_in_schema in wanted):
+        start = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+        for page in pages(file, start, chunk.total_compressed_size):
+            unpacked += unpacked_size(page)
+            _UNPACKED.check(unpacked, "bytes, unpacked,", n_bytes, None)
 
 
 def _values(column: Any) -> list[Any]:

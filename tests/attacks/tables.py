@@ -185,6 +185,25 @@ def states_a_million_million_rows_everywhere(folder: Path) -> Path:
     return with_numbers(path, {3: 1_000_000}, 9)
 
 
+@attack("table", "bytes, unpacked, in a file of")
+def states_fewer_bytes_than_it_unpacks_to(folder: Path) -> Path:
+    """A Parquet of some 100 kB whose text unpacks to 300 MB in one page, and which states 64 bytes."""
+    import pyarrow.parquet
+
+    text = ["a" * 300_000_000]
+    path = parquet(folder, {"path": text}, compression="zstd", use_dictionary=False, write_statistics=False)
+    stated = pyarrow.parquet.read_metadata(path).row_group(0).column(0).total_uncompressed_size
+    return with_numbers(path, {stated: 64}, 9)
+
+
+@attack("table", "DELTA_BYTE_ARRAY are not read")
+def repeats_what_stood_before(folder: Path) -> Path:
+    """A Parquet of texts of a megabyte, each of which is said to begin as the one before it."""
+    texts = ["a" * 1_000_000 + str(i) for i in range(300)]
+    options = {"use_dictionary": False, "column_encoding": {"path": "DELTA_BYTE_ARRAY"}}
+    return parquet(folder, {"path": texts}, compression="zstd", write_statistics=False, **options)
+
+
 @attack("table", "rows in a file of")
 def packs_twenty_million_equal_rows(folder: Path) -> Path:
     """A Parquet of a few kB with twenty million equal rows, each of them there."""
