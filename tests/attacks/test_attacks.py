@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import attacks, signing
-from tests.attacks import __main__, sandbox
+from tests.attacks import __main__, loaders, sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are watched through /proc")
 
@@ -103,6 +103,11 @@ class TestTheSandboxItself:
         other.write_text("secret")
         code = f"import ctypes; assert ctypes.CDLL(None).open({str(other).encode()!r}, 0) == -1; raise OSError('no')"
         assert self.outcome(load, tmp_path, code)["message"] == "no"
+
+
+def test_every_door_is_tried_and_there_are_hundreds():
+    assert len(ATTACKS) > 250
+    assert {attack.loader for attack in ATTACKS.values()} >= {*loaders.LOADERS} - {"code"}
 
 
 def test_the_table_lists_them_as_they_are():
