@@ -94,9 +94,10 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
     C3AlignError
         Where the table says so; the message ends with the line that settles it.
     """
-    if modality == BATCH or (modality != AUTO and not looks.can_look(X)):
+    has_values = looks.can_look(X)
+    if modality == BATCH or (modality != AUTO and not has_values):
         return Center(modality)
-    if not looks.can_look(X):
+    if not has_values:
         raise C3AlignError("modality='auto' looks at the rows, and a meta tensor has none; pass a fitted one's name")
     if modality != AUTO:
         if modality in state.usable and Claim.of(state, modality).is_plain(X, NAMED_ROWS, LARGE, LARGE_CLAIMED):
