@@ -100,9 +100,10 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
     C3AlignError
         Where the table says so; the message ends with the call that resolves it.
     """
-    if modality == BATCH or (modality != AUTO and not looks.can_look(X)):
+    has_values = looks.can_look(X)
+    if modality == BATCH or (modality != AUTO and not has_values):
         return Center(modality)
-    if not looks.can_look(X):
+    if not has_values:
         raise C3AlignError(
             "modality='auto' looks at the rows, and a meta tensor has no values; pass a fitted modality's name"
         )

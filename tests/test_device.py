@@ -423,10 +423,10 @@ def test_which_devices_have_float64():
 @pytest.fixture
 def as_if_on_a_device(monkeypatch):
     """CPU tensors are taken for tensors on another device, everywhere: same values, other paths."""
-    from c3align import _ingest, _state, statistics
+    from c3align import _ingest, _state, covariance
     from c3align.geometry import _overlap
 
-    for module in (_ingest, _state, statistics, _overlap, glance):
+    for module in (_ingest, _state, covariance, _overlap, glance):
         monkeypatch.setattr(module, "is_on_device", arrays.is_tensor)
     for module in (ops, _compute, _dispatch):
         monkeypatch.setattr(module, "device_backend", takes_tensors)

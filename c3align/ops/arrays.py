@@ -79,7 +79,8 @@ def is_tensor(X: Any) -> bool:
 
 def is_on_device(X: Any) -> bool:
     """Whether X is a torch tensor on a device other than the CPU."""
-    return is_tensor(X) and not X.is_cpu
+    torch = sys.modules.get("torch")  # not by `is_tensor`: rows are asked this several times a call
+    return torch is not None and isinstance(X, torch.Tensor) and not X.is_cpu
 
 
 def as_rows(X: Any, name: str = "X") -> Rows:
