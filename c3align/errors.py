@@ -24,12 +24,34 @@ _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 
 
 def printable(text: str) -> str:
-    """A text as a terminal may show it: what would steer the terminal is written out, as \\x1b."""
+    """Escape what would steer a terminal.
+
+    Parameters
+    ----------
+    text : str
+        Of a stranger's file, perhaps.
+
+    Returns
+    -------
+    str
+        With control characters written out, as \\x1b; letters of all scripts stay.
+    """
     return _HARMFUL.sub(lambda found: _escaped(found[0]), text)
 
 
 def one_line(message: object) -> str:
-    """A message as a terminal may show it, in one line."""
+    """Make one printable line of a message.
+
+    Parameters
+    ----------
+    message : object
+        Its `str` is taken.
+
+    Returns
+    -------
+    str
+        With white space as single spaces, and other characters that are not printable written out.
+    """
     return "".join(c if c.isprintable() else _escaped(c) for c in " ".join(str(message).split()))
 
 

@@ -431,7 +431,7 @@ class TestPairCovariance:
         text[5] = 0
         whole = PairCovariance.from_rows(text, image, zero_rows="keep")
         assert (whole.n_rows, whole.statistics.n_zero_rows) == (199, 1)
-        monkeypatch.setattr("c3align.covariance._PAIR_BLOCK_ELEMENTS", 24 * 7)
+        monkeypatch.setattr("c3align.ops.products._BLOCK_ELEMENTS", 24 * 7)
         blocked = PairCovariance.from_rows(text, image, zero_rows="keep")
         assert blocked.statistics == whole.statistics
         assert np.abs(blocked.products - whole.products).max() < 4e-12 * 200
