@@ -15,6 +15,7 @@ Examples
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import tempfile
@@ -34,9 +35,9 @@ from c3align.io.items import gather
 
 
 def write_pictures(folder: Path, n_items: int) -> None:
-    pictures = np.concatenate([datasets.glyphs(font).pictures for font in datasets.FONTS])
-    for i in tqdm(range(n_items), desc="write pictures", disable=None):
-        Image.fromarray(pictures[i % len(pictures)]).save(folder / f"{i:06d}.png")
+    pictures = itertools.cycle(picture for font in datasets.FONTS for picture in datasets.glyphs(font).pictures)
+    for i, picture in enumerate(tqdm(itertools.islice(pictures, n_items), "write pictures", n_items, disable=None)):
+        Image.fromarray(picture).save(folder / f"{i:06d}.png")
 
 
 def seconds(call: Callable[[], object]) -> float:

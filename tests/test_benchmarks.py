@@ -130,9 +130,9 @@ def test_p8_errors_stay_below_their_limits(run_here, tmp_path):
         assert abs(ours["max"] - theirs["max"]) <= 0.02 * theirs["max"]
 
 
-def test_embed(tmp_path):
+def test_embed(tmp_path, run_here):
     target = tmp_path / "embed.json"
-    done = run("benchmarks/embed.py", "--items", 60, "--rounds", 1, "--json", target)
+    done = run_here("benchmarks/embed.py", "--items", 60, "--rounds", 1, "--json", target)
     assert done.returncode == 0, done.stderr
     figures = json.loads(target.read_text())["figures"]
     assert 0 < figures["embed, share of time in towers"] <= 1
@@ -157,10 +157,10 @@ def test_drawing(run_here, tmp_path):
     assert run_here("benchmarks/drawing.py", *small, "--epochs", 2).returncode == 1
 
 
-def test_report(tmp_path):
+def test_report(tmp_path, run_here):
     """Small here; the committed figures are of a million rows, within the limits of memory."""
     target = tmp_path / "report.json"
-    done = run("benchmarks/report.py", "--rows", 300, "--dims", 32, "--json", target)
+    done = run_here("benchmarks/report.py", "--rows", 300, "--dims", 32, "--json", target)
     assert done.returncode == 0, done.stderr
     figures = json.loads(target.read_text())["figures"]
     assert (figures["rows"], figures["dims"]) == (300, 32)

@@ -415,7 +415,7 @@ class TestOneEncoder:
         alike = np.ones((300, 8))
         assert not are_partners(*paired_statistics(alike, alike))
 
-    def test_the_report_says_so_for_two_encoders(self, real_rows):
+    def test_the_report_says_so_for_two_encoders(self, real_rows, coco_report):
         from c3align.report import report
 
         image, text = real_rows["coco"].values()
@@ -425,10 +425,9 @@ class TestOneEncoder:
         assert titles == ["These do not look like rows of one encoder"]
         assert "an overlap of 1.0, where rows of two encoders have 1" in found.advice()[0].text
         assert str(found).startswith("a and b do not look like rows of one encoder: overlap 1.0, one encoder gives 3")
-        found = report(image, text)
-        assert found.pairs[0].is_one_encoder
-        assert found.pairs[0].encoder_overlap == pytest.approx(encoder_overlap(image, text))
-        assert "one encoder" not in str(found)
+        assert coco_report.pairs[0].is_one_encoder
+        assert coco_report.pairs[0].encoder_overlap == pytest.approx(encoder_overlap(image, text))
+        assert "one encoder" not in str(coco_report)
 
     def test_refusals(self):
         rows = np.random.default_rng(0).standard_normal((30, 8))

@@ -139,7 +139,9 @@ def test_sheet_shows_what_it_is_given(tmp_path):
 def _is_in(part, whole):
     """Whether an array lies somewhere in another."""
     windows = np.lib.stride_tricks.sliding_window_view(whole, part.shape)
-    return any((row == part).all(axis=(1, 2)).any() for row in windows)
+    y = (part != part.max()).sum(axis=1).argmax()  # the row with the most ink: looked for first, it leaves few places
+    places = np.argwhere((windows[:, :, y] == part[y]).all(axis=-1))
+    return any((windows[i, j] == part).all() for i, j in places)
 
 
 def test_words_are_right_as_often_as_the_name_has_them():

@@ -267,6 +267,7 @@ class TestLearning:
         assert own > 1.25 * other
 
     def test_the_same_seed_gives_the_same_weights(self, coco, captions, aligner):
+        coco, captions = [rows[:160] for rows in coco], captions[:160]
         runs = []
         for seed in (0, 0, 1):
             torch.manual_seed(len(runs))
@@ -294,6 +295,7 @@ class TestLearning:
 
     @pytest.mark.parametrize("tune", ["full", "frozen", "lora"])
     def test_what_learns(self, coco, captions, aligner, tune):
+        coco, captions = [rows[:160] for rows in coco], captions[:160]
         made = captioner(captions, tune=tune, lora={"r": 4} if tune == "lora" else None)
         before = weights(made)
         made.fit(coco[1], captions, aligner=aligner, **QUICK)
@@ -449,6 +451,7 @@ class TestResume:
             assert made.validation_losses_ == whole.validation_losses_
 
     def test_a_finished_run_is_there_at_once(self, coco, captions, aligner, aligned, tmp_path, monkeypatch):
+        coco, captions = [rows[:160] for rows in coco], captions[:160]
         path = tmp_path / "run.safetensors"
         first = captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **QUICK)
         monkeypatch.setattr(Loop, "_step", None)
@@ -639,6 +642,7 @@ class TestGenerate:
         assert any(not torch.equal(layer(rows[:n]), layer(rows)[:n]) for n in range(1, 40))
 
     def test_with_neighbours(self, coco, captions, aligner, aligned):
+        coco, captions = [rows[:160] for rows in coco], captions[:160]
         for shown in ("captions", "embeddings"):
             made = captioner(captions, n_neighbours=3, neighbours_as=shown)
             made.fit(coco[1], captions, aligner=aligner, **QUICK)
@@ -679,6 +683,7 @@ class TestGenerate:
     @pytest.mark.parametrize("n_neighbours", [0, 4])
     def test_consensus_of_draws_and_neighbours(self, coco, captions, aligner, aligned, n_neighbours):
         """The one with the largest expected word F1, counted here by sets of numbered words."""
+        coco, captions = [rows[:160] for rows in coco], captions[:160]
         made = captioner(captions, n_neighbours=n_neighbours, neighbours_as="embeddings")
         made.fit(coco[1], captions, aligner=aligner, **QUICK)
         draws = made.generate(aligned[:20], do_sample=True, top_k=0, num_return_sequences=6, seed=2)
@@ -770,6 +775,7 @@ class TestBadRows:
         assert all(a == b for a, b in zip(said, whole) if a is not None)
 
     def test_rows_of_another_encoder(self, coco, captions, aligned):
+        coco, captions = [rows[:160] for rows in coco], captions[:160]
         bound = C3Aligner(noise_cosine=0.6).fit(*coco[::-1]).bind_encoder("clip:1")
         made = captioner(captions).fit(coco[1], captions, aligner=bound, **QUICK)
         whole = made.generate(aligned[:4], fingerprint="clip:1")
@@ -944,6 +950,7 @@ def _what_it_reads(made, rows):
 
 
 def test_another_memory(coco, captions, aligner, aligned):
+    coco, captions = [rows[:160] for rows in coco], captions[:160]
     made = captioner(captions, n_neighbours=3).fit(coco[1], captions, aligner=aligner, **QUICK)
     other = MemoryCaptioner().fit(coco[1][:50], captions[:50], aligner=aligner)
     limit, before = made._prompt_tokens, _what_it_reads(made, aligned[:30])

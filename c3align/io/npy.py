@@ -165,7 +165,10 @@ def _header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
         raise ValueError("its header is not that of an array of numbers")
     file.seek(start - (2 if version == (1, 0) else 4))
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, by_columns, dtype = read(file)
+    try:
+        shape, by_columns, dtype = read(file)
+    except Exception as error:  # of Python's tokenizer too, for quotes and comments
+        raise ValueError("its header is not that of an array of numbers") from error
     if not _DTYPE.fullmatch(dtype.str):
         raise ValueError(f"it holds {dtype} and not numbers")
     return dtype, shape, by_columns and len(shape) > 1

@@ -97,3 +97,11 @@ def states_a_billion_items(folder: Path) -> Path:
         return json.dumps({**json.loads(content), "n_items": 10**12, "shard_items": 1}).encode()
 
     return tree(folder, rewritten(RUN, more))
+
+
+@attack("rows", "its header is not that of an array of numbers")
+def comments_on_its_header(folder: Path) -> Path:
+    """A header whose closing bracket stands in a comment, at which Python's tokenizer stumbles."""
+    given = honest.npy(folder)
+    given.write_bytes(given.read_bytes().replace(b" 'fortran", b"#'fortran", 1))
+    return given
