@@ -246,6 +246,14 @@ def states_a_footer_of_two_gigabytes(folder: Path) -> Path:
     return written(folder, "t.parquet", path.read_bytes()[:-8] + b"\xff\xff\xff\x7fPAR1")
 
 
+@attack("table", "cannot be read .*thrift")
+def has_a_footer_of_another_kind(folder: Path) -> Path:
+    """A Parquet whose footer is no thrift, which arrow tells in two lines."""
+    content = parquet(folder, {"path": ["a.png"] * 3}).read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    return written(folder, "t.parquet", content[:start] + b"\x0f" * (len(content) - 8 - start) + content[-8:])
+
+
 @attack("table", "its header is not that of an array of numbers|holds no pictures")
 def is_an_array_of_objects(folder: Path) -> Path:
     """A .npy of pictures that would be unpickled."""
