@@ -190,11 +190,7 @@ def is_a_silence_of_hours(folder: Path) -> Path:
     return written(folder, "a.flac", silence(50_000))
 
 
-<<<<<<< HEAD
-@attack("sound", "are not read")
-=======
 @attack("sound", "sound of the codec .* are not read")
->>>>>>> media
 def is_a_codec_of_a_game(folder: Path) -> Path:
     """A WAV whose codec is one that a single game used."""
     return written(folder, "a.wav", wave(bytes(4096), kind=0x0270, bits=0))
