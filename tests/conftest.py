@@ -51,7 +51,7 @@ def call(capsys):
 
 @pytest.fixture
 def run_here(monkeypatch, capsys):
-    """As `run`, in this process, which has imported most of it: for what measures neither time nor memory."""
+    """Run a script as a command line does, but in this process, which has imported most of it, and not to measure it."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
 
     def run(script, *arguments):

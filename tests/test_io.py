@@ -151,7 +151,7 @@ class TestKills:
             "import os, signal, sys, time; from c3align import C3Aligner, cli\n"
             # as in a shell's foreground: what nohup or a shell's background ignores is ignored by all that they start
             "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-            "def wait(self, X, **_): print(os.getpid(), flush=True); time.sleep(60)\n"
+            "def wait(self, X, **_): print('inside', os.getpid(), flush=True); time.sleep(60)\n"
             "C3Aligner.transform = wait\n"
             f"for _ in range({len(expected)}):\n"  # forks, so that all this is imported once
             "    pid = os.fork()\n"
@@ -161,9 +161,10 @@ class TestKills:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, **pipes)
         for number, code in expected.items():
-            pid = int(process.stdout.readline())  # it is inside
+            where, pid = process.stdout.readline().split()
+            assert where == "inside"
             assert any(atomic.SCRATCH in path.name for path in tmp_path.iterdir())
-            os.kill(pid, number)
+            os.kill(int(pid), number)
             assert int(process.stdout.readline()) == code
             assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "x.npy"]
         err = process.communicate(timeout=60)[1]
