@@ -51,7 +51,7 @@ def call(capsys):
 
 @pytest.fixture
 def run_here(monkeypatch, capsys):
-    """Run a script as a command line does, but in this process, which has imported most of it, and not to measure it."""
+    """Run a script as a command line does, in this process, which has imported most of it: to see, not to measure."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
 
     def run(script, *arguments):
