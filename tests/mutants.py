@@ -525,7 +525,8 @@ def run(mutant: Mutant) -> str | None:
             subprocess.run(build, cwd=folder, env=environment, check=True, capture_output=True)
         environment = {**os.environ, "PYTHONPATH": str(folder), "C3ALIGN_DATA": str(data_folder())}
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests", "-k", mutant.tests]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        told = {"capture_output": True, "text": True, "errors": "replace"}  # a mutant may print any bytes
+        done = subprocess.run(command, cwd=folder, env=environment, **told)
         noticed = done.returncode == 1 or done.returncode < 0  # a failed test, or a crash
         return None if noticed else f"pytest ended with {done.returncode}: {done.stdout[-300:]}"
 
