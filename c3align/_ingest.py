@@ -17,6 +17,7 @@ from c3align._state import State, check_order
 from c3align._typing import ZeroRows
 from c3align.centering import BATCH
 from c3align.errors import C3AlignError, ZeroRowsWarning
+from c3align.mappings import RowAffine, RowTransform, is_plain
 from c3align.ops.arrays import (
     Rows,
     check_tensor,
@@ -79,11 +80,22 @@ class Ingested(NamedTuple):
                 stacklevel=stacklevel + 1,
             )
 
-    def mean(self, name: str, state: State, zero_rows: ZeroRows) -> Any:
-        """The mean of a modality, or for "batch" of these rows."""
-        if name == BATCH:
-            return ModalityStatistics.from_rows(self.rows, zero_rows=self.policy(zero_rows)).mean
-        return state.mean_for(name, self.rows)
+    def row_map(self, name: str, state: State, mapping: Any, zero_rows: ZeroRows) -> RowTransform:
+        """What rows of a modality go through; for "batch", whose rows' own mean is subtracted, that.
+
+        Raises
+        ------
+        C3AlignError
+            For "batch" with a mapping that does more than center.
+        """
+        if name != BATCH:
+            return state.row_map(name, mapping)
+        if not is_plain(mapping):
+            raise C3AlignError(
+                f"mapping={mapping!r} takes rows of a fitted modality, and these would be centered by their own mean; "
+                "fit rows of their modality too, with partial_fit(X, modality=...), and pass its name"
+            )
+        return RowAffine(ModalityStatistics.from_rows(self.rows, zero_rows=self.policy(zero_rows)).mean)
 
     def refuse_overflow(self, values: Any, why: str) -> None:
         """Refuse results that float16 cannot hold, and say why.

@@ -6,14 +6,19 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from c3align import centering
-from c3align._ingest import Ingested, ingest, ingest_more, ingest_partners
-from c3align._settings import check_modality_name, check_settings
+from c3align._ingest import Ingested, Names, ingest, ingest_more, ingest_partners
+from c3align._settings import check_modality_name, check_settings, wanted
 from c3align._state import State, pair_key
-from c3align._typing import Array
+from c3align._typing import Array, Int64Array
 from c3align.covariance import CovarianceStatistics, PairCovariance
+from c3align.cross_covariance import CrossCovariance
 from c3align.errors import C3AlignError, EncoderMismatchWarning
 from c3align.geometry import are_partners, one_encoder
+from c3align.mappings import QuantileSketch
+from c3align.sample import RowSample, row_keys
 from c3align.statistics import ModalityStatistics, paired_statistics
 
 __all__ = ["learn"]
@@ -45,36 +50,53 @@ def learn(
     partners = ingest_partners(given.rows, given.names, y, is_named=y_modality is not None)
     state = State(given.rows.shape[1])
     if partners is None:
-        return state.with_modality(modality, _of_rows(given, settings), given.names)
+        found = ModalityStatistics.from_rows(given.rows, zero_rows=given.policy(settings["zero_rows"]))
+        given.warn_of_zero_rows(found.n_zero_rows, stacklevel=3)
+        return _with_rows(state, modality, given.rows, found, wanted(settings), given.names)
     if modality == other:
         raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
-    rows, names = partners
-    of_x, of_y, of_pairs = _of_pairs(given, rows, settings)
-    state = state.with_modality(modality, of_x, given.names).with_modality(other, of_y, names)
-    state = state.with_pairs(modality, other, of_pairs)
+    state = _with_pairs(state, given, partners, (modality, other), settings)
     if before is None or pair_key(modality, other) not in before.pairs:
-        _warn_of_two_encoders(given.rows, rows, state)
+        _warn_of_two_encoders(given.rows, partners[0], state)
     return state
 
 
-def _of_rows(given: Ingested, settings: Mapping[str, Any]) -> ModalityStatistics | CovarianceStatistics:
-    kind = CovarianceStatistics if settings["second_moments"] else ModalityStatistics
-    found = kind.from_rows(given.rows, zero_rows=given.policy(settings["zero_rows"]))
-    plain = found.statistics if isinstance(found, CovarianceStatistics) else found
-    given.warn_of_zero_rows(plain.n_zero_rows, stacklevel=4)
-    return found
+def _with_rows(
+    state: State, name: str, rows: Any, found: ModalityStatistics, wants: set[str], names: Names, **known: Any
+) -> State:
+    """The state with all that is wanted of a modality's rows; `known` as `_with_pairs` has it."""
+    statistics: Any = found
+    more: dict[str, Any] = {}
+    if "second_moments" in wants:
+        products = known.get("products")
+        statistics = CovarianceStatistics.of(found, rows) if products is None else CovarianceStatistics(found, products)
+        more["sample"] = RowSample.from_rows(rows, groups=known.get("groups"), zero_rows="keep")
+    if "sketches" in wants:
+        more["sketch"] = QuantileSketch.from_rows(rows, zero_rows="keep")
+    return state.with_modality(name, statistics, names, **more)
 
 
-def _of_pairs(given: Ingested, partners: Any, settings: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """Statistics of the rows, of their partners and of the pairs, as the settings ask for them."""
-    kept = settings["zero_rows"]
-    found = paired_statistics(given.rows, partners, zero_rows=given.policy(kept), y_zero_rows=kept)
-    of_rows, of_partners, of_pairs = found
-    given.warn_of_zero_rows(of_rows.n_zero_rows, stacklevel=4)
-    pairs = PairCovariance.of(of_pairs, given.rows, partners) if settings["noise"] == "residual" else of_pairs
-    if not settings["second_moments"]:
-        return of_rows, of_partners, pairs
-    return CovarianceStatistics.of(of_rows, given.rows), CovarianceStatistics.of(of_partners, partners), pairs
+def _with_pairs(
+    state: State, given: Ingested, partners: tuple[Any, Names], both: tuple[str, str], settings: Mapping[str, Any]
+) -> State:
+    """The state with all that is wanted of the rows, of their partners and of the pairs."""
+    wants, kept, (rows, names) = wanted(settings), settings["zero_rows"], partners
+    of_x, of_y, of_pairs = paired_statistics(given.rows, rows, zero_rows=given.policy(kept), y_zero_rows=kept)
+    given.warn_of_zero_rows(of_x.n_zero_rows, stacklevel=4)
+    across = CrossCovariance.from_rows(given.rows, rows, zero_rows="keep") if "across" in wants else None
+    groups = _common_groups(given.rows, rows) if "second_moments" in wants else None
+    sides = ((both[0], given.rows, of_x, given.names), (both[1], rows, of_y, names))
+    for (name, side, found, columns), known in zip(sides, (across and across.x, across and across.y)):
+        products = known.products if known and known.n_rows == found.n_rows else None
+        state = _with_rows(state, name, side, found, wants, columns, products=products, groups=groups)
+    pairs = PairCovariance.of(of_pairs, given.rows, rows) if "covariances" in wants else of_pairs
+    return state.with_pairs(*both, pairs, across)
+
+
+def _common_groups(X: Any, Y: Any) -> Int64Array:
+    """One number a pair, the same for pairs that share a row of the side that repeats more: captions of one picture."""
+    keys = [row_keys(side, zero_rows="keep") for side in (X, Y)]
+    return min(keys, key=lambda found: len(np.unique(found)))
 
 
 def _warn_of_two_encoders(rows: Any, partners: Any, learned: State) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from c3align import mappings
 from c3align.centering import AUTO, BATCH
 from c3align.errors import C3AlignError
 
-_NOISES = ("isotropic", "residual")
 _CHOICES = {
-    "mapping": ("center",),
-    "noise": _NOISES,
+    "noise": ("isotropic", "residual"),
     "zero_rows": ("raise", "keep"),
     "renormalize": (True, False),
     "second_moments": (True, False),
@@ -29,6 +28,7 @@ MAX_NAME_LENGTH, MIN_COSINE, MAX_SIGMA = 200, 1e-6, 1e30
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Raise C3AlignError for the first parameter out of range; other names are ignored."""
+    check_mapping(settings["mapping"])
     for name, known in _CHOICES.items():
         value = bool(settings[name]) if isinstance(settings[name], np.bool_) else settings[name]
         if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in known):
@@ -40,6 +40,29 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise C3AlignError(f"sigma must be None or a number >= 0, below 1e30, got {sigma!r}")
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**64:
         raise C3AlignError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+
+
+def check_mapping(mapping: Any) -> None:
+    """Accept the name of a mapping, and objects of their kind that do not change."""
+    mappings.load(mapping)
+    try:
+        hash(mapping)
+    except TypeError as error:
+        raise C3AlignError(
+            f"mapping must be hashable, as what it solved is kept, got {mapping!r}; make it a frozen dataclass"
+        ) from error
+
+
+def wanted(settings: Mapping[str, Any]) -> set[str]:
+    """What `fit` learns beyond means, of `c3align._state.MORE`."""
+    mapping = mappings.load(settings["mapping"])
+    asked = {
+        "second_moments": settings["second_moments"] or not {"second_moments", "pairs"}.isdisjoint(mapping.needs),
+        "covariances": settings["noise"] == "residual",
+        "across": not mappings.is_plain(mapping),
+        "sketches": "sketches" in mapping.needs,
+    }
+    return {what for what, is_asked in asked.items() if is_asked}
 
 
 def check_used(settings: Mapping[str, Any]) -> None:

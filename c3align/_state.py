@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 
-from c3align import noise
-from c3align._typing import Float64Array
+from c3align import mappings
 from c3align.covariance import CovarianceStatistics, PairCovariance
+from c3align.cross_covariance import CrossCovariance
 from c3align.errors import C3AlignError, EncoderMismatchError
-from c3align.ops.arrays import is_on_device
-from c3align.ops.backends import load
+from c3align.mappings import CENTER, QuantileSketch, RowTransform
+from c3align.sample import RowSample
 from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["PairKey", "State", "check_order", "learning", "pair_key"]
+__all__ = ["MORE", "PairKey", "State", "check_order", "learning", "pair_key"]
 
 PairKey = tuple[str, str]
-MIN_PAIRS_FOR_NOISE = 2  # one pair has no residual: its difference is the gap
+# what may be known of rows or pairs beyond their means, and what is to be done where it is known of a part alone
+MORE = {
+    "second_moments": ("second moments", "second_moments=True"),
+    "covariances": ("covariance", "noise='residual'"),
+    "across": ("products across", "the same mapping="),
+    "sketches": ("quantiles", "mapping='quantile'"),
+}
 _Key = TypeVar("_Key")
 
 
@@ -41,6 +47,12 @@ class State:
         Of every modality, or of none.
     covariances : mapping of (str, str) to PairCovariance
         Of every pair, or of none.
+    across : mapping of (str, str) to CrossCovariance
+        Of every pair, or of none.
+    sketches : mapping of str to QuantileSketch
+        Of every modality, or of none.
+    samples : mapping of str to RowSample
+        Some rows of modalities whose second moments are known.
     fingerprint : str or None
         The encoder whose rows these were.
     feature_names : mapping of str to tuple of str
@@ -52,6 +64,9 @@ class State:
     pairs: Mapping[PairKey, PairStatistics] = field(default_factory=dict)
     second_moments: Mapping[str, CovarianceStatistics] = field(default_factory=dict)
     covariances: Mapping[PairKey, PairCovariance] = field(default_factory=dict)
+    across: Mapping[PairKey, CrossCovariance] = field(default_factory=dict)
+    sketches: Mapping[str, QuantileSketch] = field(default_factory=dict)
+    samples: Mapping[str, RowSample] = field(default_factory=dict)
     fingerprint: str | None = None
     feature_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -60,21 +75,30 @@ class State:
         return {name: vars(self)[name] for name in self.__dataclass_fields__}
 
     def with_modality(
-        self, name: str, found: ModalityStatistics | CovarianceStatistics, names: tuple[str, ...] | None = None
+        self,
+        name: str,
+        found: ModalityStatistics | CovarianceStatistics,
+        names: tuple[str, ...] | None = None,
+        sketch: QuantileSketch | None = None,
+        sample: RowSample | None = None,
     ) -> State:
         """Rows of a modality more; `names` are those of their columns."""
         second = {name: found} if isinstance(found, CovarianceStatistics) else {}
         plain = found.statistics if isinstance(found, CovarianceStatistics) else found
-        other = State(plain.n_dims, {name: plain}, second_moments=second, feature_names={name: names} if names else {})
-        return self.merged(other)
+        more = {"sketches": sketch, "samples": sample, "feature_names": names or None}
+        known: dict[str, Any] = {what: {name: value} for what, value in more.items() if value is not None}
+        return self.merged(State(plain.n_dims, {name: plain}, second_moments=second, **known))
 
-    def with_pairs(self, a: str, b: str, found: PairStatistics | PairCovariance) -> State:
+    def with_pairs(
+        self, a: str, b: str, found: PairStatistics | PairCovariance, across: CrossCovariance | None = None
+    ) -> State:
         """Pairs more, of differences a - b."""
         ordered = found if a < b else found.negated()
         key, shape = pair_key(a, b), {}
         if isinstance(ordered, PairCovariance):
             shape, ordered = {key: ordered}, ordered.statistics
-        return self.merged(State(self.n_dims, pairs={key: ordered}, covariances=shape))
+        products = {} if across is None else {key: across if a < b else across.transposed()}
+        return self.merged(State(self.n_dims, pairs={key: ordered}, covariances=shape, across=products))
 
     def merged(self, other: State) -> State:
         """What both have learned.
@@ -101,35 +125,43 @@ class State:
             _merged(self.pairs, other.pairs),
             _merged(self.second_moments, other.second_moments),
             _merged(self.covariances, other.covariances),
+            _merged(self.across, other.across),
+            _merged(self.sketches, other.sketches),
+            self._samples_with(other),
             _one_fingerprint(self.fingerprint, other.fingerprint),
             {**self.feature_names, **{n: c for n, c in other.feature_names.items() if n not in self.feature_names}},
         )
-        for _, known, found, what in merged._parts():
-            # what is known of more than the means is known of all rows, or of none
+        for what in MORE:  # is known of all rows, or of none
+            known, found = merged._part(what)
             for key, statistics in known.items() if found else ():
                 if key not in found or found[key].n_rows != statistics.n_rows:
                     raise C3AlignError(_missing(key, what))
         return merged
 
-    def reduced(self, *, second_moments: bool, covariances: bool) -> State:
-        """The same without what is not wanted; what is wanted must have been learned.
+    def _samples_with(self, other: State) -> Mapping[str, RowSample]:
+        """Those of modalities that were sampled wherever they were learned, as they were not before version 0.3."""
+        both = _merged(self.samples, other.samples)
+        known = [(state.statistics, state.samples) for state in (self, other)]
+        return {name: found for name, found in both.items() if all(name in s or name not in r for r, s in known)}
+
+    def reduced(self, wanted: Collection[str]) -> State:
+        """The same without what is not wanted; what is, of `MORE`, must have been learned.
 
         Raises
         ------
         C3AlignError
             When it was not.
         """
-        for wanted, known, found, what in self._parts(second_moments, covariances):
-            if wanted and known and not found:
+        for what in wanted:
+            known, found = self._part(what)
+            if known and not found:
                 raise C3AlignError(_missing(next(iter(known)), what))
-        second = self.second_moments if second_moments else {}
-        return replace(self, second_moments=second, covariances=self.covariances if covariances else {})
+        absent: dict[str, Any] = {what: {} for what in MORE if what not in wanted}
+        return replace(self, **absent, samples=self.samples if "second_moments" in wanted else {})
 
-    def _parts(self, second_moments: bool = True, covariances: bool = True) -> list[tuple[bool, Any, Any, int]]:
-        return [
-            (second_moments, self.statistics, self.second_moments, 0),
-            (covariances, self.pairs, self.covariances, 1),
-        ]
+    def _part(self, what: str) -> tuple[Any, Any]:
+        """Of what something of `MORE` may be known, and of what it is."""
+        return (self.pairs if what in ("covariances", "across") else self.statistics), getattr(self, what)
 
     def bound(self, fingerprint: str) -> State:
         """The same, tied to an encoder.
@@ -153,21 +185,6 @@ class State:
         """The modalities of which at least one row had a direction."""
         return {name: found for name, found in self.statistics.items() if found.n_rows}
 
-    @cached_property
-    def pairs_sigma(self) -> float | None:
-        """Standard deviation per coordinate of the residuals of all pairs; None where fewer than two were seen."""
-        weights = [pairs.n_rows for pairs in self.pairs.values()]
-        if sum(weights) < MIN_PAIRS_FOR_NOISE:
-            return None
-        return float(np.sqrt(np.average([pairs.sigma**2 for pairs in self.pairs.values()], weights=weights)))
-
-    @cached_property
-    def rms_norm(self) -> float:
-        """Root mean square norm of the centered unit rows of all modalities: ``sqrt(1 - ||mean||**2)``."""
-        found = self.usable.values()
-        variances = [statistics.total_variance for statistics in found]
-        return float(np.sqrt(np.average(variances, weights=[statistics.n_rows for statistics in found])))
-
     @property
     def first_names(self) -> Any:
         """Columns (n_dims,) of the first data frame.
@@ -181,16 +198,43 @@ class State:
             return np.array(next(iter(self.feature_names.values())), dtype=object)
         raise AttributeError("feature_names_in_ exists only after a fit on a data frame")
 
-    def mean_for(self, name: str, rows: Any) -> Any:
-        """A modality's mean (n_dims,): float64, or a tensor on the rows' device, uploaded once for each and dtype."""
-        mean = self.statistics[name].mean
-        if not is_on_device(rows):
-            return mean
-        known: dict[Any, Any] = vars(self).setdefault("_uploaded", {})
-        key = (name, rows.device, rows.dtype)
-        if key not in known:
-            known[key] = load("eager").vector_on(mean, rows, "mean")
-        return known[key]
+    def row_map(self, name: str, mapping: str | mappings.Mapping = CENTER) -> RowTransform:
+        """What rows of a modality go through, solved once.
+
+        Raises
+        ------
+        C3AlignError
+            A modality without rows; what the mapping needs was not learned, or does not determine it.
+        """
+        self.statistics[name].mean  # noqa: B018 (of a modality without rows, which this says)
+        known: dict[Any, Any] = vars(self).setdefault("_solved", {})
+        if mapping not in known:
+            known[mapping] = self._solve(mappings.load(mapping))
+        found: RowTransform = known[mapping][name]
+        return found
+
+    def _solve(self, mapping: mappings.Mapping) -> Mapping[str, RowTransform]:
+        rows = {name: found.rows.astype(np.float64) for name, found in self.samples.items() if len(found.rows)}
+        second = self.second_moments if "second_moments" in mapping.needs else {}
+        known = {name: second.get(name, found) for name, found in self.usable.items()}
+        return mapping.solve(known, pairs=self.across, sketches=self.sketches, samples=rows)
+
+    @property
+    def sampled(self) -> dict[str, RowSample]:
+        """Rows of each modality.
+
+        Raises
+        ------
+        C3AlignError
+            When rows of one were learned without a sample.
+        """
+        for name in self.usable:
+            if name not in self.samples:
+                raise C3AlignError(
+                    f"no rows of {name!r} were sampled; fit C3Aligner(second_moments=True), or call "
+                    "calibration.Calibration.from_rows with aligned rows of each modality"
+                )
+        return {name: self.samples[name] for name in self.usable}
 
     @property
     def only(self) -> str:
@@ -205,37 +249,6 @@ class State:
             names = ", ".join(repr(name) for name in self.statistics)
             raise C3AlignError(f"several modalities are fitted ({names}); pass modality= with one of them")
         return next(iter(self.statistics))
-
-    def sigma(self, asked: float | None, cosine: str | float) -> float:
-        """Standard deviation of the noise per coordinate: as asked, by the cosine, from the pairs, or the paper's."""
-        if asked is not None:
-            return float(asked)
-        if cosine != "auto":
-            return noise.sigma_from_cosine(float(cosine), self.n_dims, norm=self.rms_norm)
-        return noise.paper_sigma(self.n_dims) if self.pairs_sigma is None else self.pairs_sigma
-
-    def strength(self, asked: float | None, cosine: str | float, kind: str) -> float | Float64Array:
-        """What `ops.corrupt` takes as sigma: a number, or for "residual" noise a root of its covariance."""
-        sigma = self.sigma(asked, cosine)
-        return self.residual_root(sigma) if kind == "residual" and sigma else sigma
-
-    def residual_root(self, sigma: float) -> Float64Array:
-        """A root (n_dims, n_dims) of the residuals' covariance, scaled to this standard deviation per coordinate.
-
-        Raises
-        ------
-        C3AlignError
-            When fewer than two pairs were learned, or without their covariance, or they have no residuals.
-        """
-        if not self.covariances or self.pairs_sigma is None:
-            raise C3AlignError(
-                "noise='residual' takes its covariance from two pairs or more, and none were learned with it; "
-                "call fit(X, y) with row i of y as the partner of row i of X, or choose noise='isotropic'"
-            )
-        if not self.pairs_sigma:
-            raise C3AlignError("the pairs have no residuals to take a covariance from; choose noise='isotropic'")
-        root = noise.residual_root(self.covariances.values())
-        return root if sigma == self.pairs_sigma else root * (sigma / self.pairs_sigma)
 
 
 def learning() -> Any:
@@ -273,9 +286,9 @@ def _merged(mine: Mapping[_Key, Any], others: Mapping[_Key, Any]) -> dict[_Key, 
     return dict(sorted(both.items()))
 
 
-def _missing(key: Any, what: int) -> str:
+def _missing(key: Any, what: str) -> str:
     kind = f"pairs of {' and '.join(key)}" if isinstance(key, tuple) else f"rows of {key!r}"
-    name, setting = (("second moments", "second_moments=True"), ("covariance", "noise='residual'"))[what]
+    name, setting = MORE[what]
     return f"{kind} were learned without their {name}; fit on all of them with {setting}"
 
 

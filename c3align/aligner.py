@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
-from c3align import centering, noise, ops
+from c3align import centering, noise
 from c3align._ingest import Ingested, ingest
 from c3align._learn import learn
-from c3align._settings import check_used
+from c3align._settings import check_used, wanted
 from c3align._state import PairKey, State, learning, pair_key
+from c3align._strength import sigma, strength
 from c3align._typing import AnyRows, Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.geometry import GapReport, measure_gap
+from c3align.mappings import Mapping, RowTransform
+from c3align.mappings import rows as mapped
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from c3align.calibration import Calibration
     from c3align.nn import AlignerModule
 
 __all__ = ["C3Aligner"]
@@ -32,15 +36,15 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Make embeddings of several modalities interchangeable: Connect, Collapse, Corrupt (C3, ICLR 2024).
 
     Contrastive encoders place a text and its picture a constant gap and some noise apart, ``e_x - e_y = c + eps``.
-    `transform` removes the gap (it normalizes rows, subtracts their modality's mean, and normalizes again); `corrupt`
-    also adds noise of eps's size, so that a decoder trained on one modality works on others. All that was learned is
-    `state_`, a frozen value that `partial_fit` and `merge` replace as a whole, or raise; calls from several threads
-    are exact.
+    `transform` removes the gap; `corrupt` also adds noise of eps's size, so that a decoder trained on one modality
+    works on others. What was learned is `state_`, a frozen value that is replaced as a whole: threads may share it.
 
     Parameters
     ----------
-    mapping : "center"
-        The deterministic part of the alignment.
+    mapping : str or Mapping
+        The deterministic part of the alignment, by name or as an object of `c3align.mappings`. "center" subtracts each
+        modality's mean. "barycenter" also brings their covariances together, for one index over several modalities; it
+        takes statistics of every modality, not of one alone.
     renormalize : bool
         Whether aligned rows have norm 1.
     noise : "isotropic" or "residual"
@@ -53,7 +57,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Standard deviation of the noise per coordinate; overrides `noise_cosine`.
     second_moments : bool
         Whether `fit` also learns each modality's covariance, (n_dims, n_dims) float64, by which even single rows find
-        their modality where cones are wide (CLAP).
+        their modality where cones are wide (CLAP), and keeps 1,024 of its rows, which `calibrate` needs.
     seed : int in [0, 2**64)
         Seed of the noise.
     zero_rows : "raise" or "keep"
@@ -64,9 +68,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     --------
     >>> import numpy as np
     >>> from c3align import C3Aligner
-    >>> rng = np.random.default_rng(0)
-    >>> text = rng.normal(size=(500, 64)) + 1
-    >>> image = text + 2 * np.eye(64)[0] + 0.1 * rng.normal(size=(500, 64))
+    >>> text, noise = np.random.default_rng(0).normal(size=(2, 500, 64)) + 1
+    >>> image = text + 2 * np.eye(64)[0] + 0.1 * noise
     >>> aligner = C3Aligner().fit(text, image)
     >>> aligner.transform(image, modality="image").shape
     (500, 64)
@@ -75,7 +78,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        mapping: Literal["center"] = "center",
+        mapping: str | Mapping = "center",
         renormalize: bool = True,
         noise: Literal["isotropic", "residual"] = "isotropic",
         noise_cosine: float | Literal["auto"] = "auto",
@@ -96,13 +99,13 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def fit(self, X: Array, y: Array | None = None, *, modality: str = "text", y_modality: str | None = None) -> Self:
         """Learn the statistics of one modality, or of two from pairs; forget what was learned before.
 
-        Input that is not finite, has rows without a direction, holds 8-bit integers (packed bits), or does not fit in
-        shape raises ValueError; nothing is learned then, nor forgotten.
+        Rows that are not finite, have no direction, are 8-bit integers (packed bits) or do not fit raise ValueError;
+        nothing is learned then, nor forgotten.
 
         Parameters
         ----------
         X : (n_rows, n_dims) array, tensor or data frame
-            Rows of `modality`, of any norm.
+            Rows of any norm.
         y : (n_rows, n_dims) array, tensor or data frame, optional
             Partners of X's rows, in `y_modality`: gap, residuals and sigma are learned too, and with
             ``noise="residual"`` the residuals' covariance. y holds partners if it is 2-d, floating and as wide as X, or
@@ -142,12 +145,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         found = learn(vars(self), X, y, modality, y_modality, getattr(self, "state_", None))
         with learning():
             before = getattr(self, "state_", None)
-            self.state_ = found if before is None else self._kept(before).merged(found)
+            self.state_ = found if before is None else before.reduced(wanted(vars(self))).merged(found)
         return self
-
-    def _kept(self, state: State) -> State:
-        """The state without what the settings no longer ask for."""
-        return state.reduced(second_moments=self.second_moments, covariances=self.noise == "residual")
 
     def merge(self, other: C3Aligner) -> Self:
         """Add what another aligner learned from other rows, exactly as if this one had seen them.
@@ -163,9 +162,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         C3Aligner
             The aligner itself.
         """
-        theirs = self._kept(centering.state_of(other))
+        theirs = centering.state_of(other).reduced(wanted(vars(self)))
         with learning():
-            self.state_ = self._kept(centering.state_of(self)).merged(theirs)
+            self.state_ = centering.state_of(self).reduced(wanted(vars(self))).merged(theirs)
         return self
 
     def bind_encoder(self, fingerprint: str) -> Self:
@@ -186,7 +185,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: AnyRows, *, modality: str = "auto") -> AnyRows:
-        """Align rows: normalize, subtract their modality's mean, normalize again. Deterministic, never noisy.
+        """Align rows: normalize, subtract their modality's mean (or `mapping`), normalize again. Never noisy.
 
         Parameters
         ----------
@@ -200,14 +199,12 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         (n_rows, n_dims) array, tensor or data frame
-            Of X's library, dtype and device. With a named modality each row depends only on itself. Raises as `fit`,
-            `NotFittedError` for a mean that was not learned, `C3AlignError` if it is unclear whose to subtract.
+            Of X's library, dtype and device. With a named modality each row depends only on itself (for mappings by a
+            matrix but for rounding). Raises as `fit`, `NotFittedError` for a mean that was not learned, and
+            `C3AlignError` if it is unclear whose to subtract.
         """
-        state = centering.state_of(self, modality)
-        given = self._given(X, state)
-        name = self._center(given, modality, state, caller=4)  # scikit-learn wraps this method
-        mean = given.mean(name, state, self.zero_rows)
-        aligned = ops.align(given.rows, mean, renormalize=self.renormalize, zero_rows=given.policy(self.zero_rows))
+        _, given, _, row_map, how = self._mapped(X, modality, caller=4)  # scikit-learn wraps this method
+        aligned = mapped.align(given.rows, row_map, **how)
         if given.is_integer:
             given.warn_of_zero_rows(int((~aligned.any(axis=1)).sum()), stacklevel=3)
         return given.like(aligned)
@@ -218,10 +215,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Align rows and add noise: what a decoder trains on (C3, eq. 5).
 
         The noise is a function of seed, modality, row and column: a row gets the same noise in any order and split,
-        and two modalities get independent noise. With sigma 0 this is `transform` to the bit.
-
-        With ``noise="residual"`` it is ``unit(unit(x) - mean + s L z)``, L the symmetric root of eps's covariance over
-        the pairs (CLOSE, ICCV 2023), by LAPACK: other machines or splits may differ by 1e-4 of the noise's size.
+        and two modalities get independent noise. With sigma 0 this is `transform` to the bit. With ``noise="residual"``
+        it is ``unit(unit(x) - mean + s L z)``, L the symmetric root of eps's covariance over the pairs (CLOSE, ICCV
+        2023), by LAPACK: other machines or splits may differ by 1e-4 of the noise's size.
 
         Parameters
         ----------
@@ -239,20 +235,10 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         (n_rows, n_dims) array, tensor or data frame
             As in `transform`; raises as it does, and for ``noise="residual"`` with fewer than two pairs.
         """
-        state = centering.state_of(self, modality)
-        given = self._given(X, state)
-        name = self._center(given, modality, state, caller=3)
-        noisy = ops.corrupt(
-            given.rows,
-            given.mean(name, state, self.zero_rows),
-            sigma=state.strength(self.sigma, self.noise_cosine, self.noise),
-            seed=noise.stream_seed(self.seed if seed is None else seed, name),
-            row_offset=row_offset,
-            row_ids=row_ids,
-            renormalize=self.renormalize,
-            zero_rows=given.policy(self.zero_rows),
-        )
-        return given.like(noisy)
+        state, given, name, row_map, how = self._mapped(X, modality, caller=3)
+        own = noise.stream_seed(self.seed if seed is None else seed, name)
+        how |= {"sigma": strength(state, vars(self)), "seed": own, "row_offset": row_offset, "row_ids": row_ids}
+        return given.like(mapped.corrupt(given.rows, row_map, **how))
 
     def translate(self, X: AnyRows, *, source: str, target: str) -> AnyRows:
         """Move rows of `source` to where a decoder trained on raw rows of `target` expects them.
@@ -272,12 +258,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         state = centering.state_of(self, source, target)
         if not {source, target} <= set(state.statistics):
             raise C3AlignError(f"source and target must be fitted modalities, got {source!r} and {target!r}; name both")
-        given = self._given(X, state)
-        self._center(given, source, state, caller=3)
-        norm = state.statistics[target].mean_norm
-        mean, goal = state.mean_for(source, given.rows), state.mean_for(target, given.rows)
-        policy = given.policy(self.zero_rows)
-        raw = ops.translate(given.rows, mean, goal, norm=norm, renormalize=self.renormalize, zero_rows=policy)
+        _, given, _, here, how = self._mapped(X, source, caller=3)
+        norm, there = state.statistics[target].mean_norm, state.row_map(target, self.mapping)
+        raw = mapped.translate(given.rows, here, there, norm=norm, **how)
         given.refuse_overflow(raw, f"{target!r} rows have a norm of {norm:.3g}")
         return given.like(raw)
 
@@ -296,11 +279,12 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         (n_rows, n_dims) array or tensor
             Rows of norm 1.
         """
+        check_used(vars(self))
         state = centering.state_of(self, modality)
         name = state.only if modality not in state.statistics else modality
-        given = self._given(Z, state)
-        mean, policy = state.mean_for(name, given.rows), given.policy(self.zero_rows)
-        return given.like(ops.invert(given.rows, mean, renormalized=self.renormalize, zero_rows=policy))
+        given = ingest(Z, n_dims=state.n_dims, known=state.feature_names)
+        how: Any = {"renormalized": self.renormalize, "zero_rows": given.policy(self.zero_rows)}
+        return given.like(mapped.invert(given.rows, state.row_map(name, self.mapping), **how))
 
     def gap(self, a: str = "image", b: str = "text") -> GapReport:
         """Measure the gap ``mean_a - mean_b`` of two modalities, with its error and, from pairs, the residual.
@@ -308,7 +292,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         a, b : str
-            Fitted modalities.
+            Fitted modalities, whose raw rows are measured.
 
         Returns
         -------
@@ -317,6 +301,21 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         state = centering.state_of(self, a, b)
         return measure_gap(a, b, state.statistics[a], state.statistics[b], state.pairs.get(pair_key(a, b)))
+
+    def calibrate(self) -> Calibration:
+        """Make scores of all pairs of modalities comparable: z-scores, thresholds, false-positive rates.
+
+        Returns
+        -------
+        Calibration
+            For rows that `transform` has aligned. `C3AlignError` unless `fit` kept rows (`second_moments`), and a
+            `CalibrationWarning` where one number a pair fails.
+        """
+        from c3align.calibration import Calibration
+
+        samples = centering.state_of(self).sampled
+        rows = {name: self.transform(sample.rows, modality=name) for name, sample in samples.items()}
+        return Calibration.from_rows(rows, groups={name: sample.groups for name, sample in samples.items()})
 
     def as_module(self) -> AlignerModule:
         """Make a torch module of the aligner as it is now.
@@ -349,7 +348,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         bytes
-            Those of `aligner.safetensors`; equal bytes mean equal aligners.
+            Of `aligner.safetensors`; equal bytes mean equal aligners.
         """
         from c3align import persistence
 
@@ -428,18 +427,19 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     @property
     def sigma_(self) -> float:
         """Standard deviation of the noise per coordinate, from `sigma`, `noise_cosine`, the pairs, or the paper."""
-        return centering.state_of(self).sigma(self.sigma, self.noise_cosine)
+        return sigma(centering.state_of(self), vars(self))
 
-    def _given(self, X: Array, state: State) -> Ingested:
+    def _mapped(self, X: Array, modality: str, caller: int) -> tuple[State, Ingested, str, RowTransform, Any]:
+        """The rows, whose they are (or "batch"), their map and how it ends; warnings point `caller` levels up."""
+        state = centering.state_of(self, modality)
         check_used(vars(self))
-        return ingest(X, n_dims=state.n_dims, known=state.feature_names)
-
-    def _center(self, given: Ingested, modality: str, state: State, caller: int) -> str:
-        """Whose mean to subtract, or "batch"; warnings point to the frame `caller` levels up."""
+        given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
         found = centering.center(modality, state, given.rows)
         if found.warning:
             warnings.warn(found.warning, ModalityMeanWarning, stacklevel=caller)
-        return found.modality
+        row_map = given.row_map(found.modality, state, self.mapping, self.zero_rows)
+        how = {"renormalize": self.renormalize, "zero_rows": given.policy(self.zero_rows)}
+        return state, given, found.modality, row_map, how
 
     def __sklearn_is_fitted__(self) -> bool:
         return "state_" in self.__dict__

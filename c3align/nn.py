@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from c3align import centering, noise, ops
+from c3align import centering, mappings, noise, ops
+from c3align._strength import strength
 from c3align.centering import BATCH
 from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.mappings import RowAffine
+from c3align.mappings.rows import mapped
 from c3align.statistics import ModalityStatistics
 
 __all__ = ["AlignerModule"]
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)  # others, fake tensors among them, may have no values to look at
-_ROOT = ""  # name of the noise's root among the means; no modality has it
+_PARTS = ("mean", "linear", "shift")  # of a modality's map
+_ROOT = ("", "root")  # the noise's; no modality has this name
 _STEPS = 2**62  # places in the noise stream where a forward pass may begin
 
 
@@ -59,19 +63,29 @@ class AlignerModule(torch.nn.Module):
         super().__init__()
         self.state_ = centering.state_of(aligner)  # frozen
         self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
-        strength = self.state_.strength(aligner.sigma, aligner.noise_cosine, aligner.noise)
-        self._sigma = 1.0 if isinstance(strength, np.ndarray) else float(strength)
+        self._maps = {name: self.state_.row_map(name, aligner.mapping) for name in self.state_.usable}
+        self._is_plain = mappings.is_plain(aligner.mapping)
+        found = strength(self.state_, vars(aligner))
+        self._sigma = 1.0 if isinstance(found, np.ndarray) else float(found)
         # no buffers: casting the module to half precision must not round the means
-        self._vectors = {name: np.array(found.mean) for name, found in self.state_.statistics.items() if found.n_rows}
-        if isinstance(strength, np.ndarray):
-            self._vectors[_ROOT] = np.array(strength)
+        self._vectors = {
+            (name, part): np.array(vector)
+            for name, row_map in self._maps.items()
+            if isinstance(row_map, RowAffine)
+            for part in _PARTS
+            if (vector := getattr(row_map, part)) is not None
+        }
+        if isinstance(found, np.ndarray):
+            self._vectors[_ROOT] = np.array(found)
         self._seeds = {name: noise.stream_seed(aligner.seed, name) for name in (*self.state_.statistics, BATCH)}
         self._looked: set[str] = set()
-        self._uploaded: dict[tuple[str, torch.device, torch.dtype], torch.Tensor] = {}
+        self._uploaded: dict[tuple[Any, torch.device, torch.dtype], torch.Tensor] = {}
         self._upload(torch.device("cpu"))
 
     def _upload(self, device: torch.device) -> None:
         """Upload vectors in both compute dtypes before a graph is recorded, which could not wait for them."""
+        for row_map in self._maps.values():
+            getattr(row_map, "gain", None)  # cached from here on
         for name, vector in self._vectors.items():
             for dtype in (torch.float32, torch.float64):
                 home = _home(device, dtype)
@@ -133,29 +147,47 @@ class AlignerModule(torch.nn.Module):
         (n_rows, n_dims) tensor
             Of X's dtype, on its device.
         """
-        modality, mean = self._center(X, modality)
+        modality, vectors = self._center(X, modality)
+        rows, row_map, given = X, self._maps.get(modality), self._settings
+        if row_map is not None and not (isinstance(row_map, RowAffine) and not row_map.has_matrix):
+            rows, vectors, given = self._mapped(X, row_map, vectors), {"mean": None}, {**given, "normalize": False}
         if torch.onnx.is_in_onnx_export():
-            return self._plain(X, mean)
+            return self._plain(X, vectors)
         if not self.training:
-            aligned: torch.Tensor = ops.align(X, mean, **self._settings)
-            return aligned
+            aligned: torch.Tensor = ops.align(rows, **vectors, **given)
+            return aligned.to(X.dtype)
         place = {"row_offset": row_offset, "row_ids": row_ids}
         place = {name: value for name, value in place.items() if value is not None} or {"row_offset": _draw(X.device)}
         sigma = self._vector(_ROOT, X, torch.float64) if _ROOT in self._vectors else self._sigma
-        noisy: torch.Tensor = ops.corrupt(X, mean, sigma=sigma, seed=self._seeds[modality], **place, **self._settings)
-        return noisy
+        noisy: torch.Tensor = ops.corrupt(rows, **vectors, sigma=sigma, seed=self._seeds[modality], **place, **given)
+        return noisy.to(X.dtype)
 
-    def _plain(self, X: torch.Tensor, mean: Any) -> torch.Tensor:
+    def _mapped(self, X: torch.Tensor, row_map: Any, vectors: dict[str, Any]) -> torch.Tensor:
+        """The rows through a map that mixes columns, in their compute dtype."""
+        wide = X if X.dtype == torch.float64 else X.float()
+        parts = None
+        if isinstance(row_map, RowAffine):
+            parts = tuple(
+                None if vector is None else torch.as_tensor(vector, device=X.device).to(wide.dtype)
+                for vector in (vectors["mean"], vectors["scale"], vectors["shift"])
+            )
+        found: torch.Tensor = mapped(wide, row_map, self._settings["zero_rows"], parts)
+        return found
+
+    def _plain(self, X: torch.Tensor, vectors: dict[str, Any]) -> torch.Tensor:
         """`align` in operations that ONNX knows, within 2**-21 of it for float32; no rows are refused."""
         if self.training:
             raise C3AlignError("ONNX has no seeded noise; export the module after .eval()")
+        if not self._is_plain:
+            raise C3AlignError("only mapping='center' is exported to ONNX; apply another one to the rows beforehand")
         wide = X.double() if X.dtype == torch.float64 else X.float()
-        centered = torch.nn.functional.normalize(wide, dim=1) - torch.as_tensor(mean, dtype=wide.dtype)
+        mean = torch.as_tensor(vectors["mean"], dtype=wide.dtype)
+        centered = torch.nn.functional.normalize(wide, dim=1) - mean
         aligned = torch.nn.functional.normalize(centered, dim=1) if self._settings["renormalize"] else centered
         return aligned.to(X.dtype)
 
-    def _center(self, X: torch.Tensor, modality: str) -> tuple[str, Any]:
-        """Whose mean is subtracted, and that mean; warns as `C3Aligner.transform` does."""
+    def _center(self, X: torch.Tensor, modality: str) -> tuple[str, dict[str, Any]]:
+        """Whose rows these are, and the vectors of its map; warns as `C3Aligner.transform` does."""
         if not _can_be_seen(X):
             if modality not in self.state_.statistics:
                 raise C3AlignError(
@@ -165,8 +197,14 @@ class AlignerModule(torch.nn.Module):
         elif modality not in self._looked:
             modality = self._looked_at(X, modality)
         if modality == BATCH:
-            return BATCH, ModalityStatistics.from_rows(X.detach(), zero_rows=self._settings["zero_rows"]).mean
-        return modality, self._vector(modality, X, torch.float64 if X.dtype == torch.float64 else torch.float32)
+            if not self._is_plain:
+                raise C3AlignError("only mapping='center' takes modality='batch'; pass a fitted modality's name")
+            return BATCH, {"mean": ModalityStatistics.from_rows(X.detach(), zero_rows=self._settings["zero_rows"]).mean}
+        if modality not in self._maps:
+            self.state_.row_map(modality)  # no rows were learned; this raises an error that says so
+        dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
+        names = zip(("mean", "scale", "shift"), _PARTS)
+        return modality, {name: self._vector((modality, part), X, dtype) for name, part in names}
 
     def _looked_at(self, X: torch.Tensor, modality: str) -> str:
         choice = centering.center(modality, centering.state_of(self, modality), X.detach())
@@ -176,11 +214,14 @@ class AlignerModule(torch.nn.Module):
             self._looked.add(modality)
         return choice.modality
 
-    def _vector(self, name: str, X: torch.Tensor, dtype: torch.dtype) -> Any:
-        """A mean, or the noise's root, on X's device in `dtype`: uploaded once, by an eager call at the latest."""
+    def _vector(self, name: Any, X: torch.Tensor, dtype: torch.dtype) -> Any:
+        """A part of a map, or the noise's root, on X's device in `dtype`: uploaded once, by an eager call at latest.
+
+        None where a map has no such part.
+        """
         key = (name, _home(X.device, dtype), dtype)
         if name not in self._vectors:
-            return self.state_.statistics[name].mean  # no rows were learned; this raises an error that says so
+            return None
         is_recorded = torch.compiler.is_compiling()
         if type(X) not in _PLAIN and not is_recorded:
             return self._vectors[name]  # fake tensors cannot be combined with real ones

@@ -323,7 +323,7 @@ class TestP5BadInput:
     @pytest.mark.parametrize(
         ("settings", "text"),
         [
-            ({"mapping": "coral"}, "mapping must be one of 'center', got 'coral'"),
+            ({"mapping": "warp"}, "mapping must be one of .*'warp'"),
             ({"noise": "uniform"}, "noise must be one of 'isotropic', 'residual', got 'uniform'"),
             ({"renormalize": "yes"}, "renormalize must be one of True, False, got 'yes'"),
             ({"zero_rows": "drop"}, "zero_rows must be one of .*, got 'drop'"),

@@ -26,7 +26,7 @@ LAYERS = [
     ("mappings", "_unrelated"),
     ("calibration",),
     ("_state",),
-    ("_discriminant",),
+    ("_discriminant", "_strength", "_state_tensors"),
     ("centering",),
     ("_settings", "_ingest", "nn", "persistence"),
     ("_learn",),

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 import c3align.noise
 from c3align import C3Aligner, ops
+from c3align._strength import strength
 from c3align.covariance import PairCovariance, symmetric_root
 from c3align.errors import C3AlignError
 from c3align.ops import _matrix_noise
@@ -379,7 +380,7 @@ class TestModule:
     def test_it_is_corrupt_and_then_transform(self, aligner):
         module, rows = aligner.as_module(), torch.from_numpy(pair()[0][:8])
         how = {
-            "sigma": aligner.state_.strength(aligner.sigma, aligner.noise_cosine, aligner.noise),
+            "sigma": strength(aligner.state_, vars(aligner)),
             "seed": c3align.noise.stream_seed(aligner.seed, "text"),
             "row_offset": 8,
         }

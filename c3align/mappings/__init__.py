@@ -9,6 +9,7 @@ Covariances are shrunken, so that few rows suffice. Solving reads no rows; it de
 
 from __future__ import annotations
 
+import math
 from collections import abc
 from importlib import metadata
 from typing import Any, Protocol, runtime_checkable
@@ -17,11 +18,13 @@ from c3align.errors import C3AlignError
 from c3align.mappings._affine import RowAffine, RowTransform
 from c3align.mappings._learned import Need, Statistics
 from c3align.mappings._paired import CCA, Procrustes, Ridge
-from c3align.mappings._quantiles import Quantile, QuantileSketch, RowQuantiles
+from c3align.mappings._quantiles import BINS, Quantile, QuantileSketch, RowQuantiles
 from c3align.mappings._unpaired import Barycenter, Center, Coral, DropUnequal, GaussianOT, Realign, Standardize
 
 __all__ = [
+    "BINS",
     "CCA",
+    "CENTER",
     "Barycenter",
     "Center",
     "Coral",
@@ -38,10 +41,15 @@ __all__ = [
     "RowTransform",
     "Standardize",
     "available",
+    "described",
+    "from_description",
+    "is_plain",
     "load",
 ]
 
+CENTER = "center"
 ENTRY_POINTS = "c3align.mappings"  # third parties: name = "module:function", which takes nothing and gives a mapping
+_MOST, _LONGEST = 10**6, 200  # of what a file may ask for
 _BUILT_IN: dict[str, abc.Callable[[], Mapping]] = {
     "barycenter": Barycenter,
     "cca": CCA,
@@ -90,6 +98,11 @@ class Mapping(Protocol):
         ...
 
 
+def is_plain(mapping: str | Mapping) -> bool:
+    """Whether this is C3's own: the mean is subtracted, and nothing else done."""
+    return mapping == CENTER or mapping == Center()
+
+
 def available() -> list[str]:
     """Names that `load` knows: the built-in ones and those of installed packages."""
     return sorted({*_BUILT_IN, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))})
@@ -111,3 +124,49 @@ def load(mapping: str | Mapping) -> Mapping:
         if point.name == mapping:
             return point.load()()
     raise C3AlignError(f"mapping must be one of {', '.join(available())}, or an object of their kind, got {mapping!r}")
+
+
+def described(mapping: Mapping) -> dict[str, Any]:
+    """A mapping of this package as its name and parameters, for a file.
+
+    Raises
+    ------
+    C3AlignError
+        For those of others, which no file may load.
+    """
+    for name, kind in _BUILT_IN.items():
+        if type(mapping) is kind:
+            return {"name": name, **vars(mapping)}
+    raise C3AlignError(
+        f"only c3align's own mappings can be saved, got {mapping!r}; save the aligner with mapping='center', and set "
+        "this one with set_params(mapping=...) after loading"
+    )
+
+
+def from_description(found: Any) -> str | Mapping:
+    """The mapping that a file names: of this package, and with parameters of the kinds that it takes.
+
+    Raises
+    ------
+    C3AlignError
+        For anything else; nothing is imported for it.
+    """
+    name = found.get("name") if isinstance(found, dict) else found
+    if not isinstance(name, str) or name not in _BUILT_IN:
+        raise C3AlignError(f"mapping must be one of {', '.join(_BUILT_IN)}, got {found!r}; save the aligner again")
+    if not isinstance(found, dict):
+        return name
+    usual = vars(_BUILT_IN[name]())
+    given = {key: value for key, value in found.items() if key != "name"}
+    if set(given) != set(usual) or not all(_is_alike(value, usual[key]) for key, value in given.items()):
+        raise C3AlignError(f"{name!r} takes the parameters {', '.join(usual)}, got {given!r}; save the aligner again")
+    return _BUILT_IN[name](**given)
+
+
+def _is_alike(value: Any, usual: Any) -> bool:
+    """Whether a parameter is of its default's kind: a finite number, a count, a short name or nothing."""
+    if type(usual) is float:
+        return type(value) in (int, float) and abs(value) < math.inf
+    if type(usual) is int:
+        return type(value) is int and 0 < value <= _MOST
+    return value is None or (type(value) is str and len(value) <= _LONGEST)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
-from c3align.ops.arrays import dtype_name, is_tensor
+from c3align.ops.arrays import dtype_name, is_on_device, is_tensor
+from c3align.ops.backends import load
 
 __all__ = ["RowAffine", "RowTransform", "check_rows"]
 
@@ -78,6 +81,18 @@ class RowAffine:
         return len(self.mean)
 
     @property
+    def has_matrix(self) -> bool:
+        """Whether columns are mixed; other maps the kernels apply in their one pass."""
+        return self.linear is not None and self.linear.ndim == 2
+
+    @cached_property
+    def gain(self) -> float:
+        """Root mean square factor by which lengths change."""
+        if self.linear is None:
+            return 1.0
+        return float(np.linalg.norm(self.linear)) / (math.sqrt(self.n_dims) if self.has_matrix else 1)
+
+    @property
     def offset(self) -> Float64Array:
         """What is left at ``u = 0``: with it the map is ``u * linear + offset``, or ``u @ linear + offset``."""
         moved = -_times(self.mean, self.linear)
@@ -102,7 +117,7 @@ class RowAffine:
             Rows of another width or dtype.
         """
         check_rows(rows, self.n_dims)
-        mean, linear, shift, offset = self._rounded(rows)
+        mean, linear, shift, offset = self.rounded(rows)
         if linear is not None and linear.ndim == 2:
             found = rows @ linear
             found += offset
@@ -121,6 +136,13 @@ class RowAffine:
         shift = np.zeros(self.n_dims) if self.shift is None else self.shift
         return RowAffine(shift, _inverted(self.linear), self.mean)
 
+    def on_covariance(self, covariance: Float64Array, other: RowAffine) -> Float64Array:
+        """``A' C B`` (n_dims, n_dims): the covariance C of u and v across, after this map of u and the other of v."""
+        found = covariance
+        if self.linear is not None:
+            found = self.linear[:, None] * found if self.linear.ndim == 1 else self.linear.T @ found
+        return _times(found, other.linear)
+
     def then(self, other: RowAffine) -> RowAffine:
         """Both in one: first this map, then the other."""
         if other.linear is None or self.linear is None or self.linear.ndim == other.linear.ndim == 1:
@@ -130,7 +152,24 @@ class RowAffine:
         shift = np.zeros(self.n_dims) if self.shift is None else self.shift
         return RowAffine(self.mean, linear, other.apply(shift[None])[0])
 
-    def _rounded(self, rows: Array) -> tuple[Any, ...]:
+    def vectors_for(self, rows: Any) -> dict[str, Any]:
+        """Mean, scale and shift of a map without a matrix, as `c3align.ops.align` takes them.
+
+        In float64, or tensors on the rows' device in their compute dtype, uploaded once.
+        """
+        vectors: dict[str, Any] = {"mean": self.mean, "scale": self.linear, "shift": self.shift}
+        if not is_on_device(rows):
+            return vectors
+        known: dict[Any, Any] = vars(self).setdefault("_uploaded", {})
+        if (key := (rows.device, rows.dtype)) not in known:
+            known[key] = {name: load("eager").vector_on(vector, rows, name) for name, vector in vectors.items()}
+        return dict(known[key])
+
+    def offset_for(self, rows: Any) -> Any:
+        """`offset` in float64, or on the rows' device."""
+        return load("eager").vector_on(self.offset, rows, "mean") if is_on_device(rows) else self.offset
+
+    def rounded(self, rows: Array) -> tuple[Any, ...]:
         """Mean, linear, shift and offset in the rows' library and dtype, on their device; rounded and uploaded once."""
         known: dict[Any, Any] = vars(self).setdefault("_known", {})
         key = (getattr(rows, "device", None) if is_tensor(rows) else None, dtype_name(rows))

@@ -17,9 +17,9 @@ from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.mappings._affine import RowTransform, check_rows
 from c3align.mappings._learned import Need, Statistics, check_count, means, moments, of_all
-from c3align.ops.arrays import as_rows, dtype_name, is_tensor
+from c3align.ops.arrays import as_rows, dtype_name, is_on_device, is_tensor
 
-__all__ = ["Quantile", "QuantileSketch", "RowQuantiles"]
+__all__ = ["BINS", "Quantile", "QuantileSketch", "RowQuantiles"]
 
 BINS = 1024
 BIN_WIDTH = 2 / BINS
@@ -70,10 +70,13 @@ class QuantileSketch:
         """
         ops.moments(X, zero_rows=zero_rows)  # refuses with the row's number in the whole
         n_rows, n_dims = X.shape
+        rows: Any = X if is_on_device(X) else as_rows(X)
         counts = np.zeros(n_dims * BINS, np.int64)
         step = max(1, _BLOCK_ELEMENTS // n_dims)
         for start in range(0, n_rows, step):
-            unit = ops.normalize(as_rows(X[start : start + step]).widened(), zero_rows=zero_rows)
+            block = slice(start, start + step)
+            part = as_rows(rows[block].detach().cpu()) if is_tensor(rows) else rows.take(block)
+            unit = ops.normalize(part.widened(), zero_rows=zero_rows)
             unit = unit[unit.any(axis=1)]
             bins = np.clip((unit + 1) * (BINS / 2), 0, BINS - 1).astype(np.int64)
             counts += np.bincount((bins + np.arange(n_dims) * BINS).ravel(), minlength=counts.size)

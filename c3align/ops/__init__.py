@@ -31,18 +31,9 @@ from c3align.ops.backends import (
 )
 from c3align.ops.rowmap import NoiseRequest, Request, stream
 
-__all__ = [
-    "Moments",
-    "PairMoments",
-    "align",
-    "backend",
-    "backend_reason",
-    "column_products",
-    "corrupt",
-    "get_num_threads",
-]
-__all__ += ["invert", "moments", "normalize", "num_threads_reason", "pair_moments", "philox_normal"]
-__all__ += ["set_num_threads", "translate"]
+__all__ = ["Moments", "PairMoments", "align", "backend", "backend_reason", "column_products", "corrupt"]
+__all__ += ["get_num_threads", "invert", "moments", "normalize", "num_threads_reason", "pair_moments"]
+__all__ += ["philox_normal", "set_num_threads", "translate"]
 
 NORM_BINS = fixed.NORM_BINS
 
@@ -84,6 +75,7 @@ def align(
     *,
     scale: Array | None = None,
     shift: Array | None = None,
+    normalize: bool = True,
     renormalize: bool = True,
     zero_rows: ZeroRows = "raise",
     out: Array | None = None,
@@ -97,6 +89,8 @@ def align(
         Rows of any norm.
     mean, scale, shift : (n_dims,), optional
         Rounded once to float32 (float64 for float64 rows). Collapse (C3, eq. 4) uses the mean alone.
+    normalize : bool
+        Whether rows are brought to norm 1 first; rows that something else has mapped are taken as they are.
     renormalize : bool
         Whether the result is brought to norm 1.
     zero_rows : "raise" or "keep"
@@ -115,7 +109,8 @@ def align(
     C3AlignError
         As in `normalize`; also vectors of another width or not finite.
     """
-    return run(X, Request(mean, scale, shift, None, renormalize, zero_rows=zero_rows), out, overwrite_out)
+    request = Request(mean, scale, shift, None, renormalize, not normalize, zero_rows=zero_rows)
+    return run(X, request, out, overwrite_out)
 
 
 def translate(
@@ -203,6 +198,7 @@ def corrupt(
     direction: Array | None = None,
     fixed_norm: bool = False,
     random_strength: bool = False,
+    normalize: bool = True,
     renormalize: bool = True,
     zero_rows: ZeroRows = "raise",
     out: Array | None = None,
@@ -237,7 +233,7 @@ def corrupt(
         LAFITE's ``(1 - a) x + a eps / ||eps||`` is this, renormalized, with `c3align.noise.sigma_from_lafite_mix`.
     random_strength : bool
         Whether each row's noise is multiplied by its own uniform number in (0, 1).
-    renormalize, zero_rows, out, overwrite_out : optional
+    normalize, renormalize, zero_rows, out, overwrite_out : optional
         As in `align`.
 
     Returns
@@ -246,7 +242,8 @@ def corrupt(
         The noisy rows; each depends only on its own row, its number in the stream, and the settings.
     """
     noise = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset, row_ids)
-    return run(X, Request(mean, scale, shift, noise, renormalize, zero_rows=zero_rows), out, overwrite_out)
+    request = Request(mean, scale, shift, noise, renormalize, not normalize, zero_rows=zero_rows)
+    return run(X, request, out, overwrite_out)
 
 
 @usual_floats

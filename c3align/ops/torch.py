@@ -29,15 +29,15 @@ _NOISE = (
     "float sigma, Tensor? columns, Tensor? direction, bool fixed_norm, bool random_strength, SymInt seed, "
     "SymInt row_offset, Tensor? first_row, Tensor? row_ids"
 )
-_library.define(f"align({_MAP}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
-_library.define(f"corrupt({_MAP}, {_NOISE}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
+_library.define(f"align({_MAP}, bool is_raw=False) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
+_library.define(f"corrupt({_MAP}, {_NOISE}, bool is_raw=False) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
 _library.define(
     "matrix_noise(Tensor root, SymInt n_rows, SymInt seed, SymInt row_offset, Tensor? first_row, Tensor? row_ids) "
     "-> Tensor",
     tags=torch.Tag.pt2_compliant_tag,
 )
 _PLAIN = (torch.Tensor, torch.nn.Parameter)  # others, fake tensors among them, may have no memory to read
-_NUMBER_OF_INPUTS = {"align": 6, "corrupt": 15}
+_NUMBER_OF_INPUTS = {"align": 7, "corrupt": 16}
 
 
 def wanted(X: torch.Tensor, request: Request) -> bool:
@@ -54,7 +54,7 @@ def transform(X: torch.Tensor, request: Request, out: Any = None) -> torch.Tenso
     """See `c3align.ops.align` and `corrupt`."""
     if out is not None:
         raise C3AlignError("out= has no gradient, cannot be traced, and takes no matrix sigma on a device; omit it")
-    if request.goal is not None or request.is_raw or request.norm != 1:
+    if request.goal is not None or request.norm != 1:
         raise C3AlignError("translate and invert have no gradient and cannot be traced; call on X.detach(), untraced")
     noise = request.noise
     if noise is not None and request.has_matrix:
@@ -62,8 +62,8 @@ def transform(X: torch.Tensor, request: Request, out: Any = None) -> torch.Tenso
     columns = [_as_tensor(vector, X) for vector in request[:3]]
     settings = request.renormalize, request.zero_rows == "keep"
     if noise is None:
-        return torch.ops.c3align.align(X, *columns, *settings)
-    return torch.ops.c3align.corrupt(X, *columns, *settings, *_noise_inputs(noise, X))
+        return torch.ops.c3align.align(X, *columns, *settings, request.is_raw)
+    return torch.ops.c3align.corrupt(X, *columns, *settings, *_noise_inputs(noise, X), request.is_raw)
 
 
 def _noise_inputs(noise: NoiseRequest, X: torch.Tensor) -> tuple[Any, ...]:
@@ -93,16 +93,17 @@ def _with_matrix(X: torch.Tensor, request: Request, noise: NoiseRequest) -> torc
     compares = request.renormalize and request.mean is not None and request.shift is None
     if compares or request.zero_rows == "keep":
         mean = _as_tensor(request.mean, X) if compares else None
-        noisy = torch.where(_has_direction(wide, mean, request.zero_rows), noisy, 0)
+        noisy = torch.where(_has_direction(wide, mean, request.zero_rows, request.is_raw), noisy, 0)
     if request.renormalize:
         noisy = transform(noisy, Request(renormalize=False, zero_rows=request.zero_rows))
     return noisy.to(X.dtype)
 
 
-def _has_direction(X: torch.Tensor, mean: torch.Tensor | None, zero_rows: Any) -> torch.Tensor:
+def _has_direction(X: torch.Tensor, mean: torch.Tensor | None, zero_rows: Any, is_raw: bool) -> torch.Tensor:
     """Which rows are neither zeros nor at the mean, (n_rows, 1) bool; the kernel says so, to its own bits."""
     mean = mean.detach() if mean is not None else None
-    return transform(X.detach(), Request(mean, zero_rows=zero_rows)).any(dim=1, keepdim=True)
+    request = Request(mean, zero_rows=zero_rows, is_raw=is_raw)
+    return transform(X.detach(), request).any(dim=1, keepdim=True)
 
 
 def _shape_of_noise(root: torch.Tensor, n_rows: int, *_: Any) -> torch.Tensor:
@@ -134,8 +135,10 @@ def _signed(number: Any) -> Any:
     return number - 2**64 if number >= 2**63 else number
 
 
-def _run_align(X: Any, mean: Any, scale: Any, shift: Any, renormalize: bool, keep: bool) -> torch.Tensor:
-    request = Request(mean, scale, shift, None, renormalize, zero_rows="keep" if keep else "raise")
+def _run_align(
+    X: Any, mean: Any, scale: Any, shift: Any, renormalize: bool, keep: bool, is_raw: bool = False
+) -> torch.Tensor:
+    request = Request(mean, scale, shift, None, renormalize, is_raw, zero_rows="keep" if keep else "raise")
     return usual_floats(compute)(X, request)
 
 
@@ -155,10 +158,11 @@ def _run_corrupt(
     row_offset: int,
     first_row: Any,
     row_ids: Any,
+    is_raw: bool = False,
 ) -> torch.Tensor:
     strength, first = sigma if columns is None else columns, row_offset % 2**64 if first_row is None else first_row
     noise = NoiseRequest(strength, direction, fixed_norm, random_strength, seed % 2**64, first, row_ids)
-    request = Request(mean, scale, shift, noise, renormalize, zero_rows="keep" if keep else "raise")
+    request = Request(mean, scale, shift, noise, renormalize, is_raw, zero_rows="keep" if keep else "raise")
     return usual_floats(compute)(X, request)
 
 
@@ -179,17 +183,19 @@ def _gradient(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
     arguments = [inputs[i] for i in range(len(inputs))]
     op = torch.ops.c3align.align if len(arguments) == _NUMBER_OF_INPUTS["align"] else torch.ops.c3align.corrupt
     X, mean, scale, shift, renormalize = arguments[:5]
+    is_raw = arguments[-1]
     wide = X.double() if X.dtype == torch.float64 else X.float()
     g, unit, norms = grad.to(wide.dtype), *_unit(wide)
+    unit = wide if is_raw else unit
     if renormalize:
         # zero rows went through or raised in the forward pass
         mapped = op(wide, mean, scale, shift, False, True, *arguments[6:])
         g = _through_normalization(g, *_unit(mapped))
         if mean is not None and shift is None:
-            g = torch.where(_has_direction(wide, mean, "keep"), g, 0)
+            g = torch.where(_has_direction(wide, mean, "keep", is_raw), g, 0)
     through = g if scale is None else g * scale.to(g.dtype)
     found: list[Any] = [None] * len(arguments)
-    found[0] = _through_normalization(through, unit, norms).to(X.dtype)
+    found[0] = (through if is_raw else _through_normalization(through, unit, norms)).to(X.dtype)
     if mean is not None and ctx.needs_input_grad[1]:
         found[1] = -through.sum(0).to(mean.dtype)
     if scale is not None and ctx.needs_input_grad[2]:

@@ -1,0 +1,135 @@
+"""How strong an aligner's noise is, and of what shape: as asked, by the pairs, or the paper's; after the mapping.
+
+Pairs of unit rows (u, v) that are mapped by ``u A`` and ``v B`` have residuals of covariance
+``A' S_u A + B' S_v B - A' C B - B' C' A``, with C the covariance across.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from c3align import noise
+from c3align._state import State
+from c3align._typing import Float64Array
+from c3align.covariance import symmetric_root
+from c3align.cross_covariance import CrossCovariance
+from c3align.errors import C3AlignError
+from c3align.mappings import RowAffine, RowTransform, is_plain
+
+__all__ = ["sigma", "strength"]
+
+MIN_PAIRS_FOR_NOISE = 2  # one pair has no residual: its difference is the gap
+
+
+def sigma(state: State, settings: Mapping[str, Any]) -> float:
+    """Standard deviation of the noise per coordinate: as asked, by the cosine, from the pairs, or the paper's."""
+    asked, cosine = settings["sigma"], settings["noise_cosine"]
+    if asked is not None:
+        return float(asked)
+    if cosine != "auto":
+        return noise.sigma_from_cosine(float(cosine), state.n_dims, norm=_rms_norm(state, settings["mapping"]))
+    found = _pairs_sigma(state, settings["mapping"])
+    return noise.paper_sigma(state.n_dims) if found is None else found
+
+
+def strength(state: State, settings: Mapping[str, Any]) -> float | Float64Array:
+    """What `ops.corrupt` takes as sigma: a number, or for "residual" noise a root of its covariance.
+
+    Raises
+    ------
+    C3AlignError
+        When fewer than two pairs were learned, or without their covariance, or they have no residuals.
+    """
+    found = sigma(state, settings)
+    return _residual_root(state, settings["mapping"], found) if settings["noise"] == "residual" and found else found
+
+
+def _residual_root(state: State, mapping: Any, found: float) -> Float64Array:
+    """A root (n_dims, n_dims) of the residuals' covariance, scaled to this standard deviation per coordinate."""
+    of_pairs = _pairs_sigma(state, mapping)
+    if not state.covariances or of_pairs is None:
+        raise C3AlignError(
+            "noise='residual' takes its covariance from two pairs or more, and none were learned with it; "
+            "call fit(X, y) with row i of y as the partner of row i of X, or choose noise='isotropic'"
+        )
+    if not of_pairs:
+        raise C3AlignError("the pairs have no residuals to take a covariance from; choose noise='isotropic'")
+    if is_plain(mapping):
+        root = noise.residual_root(state.covariances.values())
+    else:
+        root = _once(state, "root", mapping, lambda: symmetric_root(_mapped_residuals(state, mapping)))
+    return root if found == of_pairs else root * (found / of_pairs)
+
+
+def _pairs_sigma(state: State, mapping: Any) -> float | None:
+    """That of the residuals of all pairs; None where fewer than two were seen."""
+    weights = [pairs.n_rows for pairs in state.pairs.values()]
+    if sum(weights) < MIN_PAIRS_FOR_NOISE:
+        return None
+    if not is_plain(mapping):
+        total = _once(state, "total", mapping, lambda: float(np.trace(_mapped_residuals(state, mapping))))
+        return math.sqrt(max(total, 0.0) / state.n_dims)
+    return float(np.sqrt(np.average([pairs.sigma**2 for pairs in state.pairs.values()], weights=weights)))
+
+
+def _mapped_residuals(state: State, mapping: Any) -> Float64Array:
+    """Covariance of the residuals of all pairs after the mapping, each pair of modalities around its own mean."""
+    if not state.across:
+        raise C3AlignError(
+            "the pairs were learned without products across, from which this mapping's noise follows; "
+            "fit them again with the same mapping=, or pass sigma= or noise_cosine="
+        )
+    weights = [found.n_rows for found in state.across.values()]
+    parts = [
+        _residuals(found, state.row_map(a, mapping), state.row_map(b, mapping))
+        for (a, b), found in state.across.items()
+        if found.n_rows
+    ]
+    return np.asarray(np.average(parts, axis=0, weights=[weight for weight in weights if weight]))
+
+
+def _residuals(found: CrossCovariance, a: RowTransform, b: RowTransform) -> Float64Array:
+    if not (isinstance(a, RowAffine) and isinstance(b, RowAffine)):
+        raise C3AlignError(
+            "of this mapping, which is not affine, no residuals follow from statistics; pass sigma= or noise_cosine="
+        )
+    across = a.on_covariance(found.covariance, b)
+    return a.on_covariance(found.x.covariance, a) + b.on_covariance(found.y.covariance, b) - across - across.T
+
+
+def _rms_norm(state: State, mapping: Any) -> float:
+    """Root mean square norm of the mapped rows of all modalities: centered, ``sqrt(1 - ||mean||**2)``."""
+    found = state.usable
+    squares = [_mean_square(state, name, state.row_map(name, mapping)) for name in found]
+    return float(np.sqrt(np.average(squares, weights=[statistics.n_rows for statistics in found.values()])))
+
+
+def _mean_square(state: State, name: str, row_map: RowTransform) -> float:
+    """Mean squared norm of a modality's mapped rows, before they are brought to norm 1."""
+    statistics = state.statistics[name]
+    if not isinstance(row_map, RowAffine):
+        goal: Any = getattr(row_map, "goal", None)
+        if goal is None:
+            raise C3AlignError("the size of this mapping's rows is not known from statistics; pass sigma=")
+        return float((goal**2).mean(axis=0).sum())
+    center = row_map.apply(statistics.mean[None])[0]
+    if row_map.linear is None:
+        return statistics.total_variance + float(center @ center)
+    if not row_map.has_matrix:
+        return float(row_map.linear**2 @ statistics.variance + center @ center)
+    if name not in state.second_moments:
+        raise C3AlignError("the size of this mapping's rows needs second_moments=True; fit with it, or pass sigma=")
+    products = state.second_moments[name].covariance @ row_map.linear
+    return float(np.sum(row_map.linear * products) + center @ center)
+
+
+def _once(state: State, what: str, mapping: Any, make: Any) -> Any:
+    """Worked out once for each state and mapping."""
+    known: dict[Any, Any] = vars(state).setdefault("_strengths", {})
+    if (what, mapping) not in known:
+        known[what, mapping] = make()
+    return known[what, mapping]
