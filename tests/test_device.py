@@ -423,11 +423,12 @@ def test_which_devices_have_float64():
 @pytest.fixture
 def as_if_on_a_device(monkeypatch):
     """CPU tensors are taken for tensors on another device, everywhere: same values, other paths."""
-    from c3align import _ingest, _state
+    from c3align import _ingest
     from c3align.geometry import _overlap
+    from c3align.mappings import _affine
     from c3align.ops import products
 
-    for module in (_ingest, _state, products, _overlap, glance):
+    for module in (_ingest, _affine, products, _overlap, glance):
         monkeypatch.setattr(module, "is_on_device", arrays.is_tensor)
     for module in (ops, _compute, _dispatch):
         monkeypatch.setattr(module, "device_backend", takes_tensors)

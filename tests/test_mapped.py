@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from c3align.errors import C3AlignError, FormatError
 from c3align.mappings import Barycenter, Center, Realign
 from c3align.noise import stream_seed
 from c3align.persistence import parse
+from tests.test_device import as_if_on_a_device as as_if_on_a_device
 from tests.test_ops import raw
 
 N_DIMS = 12
@@ -393,3 +396,30 @@ def test_statistics_are_what_they_were(name):
             assert np.abs(found.covariance - CovarianceStatistics.from_rows(X).covariance).max() < 1e-12
     shaped = fitted(name, noise="residual", noise_cosine=0.9).covariances_["image", "text"]
     assert np.abs(shaped.covariance - PairCovariance.from_rows(*rows()).covariance).max() < 1e-12
+
+
+class TestTensorsElsewhere:
+    """The path of devices, on CPU tensors."""
+
+    def test_it_is_the_hosts(self, name, as_if_on_a_device):
+        text, image = (torch.from_numpy(X) for X in rows())
+        aligner = C3Aligner(mapping=kind(name), sigma=0.1).fit(text, image)
+        host = fitted(name, sigma=0.1)
+        for X, modality in ((text, "text"), (image, "image")):
+            found = aligner.transform(X, modality=modality)
+            assert (found - torch.from_numpy(host.transform(X.numpy(), modality=modality))).abs().max() < 1e-10
+            found = aligner.corrupt(X, modality=modality)
+            assert (found - torch.from_numpy(host.corrupt(X.numpy(), modality=modality))).abs().max() < 1e-10
+        if name not in DROPS | CURVED:
+            found = aligner.translate(text, source="text", target="image")
+            goal = host.translate(text.numpy(), source="text", target="image")
+            assert (found - torch.from_numpy(goal)).abs().max() < 1e-10
+
+
+def test_a_sketch_of_other_rows():
+    aligner = fitted("quantile")
+    state = aligner.state_
+    sketches = {name: sketch + sketch for name, sketch in state.sketches.items()}
+    aligner.state_ = replace(state, sketches=sketches)
+    with pytest.raises(C3AlignError, match="quantiles are of another number of rows"):
+        aligner.to_bytes()
