@@ -8,6 +8,7 @@ machine, batch or number of threads may change a result by 2**-22 of the matrix'
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,23 +23,34 @@ from c3align.ops.reference import AT_MEAN_IN_DOUBLE, AT_MEAN_IN_FLOAT
 
 __all__ = ["align", "corrupt", "invert", "mapped", "translate"]
 
-_BLOCK_ELEMENTS = 1 << 22  # a block of rows whose product is long enough for BLAS
+_BLOCK_ELEMENTS = 1 << 20
 
 
 def align(X: Array, row_map: RowTransform, *, renormalize: bool, zero_rows: ZeroRows) -> Any:
     """``unit(map(unit(x)))``, as `c3align.ops.align`."""
     if (vectors := _columnwise(row_map, X)) is not None:
         return ops.align(X, **vectors, renormalize=renormalize, zero_rows=zero_rows)
-    rows = _mapped_rows(X, row_map, zero_rows)
-    return _narrowed(ops.align(rows, None, normalize=False, renormalize=renormalize, zero_rows=zero_rows), X)
+
+    def ended(found: Any, _: slice) -> Any:
+        return ops.align(found, None, normalize=False, renormalize=renormalize, zero_rows=zero_rows)
+
+    return _through(X, row_map, zero_rows, ended)
 
 
-def corrupt(X: Array, row_map: RowTransform, **settings: Any) -> Any:
+def corrupt(
+    X: Array, row_map: RowTransform, *, row_offset: Any = 0, row_ids: Any = None, zero_rows: ZeroRows, **settings: Any
+) -> Any:
     """``unit(map(unit(x)) + sigma * z)``, as `c3align.ops.corrupt` with these settings of its own."""
+    settings |= {"zero_rows": zero_rows}
     if (vectors := _columnwise(row_map, X)) is not None:
-        return ops.corrupt(X, **vectors, **settings)
-    rows = _mapped_rows(X, row_map, settings["zero_rows"])
-    return _narrowed(ops.corrupt(rows, None, normalize=False, **settings), X)
+        return ops.corrupt(X, **vectors, row_offset=row_offset, row_ids=row_ids, **settings)
+
+    def ended(found: Any, block: slice) -> Any:
+        ids = None if row_ids is None else row_ids[block]
+        here = row_offset + block.start if ids is None else row_offset
+        return ops.corrupt(found, None, normalize=False, row_offset=here, row_ids=ids, **settings)
+
+    return _through(X, row_map, zero_rows, ended)
 
 
 def invert(Z: Array, row_map: RowTransform, *, renormalized: bool, zero_rows: ZeroRows) -> Any:
@@ -84,21 +96,32 @@ def _columnwise(row_map: RowTransform, X: Array) -> dict[str, Any] | None:
     return row_map.vectors_for(X) if isinstance(row_map, RowAffine) and not row_map.has_matrix else None
 
 
-def _mapped_rows(X: Any, row_map: RowTransform, zero_rows: ZeroRows) -> Any:
-    """The mapped rows in their compute dtype, before they are brought to norm 1; zeros where nothing is left of one."""
+def _through(X: Any, row_map: RowTransform, zero_rows: ZeroRows, ended: Callable[[Any, slice], Any]) -> Any:
+    """Rows through a map that mixes columns and through what comes after it, in blocks that stay in the caches."""
     if is_tensor(X):
-        return mapped(_wide(X), row_map, zero_rows)
+        found = ended(mapped(_wide(X), row_map, zero_rows), slice(0, X.shape[0]))
+        return found.to(X.dtype)
     rows = as_rows(X)
-    out = np.empty(rows.shape, rows.compute_dtype)
+    out = np.empty(rows.shape, rows.values.dtype)
     step = max(1, _BLOCK_ELEMENTS // rows.shape[1])
+    for block in (slice(start, start + step) for start in range(0, rows.shape[0], step)):
+        part = rows.take(block)
+        try:
+            found = ended(mapped(part.widened(), row_map, zero_rows), block)
+        except C3AlignError as error:
+            raise _in_whole(rows, row_map, zero_rows, error) from error
+        out[block] = part.narrowed(found)
+    return rows.restore(out)
+
+
+def _in_whole(rows: Rows, row_map: RowTransform, zero_rows: ZeroRows, error: C3AlignError) -> C3AlignError:
+    """What a block was refused for, with the row's number among all rows."""
     try:
-        for start in range(0, rows.shape[0], step):
-            block = slice(start, start + step)
-            out[block] = mapped(rows.take(block).widened(), row_map, zero_rows)
-    except C3AlignError:
-        ops.normalize(rows, zero_rows=zero_rows)  # refuses with the row's number in the whole
-        raise
-    return Rows(out, dtype_name(out), None, rows.name)
+        found = mapped(rows.widened(), row_map, zero_rows)
+        ops.normalize(Rows(found, dtype_name(found), None, rows.name), zero_rows=zero_rows)
+    except C3AlignError as whole:
+        return whole
+    return error
 
 
 def mapped(wide: Any, row_map: RowTransform, zero_rows: ZeroRows, parts: Any = None) -> Any:
