@@ -17,7 +17,7 @@ from c3align._state import State, check_order
 from c3align._typing import ZeroRows
 from c3align.centering import BATCH
 from c3align.errors import C3AlignError, ZeroRowsWarning
-from c3align.mappings import RowAffine, RowTransform, is_plain
+from c3align.mappings import RowAffine, RowTransform, refuse_own_mean
 from c3align.ops.arrays import (
     Rows,
     check_tensor,
@@ -90,11 +90,7 @@ class Ingested(NamedTuple):
         """
         if name != BATCH:
             return state.row_map(name, mapping)
-        if not is_plain(mapping):
-            raise C3AlignError(
-                f"mapping={mapping!r} takes rows of a fitted modality, and these would be centered by their own mean; "
-                "fit rows of their modality too, with partial_fit(X, modality=...), and pass its name"
-            )
+        refuse_own_mean(mapping)
         return RowAffine(ModalityStatistics.from_rows(self.rows, zero_rows=self.policy(zero_rows)).mean)
 
     def refuse_overflow(self, values: Any, why: str) -> None:

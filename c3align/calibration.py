@@ -37,13 +37,14 @@ from c3align._unrelated import (
 from c3align.errors import C3AlignError, CalibrationWarning
 from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor, to_like
 from c3align.ops.backends import load
-from c3align.sample import SIZE, RowSample
+from c3align.sample import SIZE, RowSample, samples_of
 
 __all__ = ["LEVELS", "Calibration"]
 
 LEVELS = (0.01, 0.001)  # the false-positive rates of the self-test
 MIN_EXCEEDING = 10  # scores that a rate is read off
 MIN_PAIRS = 10
+_MOST_COSINE = 1.001  # the rounding of half precision
 _BLOCK_SCORES, _DEVICE_SCORES = 1 << 18, 1 << 24
 
 
@@ -128,7 +129,7 @@ class Calibration:
         CalibrationWarning
             Where the self-test fails.
         """
-        samples = _samples(rows, groups or {}, size)
+        samples = samples_of(rows, groups or {}, size)
         names, m = tuple(samples), len(samples)
         means, deviations = np.zeros((2, m, m))
         n_scores, quantiles = np.zeros((m, m), np.int64), np.zeros((m, m, len(KNOTS)))
@@ -200,6 +201,26 @@ class Calibration:
             block = slice(start, start + step)
             scores[block] = self._z(scores[block], i, j)
         return _dressed(scores, Q)
+
+    def z_scores(self, scores: Array, *, query: str, document: str) -> Array:
+        """z-scores of cosines that an index has found, so that lists of several modalities merge by score.
+
+        Parameters
+        ----------
+        scores : array or tensor, floating, of any shape
+            Cosines of aligned rows of these modalities; beyond [-1.001, 1.001] they are refused.
+        query, document : str
+
+        Returns
+        -------
+        Like `scores`.
+        """
+        i, j = self._place(query, document)
+        values: Any = from_dlpack(scores, "scores") if is_foreign(scores) else scores
+        values = values if is_tensor(values) else np.asarray(values)
+        if not bool((abs(values) <= _MOST_COSINE).all()):
+            raise C3AlignError("scores must be cosines, from -1 to 1; pass inner products of unit rows")
+        return _dressed(self._z(values, i, j), scores)
 
     def threshold(self, *, false_positive_rate: float, query: str, document: str | None = None) -> float:
         """The z-score above which a share `false_positive_rate` of unrelated documents comes.
@@ -330,6 +351,8 @@ class Calibration:
         -------
         Like `scores`.
         """
+        from scipy.special import expit
+
         i, j = self._place(query, document)
         slope, offset = (float(number) for number in self.log_odds[i, j])
         if not slope:
@@ -345,7 +368,7 @@ class Calibration:
         if bool((values != values).any()):
             raise C3AlignError("scores hold NaN; pass what score() gives")
         odds = values * slope + (offset + math.log(prior / (1 - prior)))
-        return _dressed(odds.sigmoid() if is_tensor(odds) else _expit(odds), scores)
+        return _dressed(odds.sigmoid() if is_tensor(odds) else expit(odds), scores)
 
     def problem(self) -> str | None:
         """Why these numbers contradict one another, or None: what loading checks."""
@@ -402,22 +425,6 @@ class Calibration:
         return found
 
 
-def _samples(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int) -> dict[str, RowSample]:
-    """A sample of each modality, in alphabetical order."""
-    if not rows or not set(groups) <= set(rows):
-        raise C3AlignError(
-            f"rows are of {[*rows]} and groups of {[*groups]}; pass rows, and groups of some of their modalities"
-        )
-    found = {}
-    for name in sorted(rows):
-        X = rows[name] if is_on_device(rows[name]) or is_foreign(rows[name]) else as_rows(rows[name], name)
-        found[name] = RowSample.from_rows(X, groups=groups.get(name), size=size)
-    widths = {name: sample.n_dims for name, sample in found.items()}
-    if len(set(widths.values())) > 1:
-        raise C3AlignError(f"the modalities' rows differ in width ({widths}); pass rows of one encoder")
-    return found
-
-
 def _unit(X: Any, name: str) -> Any:
     """Unit rows in float32: a tensor on a device, else a NumPy array."""
     X = from_dlpack(X, name) if is_foreign(X) else X
@@ -438,9 +445,3 @@ def _dressed(result: Any, X: Any) -> Any:
 
         return torch.from_numpy(result)
     return to_like(result, X) if is_foreign(X) else result
-
-
-def _expit(values: Any) -> Any:
-    from scipy.special import expit
-
-    return expit(values)

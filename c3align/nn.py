@@ -64,7 +64,7 @@ class AlignerModule(torch.nn.Module):
         self.state_ = centering.state_of(aligner)  # frozen
         self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
         self._maps = {name: self.state_.row_map(name, aligner.mapping) for name in self.state_.usable}
-        self._is_plain = mappings.is_plain(aligner.mapping)
+        self._mapping = aligner.mapping
         found = strength(self.state_, vars(aligner))
         self._sigma = 1.0 if isinstance(found, np.ndarray) else float(found)
         # no buffers: casting the module to half precision must not round the means
@@ -178,7 +178,7 @@ class AlignerModule(torch.nn.Module):
         """`align` in operations that ONNX knows, within 2**-21 of it for float32; no rows are refused."""
         if self.training:
             raise C3AlignError("ONNX has no seeded noise; export the module after .eval()")
-        if not self._is_plain:
+        if not mappings.is_plain(self._mapping):
             raise C3AlignError("only mapping='center' is exported to ONNX; apply another one to the rows beforehand")
         wide = X.double() if X.dtype == torch.float64 else X.float()
         mean = torch.as_tensor(vectors["mean"], dtype=wide.dtype)
@@ -197,8 +197,7 @@ class AlignerModule(torch.nn.Module):
         elif modality not in self._looked:
             modality = self._looked_at(X, modality)
         if modality == BATCH:
-            if not self._is_plain:
-                raise C3AlignError("only mapping='center' takes modality='batch'; pass a fitted modality's name")
+            mappings.refuse_own_mean(self._mapping)
             return BATCH, {"mean": ModalityStatistics.from_rows(X.detach(), zero_rows=self._settings["zero_rows"]).mean}
         if modality not in self._maps:
             self.state_.row_map(modality)  # no rows were learned; this raises an error that says so

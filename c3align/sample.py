@@ -6,6 +6,7 @@ rows, and the sample of a merge is the sample of the whole, to the bit. Equal ro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,7 +21,7 @@ from c3align.ops import reference
 from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor
 from c3align.ops.backends import load
 
-__all__ = ["RowSample", "row_keys"]
+__all__ = ["RowSample", "row_keys", "samples_of"]
 
 SIZE = 1024  # scores of 1,024 rows with as many others give a standard deviation to a per cent or two
 _BLOCK_WORDS = 1 << 17  # a block of rows that stays in the caches
@@ -127,6 +128,22 @@ class RowSample:
         if (self.keys[1:] <= self.keys[:-1]).any() or not np.array_equal(_hashed(self.rows), self.keys):
             return "the keys of a sample are not those of its rows"
         return None
+
+
+def samples_of(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int = SIZE) -> dict[str, RowSample]:
+    """A sample of each modality, in alphabetical order."""
+    if not rows or not set(groups) <= set(rows):
+        raise C3AlignError(
+            f"rows are of {[*rows]} and groups of {[*groups]}; pass rows, and groups of some of their modalities"
+        )
+    found = {}
+    for name in sorted(rows):
+        X = rows[name] if is_on_device(rows[name]) or is_foreign(rows[name]) else as_rows(rows[name], name)
+        found[name] = RowSample.from_rows(X, groups=groups.get(name), size=size)
+    widths = {name: sample.n_dims for name, sample in found.items()}
+    if len(set(widths.values())) > 1:
+        raise C3AlignError(f"the modalities' rows differ in width ({widths}); pass rows of one encoder")
+    return found
 
 
 def row_keys(X: Array, *, zero_rows: ZeroRows = "raise") -> Int64Array:

@@ -510,7 +510,7 @@ MUTANTS = [
     Mutant("mapping", "c3align/mappings/rows.py", "_without(row_map.apply(unit), ~unit.any(1))", "row_map.apply(unit)", "test_mapped and without_a_direction"),
     Mutant("mapping", "c3align/mappings/rows.py", "raise _in_whole(rows, row_map, zero_rows, error) from error", "raise", "test_mapped and many_blocks"),
     Mutant("mapping", "c3align/mappings/rows.py", "return _narrowed(moved * norm, X)", "return _narrowed(moved, X)", "test_mapped and there_and_back"),
-    Mutant("mapping", "c3align/_ingest.py", "if not is_plain(mapping):", "if False:", "test_mapped and rows_own"),
+    Mutant("mapping", "c3align/_ingest.py", "refuse_own_mean(mapping)", "pass", "test_mapped and rows_own"),
     Mutant("mapping", "c3align/_strength.py", "- across - across.T", "- 2 * across", "test_mapped and residuals_follow"),
     Mutant("mapping", "c3align/_strength.py", "np.sum(row_map.linear * products) + center @ center", "np.sum(row_map.linear * products)", "test_mapped and cosine_is_of"),
     Mutant("mapping", "c3align/_learn.py", 'groups=known.get("groups")', "groups=None", "test_mapped and pairs_are_related"),

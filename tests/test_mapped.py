@@ -345,7 +345,7 @@ class TestModule:
         assert (compiled.eval()(X) - module.eval()(X)).abs().max() < 1e-12
 
     def test_no_mean_of_the_rows_own(self):
-        with pytest.raises(C3AlignError, match="pass a fitted modality's name"):
+        with pytest.raises(C3AlignError, match="takes rows of a fitted modality"):
             fitted("barycenter").as_module()(torch.from_numpy(rows()[0]), "batch")
 
 
@@ -361,6 +361,10 @@ class TestCalibrate:
             assert abs(z[off].mean()) < 0.05
             assert abs(z[off].std() - 1) < 0.05
             assert np.diag(z).mean() > 2
+            again = found.z_scores(text @ image.T, query="text", document="image")
+            assert np.abs(again - z).max() < 1e-4
+            with pytest.raises(C3AlignError, match="scores must be cosines"):
+                found.z_scores(2 * text @ image.T, query="text", document="image")
 
     def test_loaded_it_is_the_same(self):
         aligner = C3Aligner(second_moments=True).fit(*rows(1, 2000))

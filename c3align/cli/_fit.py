@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align import centering
+from c3align import centering, mappings
 from c3align.cli._app import AlignerFolder, Fingerprint, Output, Rows, app, one_fingerprint, progress, say
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.io.rows import RowSource, write_npy
@@ -28,6 +28,9 @@ def fit(
     modality: Annotated[str | None, typer.Option(help="What the rows are: 'text' unless their folder says.")] = None,
     pair_modality: Annotated[str | None, typer.Option(help="What their partners are: 'image' unless ...")] = None,
     encoder: Fingerprint = None,
+    mapping: Annotated[
+        str, typer.Option(help="'center', or 'barycenter' and others: one index over several modalities.")
+    ] = "center",
     noise_cosine: Annotated[float | None, typer.Option(help="Noise as a cosine; learned when absent.")] = None,
     noise: Annotated[str, typer.Option(help="'isotropic', or 'residual': shaped as in the pairs.")] = "isotropic",
     second_moments: Annotated[
@@ -40,6 +43,7 @@ def fit(
     from c3align import C3Aligner
 
     settings: dict[str, Any] = {"noise": noise, "noise_cosine": "auto" if noise_cosine is None else noise_cosine}
+    settings["mapping"] = mapping
     aligner = C3Aligner(seed=seed, zero_rows=zero_rows, second_moments=second_moments, **settings)  # type: ignore[arg-type]
     found = open_sources(rows)[::-1]  # of a tree of two modalities text comes first
     if pair:
@@ -120,6 +124,7 @@ def transform(
     name = _chosen(fitted, source, _modality_of(source.modality, modality, fitted))
     mean = repr(name)
     if name == centering.BATCH:
+        mappings.refuse_own_mean(fitted.mapping)
         fitted, name, mean = clone(fitted), OWN, "these rows themselves"
         _learn(fitted, source, None, modality=OWN)
     write_npy(output, source.shape, source.parts[0].dtype, _aligned(fitted, source, name))

@@ -45,6 +45,7 @@ __all__ = [
     "from_description",
     "is_plain",
     "load",
+    "refuse_own_mean",
 ]
 
 CENTER = "center"
@@ -101,6 +102,21 @@ class Mapping(Protocol):
 def is_plain(mapping: str | Mapping) -> bool:
     """Whether this is C3's own: the mean is subtracted, and nothing else done."""
     return mapping == CENTER or mapping == Center()
+
+
+def refuse_own_mean(mapping: str | Mapping) -> None:
+    """Refuse rows that would be centered by their own mean, which no other mapping can do.
+
+    Raises
+    ------
+    C3AlignError
+        Unless the mapping is plain.
+    """
+    if not is_plain(mapping):
+        raise C3AlignError(
+            f"mapping={mapping!r} takes rows of a fitted modality, and these would be centered by their own mean; "
+            "fit rows of their modality too, with partial_fit(X, modality=...), and pass its name"
+        )
 
 
 def available() -> list[str]:
