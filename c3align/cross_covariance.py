@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from c3align import ops
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.covariance import CovarianceStatistics
 from c3align.ops import products
-from c3align.ops.arrays import is_tensor
-from c3align.statistics import PairStatistics
+from c3align.ops.arrays import as_rows, is_on_device, is_tensor
+from c3align.statistics import paired_statistics
 
 __all__ = ["CrossCovariance"]
 
@@ -60,14 +61,17 @@ class CrossCovariance:
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> CrossCovariance:
         """Statistics of the pairs (X[i], Y[i]), both (n_rows, n_dims) floating; refuses as `PairStatistics`."""
-        PairStatistics.from_rows(X, Y, zero_rows=zero_rows)  # refuses with the row's number in the whole
-        total = cls.empty(int(X.shape[1]))
+        x, y, pairs = paired_statistics(X, Y, zero_rows=zero_rows)
+        if x.n_zero_rows or y.n_zero_rows:
+            where = _both(X, Y)
+            return cls.from_rows(_taken(X, where), _taken(Y, where)) if pairs.n_rows else cls.empty(int(X.shape[1]))
+        total = np.zeros((3, x.n_dims, x.n_dims))
         for u, v in products.unit_pairs(X, Y):
-            u, v = ops.normalize(u), ops.normalize(v)  # as the statistics beside them see the rows
-            found = u.T @ v
-            found = found.cpu().numpy() if is_tensor(found) else found
-            total = total + cls(CovarianceStatistics.from_rows(u), CovarianceStatistics.from_rows(v), found)
-        return total
+            for k, (a, b) in enumerate(((u, u), (v, v), (u, v))):
+                found = a.T @ b
+                total[k] += found.cpu().numpy() if is_tensor(found) else found
+        of_x, of_y = ((part + part.T) / 2 for part in total[:2])  # as BLAS may not have them to the bit
+        return cls(CovarianceStatistics(x, of_x), CovarianceStatistics(y, of_y), total[2])
 
     def transposed(self) -> CrossCovariance:
         """The same pairs the other way round: (v, u)."""
@@ -95,3 +99,16 @@ class CrossCovariance:
         if not (np.abs(self.covariance) <= np.outer(*spreads) + 2e-9).all():  # Cauchy-Schwarz; NaN fails too
             return "the products across contradict the variances"
         return None
+
+
+def _both(X: Array, Y: Array) -> npt.NDArray[np.intp]:
+    """Numbers of the pairs of which both rows have a direction."""
+    usable = []
+    for rows in (X, Y):
+        unit = ops.normalize(rows, zero_rows="keep").any(1)
+        usable.append(unit.cpu().numpy() if is_tensor(unit) else unit)
+    return np.flatnonzero(usable[0] & usable[1])
+
+
+def _taken(X: Array, where: npt.NDArray[np.intp]) -> Array:
+    return X[where] if is_on_device(X) else as_rows(X).take(where)

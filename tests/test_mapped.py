@@ -256,6 +256,16 @@ class TestLearning:
 
 
 class TestFile:
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
+    def test_of_narrow_rows(self, name, dtype):
+        """What was learned of pairs in narrow dtypes does not contradict itself."""
+        text, image = (X.astype(dtype) for X in rows())
+        text[3], image[5] = 0, 0
+        aligner = C3Aligner(mapping=kind(name), sigma=0.1, zero_rows="keep").fit(text, image)
+        assert C3Aligner.from_bytes(aligner.to_bytes()).to_bytes() == aligner.to_bytes()
+        (across,) = aligner.state_.across.values()
+        assert across.n_rows == 398
+
     def test_loads_as_it_was(self, name, tmp_path):
         aligner, (text, image) = fitted(name, sigma=0.1), rows()
         aligner.save_pretrained(tmp_path)

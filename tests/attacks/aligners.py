@@ -17,9 +17,9 @@ FILE = "aligner.safetensors"
 DIGEST = {container.DIGEST: np.arange(container.DIGEST_BYTES, dtype=np.uint8)}
 
 
-def changed(folder: Path, change=lambda tensors, config: None, digest: dict = DIGEST) -> Path:
+def changed(folder: Path, change=lambda tensors, config: None, digest: dict = DIGEST, build=honest.aligner) -> Path:
     """An aligner whose tensors and configuration were changed, without the copy that would tell."""
-    given = honest.aligner(folder)
+    given = build(folder)
     content = (given / FILE).read_bytes()
     tensors = {name: value.copy() for name, value in load(content).items() if name != container.DIGEST}
     config, _ = container.parse(content, "aligner")
@@ -29,8 +29,12 @@ def changed(folder: Path, change=lambda tensors, config: None, digest: dict = DI
     return given
 
 
-def tensor(folder: Path, name: str, change) -> Path:
-    return changed(folder, lambda tensors, _: tensors.update({name: change(tensors[name])}))
+def tensor(folder: Path, name: str, change, build=honest.aligner) -> Path:
+    return changed(folder, lambda tensors, _: tensors.update({name: change(tensors[name])}), build=build)
+
+
+def setting(folder: Path, **settings) -> Path:
+    return changed(folder, lambda _, config: config["settings"].update(settings), build=honest.mapped_aligner)
 
 
 def content_of(folder: Path, change) -> Path:
@@ -212,3 +216,68 @@ def contradict_themselves(folder: Path) -> Path:
 def pass_for_old_ones(folder: Path) -> Path:
     """A version that is not there, so that the bytes would be of the format without a digest."""
     return statistics(folder, lambda content: flipped(content, 7))
+
+
+@attack("aligner", "mapping must be one of")
+def names_a_mapping_of_another_package(folder: Path) -> Path:
+    """A mapping that an entry point would import."""
+    return setting(folder, mapping="os:system")
+
+
+@attack("aligner", "takes the parameters")
+def asks_for_a_billion_steps(folder: Path) -> Path:
+    """A mapping whose solution never ends."""
+    asked = {"name": "barycenter", "strength": 1.0, "shrinkage": None, "tolerance": 0.0, "max_steps": 10**9}
+    return setting(folder, mapping=asked)
+
+
+@attack("aligner", "Infinity is not allowed")
+def asks_for_a_tolerance_of_infinity(folder: Path) -> Path:
+    """A number that JSON does not have."""
+    asked = {"name": "barycenter", "strength": 1.0, "shrinkage": None, "tolerance": 1e999, "max_steps": 9}
+    return setting(folder, mapping=asked)
+
+
+@attack("aligner", "not of norm 1")
+def samples_rows_of_any_length(folder: Path) -> Path:
+    """Rows by which scores would be calibrated."""
+    return tensor(folder, "modality.0.sample.rows", lambda rows: rows * np.float32(1e30), honest.mapped_aligner)
+
+
+@attack("aligner", "keys of a sample are not those")
+def samples_rows_of_others(folder: Path) -> Path:
+    """Rows beside the keys of other ones."""
+    return tensor(folder, "modality.0.sample.rows", lambda rows: rows[::-1].copy(), honest.mapped_aligner)
+
+
+@attack("aligner", "its samples are no short list")
+def samples_a_billion_rows(folder: Path) -> Path:
+    """A number of rows that is not there."""
+
+    def billion(_, config):
+        config["samples"][0][1:] = [10**9, 10**9]
+
+    return changed(folder, billion, build=honest.mapped_aligner)
+
+
+@attack("aligner", "across contradict the variances")
+def has_products_across_of_other_pairs(folder: Path) -> Path:
+    """Numbers from which noise would be made."""
+    return tensor(folder, "pair.0.across", lambda products: products * 1e6, honest.mapped_aligner)
+
+
+@attack("aligner", "unknown or missing keys")
+def has_products_across_of_no_pairs(folder: Path) -> Path:
+    """Products of pairs that were not learned."""
+    return changed(folder, lambda _, config: config.update(across=True))
+
+
+@attack("aligner", "counts are negative")
+def counts_negative_rows_in_a_bin(folder: Path) -> Path:
+    """Quantiles of rows that cannot be."""
+
+    def moved(counts):
+        counts[0, :2] += [1 << 40, -(1 << 40)]
+        return counts
+
+    return tensor(folder, "modality.0.sketch", moved, honest.sketched_aligner)

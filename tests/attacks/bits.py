@@ -62,11 +62,12 @@ def main() -> None:
     warm()
     found = []
     for kind in asked.kind or SAVED:
-        with tempfile.TemporaryDirectory() as folder:
-            given = KINDS[kind][0](Path(folder))
-            passed = list(accepted(kind, given, asked.step))
-        print(f"{kind}: {len(passed)} flips were not refused", flush=True)
-        found += passed
+        for build in KINDS[kind]:
+            with tempfile.TemporaryDirectory() as folder:
+                given = build(Path(folder))
+                passed = list(accepted(kind, given, asked.step))
+            print(f"{given.name}: {len(passed)} flips were not refused", flush=True)
+            found += passed
     print("\n".join(found))
     sys.exit(bool(found))
 

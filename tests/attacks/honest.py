@@ -13,6 +13,7 @@ from c3align import C3Aligner, Pipeline
 from c3align.decoders import EmbeddingGenerator, MemoryCaptioner, PrefixCaptioner
 from c3align.embed import embed
 from c3align.io import items
+from c3align.mappings import Barycenter
 from c3align.statistics import ModalityStatistics
 from tests import media, tiny_encoders, tiny_lms
 
@@ -33,6 +34,18 @@ def learned(d: int = 8) -> C3Aligner:
 def aligner(folder: Path) -> Path:
     learned().save_pretrained(folder / "aligner")
     return folder / "aligner"
+
+
+def mapped_aligner(folder: Path) -> Path:
+    """With second moments, samples and products across."""
+    C3Aligner(mapping=Barycenter()).fit(rows(), rows(41, 8, 3)[1:]).save_pretrained(folder / "mapped")
+    return folder / "mapped"
+
+
+def sketched_aligner(folder: Path) -> Path:
+    """With quantiles of its columns."""
+    C3Aligner(mapping="quantile", sigma=0.1).fit(rows(d=2)).save_pretrained(folder / "sketched")
+    return folder / "sketched"
 
 
 def aligner_bytes(folder: Path) -> Path:
@@ -138,6 +151,7 @@ def video(folder: Path) -> Path:
 KINDS: dict[str, list[Callable[[Path], Path]]] = {
     **{f.__name__: [f] for f in (aligner, aligner_bytes, statistics_bytes, captioner, memory, generator, pipeline)},
     **{f.__name__: [f] for f in (checkpoint, tree, precomputed, sound, video)},
+    "aligner": [aligner, mapped_aligner, sketched_aligner],
     "rows": [npy],
     "encoder": [partial(encoder, kind) for kind in ("transformers", "open_clip", "sentence-transformers")],
     "table": [partial(table, suffix) for suffix in ("parquet", "jsonl", "csv")],
