@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from c3align import mappings
+from c3align import mappings, noise
 from c3align.centering import AUTO, BATCH
 from c3align.errors import C3AlignError
 
 _CHOICES = {
-    "noise": ("isotropic", "residual"),
     "zero_rows": ("raise", "keep"),
     "renormalize": (True, False),
     "second_moments": (True, False),
@@ -29,6 +28,7 @@ MAX_NAME_LENGTH, MIN_COSINE, MAX_SIGMA = 200, 1e-6, 1e30
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Raise C3AlignError for the first parameter out of range; other names are ignored."""
     check_mapping(settings["mapping"])
+    noise.load(settings["noise"])
     for name, known in _CHOICES.items():
         value = bool(settings[name]) if isinstance(settings[name], np.bool_) else settings[name]
         if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in known):
@@ -55,10 +55,11 @@ def check_mapping(mapping: Any) -> None:
 
 def wanted(settings: Mapping[str, Any]) -> set[str]:
     """What `fit` learns beyond means, of `c3align._state.MORE`."""
-    mapping = mappings.load(settings["mapping"])
+    mapping, covariance = mappings.load(settings["mapping"]), noise.load(settings["noise"]).covariance
+    second = covariance == "own" or not {"second_moments", "pairs"}.isdisjoint(mapping.needs)
     asked = {
-        "second_moments": settings["second_moments"] or not {"second_moments", "pairs"}.isdisjoint(mapping.needs),
-        "covariances": settings["noise"] == "residual",
+        "second_moments": settings["second_moments"] or second,
+        "covariances": covariance == "residual",
         "across": not mappings.is_plain(mapping),
         "sketches": "sketches" in mapping.needs,
     }

@@ -15,12 +15,11 @@ import numpy as np
 from c3align import noise
 from c3align._state import State
 from c3align._typing import Float64Array
-from c3align.covariance import symmetric_root
 from c3align.cross_covariance import CrossCovariance
 from c3align.errors import C3AlignError
 from c3align.mappings import RowAffine, RowTransform, is_plain
 
-__all__ = ["sigma", "strength"]
+__all__ = ["noise_of", "sigma"]
 
 MIN_PAIRS_FOR_NOISE = 2  # one pair has no residual: its difference is the gap
 
@@ -36,33 +35,76 @@ def sigma(state: State, settings: Mapping[str, Any]) -> float:
     return noise.paper_sigma(state.n_dims) if found is None else found
 
 
-def strength(state: State, settings: Mapping[str, Any]) -> float | Float64Array:
-    """What `ops.corrupt` takes as sigma: a number, or for "residual" noise a root of its covariance.
+def noise_of(state: State, settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What `ops.corrupt` takes for a modality's rows: sigma, a number or a root of a covariance, and how it is shaped.
 
     Raises
     ------
     C3AlignError
-        When fewer than two pairs were learned, or without their covariance, or they have no residuals.
+        When what the noise's shape follows from was not learned.
     """
-    found = sigma(state, settings)
-    return _residual_root(state, settings["mapping"], found) if settings["noise"] == "residual" and found else found
+    shape, found = noise.load(settings["noise"]), sigma(state, settings)
+    if shape.has_covariance and found:
+        key = shape, name if shape.covariance == "own" else "", found
+        return {"sigma": _once(state, key, settings["mapping"], lambda: _root(state, settings, name))}
+    how: dict[str, Any] = {"sigma": found, "fixed_norm": shape.fixed_norm, "random_strength": shape.random_strength}
+    if shape.random_strength:
+        how["sigma"] = found * math.sqrt(3)  # the mean square of uniform numbers is a third
+    if shape.orthogonal and found:
+        how |= {"direction": _gap(state, settings["mapping"], name)}
+        how["sigma"] *= math.sqrt(state.n_dims / max(1, state.n_dims - 1))
+    return how
 
 
-def _residual_root(state: State, mapping: Any, found: float) -> Float64Array:
-    """A root (n_dims, n_dims) of the residuals' covariance, scaled to this standard deviation per coordinate."""
-    of_pairs = _pairs_sigma(state, mapping)
-    if not state.covariances or of_pairs is None:
+def _root(state: State, settings: Mapping[str, Any], name: str) -> Float64Array:
+    """A root (n_dims, n_dims) of the covariance that the noise has."""
+    shape, mapping = noise.load(settings["noise"]), settings["mapping"]
+    covariance = _own(state, mapping, name) if shape.covariance == "own" else _of_pairs(state, mapping)
+    if not np.trace(covariance) > 0:
+        raise C3AlignError("there are no residuals to take a covariance from; choose noise='isotropic'")
+    root = shape.root(covariance, sigma(state, settings))
+    root.flags.writeable = False
+    return root
+
+
+def _own(state: State, mapping: Any, name: str) -> Float64Array:
+    """Covariance of a modality's mapped rows."""
+    row_map = state.row_map(name, mapping) if name in state.statistics else None
+    if name not in state.second_moments or not isinstance(row_map, RowAffine):
+        raise C3AlignError(
+            "this noise follows from the covariance of a fitted modality's rows, by a mapping that is affine, and "
+            f"{name!r} has none; fit it with this noise=, pass its modality=, or choose noise='isotropic'"
+        )
+    return row_map.on_covariance(state.second_moments[name].covariance, row_map)
+
+
+def _of_pairs(state: State, mapping: Any) -> Float64Array:
+    """Covariance of the residuals of all pairs, with their gaps removed."""
+    if not state.covariances or _pairs_sigma(state, mapping) is None:
         raise C3AlignError(
             "noise='residual' takes its covariance from two pairs or more, and none were learned with it; "
             "call fit(X, y) with row i of y as the partner of row i of X, or choose noise='isotropic'"
         )
-    if not of_pairs:
-        raise C3AlignError("the pairs have no residuals to take a covariance from; choose noise='isotropic'")
-    if is_plain(mapping):
-        root = noise.residual_root(state.covariances.values())
-    else:
-        root = _once(state, "root", mapping, lambda: symmetric_root(_mapped_residuals(state, mapping)))
-    return root if found == of_pairs else root * (found / of_pairs)
+    if not is_plain(mapping):
+        return _mapped_residuals(state, mapping)
+    found = list(state.covariances.values())
+    weights = [part.n_rows for part in found]
+    return np.asarray(np.average([part.covariance for part in found], axis=0, weights=weights))
+
+
+def _gap(state: State, mapping: Any, name: str) -> Float64Array:
+    """The mean of a modality's rows less that of the others', as the mapping turns it."""
+    others = [found.mean for other, found in state.usable.items() if other != name]
+    if name not in state.usable or not others:
+        raise C3AlignError(
+            "noise='orthogonal' needs the gap between two fitted modalities; fit another one, or choose "
+            "noise='isotropic'"
+        )
+    row_map = state.row_map(name, mapping)
+    if not isinstance(row_map, RowAffine):
+        raise C3AlignError("noise='orthogonal' needs a mapping that is affine; choose noise='isotropic'")
+    gap = state.statistics[name].mean - np.mean(others, axis=0)
+    return row_map.turned(gap)
 
 
 def _pairs_sigma(state: State, mapping: Any) -> float | None:
@@ -127,7 +169,7 @@ def _mean_square(state: State, name: str, row_map: RowTransform) -> float:
     return float(np.sum(row_map.linear * products) + center @ center)
 
 
-def _once(state: State, what: str, mapping: Any, make: Any) -> Any:
+def _once(state: State, what: Any, mapping: Any, make: Any) -> Any:
     """Worked out once for each state and mapping."""
     known: dict[Any, Any] = vars(state).setdefault("_strengths", {})
     if (what, mapping) not in known:

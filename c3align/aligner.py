@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
-from c3align import centering, noise
+from c3align import centering
 from c3align._ingest import Ingested, ingest
 from c3align._learn import learn
 from c3align._settings import check_used, wanted
 from c3align._state import PairKey, State, learning, pair_key
-from c3align._strength import sigma, strength
+from c3align._strength import noise_of, sigma
 from c3align._typing import AnyRows, Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.geometry import GapReport, measure_gap
 from c3align.mappings import Mapping, RowTransform
 from c3align.mappings import rows as mapped
+from c3align.noise import Noise, stream_seed
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         takes statistics of every modality, not of one alone.
     renormalize : bool
         Whether aligned rows have norm 1.
-    noise : "isotropic" or "residual"
-        The noise of `corrupt`: equal in all directions, or with the covariance of the residuals eps of the pairs given
-        to `fit`, which fill few of the dimensions.
+    noise : str or Noise
+        The noise of `corrupt`: "isotropic", equal in all directions; "residual", with the covariance of the residuals
+        eps of the pairs given to `fit`, which fill few of the dimensions; and more, see `c3align.noise`.
     noise_cosine : "auto" or float in (0, 1]
         Expected cosine between a clean row and the noisy one. "auto" takes it from the residuals of the pairs given to
         `fit`; with fewer than two pairs, the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
@@ -80,7 +81,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         *,
         mapping: str | Mapping = "center",
         renormalize: bool = True,
-        noise: Literal["isotropic", "residual"] = "isotropic",
+        noise: str | Noise = "isotropic",
         noise_cosine: float | Literal["auto"] = "auto",
         sigma: float | None = None,
         second_moments: bool = False,
@@ -215,9 +216,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Align rows and add noise: what a decoder trains on (C3, eq. 5).
 
         The noise is a function of seed, modality, row and column: a row gets the same noise in any order and split,
-        and two modalities get independent noise. With sigma 0 this is `transform` to the bit. With ``noise="residual"``
-        it is ``unit(unit(x) - mean + s L z)``, L the symmetric root of eps's covariance over the pairs (CLOSE, ICCV
-        2023), by LAPACK: other machines or splits may differ by 1e-4 of the noise's size.
+        and two modalities get independent noise. With sigma 0 this is `transform` to the bit. A covariance is factored by
+        LAPACK: on other machines or for other splits of `fit` its noise may differ by 1e-4 of its size.
 
         Parameters
         ----------
@@ -236,8 +236,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             As in `transform`; raises as it does, and for ``noise="residual"`` with fewer than two pairs.
         """
         state, given, name, row_map, how = self._mapped(X, modality, caller=3)
-        own = noise.stream_seed(self.seed if seed is None else seed, name)
-        how |= {"sigma": strength(state, vars(self)), "seed": own, "row_offset": row_offset, "row_ids": row_ids}
+        own = stream_seed(self.seed if seed is None else seed, name)
+        how |= {"seed": own, "row_offset": row_offset, "row_ids": row_ids, **noise_of(state, vars(self), name)}
         return given.like(mapped.corrupt(given.rows, row_map, **how))
 
     def translate(self, X: AnyRows, *, source: str, target: str) -> AnyRows:

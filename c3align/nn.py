@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from c3align import centering, mappings, noise, ops
-from c3align._strength import strength
+from c3align._strength import noise_of
 from c3align.centering import BATCH
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.mappings import RowAffine
@@ -21,7 +21,7 @@ __all__ = ["AlignerModule"]
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)  # others, fake tensors among them, may have no values to look at
 _PARTS = ("mean", "linear", "shift")  # of a modality's map
-_ROOT = ("", "root")  # the noise's; no modality has this name
+_SHAPES = ("sigma", "direction")  # of a modality's noise, where they are arrays
 _STEPS = 2**62  # places in the noise stream where a forward pass may begin
 
 
@@ -65,8 +65,10 @@ class AlignerModule(torch.nn.Module):
         self._settings = {"renormalize": aligner.renormalize, "zero_rows": aligner.zero_rows}
         self._maps = {name: self.state_.row_map(name, aligner.mapping) for name in self.state_.usable}
         self._mapping = aligner.mapping
-        found = strength(self.state_, vars(aligner))
-        self._sigma = 1.0 if isinstance(found, np.ndarray) else float(found)
+        shape = noise.load(aligner.noise)
+        named = shape.covariance == "own" or shape.orthogonal  # what rows of no fitted modality have no noise of
+        names = self._maps if named else (*self._maps, BATCH)
+        self._noise = {name: noise_of(self.state_, vars(aligner), name) for name in names}
         # no buffers: casting the module to half precision must not round the means
         self._vectors = {
             (name, part): np.array(vector)
@@ -75,8 +77,10 @@ class AlignerModule(torch.nn.Module):
             for part in _PARTS
             if (vector := getattr(row_map, part)) is not None
         }
-        if isinstance(found, np.ndarray):
-            self._vectors[_ROOT] = np.array(found)
+        for name, found in self._noise.items():
+            for part in _SHAPES:
+                if isinstance(found.get(part), np.ndarray):
+                    self._vectors[name, part] = np.array(found[part])
         self._seeds = {name: noise.stream_seed(aligner.seed, name) for name in (*self.state_.statistics, BATCH)}
         self._looked: set[str] = set()
         self._uploaded: dict[tuple[Any, torch.device, torch.dtype], torch.Tensor] = {}
@@ -158,9 +162,18 @@ class AlignerModule(torch.nn.Module):
             return aligned.to(X.dtype)
         place = {"row_offset": row_offset, "row_ids": row_ids}
         place = {name: value for name, value in place.items() if value is not None} or {"row_offset": _draw(X.device)}
-        sigma = self._vector(_ROOT, X, torch.float64) if _ROOT in self._vectors else self._sigma
-        noisy: torch.Tensor = ops.corrupt(rows, **vectors, sigma=sigma, seed=self._seeds[modality], **place, **given)
+        noisy: torch.Tensor = ops.corrupt(
+            rows, **vectors, seed=self._seeds[modality], **self._shape_on(X, modality), **place, **given
+        )
         return noisy.to(X.dtype)
+
+    def _shape_on(self, X: torch.Tensor, modality: str) -> dict[str, Any]:
+        """Strength and shape of a modality's noise, its arrays on X's device."""
+        if modality not in self._noise:
+            raise C3AlignError("this noise is that of a fitted modality; pass its name as modality=")
+        names = [part for part in _SHAPES if (modality, part) in self._vectors]
+        vectors = {part: self._vector((modality, part), X, torch.float64) for part in names}
+        return {**self._noise[modality], **vectors}
 
     def _mapped(self, X: torch.Tensor, row_map: Any, vectors: dict[str, Any]) -> torch.Tensor:
         """The rows through a map that mixes columns, in their compute dtype."""

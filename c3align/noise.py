@@ -3,40 +3,157 @@
 Papers state the same strength as a variance, a weight or a mix, whose meaning changes with the dimension. For a clean
 row of norm r in d dimensions and Gaussian noise of `sigma` per coordinate, ``E cos = r / sqrt(r**2 + d sigma**2)``.
 
-The noise's shape is independent of its strength. `C3Aligner` offers two: "isotropic" (C3, CapDec), with covariance
-``sigma**2 I``; and "residual" (CLOSE's covariance noise), with the covariance C of ``eps = u_x - u_y - c`` over paired
-unit rows: ``z @ C**(1/2)``, scaled to the trace ``d sigma**2`` where another strength is asked for. As the noise's
-expected squared norm is that trace, sigma and cosine mean the same for both.
+The noise's shape is independent of its strength: whatever it is, its expected squared norm is ``d sigma**2``, so that
+sigma and cosine mean the same for all. `C3Aligner(noise=...)` takes a `Noise`, or one of these names:
+
+============== ======================================================================================================
+"isotropic"    ``sigma z`` (C3, CapDec)
+"residual"     with the covariance C of ``eps = u_x - u_y - c`` over paired unit rows (CLOSE): ``z @ C**(1/2)``
+"half_power"   with the square root of the rows' own covariance S, ``z @ S**(1/4)``: needs neither pairs nor pictures
+"fixed_norm"   of one norm for all rows (LAFITE; CapDec's ball, whose radii lie within 1 / d of one another)
+"random"       times a uniform number in (0, 1) per row (LinCIR)
+"orthogonal"   without a part along the gap (C3's ImageBind branch)
+============== ======================================================================================================
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from c3align._typing import Float64Array
-from c3align.covariance import PairCovariance, symmetric_root
+from c3align import ops
+from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops.rowmap import stream
 
 __all__ = [
+    "NAMED",
     "PAPER_SIGMA",
+    "Noise",
+    "cosine_from_alpha_bar",
     "cosine_from_lafite_mix",
     "cosine_from_sigma",
-    "residual_root",
+    "load",
     "sigma_from_capdec_variance",
     "sigma_from_close_weight",
     "sigma_from_cosine",
+    "sigma_from_groups",
     "sigma_from_lafite_mix",
     "stream_seed",
 ]
 
 PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
 PAPER_DIMS = 512
+_ROUNDING = 1e-9
+_COVARIANCES = ("isotropic", "own", "residual")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The shape of the noise that `C3Aligner.corrupt` adds.
+
+    Parameters
+    ----------
+    covariance : "isotropic", "own" or "residual"
+        The same in all directions; that of the rows' own modality, after the mapping; that of the residuals of pairs.
+    power : float > 0
+        To which the covariance is raised: 1/2 makes "own" noise less like the rows, and suits it better.
+    rank : int or None
+        How many of its largest directions are kept; the rest of the variance is spread evenly over the others.
+    fixed_norm, random_strength : bool
+        Whether every row's noise has one norm; whether it is multiplied by a uniform number in (0, 1) of the row's own.
+        Isotropic noise alone.
+    orthogonal : bool
+        Whether it has no part along the gap between the row's modality and the mean of the others. Isotropic alone.
+
+    Examples
+    --------
+    >>> Noise("own", power=0.5) == NAMED["half_power"]
+    True
+    """
+
+    covariance: Literal["isotropic", "own", "residual"] = "isotropic"
+    power: float = 1.0
+    rank: int | None = None
+    fixed_norm: bool = False
+    random_strength: bool = False
+    orthogonal: bool = False
+
+    def __post_init__(self) -> None:
+        if self.covariance not in _COVARIANCES:
+            raise C3AlignError(f"covariance must be one of {', '.join(_COVARIANCES)}, got {self.covariance!r}")
+        if not 0 < self.power < math.inf:
+            raise C3AlignError(f"power must be a number above 0, got {self.power}; 1 keeps the covariance")
+        if self.rank is not None and not (type(self.rank) is int and self.rank > 0):
+            raise C3AlignError(f"rank must be None or an integer above 0, got {self.rank!r}; omit it for all")
+        if self.has_covariance and (self.fixed_norm or self.random_strength or self.orthogonal):
+            raise C3AlignError(
+                "a covariance is the whole shape of the noise; omit fixed_norm, random_strength and orthogonal"
+            )
+
+    @property
+    def has_covariance(self) -> bool:
+        """Whether the noise is not alike in all directions."""
+        return self.covariance != "isotropic"
+
+    def root(self, covariance: Float64Array, sigma: float) -> Float64Array:
+        """Compute what normals are multiplied by: a root of the shaped covariance, of trace ``d sigma**2``.
+
+        Parameters
+        ----------
+        covariance : (n_dims, n_dims) float64
+            Symmetric, with some variance.
+        sigma : float >= 0
+            Standard deviation per coordinate.
+
+        Returns
+        -------
+        (n_dims, n_dims) float64
+            Symmetric; eigenvalues below rounding count as zero.
+        """
+        values, vectors = np.linalg.eigh(covariance)
+        values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
+        if self.rank is not None and self.rank < len(values):
+            values[: -self.rank] = values[: -self.rank].mean()
+        values = np.maximum(values, 0) ** self.power
+        found: Float64Array = (vectors * np.sqrt(values)) @ vectors.T
+        ratio = sigma * math.sqrt(len(values) / values.sum())
+        return found if abs(ratio - 1) < _ROUNDING else found * ratio
+
+
+NAMED = {
+    "isotropic": Noise(),
+    "residual": Noise("residual"),
+    "half_power": Noise("own", power=0.5),
+    "fixed_norm": Noise(fixed_norm=True),
+    "random": Noise(random_strength=True),
+    "orthogonal": Noise(orthogonal=True),
+}
+
+
+def load(noise: Any) -> Noise:
+    """Find the noise of a name.
+
+    Parameters
+    ----------
+    noise : str or Noise
+        One of `NAMED`, or a noise, which comes back as it is. `C3AlignError` for anything else.
+
+    Returns
+    -------
+    Noise
+        Its shape.
+    """
+    if isinstance(noise, Noise):
+        return noise
+    if not isinstance(noise, str) or noise not in NAMED:
+        raise C3AlignError(f"noise must be one of {', '.join(map(repr, NAMED))}, or a noise.Noise, got {noise!r}")
+    return NAMED[noise]
 
 
 def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float:
@@ -79,6 +196,59 @@ def cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
         Expected cosine between a clean row and the noisy one.
     """
     return norm / math.sqrt(norm**2 + n_dims * sigma**2)
+
+
+def cosine_from_alpha_bar(alpha_bar: float) -> float:
+    """Convert the level of unCLIP's noise to a noise cosine: ``sqrt(alpha_bar)``.
+
+    ``sqrt(a) x + sqrt(1 - a) eps`` and ``x + sqrt(1 / a - 1) eps`` have the same direction.
+
+    Parameters
+    ----------
+    alpha_bar : float in (0, 1]
+        The schedule's product of ``1 - beta`` up to the level.
+
+    Returns
+    -------
+    float in (0, 1]
+        Expected cosine between a clean row and the noisy one.
+    """
+    if not 0 < alpha_bar <= 1:
+        raise C3AlignError(f"alpha_bar must be in (0, 1], got {alpha_bar}; 1 is no noise")
+    return math.sqrt(alpha_bar)
+
+
+def sigma_from_groups(X: Array, groups: npt.ArrayLike) -> float:
+    """Estimate sigma from several rows about each thing, such as five captions of one picture: no picture is needed.
+
+    Two rows about one thing differ as a row and its partner in another modality are taken to: their residual has the
+    variance ``2 V``, with V that of unit rows around the mean of their group.
+
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor, floating
+        Rows of one modality, of any norm.
+    groups : (n_rows,) integers
+        What each row is about; at least one group has two rows.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate, ``sqrt(2 V / d)``.
+    """
+    numbers = np.asarray(groups)
+    if numbers.shape != (X.shape[0],) or numbers.dtype.kind not in "iu":
+        raise C3AlignError(f"groups must be {X.shape[0]} integers, one a row, got {numbers.dtype} {numbers.shape}")
+    unit: Any = ops.normalize(X)
+    rows = np.asarray(unit.cpu() if hasattr(unit, "cpu") else unit, np.float64)
+    _, which, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    n_free = len(rows) - len(counts)
+    if not n_free:
+        raise C3AlignError("no two rows are about one thing; pass the same number for rows that are")
+    means = np.zeros((len(counts), rows.shape[1]))
+    np.add.at(means, which, rows)
+    away = rows - (means / counts[:, None])[which]
+    return math.sqrt(2 * float((away**2).sum()) / n_free / rows.shape[1])
 
 
 def sigma_from_capdec_variance(variance: float) -> float:
@@ -176,29 +346,3 @@ def stream_seed(seed: int, modality: str) -> int:
     """
     seed = stream(seed, 0)["seed"]
     return int.from_bytes(hashlib.blake2b(modality.encode(), digest_size=8).digest(), "little") ^ seed
-
-
-def residual_root(covariances: Iterable[PairCovariance]) -> Float64Array:
-    """Compute the symmetric square root of the residuals' covariance, pooled over all pairs with their gaps removed.
-
-    Parameters
-    ----------
-    covariances : iterable of PairCovariance
-        At least one; the result is cached for these objects, which never change, while they exist.
-
-    Returns
-    -------
-    (n_dims, n_dims) float64
-        Read-only.
-    """
-    first, *others = covariances
-    known = _roots.get(first)
-    if known is None or known[0] != others:
-        weights = [found.n_rows for found in (first, *others)]
-        pooled = np.average([found.covariance for found in (first, *others)], axis=0, weights=weights)
-        known = _roots[first] = (others, symmetric_root(pooled))
-        known[1].flags.writeable = False
-    return known[1]
-
-
-_roots: WeakKeyDictionary[PairCovariance, tuple[list[PairCovariance], Float64Array]] = WeakKeyDictionary()

@@ -14,12 +14,13 @@ import math
 import numbers
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from c3align import _state_tensors, mappings
+from c3align import _state_tensors, mappings, noise
 from c3align._settings import NAMES, check_modality_name, check_settings
 from c3align._state import State
 from c3align._state_tensors import MOST_SAMPLED, PRODUCTS, refusal
@@ -119,6 +120,8 @@ def _config(settings: Mapping[str, Any], state: State) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, mappings.Mapping):
         return mappings.described(value)
+    if isinstance(value, noise.Noise):
+        return asdict(value)
     value = value.item() if isinstance(value, np.generic) and not isinstance(value, np.longdouble) else value
     return float(value) if isinstance(value, numbers.Real) and not isinstance(value, int) else value
 
@@ -189,10 +192,22 @@ def _parsed(content: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], State
 def _settings_of(config: dict[str, Any]) -> dict[str, Any]:
     try:
         settings = {**config["settings"], "mapping": mappings.from_description(config["settings"]["mapping"])}
+        settings["noise"] = _noise_of(settings["noise"])
         check_settings(settings)
     except C3AlignError as error:
         raise refusal(f"its settings do not fit ({error})") from error
     return settings
+
+
+def _noise_of(found: Any) -> Any:
+    """The noise of a file: a name, or a table of what a noise has, each of its default's kind."""
+    if not isinstance(found, dict):
+        return found
+    usual = asdict(noise.Noise())
+    kinds = {key: type(value) if value is not None else int for key, value in usual.items()}
+    if set(found) != set(usual) or any(type(found[key]) not in (kind, type(usual[key])) for key, kind in kinds.items()):
+        raise C3AlignError(f"noise must be a name or have {', '.join(usual)}, got {found!r}; save the aligner again")
+    return noise.Noise(**found)
 
 
 def _folder(folder_or_hub_id: str | os.PathLike[str]) -> Path:

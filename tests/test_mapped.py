@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from c3align import C3Aligner, mappings, ops
-from c3align._strength import strength
+from c3align._strength import noise_of
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, FormatError
 from c3align.mappings import Barycenter, Center, Realign
@@ -174,7 +174,7 @@ class TestNoise:
         u, v = (expected(aligner, X, m, False) for X, m in ((text, "text"), (image, "image")))
         covariance = np.cov((u - v).T, bias=True)
         assert aligner.sigma_ == pytest.approx(np.sqrt(np.trace(covariance) / N_DIMS), rel=1e-6)
-        root = strength(aligner.state_, vars(aligner))
+        root = noise_of(aligner.state_, vars(aligner), "text")["sigma"]
         assert np.abs(root.T @ root - covariance).max() < 1e-9
         assert np.isfinite(aligner.corrupt(text)).all()
 

@@ -17,10 +17,10 @@ from scipy import linalg, stats
 from threadpoolctl import threadpool_limits
 
 import c3align.noise
-from c3align import C3Aligner, ops
-from c3align._strength import strength
+from c3align import C3Aligner, _strength, ops
 from c3align.covariance import PairCovariance, symmetric_root
 from c3align.errors import C3AlignError
+from c3align.noise import Noise
 from c3align.ops import _matrix_noise
 from tests import strategies
 from tests.test_ops import raw
@@ -352,7 +352,8 @@ class TestLearning:
     def test_the_root_is_worked_out_once_and_not_kept_in_the_state(self, monkeypatch):
         text, image = pair()
         calls = []
-        monkeypatch.setattr(c3align.noise, "symmetric_root", lambda c: calls.append(c) or symmetric_root(c))
+        root = Noise.root
+        monkeypatch.setattr(Noise, "root", lambda *given: calls.append(given) or root(*given))
         aligner = C3Aligner(noise="residual").fit(text, image)
         state, size = dict(vars(aligner)), len(pickle.dumps(aligner))
         for seed in range(3):
@@ -380,7 +381,7 @@ class TestModule:
     def test_it_is_corrupt_and_then_transform(self, aligner):
         module, rows = aligner.as_module(), torch.from_numpy(pair()[0][:8])
         how = {
-            "sigma": strength(aligner.state_, vars(aligner)),
+            **_strength.noise_of(aligner.state_, vars(aligner), "text"),
             "seed": c3align.noise.stream_seed(aligner.seed, "text"),
             "row_offset": 8,
         }

@@ -143,6 +143,10 @@ class RowAffine:
             found = self.linear[:, None] * found if self.linear.ndim == 1 else self.linear.T @ found
         return _times(found, other.linear)
 
+    def turned(self, difference: Float64Array) -> Float64Array:
+        """What becomes of the difference (n_dims,) of two rows."""
+        return _times(difference, self.linear)
+
     def then(self, other: RowAffine) -> RowAffine:
         """Both in one: first this map, then the other."""
         if other.linear is None or self.linear is None or self.linear.ndim == other.linear.ndim == 1:

@@ -1,0 +1,175 @@
+"""Shapes of noise behind `C3Aligner(noise=...)`: one unit for all, and each what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c3align import C3Aligner, noise
+from c3align.errors import C3AlignError, FormatError
+from c3align.noise import NAMED, Noise
+from tests.test_mapped import rows, unit
+from tests.test_ops import raw
+
+N_DIMS = 12
+SHAPES = {**NAMED, "low_rank": Noise("residual", rank=3), "quarter": Noise("own", power=0.25)}
+MAPPINGS = ["center", "barycenter"]
+
+
+def fitted(shape, mapping="center", **settings):
+    return C3Aligner(noise=shape, mapping=mapping, renormalize=False, **settings).fit(*rows(0, 400))
+
+
+def drawn(aligner, n=20000, modality="text"):
+    """Noise alone: that of many copies of one row."""
+    one = np.repeat(rows(1, 1)[0], n, axis=0)
+    return aligner.corrupt(one, modality=modality) - aligner.transform(one[:1], modality=modality)
+
+
+@pytest.fixture(params=SHAPES)
+def name(request):
+    return request.param
+
+
+class TestOneUnit:
+    @pytest.mark.parametrize("mapping", MAPPINGS)
+    def test_expected_squared_norm(self, name, mapping):
+        """``d sigma**2``, whatever the shape."""
+        found = drawn(fitted(SHAPES[name], mapping, sigma=0.3))
+        assert (found**2).sum(axis=1).mean() == pytest.approx(N_DIMS * 0.3**2, rel=0.03)
+
+    def test_a_cosine(self, name):
+        aligner = C3Aligner(noise=SHAPES[name], noise_cosine=0.8).fit(*rows(0, 2000))
+        clean, noisy = aligner.transform(rows(2, 2000)[0], modality="text"), aligner.corrupt(rows(2, 2000)[0])
+        assert (clean * noisy).sum(axis=1).mean() == pytest.approx(0.8, abs=0.07)
+
+    def test_none(self, name):
+        aligner, (text, _) = fitted(SHAPES[name], sigma=0), rows(0, 400)
+        assert raw(aligner.corrupt(text)) == raw(aligner.transform(text, modality="text"))
+
+    @given(st.floats(0.01, 1))
+    def test_alpha_bar(self, alpha_bar):
+        level = noise.sigma_from_cosine(noise.cosine_from_alpha_bar(alpha_bar), N_DIMS)
+        assert level**2 * N_DIMS == pytest.approx((1 - alpha_bar) / alpha_bar, abs=1e-9)
+
+
+class TestShapes:
+    @pytest.mark.parametrize("mapping", MAPPINGS)
+    def test_half_power_of_the_rows_own(self, mapping):
+        aligner = fitted("half_power", mapping, sigma=0.3)
+        mapped = aligner.transform(rows(0, 400)[0], modality="text")
+        values, vectors = np.linalg.eigh(np.cov(mapped.T, bias=True))
+        goal = vectors * np.sqrt(values) @ vectors.T
+        goal *= N_DIMS * 0.3**2 / np.trace(goal)
+        assert np.abs(np.cov(drawn(aligner).T) - goal).max() < 0.02
+
+    def test_each_modality_has_its_own(self):
+        aligner = fitted("half_power", sigma=0.3)
+        found = [np.cov(drawn(aligner, modality=modality).T) for modality in ("text", "image")]
+        assert np.abs(found[0] - found[1]).max() > 0.01
+
+    def test_low_rank_keeps_the_largest_and_spreads_the_rest(self):
+        values = np.linalg.eigvalsh(np.cov(drawn(fitted(SHAPES["low_rank"], sigma=0.3)).T))
+        whole = np.linalg.eigvalsh(np.cov(drawn(fitted("residual", sigma=0.3)).T))
+        assert values[-3:] == pytest.approx(whole[-3:], rel=0.05)
+        assert np.ptp(values[:-3]) < 0.2 * values[:-3].mean()
+
+    def test_fixed_norm(self):
+        norms = np.linalg.norm(drawn(fitted("fixed_norm", sigma=0.3)), axis=1)
+        assert norms == pytest.approx(0.3 * np.sqrt(N_DIMS), rel=1e-5)
+
+    def test_random_strength(self):
+        norms = np.linalg.norm(drawn(fitted("random", sigma=0.3)), axis=1)
+        assert norms.std() / norms.mean() > 0.5
+
+    @pytest.mark.parametrize("mapping", MAPPINGS)
+    def test_orthogonal_to_the_gap(self, mapping):
+        aligner = fitted("orthogonal", mapping, sigma=0.3)
+        text, image = (aligner.statistics_[modality].mean for modality in ("text", "image"))
+        gap = aligner.state_.row_map("text", mapping).turned(text - image)
+        assert np.abs(drawn(aligner) @ unit(gap[None])[0]).max() < 1e-6
+
+    def test_of_rows_of_no_fitted_modality(self):
+        for shape in ("half_power", "orthogonal"):
+            aligner = fitted(shape, sigma=0.3)
+            with pytest.raises(C3AlignError, match="fitted"):
+                aligner.corrupt(rows(0, 400)[0], modality="batch")
+            with pytest.raises(C3AlignError, match="pass its name as modality="):
+                aligner.as_module()(torch.from_numpy(rows(0, 400)[0]), "batch")
+
+    def test_one_modality_has_no_gap(self):
+        with pytest.raises(C3AlignError, match="fit another one"):
+            C3Aligner(noise="orthogonal").fit(rows(0, 400)[0]).corrupt(rows(0, 400)[0])
+
+
+def test_module(name):
+    aligner, X = C3Aligner(noise=SHAPES[name], sigma=0.3).fit(*rows(0, 400)), torch.from_numpy(rows(0, 400)[0])
+    module = aligner.as_module()
+    for modality, part in (("text", X), ("image", torch.from_numpy(rows(0, 400)[1]))):
+        assert (
+            module(part, modality, row_offset=5) - aligner.corrupt(part, modality=modality, row_offset=5)
+        ).abs().max() < 1e-6
+
+
+def test_file(name):
+    aligner = C3Aligner(noise=SHAPES[name], sigma=0.3).fit(*rows(0, 400))
+    loaded = C3Aligner.from_bytes(aligner.to_bytes())
+    assert noise.load(loaded.noise) == SHAPES[name]
+    assert raw(loaded.corrupt(rows(0, 400)[0])) == raw(aligner.corrupt(rows(0, 400)[0]))
+
+
+@pytest.mark.parametrize(
+    "found", [{"covariance": "own"}, {**vars(Noise()), "power": "2"}, {**vars(Noise()), "rank": 0.5}]
+)
+def test_no_file_has_another_noise(found):
+    from c3align import _state_tensors, persistence
+    from c3align.io import container
+
+    aligner = C3Aligner().fit(rows(0, 400)[0])
+    config = persistence._config(aligner.get_params(), aligner.state_)
+    config["settings"]["noise"] = found
+    with pytest.raises(FormatError, match="its settings do not fit"):
+        persistence.parse(container.dump(_state_tensors.tensors(aligner.state_), config))
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"covariance": "text"}, "covariance must be one of"),
+        ({"power": 0}, "power must be a number above 0"),
+        ({"rank": 0}, "rank must be None or an integer above 0"),
+        ({"covariance": "own", "fixed_norm": True}, "omit fixed_norm"),
+    ],
+)
+def test_refusals(settings, text):
+    with pytest.raises(C3AlignError, match=text):
+        Noise(**settings)
+
+
+class TestFromGroups:
+    @given(st.integers(2, 6), st.floats(0.01, 0.1))
+    def test_it_is_the_residual_of_two(self, size, spread):
+        rng = np.random.default_rng(size)
+        things = unit(rng.normal(size=(500, 32)))
+        groups = np.repeat(np.arange(500), size)
+        X = unit(things[groups] + spread * rng.normal(size=(len(groups), 32)))
+        others = unit(things + spread * rng.normal(size=things.shape))
+        found = noise.sigma_from_groups(X, groups)
+        assert found == pytest.approx(np.sqrt(((X[::size] - others) ** 2).mean()), rel=0.1)
+
+    def test_order_and_library(self):
+        X, groups = rows(0, 60)[0], np.arange(60) // 3
+        order = np.random.default_rng(0).permutation(60)
+        found = noise.sigma_from_groups(X, groups)
+        assert noise.sigma_from_groups(X[order], groups[order]) == pytest.approx(found, rel=1e-12)
+        assert noise.sigma_from_groups(torch.from_numpy(X), groups) == found
+
+    def test_refusals(self):
+        X = rows(0, 60)[0]
+        with pytest.raises(C3AlignError, match="no two rows are about one thing"):
+            noise.sigma_from_groups(X, np.arange(60))
+        with pytest.raises(C3AlignError, match="60 integers, one a row"):
+            noise.sigma_from_groups(X, np.arange(59))
