@@ -216,8 +216,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Align rows and add noise: what a decoder trains on (C3, eq. 5).
 
         The noise is a function of seed, modality, row and column: a row gets the same noise in any order and split,
-        and two modalities get independent noise. With sigma 0 this is `transform` to the bit. A covariance is factored by
-        LAPACK: on other machines or for other splits of `fit` its noise may differ by 1e-4 of its size.
+        and two modalities get independent noise. With sigma 0 this is `transform` to the bit. A covariance is factored
+        by LAPACK: on other machines or for other splits of `fit` its noise may differ by 1e-4 of its size.
 
         Parameters
         ----------
