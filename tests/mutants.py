@@ -297,7 +297,7 @@ MUTANTS = [
     Mutant("P11", "c3align/pipeline.py", "if bound not in (None, self.encoder.fingerprint):", "if False:", "another_encoders_aligner"),
     Mutant("P6", "c3align/_pipeline_files.py", 'or config["decoder"] not in DECODERS:', "or False:", "test_pipeline and damage_is_named"),
     Mutant("P7", "c3align/cli/_decode.py", 'scratch.open("w"', 'path.open("w"', "test_cli_decode and broken_files"),
-    Mutant("demo", "c3align/cli/demo/_variants.py", "    if not collapse:", "    if False:", "without_collapse"),
+    Mutant("demo", "c3align/cli/demo/_tasks.py", "    if not collapse:", "    if False:", "without_collapse"),
     Mutant("demo", "c3align/cli/demo/_tasks.py", "return pipeline.fit_text(names,", "return pipeline.fit_text(names + material.held_out.names,", "test_demo and one_modality_alone"),
     Mutant("demo", "c3align/cli/demo/_tasks.py", "np.argsort(-likeness,", "np.argsort(likeness,", "chosen_without_their_names"),
     Mutant("paper", "benchmarks/paper/_data.py", 'if image["split"] == "restval"', 'if image["split"] == "val"', "TestReaders and test_coco"),

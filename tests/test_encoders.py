@@ -96,7 +96,7 @@ def test_dtypes_and_devices(encoder):
     assert found.dtype == np.float16
     assert np.array_equal(found, encoder.encode(TEXTS[:4], modality="text").astype("f2"))
     assert str(encoder.device) == "cpu"
-    with pytest.raises(C3AlignError, match="dtype must be one of float32, float16"):
+    with pytest.raises(C3AlignError, match="dtype must be one of 'float32', 'float16'"):
         encoder.encode(TEXTS, modality="text", dtype="int8")
 
 
@@ -118,7 +118,7 @@ def test_refusals(encoder):
         encoder.encode("a cat", modality="text")
     with pytest.raises(C3AlignError, match="text 1 cannot be used: a text must be a string, got int"):
         encoder.encode(["a", 3], modality="text")
-    with pytest.raises(C3AlignError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(C3AlignError, match="batch_size must be an integer of 1 or more, got 0"):
         encoder.encode(["a"], modality="text", batch_size=0)
 
 
@@ -407,7 +407,7 @@ class TestStream:
         assert np.abs(rows - expected).max() < 1e-5
         with pytest.raises(C3AlignError, match=r"image 1 \(.*broken"):
             list(stream.batches(loaded("open_clip"), items, modality="image"))
-        with pytest.raises(C3AlignError, match="on_error must be 'raise' or 'skip', got 'drop'"):
+        with pytest.raises(C3AlignError, match="on_error must be one of 'raise', 'skip', got 'drop'"):
             next(stream.batches(loaded("clip"), [], modality="image", on_error="drop"))
 
     def test_cut_texts_are_counted_over_all_batches(self, loaded):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from c3align.encoders.base import Broken, Prepared, counting, prepared_batches, refuse_broken
 from c3align.errors import C3AlignError
+from c3align.training.settings import check_choice
 
 __all__ = ["Batch", "batches"]
 
@@ -39,17 +40,10 @@ def batches(
 ) -> Iterator[Batch]:
     """Embed any number of items; see `Encoder.encode`.
 
-    Parameters
-    ----------
-    on_error : "raise" or "skip"
-        Whether items that cannot be read are refused or skipped.
-    workers : int, optional
-        Number of decoding threads; by default one less than processors, at most 8.
-    first_item : int
-        The first item's number, for errors.
+    Items that cannot be read are refused, or skipped with ``on_error="skip"``; errors count from `first_item`. There
+    are one decoding thread less than processors, at most 8, or `workers`.
     """
-    if on_error not in ("raise", "skip"):
-        raise C3AlignError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+    check_choice("on_error", on_error, ("raise", "skip"))
     if modality not in encoder.modalities:
         raise C3AlignError(f"this encoder does not know {modality!r}; pass one of {', '.join(encoder.modalities)}")
     own = getattr(encoder, "prepare", None)

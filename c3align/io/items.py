@@ -150,13 +150,7 @@ class Places(NamedTuple):
     allow_urls: bool
 
     def find(self, value: str, where: str) -> str:
-        """The path or URL that a row names.
-
-        Raises
-        ------
-        C3AlignError
-            What it may not name, with the option that allows it.
-        """
+        """The path or URL that a row names; what it may not name is refused with the option that allows it."""
         if "\0" in value or len(value) > _LONGEST_NAME:
             raise C3AlignError(f"{where} names {value!r:.200}, which no file can be called; fix or drop the row")
         if "://" in value and not value.startswith("file://"):

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align._imports import refuse_unsafe
-from c3align.errors import C3AlignError, MissingExtraError
+from c3align._imports import need
+from c3align.errors import C3AlignError
 from c3align.io.boxes import check_lists
 from c3align.io.limits import DECODED, FRAMES, PIXELS, SAMPLES, item_errors
 from c3align.io.opening import name_of, opened, size_of
@@ -59,16 +59,10 @@ def image(item: Any, max_pixels: int | None = None) -> Any:
         floats in [0, 1]. Of an animation the first frame is taken; transparent parts become white; 16 bits become 8.
         Files are of `FORMATS`, whatever they are called.
     max_pixels : int, optional
-        Of a file; by default 34 million, and up to 134 million where the file has a byte for every 32 of them.
-
-    Raises
-    ------
-    C3AlignError
-        Something else, and more pixels than that, before they are decoded.
-    OSError
-        A file that is cut off or of another format.
+        Of a file; by default 34 million, and up to 134 million where the file has a byte for every 32 of them. More are
+        refused before they are decoded.
     """
-    image_module = _pillow()
+    image_module = need("PIL.Image", "pillow")
     if isinstance(item, image_module.Image):
         found = _to_rgb(item)
         return item.copy() if found is item else found
@@ -162,11 +156,6 @@ def audio(item: Any, rate: int, max_samples: int | None = None) -> npt.NDArray[n
     max_samples : int, optional
         Of a channel of a file, before and after it is brought to `rate`; by default 17 million (6 minutes), and up
         to 2**30 where the file has a byte for every 32 of them.
-
-    Raises
-    ------
-    C3AlignError
-        Something else, what cannot be decoded, and more samples than that.
     """
     with item_errors("the sound"):
         if isinstance(item, tuple):
@@ -207,7 +196,7 @@ def _decoded_audio(item: Any, rate: int, max_samples: int | None) -> tuple[npt.N
         n_bytes = size_of(file)
         with _container_of(file, PIXELS.of(n_bytes, None)) as container:
             stream = _first(container.streams.audio, "sound", "one that does")
-            planes, found = _pyav().AudioResampler(format="fltp"), bytearray()
+            planes, found = need("av", "av").AudioResampler(format="fltp"), bytearray()
             own_rate = max(1, int(stream.rate or 0))
             for frame in chain(container.decode(stream), [None]):
                 for part in planes.resample(frame):
@@ -228,11 +217,6 @@ def frames(item: Any, n_frames: int = N_FRAMES, rate: float | None = None, max_p
         Files are of `CONTAINERS` and `CODECS`, whatever they are called.
     max_pixels : int, optional
         Of all the frames returned, of a file; by default as for `image`, but with no upper bound.
-
-    Raises
-    ------
-    C3AlignError
-        Something else, what cannot be decoded, and more pixels than that, before they are decoded.
     """
     if isinstance(item, list) or (isinstance(item, np.ndarray) and item.ndim == 4):
         if not len(item):
@@ -270,12 +254,7 @@ def _decoded_frames(file: Any, n_frames: int, rate: float | None, max_pixels: in
 
 
 def check(item: Any, modality: str, max_pixels: int | None = None) -> None:
-    """Refuse a file that `image`, `audio` or `frames` would not open, for encoders that open it themselves.
-
-    Raises
-    ------
-    C3AlignError, OSError
-    """
+    """Refuse a file that `image`, `audio` or `frames` would not open, for encoders that open it themselves."""
     if modality == "audio":
         audio(item, 16_000)  # how much it holds shows when it is decoded
         return
@@ -292,7 +271,7 @@ def _container_of(file: Any, max_pixels: int) -> Iterator[Any]:
     """A file's streams, by libav. It gets an open file and may open none by name, nor any but the listed formats."""
     check_lists(file, size_of(file))
     allowed = {"format_whitelist": CONTAINERS, "codec_whitelist": CODECS, "protocol_whitelist": "none"}
-    with _pyav().open(file, container_options=allowed, options=_at_most(max_pixels)) as container:
+    with need("av", "av").open(file, container_options=allowed, options=_at_most(max_pixels)) as container:
         yield container
 
 
@@ -315,20 +294,3 @@ def evenly(total: int, n: int) -> list[int]:
     """The middles of `n` equal stretches of `total` things; all of them when there are fewer."""
     n = min(n, total)
     return [(2 * i + 1) * total // (2 * n) for i in range(n)]
-
-
-def _pillow() -> Any:
-    refuse_unsafe("PIL")
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("pictures need Pillow; pip install 'c3align[encoders]'") from error
-    return Image
-
-
-def _pyav() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtraError("sound and video files need PyAV; pip install 'c3align[encoders]'") from error
-    return av
