@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from c3align._imports import need
-from c3align.encoders.base import DTYPES, counting
-from c3align.encoders.stream import Batch, batches
+from c3align.encoders.base import DTYPES, Batch, batches, counting
 from c3align.io.items import Item
 from c3align.io.shards import Tree
 from c3align.training.settings import check_choice, check_whole

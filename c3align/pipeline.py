@@ -13,8 +13,7 @@ import numpy as np
 from c3align import encoders
 from c3align._typing import Decoder, Encoder
 from c3align.aligner import C3Aligner
-from c3align.encoders.base import Broken
-from c3align.encoders.stream import Batch, batches
+from c3align.encoders.base import Batch, Broken, batches
 from c3align.errors import C3AlignError, EncoderMismatchError
 
 __all__ = ["Pipeline", "Result"]

@@ -39,7 +39,7 @@ def stream(
 ) -> Iterator[Any]:
     """Captions of rows, or of an iterable of rows and blocks; see `PrefixCaptioner.stream`.
 
-    `say` takes rows (n, n_dims) float32 and their numbers (n,), and gives number and caption of each.
+    `say` takes rows (n, n_dims) float32 and their numbers (n,), and yields the number and caption of each.
     """
     check_choice("on_error", on_error, ("raise", "skip"))
     check_whole("batch_size", batch_size)

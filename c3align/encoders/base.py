@@ -20,11 +20,12 @@ from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from c3align.io import media
 from c3align.training.settings import check_choice, check_whole
 
-__all__ = ["Broken", "Prepared", "TowerEncoder", "prepared_batches", "weights_digest"]
+__all__ = ["Batch", "Broken", "Prepared", "TowerEncoder", "batches", "prepared_batches", "weights_digest"]
 
 DTYPES = ("float32", "float16")
 BATCHES_AHEAD = 2  # what is prepared while the towers work
 CHUNK_ITEMS = 32
+FIX = "remove or fix it, or pass --on-error skip (on_error='skip')"
 
 
 class Prepared(NamedTuple):
@@ -39,6 +40,15 @@ class Broken(NamedTuple):
     place: int
     name: str
     reason: str
+
+
+class Batch(NamedTuple):
+    """Embeddings of some items: `kept` holds their numbers, `broken` the items that could not be embedded."""
+
+    rows: npt.NDArray[Any]
+    kept: list[int]
+    broken: list[Broken]
+    n_items: int
 
 
 def prepared_batches(
@@ -193,6 +203,42 @@ class TowerEncoder:
 def counting(encoder: Any) -> Any:
     """`TowerEncoder.counting` of encoders that have it."""
     return encoder.counting() if hasattr(encoder, "counting") else nullcontext()
+
+
+def batches(
+    encoder: Any,
+    items: Iterable[Any],
+    *,
+    modality: str,
+    batch_size: int = 32,
+    device: Any = None,
+    dtype: str = "float32",
+    on_error: str = "raise",
+    workers: int | None = None,
+    first_item: int = 0,
+) -> Iterator[Batch]:
+    """Embed any number of items; see `Encoder.encode`.
+
+    Items that cannot be read are refused, or skipped with ``on_error="skip"``; errors count from `first_item`. There
+    are one decoding thread less than processors, at most 8, or `workers`.
+    """
+    check_choice("on_error", on_error, ("raise", "skip"))
+    if modality not in encoder.modalities:
+        raise C3AlignError(f"this encoder does not know {modality!r}; pass one of {', '.join(encoder.modalities)}")
+    own = getattr(encoder, "prepare", None)
+    prepare = (lambda item: own(item, modality)) if own else Prepared
+    options = {"modality": modality, "batch_size": batch_size, "device": device, "dtype": dtype}
+    first = 0
+    with counting(encoder):
+        for batch in prepared_batches(items, prepare, batch_size, workers):
+            if on_error == "raise":
+                refuse_broken(batch, modality, first_item, FIX)
+            kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
+            # an encoder accepts what it prepared itself; others get their items
+            good = [item if own else item.value for item in batch if isinstance(item, Prepared)]
+            rows = encoder.encode(good, **options) if good else np.empty((0, encoder.n_dims), dtype)
+            yield Batch(rows, kept, [item for item in batch if isinstance(item, Broken)], len(batch))
+            first += len(batch)
 
 
 def _mean_direction(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

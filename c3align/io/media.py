@@ -50,17 +50,12 @@ N_FRAMES = 8  # of a video, evenly spaced
 
 
 def image(item: Any, max_pixels: int | None = None) -> Any:
-    """A PIL image in RGB, upright.
+    """A PIL image in RGB, upright, from a path, URL, bytes, PIL image, or array.
 
-    Parameters
-    ----------
-    item : path, URL, bytes, PIL image, or array
-        Arrays are (height, width), (height, width, 1), (height, width, 3) or (height, width, 4): uint8, uint16, or
-        floats in [0, 1]. Of an animation the first frame is taken; transparent parts become white; 16 bits become 8.
-        Files are of `FORMATS`, whatever they are called.
-    max_pixels : int, optional
-        Of a file; by default 34 million, and up to 134 million where the file has a byte for every 32 of them. More are
-        refused before they are decoded.
+    Arrays are (height, width), (height, width, 1), (height, width, 3) or (height, width, 4): uint8, uint16, or floats
+    in [0, 1]. Files are of `FORMATS`, whatever they are called. The first frame stands for an animation; transparent
+    parts become white; 16 bits become 8. By default a file may have 34 million pixels, and up to 134 million where it
+    has a byte for every 32 of them; more are refused before they are decoded.
     """
     image_module = need("PIL.Image", "pillow")
     if isinstance(item, image_module.Image):
@@ -146,16 +141,11 @@ def _bytes_of_picture(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def audio(item: Any, rate: int, max_samples: int | None = None) -> npt.NDArray[np.float32]:
-    """A waveform (n,) float32 in [-1, 1], mono, at `rate` samples a second.
+    """A waveform (n,) float32 in [-1, 1], mono, at `rate` samples a second, from a path, URL, bytes, or with its rate.
 
-    Parameters
-    ----------
-    item : path, URL, bytes, or (waveform, rate)
-        The waveform is (n,) or (channels, n), floats in [-1, 1] or integers of any width; channels are averaged.
-        Files are of `CONTAINERS` and `CODECS`, whatever they are called.
-    max_samples : int, optional
-        Of a channel of a file, before and after it is brought to `rate`; by default 17 million (6 minutes), and up
-        to 2**30 where the file has a byte for every 32 of them.
+    A waveform is (n,) or (channels, n), floats in [-1, 1] or integers of any width; channels are averaged. Files are of
+    `CONTAINERS` and `CODECS`, whatever they are called. By default a channel of a file may have 17 million samples (6
+    minutes), before and after it is brought to `rate`, and up to 2**30 where the file has a byte for every 32 of them.
     """
     with item_errors("the sound"):
         if isinstance(item, tuple):
@@ -211,12 +201,9 @@ def _decoded_audio(item: Any, rate: int, max_samples: int | None) -> tuple[npt.N
 def frames(item: Any, n_frames: int = N_FRAMES, rate: float | None = None, max_pixels: int | None = None) -> list[Any]:
     """Frames of a video as PIL images in RGB: `n_frames` evenly spaced, or `rate` a second.
 
-    Parameters
-    ----------
-    item : path, URL, bytes, array (frames, height, width, 3) uint8, or a list of pictures
-        Files are of `CONTAINERS` and `CODECS`, whatever they are called.
-    max_pixels : int, optional
-        Of all the frames returned, of a file; by default as for `image`, but with no upper bound.
+    A video is a path, URL, bytes, array (frames, height, width, 3) uint8, or a list of pictures. Files are of
+    `CONTAINERS` and `CODECS`, whatever they are called. All frames returned of a file together are bounded as for
+    `image`, but with no upper bound.
     """
     if isinstance(item, list) or (isinstance(item, np.ndarray) and item.ndim == 4):
         if not len(item):

@@ -73,7 +73,7 @@ def read_config(path: Path) -> Any:
         return container.read_json(path, "configuration", MAX_CONFIG_BYTES)
     except FormatError as error:
         reason = error.__cause__ or f"it is larger than {MAX_CONFIG_BYTES} bytes"
-        raise refused(path, f"it is no plain JSON ({one_line(reason, 100)})", "mend the file") from None
+        raise refused(path, f"it is no plain JSON ({one_line(reason, 100)})", "correct the file") from None
 
 
 def check_config(path: Path, found: Any, n_tensors: int) -> None:
@@ -86,7 +86,7 @@ def check_config(path: Path, found: Any, n_tensors: int) -> None:
         _check_paths(path, key, value)
         for number in _whole(value):
             if number > _most(path.name, key, max(MAX_COUNT, n_tensors)):
-                raise refused(path, f"{key!r} is {number}", "no published model has so many; mend the file")
+                raise refused(path, f"{key!r} is {number}", "no published model has so many; correct the file")
 
 
 def pairs(found: Any) -> Iterator[tuple[str, Any]]:

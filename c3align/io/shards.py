@@ -207,7 +207,7 @@ class Tree:
     def watch(self) -> digests.Watch | None:
         """What compares the rows with their digests; None for a tree without, with a warning where there ought to be.
 
-        Refused are a list that is not whole, shards more or less than in it, and another question than was asked.
+        A list that is not whole, more or fewer shards than it names, and another question than was asked are refused.
         """
         if not self.run_path.exists():
             return None

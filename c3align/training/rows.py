@@ -140,7 +140,7 @@ class TrainingRows:
     ) -> Iterator[tuple[list[Int64Array], int, Block]]:
         """Row numbers of every batch of a block, the block's first row, and its rows, aligned and noisy.
 
-        Of the rows `kept` (n_rows,) alone, where they are given.
+        With `kept` (n_rows,) only those rows are in a batch.
         """
         rng = np.random.default_rng([self.seed, epoch])
         for i in rng.permutation(len(self._parts())).tolist():
