@@ -208,13 +208,7 @@ class Pipeline:
         return self._all(texts, "text", batch_size, on_error, options, wanted="picture")
 
     def _all(
-        self,
-        items: Iterable[Any],
-        modality: str,
-        batch_size: int,
-        on_error: str,
-        options: dict[str, Any],
-        wanted: str,
+        self, items: Iterable[Any], modality: str, batch_size: int, on_error: str, options: dict[str, Any], wanted: str
     ) -> list[Any]:
         if isinstance(items, str | bytes):
             raise C3AlignError("items must be a list, got a single item; pass [item]")

@@ -27,17 +27,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = [
-    "SCRATCH",
-    "found",
-    "is_special",
-    "local_path",
-    "locked",
-    "remove",
-    "replaced_file",
-    "replaced_folder",
-    "write",
-]
+__all__ = ["SCRATCH", "found", "is_special", "local_path", "locked", "remove", "replaced_file", "replaced_folder"]
+__all__ += ["write"]
 
 SCRATCH = ".c3align-"  # in the names of files and folders that are not whole yet
 _STREAMS = ("/dev/std", "/dev/fd/", "/proc/")  # they may lead to a regular file, which the shell holds open

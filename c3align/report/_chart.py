@@ -25,13 +25,7 @@ def _palette(colors: str) -> dict[str, str]:
 LIGHT = _palette("0B62A4 B54708 0F7A5A 8E3A9D 7A6200 B4235A 1B1F24 5A6572 E3E7EB FBFBFA FFFFFF")
 DARK = _palette("6CB6F5 F5A25D 5CCFA6 D59BE3 D9BF4B F58FB0 E8EBEE A2ADB9 2C343D 0F1317 171C22")
 N_COLOURS = 6
-SHAPES = (
-    "circle",
-    "square",
-    "triangle",
-    "diamond",
-    "wedge",
-)  # beside each color, for color-blind readers
+SHAPES = ("circle", "square", "triangle", "diamond", "wedge")  # beside each color, for color-blind readers
 
 
 def role(modality: int) -> str:

@@ -61,8 +61,7 @@ def _plot(chart: Callable[..., Figure], what: str, *, of_all: bool = False) -> C
 plot_cones = _plot(_charts.cones, "the rows in the plane of their largest spread, before and after", of_all=True)
 plot_spectra = _plot(_charts.spectra, "each modality's variance along its principal directions", of_all=True)
 plot_similarities = _plot(
-    _charts.similarities,
-    "cosines of pairs, of others and within each modality, before and after",
+    _charts.similarities, "cosines of pairs, of others and within each modality, before and after"
 )
 plot_recall = _plot(_charts.recall, "recall at 1 to 100 in both directions, before (dashed) and after")
 plot_residuals = _plot(_charts.residuals, "the residual's coordinates against the Gaussian of the same sigma")

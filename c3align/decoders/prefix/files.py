@@ -25,17 +25,9 @@ PARTS = (LM_FOLDER, MEMORY_FOLDER)  # the folders of files that have no digest o
 SETTINGS = ("n_dims", "mapper", "prefix_length", "tune", "lora", "n_neighbours", "neighbours_as", "index")
 LEARNED = ("max_tokens", "prompt_tokens", "losses", "validation_losses", "encoder_fingerprint", "training", "modality")
 MAX_TOKENS = 1 << 16
-LORA = {
-    "alpha_pattern",
-    "bias",
-    "exclude_modules",
-    "fan_in_fan_out",
-    "init_lora_weights",
-    "layers_pattern",
-    "lora_bias",
-}
-LORA |= {"layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "r", "rank_pattern", "target_modules"}
-LORA |= {"use_dora", "use_rslora"}
+LORA = {"alpha_pattern", "bias", "exclude_modules", "fan_in_fan_out", "init_lora_weights", "layers_pattern"}
+LORA |= {"lora_bias", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "r", "rank_pattern"}
+LORA |= {"target_modules", "use_dora", "use_rslora"}
 LORA_STARTS = (True, False, "gaussian", "orthogonal")  # others change the language model, or need data
 MODULE_NAMES = re.compile(r"(?:[\w.|^$\\()-]|\.\*){0,300}")  # of which no pattern takes long, with few ".*"
 LORA_BYTES = 1 << 26  # beside as many as the language model has
