@@ -12,6 +12,10 @@ PIP := -m pip install --quiet --disable-pip-version-check --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 # two jobs at a time, the output of each line of a recipe in one piece where this make can
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
+# device code for the card that is here, or for one, which shows that it compiles; each takes a core more than a minute
+ifndef C3ALIGN_CUDA_ARCHITECTURES
+export C3ALIGN_CUDA_ARCHITECTURES := $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .),90)
+endif
 # a folder without a working pip is the rest of an attempt that failed
 venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 	test -n "$(PYTHON)" || { echo "no Python 3.10 or newer found; install one or pass PYTHON=..."; exit 1; }; \
@@ -111,6 +115,7 @@ $(BIN)/.installed: $(BIN)/.tools pyproject.toml
 	@echo "setting up $(VENV) (a minute, once) ..."
 	@$(BIN)/python $(PIP) -c constraints.txt torch==2.13.0
 	@C3ALIGN_NATIVE=off $(BIN)/python $(PIP) -c constraints.txt --no-build-isolation -e '.[test]'
+	@$(BIN)/python $(PIP) -c constraints.txt --no-deps numpydoc  # its validation needs no Sphinx
 	@touch $@
 
 $(DEMO)/.built: $(DEMO)/.installed setup.py $(CSRC)

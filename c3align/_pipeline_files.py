@@ -16,8 +16,6 @@ from c3align.io import atomic, container, digests
 if TYPE_CHECKING:
     from c3align.pipeline import Pipeline
 
-__all__ = ["load", "save"]
-
 FORMAT, FORMAT_VERSION = "c3align.Pipeline", 2
 PIPELINE_FILE = "pipeline.json"
 MAX_SPEC = 4096  # characters
@@ -35,23 +33,20 @@ def save(pipeline: Pipeline, folder: str | os.PathLike[str]) -> None:
     with atomic.replaced_folder(folder, "pipeline", _is_ours) as scratch:
         pipeline.aligner.save_pretrained(scratch / "aligner")
         pipeline.decoder.save_pretrained(scratch / "decoder")
-        config = {**_config(pipeline, kind), "parts": _parts(scratch)}
+        config = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "written_by": f"c3align {__version__}",
+            "encoder": {"spec": pipeline.spec, "fingerprint": pipeline.encoder.fingerprint},
+            "decoder": kind,
+            "parts": _parts(scratch),
+        }
         (scratch / PIPELINE_FILE).write_bytes(container.signed_json(config))
 
 
 def _is_ours(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir()}
     return PIPELINE_FILE in names and names <= {PIPELINE_FILE, "aligner", "decoder", ".DS_Store"}
-
-
-def _config(pipeline: Pipeline, kind: str) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "written_by": f"c3align {__version__}",
-        "encoder": {"spec": pipeline.spec, "fingerprint": pipeline.encoder.fingerprint},
-        "decoder": kind,
-    }
 
 
 def _parts(folder: Path) -> dict[str, str]:

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from c3align._imports import need
-from c3align.encoders.base import DTYPES, counting
-from c3align.encoders.stream import Batch, batches
-from c3align.errors import C3AlignError
+from c3align.encoders.base import DTYPES, Batch, batches, counting
 from c3align.io.items import Item
 from c3align.io.shards import Tree
+from c3align.training.settings import check_choice, check_whole
 
 __all__ = ["Run", "embed"]
 
@@ -95,10 +94,14 @@ def embed(
     C3AlignError
         A folder that holds another run, and what `encode` refuses.
     """
-    _check(dtype, batch_size, shard_items)
+    check_choice("dtype", dtype, DTYPES)
+    check_whole("batch_size", batch_size)
+    check_whole("shard_items", shard_items)
     need("pyarrow.parquet", "pyarrow")  # before the first shard is written without metadata
     digest = hashlib.sha256("\n".join(item.name for item in items).encode()).hexdigest()[:16]
-    frames = _frames(encoder) if modality == "video" else None
+    rate, frames = getattr(encoder, "frame_rate", None), None
+    if modality == "video":
+        frames = f"{rate} a second" if rate else f"{getattr(encoder, 'n_frames', None)} of a video"
     run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error, frames)
     tree = Tree(output, modality)
     tree.begin(asdict(run))
@@ -111,20 +114,6 @@ def embed(
         aligner.bind_encoder(encoder.fingerprint)
     counts.seconds = time.monotonic() - begin
     return counts
-
-
-def _check(dtype: str, batch_size: int, shard_items: int) -> None:
-    """Refuse settings that no run can have, before anything is written."""
-    if dtype not in DTYPES:
-        raise C3AlignError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}; pass one of them")
-    for name, value in (("batch_size", batch_size), ("shard_items", shard_items)):
-        if value < 1:
-            raise C3AlignError(f"{name} must be at least 1, got {value}; pass a larger one")
-
-
-def _frames(encoder: Any) -> str | None:
-    rate = getattr(encoder, "frame_rate", None)
-    return f"{rate} a second" if rate else f"{getattr(encoder, 'n_frames', None)} of a video"
 
 
 def _write_shards(

@@ -127,9 +127,9 @@ def _memory(memory: Any) -> RowSource:
     return source
 
 
-def _checked(X: Any, name: str, n_dims: int | None) -> Rows:
+def _checked(X: Any, name: str, n_dims: int) -> Rows:
     rows = as_rows(X, name)
-    if n_dims is not None and rows.shape[1] != n_dims:
+    if rows.shape[1] != n_dims:
         raise C3AlignError(f"{name} has {rows.shape[1]} dimensions, not {n_dims}; pass rows of one encoder")
     count, first = first_non_finite(rows)
     if count:
@@ -231,12 +231,10 @@ class Search:
         starts = range(0, rows.shape[0], QUERY_BLOCK)
         for start in tqdm(starts, disable=not progress, unit="block", desc="nearest"):
             part = slice(start, start + QUERY_BLOCK)
-            best = self._best(rows.take(part).widened(), int(k), None if own is None else own[part])
+            search = self._exact if self._index is None else self._proposed
+            best = search(rows.take(part).widened(), int(k), None if own is None else own[part])
             scores[part], indices[part] = best.scores, best.indices
         return scores, indices
-
-    def _best(self, queries: npt.NDArray[Any], k: int, own: Int64Array | None) -> _Best:
-        return self._exact(queries, k, own) if self._index is None else self._proposed(queries, k, own)
 
     def _exact(self, queries: npt.NDArray[Any], k: int, own: Int64Array | None) -> _Best:
         """Search all blocks of the memory: products in float32, then exact scores of possible results."""

@@ -6,19 +6,15 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from c3align import encoders
 from c3align._typing import Decoder, Encoder
 from c3align.aligner import C3Aligner
-from c3align.encoders.base import Broken
-from c3align.encoders.stream import Batch, batches
+from c3align.encoders.base import Batch, Broken, batches
 from c3align.errors import C3AlignError, EncoderMismatchError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Pipeline", "Result"]
 
@@ -87,7 +83,7 @@ class Pipeline:
                 "encoder, or an aligner without statistics"
             )
 
-    def fit_text(self, captions: Sequence[str], *, encode_batch_size: int = 256, **options: Any) -> Self:
+    def fit_text(self, captions: Sequence[str], *, encode_batch_size: int = 256, **options: Any) -> Pipeline:
         """Train the decoder on texts alone (C3, algorithm 1): it learns a caption from its own noisy embedding.
 
         Parameters
@@ -106,7 +102,7 @@ class Pipeline:
         """
         return self._fit(list(captions), "text", encode_batch_size, options)
 
-    def fit_images(self, pictures: Any, *, encode_batch_size: int = 256, **options: Any) -> Self:
+    def fit_images(self, pictures: Any, *, encode_batch_size: int = 256, **options: Any) -> Pipeline:
         """Train a generator on pictures alone: it learns to draw a picture from its own noisy embedding.
 
         Parameters
@@ -123,7 +119,7 @@ class Pipeline:
         """
         return self._fit(pictures, "image", encode_batch_size, options)
 
-    def _fit(self, items: Any, modality: str, batch_size: int, options: dict[str, Any]) -> Self:
+    def _fit(self, items: Any, modality: str, batch_size: int, options: dict[str, Any]) -> Pipeline:
         if not len(items):
             raise C3AlignError(f"no {modality} items to learn from; pass at least one")
         progress = bool(options.get("progress", False))
@@ -137,7 +133,7 @@ class Pipeline:
 
     def collect(
         self, items: Iterable[Any], *, modality: str = "image", batch_size: int = 64, on_error: str = "raise"
-    ) -> Self:
+    ) -> Pipeline:
         """Learn the mean of a modality from unpaired items, added to what the aligner knows; no embedding is kept.
 
         Parameters
@@ -212,13 +208,7 @@ class Pipeline:
         return self._all(texts, "text", batch_size, on_error, options, wanted="picture")
 
     def _all(
-        self,
-        items: Iterable[Any],
-        modality: str,
-        batch_size: int,
-        on_error: str,
-        options: dict[str, Any],
-        wanted: str,
+        self, items: Iterable[Any], modality: str, batch_size: int, on_error: str, options: dict[str, Any], wanted: str
     ) -> list[Any]:
         if isinstance(items, str | bytes):
             raise C3AlignError("items must be a list, got a single item; pass [item]")

@@ -12,7 +12,7 @@ from PIL import Image
 from c3align import Pipeline, cli, encoders
 from c3align import datasets as data
 from c3align.cli import demo
-from c3align.cli.demo import _cache, _material, _sheet, _tasks, _variants
+from c3align.cli.demo import _cache, _material, _sheet, _tasks
 from tests import tiny_encoders
 
 
@@ -62,13 +62,13 @@ class TestRun:
         """The decoders of the short run are taken over."""
         short, stream = demo.run(io.StringIO()), io.StringIO()
         found = demo.run(stream, full=True)
-        assert list(found["tasks"]["naming"]) == list(found["tasks"]["drawing"]) == list(_variants.VARIANTS)
+        assert list(found["tasks"]["naming"]) == list(found["tasks"]["drawing"]) == list(_tasks.VARIANTS)
         assert all(found["tasks"]["naming"][variant] == short["tasks"]["naming"][variant] for variant in ("C1", "C3"))
         assert "C2_1: means removed" in stream.getvalue()
         assert "found first" in stream.getvalue()
         (folder,) = (quick / "cache").iterdir()
         kept = {path.name for path in folder.iterdir() if path.is_dir()}
-        assert kept == {f"{what}-{variant}" for what in ("names", "pictures") for variant in _variants.VARIANTS}
+        assert kept == {f"{what}-{variant}" for what in ("names", "pictures") for variant in _tasks.VARIANTS}
 
     def test_one_modality_alone(self, quick, monkeypatch):
         """Names without pictures, and pictures without names; the other one gives a mean and nothing else."""
@@ -163,7 +163,7 @@ def test_examples_are_chosen_without_their_names(quick):
 
 def test_without_collapse_nothing_is_moved():
     material_rows = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32) + 1
-    aligner = _variants.fit_aligner("C1", material_rows, -material_rows)
+    aligner = _tasks.fit_aligner("C1", {"text": material_rows, "image": -material_rows}, 0.6)
     rows = aligner.transform(material_rows, modality="text")
     assert np.abs(rows - material_rows / np.linalg.norm(material_rows, axis=1, keepdims=True)).max() < 1e-6
 

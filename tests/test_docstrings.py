@@ -12,7 +12,8 @@ import inspect
 from functools import cached_property
 
 import pytest
-from numpydoc.validate import validate
+
+validate = pytest.importorskip("numpydoc.validate", reason="numpydoc is not installed; `make test` does it").validate
 
 ROOMS = ["", "covariance", "datasets", "decoders", "encoders", "errors", "geometry", "neighbours", "nn", "noise", "ops"]
 ROOMS += ["persistence", "pipeline", "report", "statistics"]

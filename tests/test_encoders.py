@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from c3align import C3Aligner, _imports, encoders
-from c3align.encoders import base, imagebind, stream
+from c3align.encoders import base, imagebind
 from c3align.encoders.transformers import unwrapped
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from tests import media, tiny_encoders
@@ -96,7 +96,7 @@ def test_dtypes_and_devices(encoder):
     assert found.dtype == np.float16
     assert np.array_equal(found, encoder.encode(TEXTS[:4], modality="text").astype("f2"))
     assert str(encoder.device) == "cpu"
-    with pytest.raises(C3AlignError, match="dtype must be one of float32, float16"):
+    with pytest.raises(C3AlignError, match="dtype must be one of 'float32', 'float16'"):
         encoder.encode(TEXTS, modality="text", dtype="int8")
 
 
@@ -118,7 +118,7 @@ def test_refusals(encoder):
         encoder.encode("a cat", modality="text")
     with pytest.raises(C3AlignError, match="text 1 cannot be used: a text must be a string, got int"):
         encoder.encode(["a", 3], modality="text")
-    with pytest.raises(C3AlignError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(C3AlignError, match="batch_size must be an integer of 1 or more, got 0"):
         encoder.encode(["a"], modality="text", batch_size=0)
 
 
@@ -396,7 +396,7 @@ class TestStream:
     def test_broken_items_are_left_out_and_named(self, loaded, tmp_path):
         pictures = media.write_pictures(tmp_path)
         items = [pictures["png"], pictures["png broken"], tmp_path / "none.png", pictures["jpeg cmyk"]] * 3
-        found = list(stream.batches(loaded("open_clip"), items, modality="image", batch_size=5, on_error="skip"))
+        found = list(base.batches(loaded("open_clip"), items, modality="image", batch_size=5, on_error="skip"))
         assert [place for batch in found for place in batch.kept] == [0, 3, 4, 7, 8, 11]
         broken = [item for batch in found for item in batch.broken]
         assert [item.place for item in broken] == [1, 2, 5, 6, 9, 10]
@@ -406,14 +406,14 @@ class TestStream:
         expected = loaded("open_clip").encode([items[i] for i in (0, 3)] * 3, modality="image")
         assert np.abs(rows - expected).max() < 1e-5
         with pytest.raises(C3AlignError, match=r"image 1 \(.*broken"):
-            list(stream.batches(loaded("open_clip"), items, modality="image"))
-        with pytest.raises(C3AlignError, match="on_error must be 'raise' or 'skip', got 'drop'"):
-            next(stream.batches(loaded("clip"), [], modality="image", on_error="drop"))
+            list(base.batches(loaded("open_clip"), items, modality="image"))
+        with pytest.raises(C3AlignError, match="on_error must be one of 'raise', 'skip', got 'drop'"):
+            next(base.batches(loaded("clip"), [], modality="image", on_error="drop"))
 
     def test_cut_texts_are_counted_over_all_batches(self, loaded):
         long = " ".join(["red"] * 40)
         with pytest.warns(TruncationWarning, match="3 of 9 texts") as caught:
-            list(stream.batches(loaded("clip"), ["a", long, "b"] * 3, modality="text", batch_size=2))
+            list(base.batches(loaded("clip"), ["a", long, "b"] * 3, modality="text", batch_size=2))
         assert len([w for w in caught if w.category is TruncationWarning]) == 1
 
     def test_items_are_decoded_ahead_and_no_further(self):
@@ -451,7 +451,7 @@ class TestStream:
             def encode(self, items, *, modality, batch_size, device=None, dtype="float32", progress=False):
                 return np.array([[len(item), 1] for item in items], dtype)
 
-        found = list(stream.batches(Lengths(), ["a", "bb", "ccc"], modality="text", batch_size=2))
+        found = list(base.batches(Lengths(), ["a", "bb", "ccc"], modality="text", batch_size=2))
         assert np.concatenate([batch.rows for batch in found]).tolist() == [[1, 1], [2, 1], [3, 1]]
 
 
@@ -467,7 +467,7 @@ def test_the_encoder_of_another_package_in_the_contributors_guide(monkeypatch, t
     assert isinstance(encoder, encoders.Encoder)
     pictures = media.write_pictures(tmp_path)
     items = [pictures["png"], pictures["jpeg rotated"]]
-    (batch,) = stream.batches(encoder, items, modality="image")
+    (batch,) = base.batches(encoder, items, modality="image")
     assert np.abs(batch.rows[0] - batch.rows[1]).max() < 0.02
     assert encoder.encode(["red and blue"], modality="text")[0] == pytest.approx([1.001, 0.001, 1.001])
 

@@ -63,9 +63,9 @@ def test_a_gap_that_was_built():
     mean, spread = geometry.gap_orthogonality(a, b)
     assert abs(mean) < 0.01
     assert spread < 0.02
-    length, direction = geometry.gap_consistency(a, b)
-    assert length < 0.005
-    assert direction > 0.999
+    groups = geometry.grouped_gap(a, b)
+    assert groups.length.std < 0.005
+    assert groups.direction.mean > 0.999
     tilted = a + 0.5 * np.outer(shared[:, 2] / 0.1, np.eye(d)[0])
     assert geometry.gap_orthogonality(tilted, b)[1] > 0.1
 

@@ -11,7 +11,7 @@ import safetensors
 from PIL import Image
 
 from c3align import C3Aligner, encoders, geometry
-from c3align.datasets import _glyphs as data
+from c3align import datasets as data
 from c3align.encoders import glyphs as module
 from c3align.errors import C3AlignError, MissingExtraError
 
@@ -69,9 +69,9 @@ class TestPictures:
         data._render.cache_clear()
 
     def test_refusals(self, monkeypatch):
-        with pytest.raises(C3AlignError, match="font must be one of DejaVuSans"):
+        with pytest.raises(C3AlignError, match="font must be one of 'DejaVuSans'"):
             data.glyphs("Arial")
-        with pytest.raises(C3AlignError, match="split must be one of train, held_out, all"):
+        with pytest.raises(C3AlignError, match="split must be one of 'train', 'held_out', 'all'"):
             data.glyphs(split="test")
         data._render.cache_clear()
         monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -140,8 +140,8 @@ class TestEncoder:
         [
             (["a"], "audio", "pass one of 'image', 'text'"),
             ("a", "text", "items must be a list"),
-            ([3], "text", "text 0: a text must be a string, got int"),
-            (np.zeros((2, 28, 28), np.uint8), "image", "image 0: the picture has 28 x 28 pixels"),
+            ([3], "text", "text 0 cannot be used: a text must be a string, got int"),
+            (np.zeros((2, 28, 28), np.uint8), "image", "image 0 cannot be used: the picture has 28 x 28 pixels"),
             (np.full((2, 32, 32), 7.0), "image", "float64"),
         ],
     )

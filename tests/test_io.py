@@ -436,7 +436,7 @@ class TestShell:
         assert "emb is not finished: 1 of 2 shards of text are whole" in capsys.readouterr().err
         for name in ("--batch-size", "--shard-items"):
             assert run("embed", "t.txt", *options[:-1], "new", name, 0) == 2
-            assert "must be at least 1, got 0" in capsys.readouterr().err
+            assert "must be an integer of 1 or more, got 0" in capsys.readouterr().err
         assert run("embed", "t.txt", *options[:-1], "new", "--dtype", "bfloat16") == 2
         assert run("embed", "t.txt", *options[:-1], "new", "--device", "nonsense") == 2
         assert "--device 'nonsense' cannot be used here" in capsys.readouterr().err

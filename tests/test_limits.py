@@ -13,7 +13,7 @@ from PIL import Image
 
 from c3align import C3Aligner, cli, encoders
 from c3align.cli import _app
-from c3align.encoders import stream
+from c3align.encoders import base
 from c3align.errors import C3AlignError, MissingExtraError, one_line, printable
 from c3align.io import limits, media, npy, opening, tables
 from c3align.io.boxes import check_lists
@@ -139,7 +139,7 @@ class TestBounds:
             modalities, n_dims, fingerprint = ("audio",), 1, "loudness"
 
             def prepare(self, item, modality):
-                return stream.Prepared(media.audio(item, 48_000))
+                return base.Prepared(media.audio(item, 48_000))
 
             def encode(self, items, **options):
                 return np.array([[np.abs(item.value).max()] for item in items], np.float32)
@@ -147,7 +147,7 @@ class TestBounds:
         paths = [made.write_sound(tmp_path / f"{i}.wav", 8000) for i in range(4)]
         paths[1].write_bytes(hostile_media.wave(bytes(200), 7_999_993))
         paths[2].write_bytes(hostile_media.wave(bytes(200), 2**31 - 1))
-        (found,) = stream.batches(Loudness(), paths, modality="audio", on_error="skip")
+        (found,) = base.batches(Loudness(), paths, modality="audio", on_error="skip")
         assert found.kept == [0, 3]
         assert ["cannot be brought to 48000" in item.reason for item in found.broken] == [True, True]
 
@@ -182,7 +182,7 @@ class TestUrls:
 
         monkeypatch.setattr(fsspec, "open", missing)
         with pytest.raises(MissingExtraError, match=r"aiohttp.*pip install 'c3align\[encoders\]'"):
-            list(stream.batches(encoders.load("glyphs"), [remote], modality="image", on_error="skip"))
+            list(base.batches(encoders.load("glyphs"), [remote], modality="image", on_error="skip"))
 
     def test_the_extra_brings_what_https_needs(self):
         assert '"fsspec[http]' in (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text()

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,8 +115,8 @@ def feed_of(rows, aligner, captions, *, n_neighbours=0, as_captions=False, seed=
     if n_neighbours:
         memory = Memory.of(source, captions, None, None)
         retrieval = Retrieval(memory, n_neighbours, as_captions, tokens, 100)
-        feed = feed.changed(retrieval=retrieval, groups=memory.groups(captions))
-    return feed.changed(**options)
+        feed = replace(feed, retrieval=retrieval, groups=memory.groups(captions))
+    return replace(feed, **options)
 
 
 def pieces_of(feed, epoch, **options):

@@ -387,7 +387,7 @@ class TestFrontDoor:
         assert done.returncode == 0, done.stderr
 
     def test_no_module_shadows_a_function_of_its_name(self):
-        for package in ("decoders", "datasets", "encoders", "geometry", "ops", "report"):
+        for package in ("decoders", "encoders", "geometry", "ops", "report"):
             found = importlib.import_module(f"c3align.{package}")
             modules = {m.name for m in pkgutil.iter_modules(found.__path__)}
             own = "report" if package == "report" else None

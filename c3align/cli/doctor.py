@@ -25,6 +25,7 @@ _EXTRAS = {
 
 def examine() -> dict[str, Any]:
     """All findings as plain values."""
+    native = _native()
     return {
         "c3align": __version__,
         "python": platform.python_version(),
@@ -32,7 +33,7 @@ def examine() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "backend": ops.backend(),
         "backend_reason": ops.backend_reason(),
-        "instruction_sets": _instruction_sets(),
+        "instruction_sets": native.isas() if native else [],
         "threads": {"number": ops.get_num_threads(), "reason": ops.num_threads_reason()},
         "interpreter": interpreter.describe(),
         "cuda": _cuda(),
@@ -67,12 +68,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _instruction_sets() -> list[str]:
+def _native() -> Any:
+    """The compiled core, or None."""
     try:
         from c3align.ops import native
     except ImportError:
-        return []
-    return native.isas()
+        return None
+    return native
 
 
 def _cuda() -> dict[str, Any]:
@@ -84,19 +86,12 @@ def _cuda() -> dict[str, Any]:
 
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     here = f"device {device}" if device else "no device"
-    kernels = _has_cuda_kernels()
+    native = _native()
+    kernels = bool(native and native.has_cuda)
     built = "kernels built" if kernels else "kernels not built (install the CUDA toolkit and build again)"
     use = "C3ALIGN_BACKEND=native runs them" if kernels else "tensors on a GPU are computed on the CPU"
     summary = f"{here}, {compiler or 'no nvcc'}, {built}; {use}"
     return {"device": device, "nvcc": compiler, "kernels": kernels, "summary": summary}
-
-
-def _has_cuda_kernels() -> bool:
-    try:
-        from c3align.ops import native
-    except ImportError:
-        return False
-    return native.has_cuda
 
 
 def _nvcc() -> str | None:

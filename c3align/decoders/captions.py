@@ -17,8 +17,6 @@ from c3align.errors import C3AlignError, EncoderMismatchError
 from c3align.ops.arrays import as_rows, first_non_finite, is_tensor
 from c3align.training.settings import check_choice, check_whole
 
-__all__ = ["Skipped", "check_captions", "consensus", "listed", "stream"]
-
 Say = Callable[[npt.NDArray[np.float32], Int64Array], Iterator[tuple[int, Any]]]
 
 
@@ -39,15 +37,9 @@ def stream(
     fingerprint: str | Iterable[str] | None = None,
     on_error: str = "raise",
 ) -> Iterator[Any]:
-    """Captions of rows, one after the other; see `PrefixCaptioner.stream`.
+    """Captions of rows, or of an iterable of rows and blocks; see `PrefixCaptioner.stream`.
 
-    Parameters
-    ----------
-    captioner : with n_dims, modality_, encoder_fingerprint_, skipped and the Place of its rows
-    rows : array, or iterable of rows and blocks
-    say : callable
-        Rows (n, n_dims) float32 and their numbers (n,) to number and caption of each.
-    row_offset, batch_size, fingerprint, on_error : as for `PrefixCaptioner.generate`
+    `say` takes rows (n, n_dims) float32 and their numbers (n,), and yields the number and caption of each.
     """
     check_choice("on_error", on_error, ("raise", "skip"))
     check_whole("batch_size", batch_size)
@@ -138,18 +130,14 @@ def consensus(texts: Sequence[str], weights: npt.ArrayLike) -> int:
     """Number of the text with the largest weighted mean word F1 to all, itself among them; the first of equals.
 
     With draws from a model this is minimum Bayes risk decoding (Eikema and Aziz, 2020); with neighbours the consensus
-    caption of Devlin et al. (2015).
-
-    Parameters
-    ----------
-    texts : n str
-    weights : (n,) >= 0
+    caption of Devlin et al. (2015). The weights are at least 0.
     """
     bags = [Counter(text.split()) for text in texts]
-    common = np.array([[_word_f1(a, b) for b in bags] for a in bags])
+    common = np.array([[word_f1(a, b) for b in bags] for a in bags])
     return int((common @ np.asarray(weights, np.float64)).argmax())
 
 
-def _word_f1(a: Counter[str], b: Counter[str]) -> float:
+def word_f1(a: Counter[str], b: Counter[str]) -> float:
+    """F1 of two bags of words."""
     total = a.total() + b.total()
     return 2 * (a & b).total() / total if total else 1.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,6 @@ from c3align.decoders import heads
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.training.rows import checked_rows, seed_of
 from c3align.training.settings import check_number, check_seed, check_whole
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["DiffusersGenerator"]
 
@@ -103,7 +100,7 @@ class DiffusersGenerator:
 
     def fit(
         self, rows: Array, pictures: Any = None, *, aligner: Any = None, modality: str = "image", progress: bool = False
-    ) -> Self:
+    ) -> DiffusersGenerator:
         """Learn the norm of raw rows; the pipeline itself learns nothing.
 
         Parameters

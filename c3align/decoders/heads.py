@@ -11,33 +11,19 @@ import numpy.typing as npt
 
 from c3align.errors import C3AlignError
 
-__all__ = ["Head", "head_of", "is_guided"]
-
 Block = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Head:
-    """A family of pipelines.
+    """A family of pipelines."""
 
-    Attributes
-    ----------
-    name : str
-        The pipeline's class, for messages.
-    n_dims : int
-    takes_prompts, takes_negative : bool
-    norm : float or None
-        Norm of raw image embeddings, where the pipeline knows it.
-    max_rows : int or None
-        Rows that one call keeps apart.
-    """
-
-    name: str
+    name: str  # the pipeline's class, for messages
     n_dims: int
     takes_prompts: bool
     takes_negative: bool
-    norm: float | None = None
-    max_rows: int | None = None
+    norm: float | None = None  # of raw image embeddings, where the pipeline knows it
+    max_rows: int | None = None  # that one call keeps apart
 
     def arguments(self, pipeline: Any, rows: Block, negatives: Block | None, guided: bool) -> dict[str, Any]:
         """What the pipeline is called with for these rows (n, n_dims)."""
@@ -81,13 +67,7 @@ def _cast(pipeline: Any, rows: Block) -> Any:
 
 
 def head_of(pipeline: Any) -> Head:
-    """The head of a pipeline, by what its call takes.
-
-    Raises
-    ------
-    C3AlignError
-        When it takes no image embedding of one vector.
-    """
+    """The head of a pipeline, by what its call takes; refused where that is no image embedding of one vector."""
     name, known = type(pipeline).__name__, _parameters(pipeline)
     unet = getattr(pipeline, "unet", None)
     if unet is not None and {"image_embeds", "negative_image_embeds"} <= set(known):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,6 @@ from c3align.errors import C3AlignError
 from c3align.io import atomic, container, digests
 from c3align.training.rows import TrainingRows, checked_rows
 from c3align.training.settings import check_number, check_whole
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["MemoryCaptioner"]
 
@@ -91,7 +88,7 @@ class MemoryCaptioner:
         modality: str = "text",
         folder: str | os.PathLike[str] | None = None,
         progress: bool = False,
-    ) -> Self:
+    ) -> MemoryCaptioner:
         """Remember texts; forget earlier ones.
 
         Parameters
@@ -238,13 +235,9 @@ class MemoryCaptioner:
             `FileNotFoundError` if absent, `FormatError` if damaged or no such captioner; no code in it can run.
         """
         path = atomic.found(folder)
-        config, tensors = container.read_decoder(path, CAPTIONER_FILE, "c3align.MemoryCaptioner")
-        config = {"modality": "text", "mode": "nearest", **config}  # older files name only one of them
-        if config["format_version"] >= container.SIGNED_SINCE:
-            digests.check_folders(path, (MEMORY_FOLDER,), config.pop("files", None), "decoder")
         keys = {"k", "temperature", "mode", "index", "n_dims", "encoder_fingerprint", "modality"}
-        if set(config) != keys | {"format", "format_version"}:
-            raise container.refusal("decoder", "its configuration has unknown or missing keys")
+        form, older = "c3align.MemoryCaptioner", {"modality": "text", "mode": "nearest"}
+        config, tensors = container.read_decoder(path, CAPTIONER_FILE, form, keys, (MEMORY_FOLDER,), **older)
         if config["mode"] != "nearest":
             raise C3AlignError(
                 f"{folder} was saved with mode={config['mode']!r}, which was removed; load {path / 'decoder'} by "

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from c3align.errors import C3AlignError
 from c3align.training.rows import TrainingRows
 
-__all__ = ["Place"]
-
 LOOKED_AT = 1024  # rows of a training set
 ENOUGH = 8  # different rows, of which the mean is judged; fewer may all be extreme
 WIDENED, WIDENED_FEW = 1.25, 1.75  # how far beyond the most extreme training row legitimate rows may lie
@@ -30,19 +28,11 @@ class Place:
     knew. Rows are refused when their mean lies beyond `WIDENED` times the most extreme of the aligned training rows
     and beyond `PART` of the way to where wrong rows lie; of fewer than `ENOUGH` different rows more is asked. On
     CLIP's COCO pairs, ConVIRT, CLAP and the glyphs no aligned row is refused, alone or among others.
-
-    Attributes
-    ----------
-    directions : (k, n_dims) float32, of norm 1
-    usual : (k,) float32
-        The largest component, in size, of an aligned training row of norm 1.
-    wrong : (k,) float32
-        The component of rows that are not aligned so.
     """
 
-    directions: npt.NDArray[np.float32]
-    usual: npt.NDArray[np.float32]
-    wrong: npt.NDArray[np.float32]
+    directions: npt.NDArray[np.float32]  # (k, n_dims), of norm 1
+    usual: npt.NDArray[np.float32]  # (k,): the largest component, in size, of an aligned training row of norm 1
+    wrong: npt.NDArray[np.float32]  # (k,): the component of rows that are not aligned so
 
     @classmethod
     def of(cls, source: TrainingRows) -> Place | None:
@@ -66,18 +56,7 @@ class Place:
         return cls(directions[told], usual[told], wrong[told]) if told.any() else None
 
     def check(self, rows: Rows, modality: str) -> None:
-        """Refuse rows that are not aligned.
-
-        Parameters
-        ----------
-        rows : (n, n_dims), finite
-        modality : str
-            What the decoder learned from, for the message.
-
-        Raises
-        ------
-        C3AlignError
-        """
+        """Refuse finite rows (n, n_dims) that are not aligned; the decoder learned from `modality`."""
         components = _unit(rows) @ self.directions.T
         few = len(np.unique(components.round(5), axis=0)) < ENOUGH
         widened, part = (WIDENED_FEW, PART_FEW) if few else (WIDENED, PART)

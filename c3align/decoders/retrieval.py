@@ -20,8 +20,6 @@ from c3align.io import atomic, container, npy
 from c3align.io.rows import write_npy
 from c3align.training.rows import TrainingRows
 
-__all__ = ["CAPTIONER_FILE", "MEMORY_FOLDER", "Memory", "check_index", "is_captioner"]
-
 CAPTIONER_FILE, MEMORY_FOLDER = "captioner.safetensors", "memory"
 ROWS_FILE, TEXTS_FILE = "memory.npy", "captions.jsonl"
 _OWN = {CAPTIONER_FILE, container.CONFIG_FILE, "lm", MEMORY_FOLDER, "decoder", ".DS_Store"}  # "decoder" of older ones
@@ -32,20 +30,11 @@ _BLOCK_ELEMENTS = 1 << 23
 
 @dataclass
 class Memory:
-    """Aligned rows (n, n_dims) float32 and their texts.
+    """Aligned rows and their texts."""
 
-    Attributes
-    ----------
-    rows : array or memmap
-    texts : list of str
-        Empty where rows alone are asked for.
-    index : str or None
-        What faiss searches it with; None searches exactly.
-    """
-
-    rows: npt.NDArray[np.float32]
-    texts: list[str]
-    index: str | None = None
+    rows: npt.NDArray[np.float32]  # (n, n_dims), or a memmap
+    texts: list[str]  # none where rows alone are asked for
+    index: str | None = None  # what faiss searches it with; None searches exactly
     _search: neighbours.Search | None = field(default=None, repr=False)
     _groups: dict[str, int] | None = field(default=None, repr=False)
 
@@ -124,12 +113,7 @@ class Memory:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], n_dims: int, index: str | None) -> Memory:
-        """Map the rows and read the texts that `save` wrote.
-
-        Raises
-        ------
-        FileNotFoundError, FormatError
-        """
+        """Map the rows and read the texts that `save` wrote."""
         paths = Path(folder) / ROWS_FILE, Path(folder) / TEXTS_FILE
         for path in paths:
             if not path.is_file():

@@ -116,7 +116,7 @@ def fit_stream(aligner: Any, encoder: Encoder, items: Sequence[Any], *, modality
     C3Aligner
         The same aligner, with the state that `partial_fit` on all embeddings at once gives, to the byte.
     """
-    from c3align.encoders.stream import batches
+    from c3align.encoders.base import batches
 
     for batch in batches(encoder, items, modality=modality, batch_size=batch_size):
         aligner.partial_fit(batch.rows, modality=modality)

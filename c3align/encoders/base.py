@@ -18,12 +18,14 @@ from tqdm import tqdm
 
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from c3align.io import media
+from c3align.training.settings import check_choice, check_whole
 
-__all__ = ["Broken", "Prepared", "TowerEncoder", "prepared_batches", "weights_digest"]
+__all__ = ["Batch", "Broken", "Prepared", "TowerEncoder", "batches", "prepared_batches", "weights_digest"]
 
 DTYPES = ("float32", "float16")
 BATCHES_AHEAD = 2  # what is prepared while the towers work
 CHUNK_ITEMS = 32
+FIX = "remove or fix it, or pass --on-error skip (on_error='skip')"
 
 
 class Prepared(NamedTuple):
@@ -38,6 +40,15 @@ class Broken(NamedTuple):
     place: int
     name: str
     reason: str
+
+
+class Batch(NamedTuple):
+    """Embeddings of some items: `kept` holds their numbers, `broken` the items that could not be embedded."""
+
+    rows: npt.NDArray[Any]
+    kept: list[int]
+    broken: list[Broken]
+    n_items: int
 
 
 def prepared_batches(
@@ -77,12 +88,7 @@ def prepared_batches(
 class TowerEncoder:
     """An encoder made of torch towers. A backend defines how an item is prepared and how a batch is embedded.
 
-    Attributes
-    ----------
-    modalities : tuple of str
-        An encoder of pictures embeds videos too: as the mean of the unit embeddings of evenly spaced frames.
-    n_dims : int
-    fingerprint : str
+    An encoder of pictures embeds videos too: as the mean of the unit embeddings of evenly spaced frames.
     """
 
     modalities: tuple[str, ...]
@@ -127,33 +133,7 @@ class TowerEncoder:
         dtype: str = "float32",
         progress: bool = False,
     ) -> npt.NDArray[Any]:
-        """Embed items.
-
-        Parameters
-        ----------
-        items : sequence
-            Strings, or for other modalities paths, URLs, bytes, PIL images, arrays, (waveform, rate).
-        modality : str
-            One of `modalities`.
-        batch_size : int
-            Number of items at a time; the result depends on it only by rounding.
-        device : torch device or str, optional
-            Where to compute; the towers stay there.
-        dtype : "float32" or "float16"
-            Dtype of the result.
-        progress : bool
-            Whether to show a bar.
-
-        Returns
-        -------
-        (n, n_dims) array
-            In order, not normalized.
-
-        Raises
-        ------
-        C3AlignError
-            Another modality, or an item that cannot be read, with its number and name.
-        """
+        """Embed items; see `Encoder.encode`. The towers stay on the device; what cannot be read is refused by name."""
         check_request(self, items, modality, batch_size, dtype)
         if device is not None:
             self._model.to(device)
@@ -170,13 +150,10 @@ class TowerEncoder:
 
         with torch.inference_mode():
             if modality == "video" and not hasattr(self, "_embed_videos"):
-                return self._rows_of_frames(batch)
+                return self._rows_of_parts(batch, "image")
             if modality in ("image", "audio", "video") and isinstance(batch[0], list):
                 return self._rows_of_parts(batch, modality)
             return np.asarray(self._embed(batch, modality).float().cpu().numpy(), np.float32)
-
-    def _rows_of_frames(self, batch: list[Any]) -> npt.NDArray[np.float32]:
-        return self._rows_of_parts(batch, "image")
 
     def _rows_of_parts(self, batch: list[list[Any]], modality: str) -> npt.NDArray[np.float32]:
         """Items of several parts, frames or windows: the mean of their unit embeddings, or the only one."""
@@ -228,6 +205,42 @@ def counting(encoder: Any) -> Any:
     return encoder.counting() if hasattr(encoder, "counting") else nullcontext()
 
 
+def batches(
+    encoder: Any,
+    items: Iterable[Any],
+    *,
+    modality: str,
+    batch_size: int = 32,
+    device: Any = None,
+    dtype: str = "float32",
+    on_error: str = "raise",
+    workers: int | None = None,
+    first_item: int = 0,
+) -> Iterator[Batch]:
+    """Embed any number of items; see `Encoder.encode`.
+
+    Items that cannot be read are refused, or skipped with ``on_error="skip"``; errors count from `first_item`. There
+    are one decoding thread less than processors, at most 8, or `workers`.
+    """
+    check_choice("on_error", on_error, ("raise", "skip"))
+    if modality not in encoder.modalities:
+        raise C3AlignError(f"this encoder does not know {modality!r}; pass one of {', '.join(encoder.modalities)}")
+    own = getattr(encoder, "prepare", None)
+    prepare = (lambda item: own(item, modality)) if own else Prepared
+    options = {"modality": modality, "batch_size": batch_size, "device": device, "dtype": dtype}
+    first = 0
+    with counting(encoder):
+        for batch in prepared_batches(items, prepare, batch_size, workers):
+            if on_error == "raise":
+                refuse_broken(batch, modality, first_item, FIX)
+            kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
+            # an encoder accepts what it prepared itself; others get their items
+            good = [item if own else item.value for item in batch if isinstance(item, Prepared)]
+            rows = encoder.encode(good, **options) if good else np.empty((0, encoder.n_dims), dtype)
+            yield Batch(rows, kept, [item for item in batch if isinstance(item, Broken)], len(batch))
+            first += len(batch)
+
+
 def _mean_direction(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     if len(rows) == 1:
         return rows[0]
@@ -250,10 +263,8 @@ def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtyp
         raise C3AlignError(f"{encoder.name} does not know modality {modality!r}; pass one of {known}")
     if isinstance(items, str | bytes):
         raise C3AlignError("items must be a list, got a single item; pass [item]")
-    if batch_size < 1:
-        raise C3AlignError(f"batch_size must be at least 1, got {batch_size}")
-    if dtype not in DTYPES:
-        raise C3AlignError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    check_whole("batch_size", batch_size)
+    check_choice("dtype", dtype, DTYPES)
 
 
 def refuse_broken(
@@ -269,21 +280,17 @@ def refuse_broken(
 
 def weights_digest(model: Any) -> str:
     """Hash of all parameters and buffers, by name: equal digests, equal towers."""
+    import torch
+
     digest = hashlib.blake2b(digest_size=6)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(_torch().uint8).numpy().data)
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def short_digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def _torch() -> Any:
-    import torch
-
-    return torch
 
 
 def count_truncated(n_tokens: Iterable[int], limit: int) -> int:

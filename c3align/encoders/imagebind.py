@@ -56,12 +56,8 @@ class ImageBindEncoder(base.TowerEncoder):
     """ImageBind's towers behind the one protocol.
 
     Depth and thermal pictures are arrays (1, 224, 224), IMU readings arrays (6, 2000), as its paper prepares them;
-    texts, pictures, sounds and videos are what every encoder takes.
-
-    Parameters
-    ----------
-    model, data, places
-        Its model, its module of loaders, and its `ModalityType`.
+    texts, pictures, sounds and videos are what every encoder takes. It is made of the library's model, its module of
+    loaders, and its `ModalityType`.
     """
 
     modalities = ("image", "text", "audio", "video", "depth", "thermal", "imu")
@@ -88,11 +84,7 @@ class ImageBindEncoder(base.TowerEncoder):
             raise C3AlignError(f"a {modality} item has shape {tuple(values.shape)}; pass arrays of shape {expected}")
         return base.Prepared(values)
 
-    def _rows(self, batch: list[Any], modality: str) -> Any:
-        import torch
-
-        with torch.inference_mode():
-            return np.asarray(self._embed(batch, modality).float().cpu().numpy(), np.float32)
+    _embed_videos = True  # and not frame by frame
 
     def _embed(self, batch: list[Any], modality: str) -> Any:
         import torch
@@ -125,24 +117,17 @@ def as_file(item: Any, modality: str) -> Iterator[str]:
 
 
 def _written(item: Any, modality: str, folder: Path) -> str:
+    from scipy.io import wavfile
+
     if modality == "image":
         path = folder / "item.png"
         media.image(item).save(path)
     elif modality == "audio":
         path = folder / "item.wav"
-        write_wav(path, media.audio(item, RATE), RATE)
+        waveform = np.rint(np.clip(media.audio(item, RATE), -1, 1) * 32767).astype("<i2")
+        wavfile.write(path, RATE, waveform)
     else:
         path = folder / "item.mp4"
         with media.opened(item) as file:
             path.write_bytes(file.read())
     return str(path)
-
-
-def write_wav(path: Path, waveform: Any, rate: int) -> None:
-    import wave
-
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(np.rint(np.clip(waveform, -1, 1) * 32767).astype("<i2").tobytes())

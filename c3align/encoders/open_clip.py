@@ -36,18 +36,12 @@ def load(rest: str) -> OpenClipEncoder:
     """The encoder of "model/pretrained tag", "model/file.safetensors", "hf-hub:org/name" or "local-dir:folder"."""
     open_clip = need("open_clip", "open_clip_torch")
     name, tag = (rest, None) if rest.startswith(_FOLDERS) else _name_and_tag(open_clip, rest)
-    try:
+    with model_configs.loading(f"open_clip cannot load {rest!r}", "see open_clip.list_pretrained()"):
         if tag is None:
             _check(open_clip, rest)
         model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag)
         model_folders.check_finite(model, rest)
         return OpenClipEncoder(model, preprocess, open_clip.get_tokenizer(name), rest)
-    except C3AlignError:
-        raise
-    except Exception as error:
-        raise C3AlignError(
-            f"open_clip cannot load {rest!r}: {model_configs.one_line(error)}; see open_clip.list_pretrained()"
-        ) from error
 
 
 def _name_and_tag(open_clip: Any, rest: str) -> tuple[str, str]:
@@ -122,15 +116,7 @@ def _check_size(open_clip: Any, config: dict[str, Any], weights: model_folders.W
 
 
 class OpenClipEncoder(base.TowerEncoder):
-    """A model of open_clip with its own preprocessing and tokenizer.
-
-    Parameters
-    ----------
-    model, preprocess, tokenizer
-        As `open_clip.create_model_and_transforms` and `get_tokenizer` return them.
-    spec : str
-        Their name, for the fingerprint.
-    """
+    """A model of open_clip with its own preprocessing and tokenizer, named `spec` in the fingerprint."""
 
     modalities = ("image", "text", "video")
 

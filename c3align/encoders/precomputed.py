@@ -33,12 +33,8 @@ def load(rest: str) -> PrecomputedEncoder:
 class PrecomputedEncoder:
     """Rows of shards on disk, by number.
 
-    Parameters
-    ----------
-    shards : dict of modality to paths of .npy files (n, n_dims), or to a `RowSource`
-        The name "any" answers to every modality.
-    fingerprint : str or None
-        Of the encoder that made them; without one, a hash of the shapes and of some rows.
+    `shards` has paths of .npy files (n, n_dims), or a `RowSource`, by modality; the name "any" answers to every one.
+    Without a fingerprint it is a hash of the shapes and of some rows.
     """
 
     name = "precomputed"
@@ -73,18 +69,7 @@ class PrecomputedEncoder:
         dtype: str = "float32",
         progress: bool = False,
     ) -> npt.NDArray[Any]:
-        """Get rows by number.
-
-        Parameters
-        ----------
-        items : sequence of int
-        modality, dtype : as for every encoder; the others change nothing here
-
-        Raises
-        ------
-        C3AlignError
-            Another modality, or a number beyond the rows.
-        """
+        """Get rows by their numbers, the items; batch size, device and progress change nothing."""
         check_request(self, items, modality, batch_size, dtype)
         source = self._sources.get("any") or self._sources[modality]
         numbers = np.asarray(items, np.int64).reshape(-1)

@@ -7,13 +7,13 @@ within, after a look at its files.
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
+from c3align._imports import need
 from c3align.encoders import base
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
@@ -47,20 +47,12 @@ def load(rest: str) -> SentenceTransformersEncoder:
     module = need("sentence_transformers", "sentence-transformers")
     if not rest:
         raise C3AlignError("no model is named; write sentence-transformers:NAME, for instance clip-ViT-B-32")
-    try:
+    with model_configs.loading(f"sentence-transformers cannot load {rest!r}", "check the name"):
         folder = _fetched(rest)
         _check(folder)
         options = {"trust_remote_code": False, "local_files_only": True, "model_kwargs": {"use_safetensors": True}}
         model = model_folders.check_finite(module.SentenceTransformer(str(folder), **options), folder)
         return SentenceTransformersEncoder(model, rest)
-    except C3AlignError:
-        raise
-    except Exception as error:
-        if is_torchvision_mismatch(error):
-            raise torchvision_mismatch(error) from error
-        raise C3AlignError(
-            f"sentence-transformers cannot load {rest!r}: {model_configs.one_line(error)}; check the name"
-        ) from error
 
 
 def _fetched(rest: str) -> Path:
@@ -83,16 +75,12 @@ def _check(folder: Path) -> None:
             reason = f"the module class {str(entry.get('type'))[:120]!r} is not among those that c3align loads"
             raise model_configs.refused(path, reason, "use a model of the library's own modules")
         within = entry.get("path")
-        if not isinstance(within, str) or "\\" in within or not _is_within(PurePosixPath(within)):
+        if not isinstance(within, str) or "\\" in within or ".." in within.split("/") or within.startswith("/"):
             raise model_configs.refused(path, f"the module path {within!r} leads out of the folder", "correct it")
         _check_module(folder / within, known[1])
 
 
 _MODULES = "sentence_transformers.base.modules"
-
-
-def _is_within(path: PurePosixPath) -> bool:
-    return not path.is_absolute() and ".." not in path.parts
 
 
 def _check_module(folder: Path, kind: str) -> None:
@@ -151,14 +139,7 @@ def _check_dense(folder: Path, weights: model_folders.Weights) -> None:
 
 
 class SentenceTransformersEncoder(base.TowerEncoder):
-    """A model of sentence-transformers; the embeddings are as its modules leave them.
-
-    Parameters
-    ----------
-    model : SentenceTransformer
-    spec : str
-        Its name, for the fingerprint.
-    """
+    """A model of sentence-transformers; the embeddings are as its modules leave them."""
 
     def __init__(self, model: Any, spec: str) -> None:
         super().__init__(model)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
+from c3align._imports import need
 from c3align.encoders import base
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
@@ -62,21 +62,13 @@ def load(rest: str) -> TransformersEncoder:
     """The encoder of a repository or folder, "name" or "name@revision"."""
     transformers = need("transformers", "transformers")
     name, _, revision = rest.partition("@")
-    try:
+    fix = "check the name, or pass a folder that save_pretrained wrote, with safetensors weights"
+    with model_configs.loading(f"transformers cannot load {rest!r}", fix):
         folder = model_folders.fetched(name, revision or None)
         model = _model(transformers, folder, rest)
         processor = _processor(transformers, model.config.model_type, folder)
         commit = folder.name if folder.parent.name == "snapshots" else revision
         return TransformersEncoder(model, processor, f"{name}@{commit}")
-    except C3AlignError:
-        raise
-    except Exception as error:
-        if is_torchvision_mismatch(error):
-            raise torchvision_mismatch(error) from error
-        raise C3AlignError(
-            f"transformers cannot load {rest!r}: {model_configs.one_line(error)}; "
-            "check the name, or pass a folder that save_pretrained wrote, with safetensors weights"
-        ) from error
 
 
 def _model(transformers: Any, folder: Path, rest: str) -> Any:
@@ -107,15 +99,7 @@ def _processor(transformers: Any, kind: str, folder: Path) -> Any:
 
 
 class TransformersEncoder(base.TowerEncoder):
-    """A two-tower model of transformers with its processor.
-
-    Parameters
-    ----------
-    model, processor
-        As their `from_pretrained` return them.
-    spec : str
-        Their name, for the fingerprint.
-    """
+    """A two-tower model of transformers with its processor, named `spec` in the fingerprint."""
 
     def __init__(self, model: Any, processor: Any, spec: str) -> None:
         super().__init__(model)
@@ -175,11 +159,7 @@ class TransformersEncoder(base.TowerEncoder):
 
 def unwrapped(found: Any) -> Any:
     """The embeddings that `get_*_features` return: a tensor until transformers 4, an object since 5."""
-    if hasattr(found, "shape"):
-        return found
-    if getattr(found, "pooler_output", None) is not None:
-        return found.pooler_output
-    raise TypeError(f"the model returned a {type(found).__name__} without embeddings; report it to c3align")
+    return found if hasattr(found, "shape") else found.pooler_output
 
 
 def _text_limit(tokenizer: Any, config: Any, family: Family) -> int:

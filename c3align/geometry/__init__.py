@@ -8,8 +8,8 @@ rows in float64; give them a sample of a large set.
 *Pairs* are rows with the same number. Definitions follow C3 (ICLR 2024), section 3, and its released notebooks.
 
 ======================================================== ===============================================================
-the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_gap`, `gap_consistency`,
-                                                         `gap_orthogonality`, `pair_cosine`, `measure_gap`
+the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_gap`, `gap_orthogonality`,
+                                                         `pair_cosine`, `measure_gap`
 the residual                                             `residual_sigma`, `residual_spectrum`, `residual_participation`
 the spectrum, dimensional collapse                       `covariance_spectrum`, `effective_dimension`,
                                                          `dimensional_collapse`, `participation`, `participation_ratio`,
@@ -23,12 +23,17 @@ neighbors                                               `recall_at_k`, `modality
 
 from __future__ import annotations
 
-from c3align.geometry._distributions import DistributionGap, Separability, distribution_gap, linear_separability
+from c3align.geometry._distributions import (
+    DistributionGap,
+    Separability,
+    alignment,
+    distribution_gap,
+    linear_separability,
+    uniformity,
+)
 from c3align.geometry._gap import (
     GroupedGap,
     MeanStd,
-    ResidualParticipation,
-    gap_consistency,
     gap_orthogonality,
     gap_vector,
     grouped_gap,
@@ -50,7 +55,6 @@ from c3align.geometry._spectrum import (
     participation_ratio,
     principal_angles,
 )
-from c3align.geometry._sphere import alignment, uniformity
 
 __all__ = [
     "DimensionalCollapse",
@@ -59,7 +63,6 @@ __all__ = [
     "GroupedGap",
     "Hubness",
     "MeanStd",
-    "ResidualParticipation",
     "Separability",
     "alignment",
     "are_partners",
@@ -68,7 +71,6 @@ __all__ = [
     "distribution_gap",
     "effective_dimension",
     "encoder_overlap",
-    "gap_consistency",
     "gap_orthogonality",
     "gap_vector",
     "grouped_gap",

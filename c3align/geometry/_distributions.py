@@ -1,4 +1,4 @@
-"""How far apart two modalities are as distributions: fitted Gaussians, and a linear classifier."""
+"""How rows lie on the sphere (Wang and Isola), and how far apart two modalities are as distributions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
+from scipy.special import logsumexp
 
 from c3align import ops
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
-from c3align.geometry._rows import Source, moments_of, unit_rows
-
-__all__ = ["DistributionGap", "Separability", "distribution_gap", "linear_separability"]
+from c3align.geometry._rows import BLOCK_ELEMENTS, Source, moments_of, pair_blocks, unit_rows
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
@@ -132,3 +131,51 @@ def _scores(rows: Float64Array, is_b: BoolArray, held: BoolArray, centered: bool
 
 def _centred(rows: Float64Array, learned: BoolArray) -> Float64Array:
     return ops.align(rows, rows[learned].mean(axis=0), zero_rows="keep")
+
+
+def alignment(a: Array, b: Array, *, alpha: float = 2) -> float:
+    """Average ``||u_a - u_b||**alpha`` over pairs (Wang and Isola, ICML 2020).
+
+    Parameters
+    ----------
+    a, b : (n_rows, n_dims) arrays or tensors
+        Pairs of any norm.
+    alpha : float
+        The exponent.
+
+    Returns
+    -------
+    float
+        Smaller is better aligned. With alpha 2 it is ``||c||**2`` plus the residual's total variance, so that a gap
+        alone makes it large.
+    """
+    powers = [np.linalg.norm(x - y, axis=1) ** alpha for x, y in pair_blocks(a, b)]
+    return float(np.concatenate(powers).mean())
+
+
+def uniformity(X: Array, *, t: float = 2) -> float:
+    """Compute ``log E exp(-t ||u_i - u_j||**2)`` over all pairs of different rows, exactly.
+
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor
+        At least two rows of any norm; takes ``n_rows**2`` products, in blocks.
+    t : float
+        Weight of the distances.
+
+    Returns
+    -------
+    float
+        At most 0, where all rows are equal; lower is more uniform.
+    """
+    unit = unit_rows(X)
+    n_rows = len(unit)
+    if n_rows < 2:
+        raise C3AlignError(f"uniformity compares rows with each other, got {n_rows}; pass at least two")
+    step, parts = max(1, BLOCK_ELEMENTS // n_rows), []
+    for start in range(0, n_rows, step):
+        exponents = 2 * t * (unit[start : start + step] @ unit.T - 1)
+        rows = np.arange(len(exponents))
+        exponents[rows, start + rows] = -np.inf
+        parts.append(logsumexp(exponents))
+    return float(logsumexp(parts) - np.log(n_rows) - np.log(n_rows - 1))

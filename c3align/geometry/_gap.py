@@ -15,20 +15,6 @@ from c3align.geometry._rows import Source, as_pairs, mean_of, moments_of_blocks,
 from c3align.geometry._spectrum import participation_ratio, spectrum_of
 from c3align.ops.arrays import as_rows
 
-__all__ = [
-    "GroupedGap",
-    "MeanStd",
-    "ResidualParticipation",
-    "gap_consistency",
-    "gap_orthogonality",
-    "gap_vector",
-    "grouped_gap",
-    "pair_cosine",
-    "residual_participation",
-    "residual_sigma",
-    "residual_spectrum",
-]
-
 
 class MeanStd(NamedTuple):
     """Mean and standard deviation of a quantity; NaN when there was nothing to measure.
@@ -86,21 +72,6 @@ class GroupedGap:
         )
 
 
-class ResidualParticipation(NamedTuple):
-    """How many dimensions the residual fills; both estimates are n_dims when it is isotropic.
-
-    Parameters
-    ----------
-    from_cosines : float
-        ``1 / std(cos)**2`` over residuals of pairs drawn at random.
-    from_spectrum : float
-        ``(sum l)**2 / sum l**2`` over the eigenvalues of their covariance.
-    """
-
-    from_cosines: float
-    from_spectrum: float
-
-
 def gap_vector(a: Source, b: Source) -> Float64Array:
     """Compute the gap c, the mean of a's unit rows minus that of b's (C3, Proposition 1).
 
@@ -155,31 +126,6 @@ def grouped_gap(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> Group
         residual_mean=mean,
         residual_direction=cosines,
     )
-
-
-def gap_consistency(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> tuple[float, float]:
-    """Measure whether the gap is one constant: its length and direction over random groups of pairs (C3, Table 1).
-
-    Parameters
-    ----------
-    a, b : (n_rows, n_dims) arrays or tensors
-        Pairs of any norm.
-    group : int
-        Pairs per group; the remaining pairs are dropped.
-    seed : int
-        Determines the shuffle.
-
-    Returns
-    -------
-    length : float
-        Standard deviation of the groups' gap lengths.
-    direction : float
-        Mean cosine of one group's gap with the next one's; both are NaN with fewer than two groups.
-    """
-    gaps = _group_gaps(a, b, group, seed)
-    if len(gaps) < 2:
-        return float("nan"), float("nan")
-    return float(np.linalg.norm(gaps, axis=1).std()), _mean_std([_cosines(gaps[1:], gaps[:-1])]).mean
 
 
 def gap_orthogonality(a: Array, b: Array, *, seed: int = 0) -> MeanStd:
@@ -255,24 +201,21 @@ def residual_spectrum(a: Array, b: Array) -> Float64Array:
     return spectrum_of(moments_of_blocks(x - y for x, y in pair_blocks(a, b)))
 
 
-def residual_participation(a: Array, b: Array, *, seed: int = 0) -> ResidualParticipation:
-    """Estimate how many dimensions the residual fills; the paper assumes all, and CLIP's fills 100 of 512.
+def residual_participation(a: Array, b: Array) -> float:
+    """Estimate how many dimensions the residual fills; the paper assumes all, and CLIP's fills 78 of 512.
 
     Parameters
     ----------
     a, b : (n_rows, n_dims) arrays or tensors
         Pairs of any norm.
-    seed : int
-        Determines the shuffle, and so which residuals are compared.
 
     Returns
     -------
-    ResidualParticipation
-        `from_cosines` is NaN where all cosines are equal.
+    float
+        `participation_ratio` of `residual_spectrum`: n_dims if it is isotropic. ``1 / std**2`` of `grouped_gap`'s
+        `residual_direction` is another estimate.
     """
-    spread = _residuals(a, b, gap_vector(a, b), seed)[1].std
-    from_cosines = 1 / spread**2 if spread else float("nan")
-    return ResidualParticipation(from_cosines, participation_ratio(residual_spectrum(a, b)))
+    return participation_ratio(residual_spectrum(a, b))
 
 
 def _group_gaps(a: Array, b: Array, group: int, seed: int) -> Float64Array:

@@ -10,8 +10,6 @@ from c3align import noise
 from c3align._typing import Float64Array
 from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["GapReport", "measure_gap"]
-
 
 @dataclass(frozen=True, eq=False)
 class GapReport:

@@ -13,8 +13,6 @@ from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.backends import load
 from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["are_partners", "encoder_overlap", "one_encoder"]
-
 SAMPLE_ROWS, ENOUGH_ROWS = 2048, 200
 # two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3, and .3, or more
 ONE_ENCODER, PARTNERS = 1.4, 0.1

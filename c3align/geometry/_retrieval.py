@@ -11,8 +11,6 @@ from c3align._typing import Array, Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.geometry._rows import as_pairs, unit_rows
 
-__all__ = ["Hubness", "hubness", "k_occurrence", "modality_bias", "recall_at_k"]
-
 _BLOCK_ELEMENTS = 1 << 23
 
 

@@ -14,8 +14,6 @@ from c3align.errors import C3AlignError
 from c3align.ops.arrays import Rows, as_rows
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["Moments", "Source", "as_pairs", "mean_of", "moments_of", "pair_blocks", "unit_rows"]
-
 Source: TypeAlias = Any  # rows, statistics of rows, or an iterable of blocks of rows
 BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64
 

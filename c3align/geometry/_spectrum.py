@@ -11,16 +11,6 @@ from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 from c3align.geometry._rows import Moments, Source, moments_of
 
-__all__ = [
-    "DimensionalCollapse",
-    "covariance_spectrum",
-    "dimensional_collapse",
-    "effective_dimension",
-    "participation",
-    "participation_ratio",
-    "principal_angles",
-]
-
 
 class DimensionalCollapse(NamedTuple):
     """How many dimensions hold nearly all of a modality's variance; fewer than n_dims is dimensional collapse.

@@ -17,6 +17,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from c3align.errors import C3AlignError
@@ -26,17 +27,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = [
-    "SCRATCH",
-    "found",
-    "is_special",
-    "local_path",
-    "locked",
-    "remove",
-    "replaced_file",
-    "replaced_folder",
-    "write",
-]
+__all__ = ["SCRATCH", "found", "is_special", "local_path", "locked", "remove", "replaced_file", "replaced_folder"]
+__all__ += ["write"]
 
 SCRATCH = ".c3align-"  # in the names of files and folders that are not whole yet
 _STREAMS = ("/dev/std", "/dev/fd/", "/proc/")  # they may lead to a regular file, which the shell holds open
@@ -45,13 +37,7 @@ _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # what file systems say 
 
 
 def expanded(path: str | os.PathLike[str]) -> str:
-    """A name with `~` expanded.
-
-    Raises
-    ------
-    C3AlignError
-        An empty name, a URL, or the home folder of an unknown user.
-    """
+    """A name with `~` expanded; neither empty, nor a URL, nor in the home folder of an unknown user."""
     name = os.path.expanduser(os.fspath(path))
     if not name:
         raise C3AlignError("the name of a file or folder must not be empty; write . for the folder that you are in")
@@ -78,20 +64,14 @@ def is_special(path: str | os.PathLike[str]) -> bool:
 
 @contextmanager
 def replaced_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A scratch file to be written, which takes the place of `path` in the end and is removed on an error.
-
-    Raises
-    ------
-    C3AlignError
-        A URL, the name of a folder, or of a file in a folder that does not exist.
-    """
+    """A scratch file to be written, which takes the place of `path` in the end and is removed on an error."""
     if is_special(path):
         yield Path(path)
         return
     target = local_path(path)
     if target.is_dir() or not target.parent.is_dir():
         raise C3AlignError(f"cannot write {path}; pass the name of a file in a folder that exists")
-    scratch, lock = _scratch_for(target, _make_file)
+    scratch, lock = _scratch_for(target, partial(Path.touch, exist_ok=False))
     try:
         yield scratch
         _force_to_disk(scratch)
@@ -144,21 +124,8 @@ def _lock(handle: int, wait: bool) -> bool:
 def replaced_folder(folder: str | os.PathLike[str], kind: str, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
     """A scratch folder to be filled, which takes the place of `folder` in the end.
 
-    What was there steps aside before the last rename; `found` finds it when a kill comes between the two.
-
-    Parameters
-    ----------
-    folder : path
-        Absent, empty, or one that `is_ours`.
-    kind : str
-        What is saved, for errors: "captioner", "pipeline".
-    is_ours : callable
-        Whether a folder that is not empty may be replaced.
-
-    Raises
-    ------
-    C3AlignError
-        A URL, a file, or a folder that holds something else.
+    What was there steps aside before the last rename; `found` finds it when a kill comes between the two. A folder that
+    is not empty must be one that `is_ours`; `kind` is what is saved, for errors.
     """
     target = local_path(folder)
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not is_ours(target))):
@@ -200,10 +167,6 @@ def _put(scratch: Path, target: Path) -> None:
 
 def _aside(target: Path) -> Path:
     return target.parent / f".{target.name}{SCRATCH}before"
-
-
-def _make_file(path: Path) -> None:
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _scratch_for(target: Path, make: Callable[[Path], None]) -> tuple[Path, int | None]:

@@ -20,12 +20,7 @@ _PIECE = 1 << 22
 
 
 def check_lists(file: Any, n_bytes: int) -> None:
-    """Refuse an MP4 that states more samples than it has bytes; the file is wound back.
-
-    Raises
-    ------
-    C3AlignError
-    """
+    """Refuse an MP4 that states more samples than it has bytes; the file is wound back."""
     boxes = list(_boxes(file, n_bytes))
     n_samples, n_edits = 0, 1
     if _TOLD_BY.intersection(kind for kind, _, _ in boxes):

@@ -21,7 +21,7 @@ from safetensors import numpy as of_numpy
 
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic
-from c3align.io.digests import DIGEST_BYTES, is_signed, refusal, signed, warn_of_no_digest
+from c3align.io.digests import DIGEST_BYTES, check_folders, is_signed, refusal, signed, warn_of_no_digest
 
 __all__ = ["CONFIG_FILE", "check_digest", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json"]
 __all__ += ["parse_tensors", "read", "read_bytes", "read_config", "read_decoder", "read_folder", "read_header"]
@@ -37,13 +37,7 @@ T = TypeVar("T")
 
 
 def dump(tensors: Mapping[str, Any], config: Mapping[str, Any]) -> bytes:
-    """A safetensors file: the same NumPy arrays, or torch tensors, and the same configuration give the same bytes.
-
-    Raises
-    ------
-    C3AlignError
-        A configuration with NaN or infinity.
-    """
+    """A safetensors file: the same NumPy arrays, or torch tensors, and the same configuration give the same bytes."""
     metadata, digest = {"config": _json(config)}, np.frombuffer(bytearray(_NO_DIGEST_YET), np.uint8)
     if not any(hasattr(tensor, "detach") for tensor in tensors.values()):
         arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -58,10 +52,7 @@ def dump(tensors: Mapping[str, Any], config: Mapping[str, Any]) -> bytes:
 def sign(content: bytes) -> bytes:
     """The same, with the digest of what is before them as the last 32 bytes, which `dump` keeps free.
 
-    Raises
-    ------
-    C3AlignError
-        Other values stand there: safetensors puts those of the smallest type last.
+    Refused where other values stand there: safetensors puts those of the smallest type last.
     """
     if content[-DIGEST_BYTES:] != _NO_DIGEST_YET:
         raise C3AlignError("tensors of bools cannot be saved with a digest; convert them to integers")
@@ -69,12 +60,7 @@ def sign(content: bytes) -> bytes:
 
 
 def check_digest(content: bytes, kind: str, is_old: bool) -> None:
-    """Refuse a file of which a bit has changed, and warn of an old one that has no digest.
-
-    Raises
-    ------
-    FormatError
-    """
+    """Refuse a file of which a bit has changed, and warn of an old one that has no digest."""
     if DIGEST in parse_header(content[: MAX_HEADER_BYTES + 8], len(content), kind):
         if not is_signed(content):
             raise refusal(kind, "it is damaged: its digest is that of other content")
@@ -297,12 +283,12 @@ def _check_copy(path: Path, kind: str, config: Mapping[str, Any], content: bytes
     )
 
 
-def read_decoder(folder: str | os.PathLike[str], name: str, form: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Configuration and torch tensors that `write_folder` wrote under the format `form`, such as "c3align.X".
+def read_decoder(
+    folder: str | os.PathLike[str], name: str, form: str, keys: set[str], folders: tuple[str, ...] = (), **older: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration, with these keys, and torch tensors that `write_folder` wrote under the format `form`, "c3align.X".
 
-    Raises
-    ------
-    FileNotFoundError, FormatError
+    Its file has the digests of what is in `folders`; `older` files lack these entries.
     """
     path = Path(folder) / name
     if not path.is_file():
@@ -315,4 +301,11 @@ def read_decoder(folder: str | os.PathLike[str], name: str, form: str) -> tuple[
             raise refusal("decoder", f"format {config.get('format')!r} version {version!r} is unknown")
         return config, (config, tensors)
 
-    return read_folder(path.parent, name, "decoder", checked)
+    config, tensors = read_folder(path.parent, name, "decoder", checked)
+    if folders and config["format_version"] >= SIGNED_SINCE:
+        check_folders(path.parent, folders, config.pop("files", None), "decoder")
+    config = {**older, **config}
+    wrong = sorted(set(config) ^ {*keys, "format", "format_version"})
+    if wrong:
+        raise refusal("decoder", f"its configuration has unknown or missing keys {wrong}")
+    return config, tensors

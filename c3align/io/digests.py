@@ -62,10 +62,7 @@ def of_folders(root: Path, names: Iterable[str]) -> dict[str, str]:
 def check_folders(root: Path, names: Iterable[str], expected: Any, kind: str) -> None:
     """Refuse folders that hold anything but the files that `of_folders` found there; hidden files are left alone.
 
-    Raises
-    ------
-    FormatError
-        A file more, or less, or of other content. A file that is more is not read.
+    A file that is more is not read.
     """
     if not isinstance(expected, dict):
         raise refusal(kind, "it does not say which files belong to it")
@@ -88,12 +85,8 @@ def _files(root: Path, names: Iterable[str]) -> list[str]:
 class Watch:
     """Compares files of rows with their digests while they are read, each from its first row to its last.
 
-    What is read in another order is not compared, and costs nothing.
-
-    Parameters
-    ----------
-    expected : mapping of str to str
-        SHA-256 by the name of the file, without its folder.
+    What is read in another order is not compared, and costs nothing. `expected` has the SHA-256 by the name of the
+    file, without its folder.
     """
 
     def __init__(self, expected: Mapping[str, str]) -> None:
@@ -102,13 +95,7 @@ class Watch:
         self._digest = hashlib.sha256()
 
     def see(self, path: str, first: int, rows: Any, n_rows: int) -> None:
-        """Rows from the `first` on, of a file of `n_rows`.
-
-        Raises
-        ------
-        FormatError
-            These are the last ones, and the file is not the one that was written.
-        """
+        """Rows from the `first` on, of a file of `n_rows`; after the last ones another file is refused."""
         if first == 0:
             with open(path, "rb") as file:
                 head = file.read(os.fstat(file.fileno()).st_size - n_rows * rows[:1].nbytes)

@@ -44,24 +44,11 @@ def gather(
 ) -> list[Item]:
     """The items of `data`, in an order that does not change.
 
-    Parameters
-    ----------
-    data : str
-        A folder (searched to its leaves), a pattern, one file, a URL of any of them (by fsspec), a table of paths or
-        captions (.txt, .csv, .tsv, .jsonl, .parquet), or pictures as one array (.npy).
-    modality : str
-    column : str, optional
-        Of a table; by default the first known name.
-    root : str, optional
-        The folder that the paths in a table, which are relative to the table, may not leave, neither by ``..`` nor by
-        a link; by default the table's own.
-    allow_absolute, allow_urls : bool
-        A table may also name any file of this machine; URLs of `PROTOCOLS`.
-
-    Raises
-    ------
-    C3AlignError
-        Nothing there, a table without a column that fits, or one that names what it may not.
+    `data` is a folder (searched to its leaves), a pattern, one file, a URL of any of them (by fsspec), a table of paths
+    or captions (.txt, .csv, .tsv, .jsonl, .parquet), or pictures as one array (.npy). By default the first column with
+    a known name is read. The paths in a table are relative to it, and may not leave `root`, by default its own folder,
+    neither by ``..`` nor by a link, unless `allow_absolute` lets it name any file of this machine; `allow_urls` lets it
+    name URLs of `PROTOCOLS`.
     """
     suffix = Path(data).suffix.lower()
     if suffix in tables.SUFFIXES:
@@ -150,13 +137,7 @@ class Places(NamedTuple):
     allow_urls: bool
 
     def find(self, value: str, where: str) -> str:
-        """The path or URL that a row names.
-
-        Raises
-        ------
-        C3AlignError
-            What it may not name, with the option that allows it.
-        """
+        """The path or URL that a row names; what it may not name is refused with the option that allows it."""
         if "\0" in value or len(value) > _LONGEST_NAME:
             raise C3AlignError(f"{where} names {value!r:.200}, which no file can be called; fix or drop the row")
         if "://" in value and not value.startswith("file://"):

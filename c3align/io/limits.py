@@ -19,24 +19,12 @@ MAX_FETCHED = 1 << 30  # bytes of an item from a URL
 
 
 class Allowance(NamedTuple):
-    """How much of something a file of some size may hold.
+    """How much of something a file of some size may hold."""
 
-    Attributes
-    ----------
-    free : int
-        What every file may.
-    per_byte : int
-        What each of its bytes adds.
-    most : int
-        What none may.
-    fix : str
-        How a person allows more.
-    """
-
-    free: int
-    per_byte: int
-    most: int
-    fix: str
+    free: int  # what every file may
+    per_byte: int  # what each of its bytes adds
+    most: int  # what none may
+    fix: str  # how a person allows more
 
     def of(self, n_bytes: int, given: int | None) -> int:
         """The bound of a file of `n_bytes`; `given` by a person, it counts whatever the size."""

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align._imports import refuse_unsafe
-from c3align.errors import C3AlignError, MissingExtraError
+from c3align._imports import need
+from c3align.errors import C3AlignError
 from c3align.io.boxes import check_lists
 from c3align.io.limits import DECODED, FRAMES, PIXELS, SAMPLES, item_errors
 from c3align.io.opening import name_of, opened, size_of
@@ -50,25 +50,14 @@ N_FRAMES = 8  # of a video, evenly spaced
 
 
 def image(item: Any, max_pixels: int | None = None) -> Any:
-    """A PIL image in RGB, upright.
+    """A PIL image in RGB, upright, from a path, URL, bytes, PIL image, or array.
 
-    Parameters
-    ----------
-    item : path, URL, bytes, PIL image, or array
-        Arrays are (height, width), (height, width, 1), (height, width, 3) or (height, width, 4): uint8, uint16, or
-        floats in [0, 1]. Of an animation the first frame is taken; transparent parts become white; 16 bits become 8.
-        Files are of `FORMATS`, whatever they are called.
-    max_pixels : int, optional
-        Of a file; by default 34 million, and up to 134 million where the file has a byte for every 32 of them.
-
-    Raises
-    ------
-    C3AlignError
-        Something else, and more pixels than that, before they are decoded.
-    OSError
-        A file that is cut off or of another format.
+    Arrays are (height, width), (height, width, 1), (height, width, 3) or (height, width, 4): uint8, uint16, or floats
+    in [0, 1]. Files are of `FORMATS`, whatever they are called. The first frame stands for an animation; transparent
+    parts become white; 16 bits become 8. By default a file may have 34 million pixels, and up to 134 million where it
+    has a byte for every 32 of them; more are refused before they are decoded.
     """
-    image_module = _pillow()
+    image_module = need("PIL.Image", "pillow")
     if isinstance(item, image_module.Image):
         found = _to_rgb(item)
         return item.copy() if found is item else found
@@ -152,21 +141,11 @@ def _bytes_of_picture(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def audio(item: Any, rate: int, max_samples: int | None = None) -> npt.NDArray[np.float32]:
-    """A waveform (n,) float32 in [-1, 1], mono, at `rate` samples a second.
+    """A waveform (n,) float32 in [-1, 1], mono, at `rate` samples a second, from a path, URL, bytes, or with its rate.
 
-    Parameters
-    ----------
-    item : path, URL, bytes, or (waveform, rate)
-        The waveform is (n,) or (channels, n), floats in [-1, 1] or integers of any width; channels are averaged.
-        Files are of `CONTAINERS` and `CODECS`, whatever they are called.
-    max_samples : int, optional
-        Of a channel of a file, before and after it is brought to `rate`; by default 17 million (6 minutes), and up
-        to 2**30 where the file has a byte for every 32 of them.
-
-    Raises
-    ------
-    C3AlignError
-        Something else, what cannot be decoded, and more samples than that.
+    A waveform is (n,) or (channels, n), floats in [-1, 1] or integers of any width; channels are averaged. Files are of
+    `CONTAINERS` and `CODECS`, whatever they are called. By default a channel of a file may have 17 million samples (6
+    minutes), before and after it is brought to `rate`, and up to 2**30 where the file has a byte for every 32 of them.
     """
     with item_errors("the sound"):
         if isinstance(item, tuple):
@@ -207,7 +186,7 @@ def _decoded_audio(item: Any, rate: int, max_samples: int | None) -> tuple[npt.N
         n_bytes = size_of(file)
         with _container_of(file, PIXELS.of(n_bytes, None)) as container:
             stream = _first(container.streams.audio, "sound", "one that does")
-            planes, found = _pyav().AudioResampler(format="fltp"), bytearray()
+            planes, found = need("av", "av").AudioResampler(format="fltp"), bytearray()
             own_rate = max(1, int(stream.rate or 0))
             for frame in chain(container.decode(stream), [None]):
                 for part in planes.resample(frame):
@@ -222,17 +201,9 @@ def _decoded_audio(item: Any, rate: int, max_samples: int | None) -> tuple[npt.N
 def frames(item: Any, n_frames: int = N_FRAMES, rate: float | None = None, max_pixels: int | None = None) -> list[Any]:
     """Frames of a video as PIL images in RGB: `n_frames` evenly spaced, or `rate` a second.
 
-    Parameters
-    ----------
-    item : path, URL, bytes, array (frames, height, width, 3) uint8, or a list of pictures
-        Files are of `CONTAINERS` and `CODECS`, whatever they are called.
-    max_pixels : int, optional
-        Of all the frames returned, of a file; by default as for `image`, but with no upper bound.
-
-    Raises
-    ------
-    C3AlignError
-        Something else, what cannot be decoded, and more pixels than that, before they are decoded.
+    A video is a path, URL, bytes, array (frames, height, width, 3) uint8, or a list of pictures. Files are of
+    `CONTAINERS` and `CODECS`, whatever they are called. All frames returned of a file together are bounded as for
+    `image`, but with no upper bound.
     """
     if isinstance(item, list) or (isinstance(item, np.ndarray) and item.ndim == 4):
         if not len(item):
@@ -270,12 +241,7 @@ def _decoded_frames(file: Any, n_frames: int, rate: float | None, max_pixels: in
 
 
 def check(item: Any, modality: str, max_pixels: int | None = None) -> None:
-    """Refuse a file that `image`, `audio` or `frames` would not open, for encoders that open it themselves.
-
-    Raises
-    ------
-    C3AlignError, OSError
-    """
+    """Refuse a file that `image`, `audio` or `frames` would not open, for encoders that open it themselves."""
     if modality == "audio":
         audio(item, 16_000)  # how much it holds shows when it is decoded
         return
@@ -292,7 +258,7 @@ def _container_of(file: Any, max_pixels: int) -> Iterator[Any]:
     """A file's streams, by libav. It gets an open file and may open none by name, nor any but the listed formats."""
     check_lists(file, size_of(file))
     allowed = {"format_whitelist": CONTAINERS, "codec_whitelist": CODECS, "protocol_whitelist": "none"}
-    with _pyav().open(file, container_options=allowed, options=_at_most(max_pixels)) as container:
+    with need("av", "av").open(file, container_options=allowed, options=_at_most(max_pixels)) as container:
         yield container
 
 
@@ -315,20 +281,3 @@ def evenly(total: int, n: int) -> list[int]:
     """The middles of `n` equal stretches of `total` things; all of them when there are fewer."""
     n = min(n, total)
     return [(2 * i + 1) * total // (2 * n) for i in range(n)]
-
-
-def _pillow() -> Any:
-    refuse_unsafe("PIL")
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("pictures need Pillow; pip install 'c3align[encoders]'") from error
-    return Image
-
-
-def _pyav() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtraError("sound and video files need PyAV; pip install 'c3align[encoders]'") from error
-    return av

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from c3align import errors
+from c3align._imports import is_torchvision_mismatch, torchvision_mismatch
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import container
 
-__all__ = ["MAX_CONFIG_BYTES", "PREPARING", "check_config", "one_line", "pairs", "read_config", "refused"]
+__all__ = ["MAX_CONFIG_BYTES", "PREPARING", "check_config", "loading", "one_line", "pairs", "read_config", "refused"]
 
 MAX_CONFIG_BYTES = 1 << 24  # tokenizers list thousands of tokens in theirs
 MAX_COUNT = 4096  # layers, experts, labels, where the weights have fewer tensors
@@ -46,10 +49,22 @@ def refused(what: Any, reason: str, fix: str) -> C3AlignError:
     return C3AlignError(f"{str(what)!r} is not loaded: {reason}; {fix}")
 
 
-def one_line(error: BaseException, length: int = 300) -> str:
+def one_line(error: object, length: int = 300) -> str:
     """What an error of another library says, in one printable line."""
-    text = " ".join(str(error).split())[:length]
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return errors.one_line(error)[:length]
+
+
+@contextmanager
+def loading(what: str, fix: str) -> Iterator[None]:
+    """Whatever a library raises while it loads a model becomes one line that names it."""
+    try:
+        yield
+    except C3AlignError:
+        raise
+    except Exception as error:
+        if is_torchvision_mismatch(error):
+            raise torchvision_mismatch(error) from error
+        raise C3AlignError(f"{what}: {one_line(error)}; {fix}") from error
 
 
 def read_config(path: Path) -> Any:
@@ -58,30 +73,20 @@ def read_config(path: Path) -> Any:
         return container.read_json(path, "configuration", MAX_CONFIG_BYTES)
     except FormatError as error:
         reason = error.__cause__ or f"it is larger than {MAX_CONFIG_BYTES} bytes"
-        raise refused(path, f"it is no plain JSON ({one_line(BaseException(reason), 100)})", "mend the file") from None
+        raise refused(path, f"it is no plain JSON ({one_line(reason, 100)})", "correct the file") from None
 
 
 def check_config(path: Path, found: Any, n_tensors: int) -> None:
     """Refuse a configuration that leads a library anywhere but to its own code and the weights beside the file.
 
-    Parameters
-    ----------
-    path : Path
-        Where it stands; its name says which rules hold.
-    found : what `read_config` returned
-    n_tensors : int
-        Of the weights: no count of layers is larger, or `MAX_COUNT`.
-
-    Raises
-    ------
-    C3AlignError
+    The name of the file says which rules hold. No count of layers is larger than that of the tensors, or `MAX_COUNT`.
     """
     for key, value in pairs(found):
         _check_code(path, key, value)
         _check_paths(path, key, value)
         for number in _whole(value):
             if number > _most(path.name, key, max(MAX_COUNT, n_tensors)):
-                raise refused(path, f"{key!r} is {number}", "no published model has so many; mend the file")
+                raise refused(path, f"{key!r} is {number}", "no published model has so many; correct the file")
 
 
 def pairs(found: Any) -> Iterator[tuple[str, Any]]:

@@ -48,13 +48,7 @@ class Weights(NamedTuple):
 
 
 def fetched(name: str, revision: str | None = None, weights: tuple[str, ...] = ("model*.safetensors",)) -> Path:
-    """The folder of a path, or of a name of the Hugging Face Hub, whose files are downloaded: no code, no pickles.
-
-    Raises
-    ------
-    OSError
-        No such folder, and no such name.
-    """
+    """The folder of a path, or of a name of the Hugging Face Hub, whose files are downloaded: no code, no pickles."""
     if Path(name).is_dir():
         return Path(name)
     if not HUB_NAME.fullmatch(name):
@@ -67,15 +61,7 @@ def fetched(name: str, revision: str | None = None, weights: tuple[str, ...] = (
 def check_folder(folder: Path, weights: str | None = None) -> Weights:
     """Refuse a folder whose files lead elsewhere, whose configurations name code, or whose weights are not whole.
 
-    Parameters
-    ----------
-    folder : Path
-    weights : str, optional
-        Name of the file of weights; by default those that transformers reads.
-
-    Raises
-    ------
-    C3AlignError, OSError
+    `weights` names their file; by default those that transformers reads.
     """
     check_files(folder)
     files = [folder / weights] if weights else _weight_files(folder)
@@ -131,13 +117,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def read_header(path: Path) -> Weights:
-    """What a safetensors file states, where its size bears it out.
-
-    Raises
-    ------
-    C3AlignError
-        No safetensors, more claimed than the file holds, or a type that no weights have.
-    """
+    """What a safetensors file states, where its size bears it out, of types that weights have."""
     again = "save the model again"
     try:
         header, start, size = container.read_header(path, "file of weights")
@@ -174,20 +154,7 @@ def _are_whole(values: Any) -> bool:
 
 
 def check_size(build: Callable[[], Any], weights: Weights, what: Any) -> Any:
-    """The model that a configuration describes, of shapes alone; refused where it is larger than the weights.
-
-    Parameters
-    ----------
-    build : callable
-        Makes the model; called where tensors have no memory.
-    weights : Weights
-    what : path
-        For the error.
-
-    Raises
-    ------
-    C3AlignError
-    """
+    """The model that `build` makes of a configuration, of shapes alone; refused where it is larger than the weights."""
     import torch
 
     fix = "the configuration belongs to other weights, or tensors are missing; save the model again"

@@ -27,27 +27,14 @@ _DTYPE = re.compile(r"[<>=|]?[biuf]\d\d?")
 
 @dataclass(frozen=True)
 class Stored:
-    """Rows (n_rows, n_dims) of a file, read when they are asked for.
-
-    Attributes
-    ----------
-    path : str
-    dtype : np.dtype
-    shape : tuple of int
-    offset : int
-        Where the first number is.
-    by_columns : bool
-        The numbers of a column, not of a row, are side by side.
-    seen : tuple of int
-        What tells the file from another one, or from what it was before.
-    """
+    """Rows (n_rows, n_dims) of a file, read when they are asked for."""
 
     path: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    offset: int
-    by_columns: bool
-    seen: tuple[int, ...]
+    offset: int  # where the first number is
+    by_columns: bool  # the numbers of a column, not of a row, are side by side
+    seen: tuple[int, ...]  # what tells the file from another one, or from what it was before
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -61,13 +48,7 @@ class Stored:
         return self.read(start, stop) if step == 1 else self.take(np.arange(start, stop, step))
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:
-        """Rows start to stop, read at once.
-
-        Raises
-        ------
-        C3AlignError
-            The file is another one than it was when it was opened.
-        """
+        """Rows start to stop, read at once; refused if the file is another one than it was when it was opened."""
         n_rows = max(0, stop - start)
         with self._opened() as file:
             if not self.by_columns:
@@ -111,13 +92,7 @@ class Stored:
 
 
 def stored(path: str | os.PathLike[str]) -> Stored:
-    """The rows of a .npy file.
-
-    Raises
-    ------
-    ValueError
-        Its header is not one of an array of numbers, or does not agree with the file's size.
-    """
+    """The rows of a .npy file; ValueError if its header is not one of numbers, or does not agree with its size."""
     with open(path, "rb") as file:
         if file.read(6) != _MAGIC:
             raise ValueError("it is not a .npy file")
@@ -127,12 +102,7 @@ def stored(path: str | os.PathLike[str]) -> Stored:
 
 
 def of_layout(path: Any, dtype: Any, shape: tuple[int, ...], offset: int, by_columns: bool = False) -> Stored:
-    """An array that begins at `offset` and ends with the file.
-
-    Raises
-    ------
-    ValueError
-    """
+    """An array that begins at `offset` and ends with the file."""
     with open(path, "rb") as file:
         found = Stored(os.fspath(path), np.dtype(dtype), shape, offset, by_columns, _identity(file))
         size = os.fstat(file.fileno()).st_size
@@ -142,13 +112,7 @@ def of_layout(path: Any, dtype: Any, shape: tuple[int, ...], offset: int, by_col
 
 
 def mapped(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
-    """A .npy file as a read-only map, for what has no blocks.
-
-    Raises
-    ------
-    ValueError
-        As `stored` does.
-    """
+    """A .npy file as a read-only map, for what has no blocks; refused as by `stored`."""
     found = stored(path)
     order: Any = "F" if found.by_columns else "C"
     if not prod(found.shape):

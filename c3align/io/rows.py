@@ -37,37 +37,18 @@ def natural(name: str | os.PathLike[str]) -> tuple[list[int | str], str]:
 
 @dataclass(frozen=True)
 class RowSource:
-    """Rows of one or more arrays, tensors or files one after the other; files are read in blocks.
+    """Rows of one or more arrays, tensors or files one after the other; files are read in blocks."""
 
-    Attributes
-    ----------
-    name : str
-        What messages call them.
-    parts : tuple of arrays or `npy.Stored` (n, n_dims)
-    paths : tuple of str
-        The files of the parts; none for arrays.
-    modality, fingerprint : str or None
-        What a tree of shards says about them.
-    watch : digests.Watch or None
-        Compares files that are read from first to last with their digests.
-    """
-
-    name: str
-    parts: tuple[Any, ...]
-    paths: tuple[str, ...] = ()
-    modality: str | None = None
+    name: str  # what messages call them
+    parts: tuple[Any, ...]  # arrays or `npy.Stored` (n, n_dims)
+    paths: tuple[str, ...] = ()  # the files of the parts; none for arrays
+    modality: str | None = None  # what a tree of shards says about them
     fingerprint: str | None = None
-    watch: digests.Watch | None = None
+    watch: digests.Watch | None = None  # compares files that are read from first to last with their digests
 
     @classmethod
     def of(cls, X: Any, name: str = "X") -> RowSource:
-        """From an array, a path (a .npy or .safetensors file, a folder of them, a pattern), or a list of either.
-
-        Raises
-        ------
-        C3AlignError
-            No rows of floats, or parts of other widths than the first one.
-        """
+        """From an array, a path (a .npy or .safetensors file, a folder of them, a pattern), or a list of either."""
         if isinstance(X, cls):
             return replace(X, name=name)
         given = tuple(X) if isinstance(X, list | tuple) else (X,)
@@ -220,15 +201,7 @@ def _of_safetensors(path: Path) -> npy.Stored:
 
 
 def write_npy(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: Any, blocks: Iterable[Any]) -> None:
-    """Replace a .npy file by blocks of rows, `shape` in all; the space is reserved first, and a full disk named.
-
-    Raises
-    ------
-    C3AlignError
-        The blocks are not of that many rows.
-    OSError
-        The disk is full.
-    """
+    """Replace a .npy file by blocks of rows, `shape` in all; the space is reserved first, and a full disk named."""
     dtype, n_rows = np.dtype(dtype), 0
     with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}

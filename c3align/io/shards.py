@@ -150,13 +150,7 @@ class Tree:
     def write(self, shard: int, first: int, items: Sequence[Item], batches: Iterable[Any], empty: Any) -> None:
         """Embed a shard and write it: rows, then what was broken, then the metadata that makes it whole.
 
-        Parameters
-        ----------
-        shard, first : int
-            Its number, and that of its first item.
-        items : sequence of Item
-        batches : iterable of `rows` with the numbers `kept`, and what is `broken`
-        empty : (0, n_dims) array of the dtype to be written
+        `first` is the number of its first item, and `empty` (0, n_dims) of the dtype to be written.
         """
         parts, kept, broken = [empty], [], []
         for batch in batches:
@@ -213,10 +207,7 @@ class Tree:
     def watch(self) -> digests.Watch | None:
         """What compares the rows with their digests; None for a tree without, with a warning where there ought to be.
 
-        Raises
-        ------
-        FormatError
-            A list that is not whole, shards more or less than in it, another question than was asked.
+        A list that is not whole, more or fewer shards than it names, and another question than was asked are refused.
         """
         if not self.run_path.exists():
             return None

@@ -28,19 +28,10 @@ Pair = tuple[Any, Any]
 
 
 def read(name: str, choose: Callable[[Sequence[str]], str]) -> Iterator[Pair]:
-    """The values of one column, each with the row's caption or None.
+    """The values of one column of a table, at a path or URL, each with the row's caption or None.
 
-    Parameters
-    ----------
-    name : str
-        A path or URL.
-    choose : callable
-        Names the column, of the names of all; of a .txt, whose lines are the values, it is not asked.
-
-    Raises
-    ------
-    C3AlignError
-        A table that is not whole, or states more than a file of its size can mean.
+    `choose` picks the column from the names of all; it is not called for a .txt, whose lines are the values. A table
+    that is not whole, or states more than a file of its size can mean, is refused.
     """
     suffix = PurePath(name).suffix.lower()
     with item_errors(name), opened(name) as file:

@@ -12,8 +12,6 @@ from c3align.report._figures import ModalityReport, PairMeasures, PairReport
 from c3align.report._samples import Samples
 from c3align.report._text import both, percent
 
-__all__ = ["Advice", "advice"]
-
 ORTHOGONAL = 0.05  # mean cosine of the gap with differences within a modality, below which it says nothing of them
 CONSTANT = 0.95  # mean cosine of the gaps of groups of pairs, from which on they are one
 ROUND = 0.5  # share of the dimensions that noise fills, from which on it is called isotropic

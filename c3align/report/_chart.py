@@ -10,21 +10,6 @@ import numpy as np
 
 from c3align._typing import Float64Array
 
-__all__ = [
-    "DARK",
-    "INK",
-    "LIGHT",
-    "SHAPES",
-    "Chart",
-    "Figure",
-    "Series",
-    "fixed",
-    "listed",
-    "log_ticks",
-    "role",
-    "ticks",
-]
-
 Kind = Literal["area", "line", "marks", "points", "rule"]
 INK = "ink"
 
@@ -40,13 +25,7 @@ def _palette(colors: str) -> dict[str, str]:
 LIGHT = _palette("0B62A4 B54708 0F7A5A 8E3A9D 7A6200 B4235A 1B1F24 5A6572 E3E7EB FBFBFA FFFFFF")
 DARK = _palette("6CB6F5 F5A25D 5CCFA6 D59BE3 D9BF4B F58FB0 E8EBEE A2ADB9 2C343D 0F1317 171C22")
 N_COLOURS = 6
-SHAPES = (
-    "circle",
-    "square",
-    "triangle",
-    "diamond",
-    "wedge",
-)  # beside each color, for color-blind readers
+SHAPES = ("circle", "square", "triangle", "diamond", "wedge")  # beside each color, for color-blind readers
 
 
 def role(modality: int) -> str:
@@ -66,32 +45,16 @@ def listed(words: list[str] | tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One thing in a chart.
-
-    Attributes
-    ----------
-    kind : "line"; "points" (many, small) and "marks" (few, large); "area", a histogram of edges x and heights y (one
-        fewer); "rule", an upright line at x[0]
-    x, y : (n,) float64
-    label : str
-        In the legend, when not empty.
-    colour : str
-        A role: "m0", "m1", ... for modalities, "ink", "muted".
-    shape : int
-        For points and marks, see `SHAPES`.
-    dashed : bool
-    tips : tuple of str
-        What each of the points (or, of an area, each bar) says when pointed at.
-    """
+    """One thing in a chart: a line; many small points or few large marks; a histogram; an upright line."""
 
     kind: Kind
-    x: Float64Array
+    x: Float64Array  # (n,); of an area the edges, one more; of a rule its place
     y: Float64Array
-    label: str = ""
-    colour: str = INK
-    shape: int = 0
+    label: str = ""  # in the legend, when not empty
+    colour: str = INK  # a role: "m0", "m1", ... for modalities, "ink", "muted"
+    shape: int = 0  # of points and marks, see `SHAPES`
     dashed: bool = False
-    tips: tuple[str, ...] = ()
+    tips: tuple[str, ...] = ()  # what each of the points (or, of an area, each bar) says when pointed at
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,33 +75,21 @@ class Chart:
     def ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Ranges of x and y: as given, or those of the series with a margin."""
         shown = [series for series in self.series if series.kind != "rule"]
-        x = self.x_range or _range([series.x for series in shown], self.x_log, 0.0 if self._is_line() else 0.04)
+        is_line = all(series.kind in ("line", "area") for series in shown)
+        x = self.x_range or _range([series.x for series in shown], self.x_log, 0.0 if is_line else 0.04)
         y = self.y_range or _range([series.y for series in shown], self.y_log, 0.05)
         if self.y_range is None and any(series.kind == "area" for series in shown):
             y = (0.0, y[1])
         return x, y
 
-    def _is_line(self) -> bool:
-        return all(series.kind in ("line", "area", "rule") for series in self.series)
-
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """One picture of the report: a chart, or two of which the second shows the state after alignment.
+    """One picture of the report: a chart, or two of which the second shows the state after alignment."""
 
-    Attributes
-    ----------
-    name : str
-        Short, for ids and file names.
-    title : str
-    finding : str
-        What it shows, in words with figures: caption and alternative text.
-    charts : one or two Chart
-    """
-
-    name: str
+    name: str  # short, for ids and file names
     title: str
-    finding: str
+    finding: str  # what it shows, in words with figures: caption and alternative text
     charts: tuple[Chart, ...]
 
 

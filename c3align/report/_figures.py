@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from c3align.geometry import GapReport
 
-__all__ = ["ModalityReport", "PairMeasures", "PairReport"]
-
 
 @dataclass(frozen=True)
 class PairMeasures:

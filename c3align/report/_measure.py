@@ -26,8 +26,6 @@ from c3align.statistics import ModalityStatistics, PairStatistics
 if TYPE_CHECKING:
     from c3align.aligner import C3Aligner
 
-__all__ = ["report", "samples_of"]
-
 MAX_ROWS = 5000  # retrieval takes n**2 products; larger sets are sampled evenly, and the report says so
 OWN_MEANS = "each modality centered by its own mean and renormalized"
 BY_ALIGNER = "each modality as the given aligner transforms it"
@@ -222,7 +220,8 @@ def _pair(
     a, b = samples.before[i], samples.before[j]
     names = samples.names[i], samples.names[j]
     orthogonality = geometry.gap_orthogonality(a, b)
-    grouped = geometry.gap_consistency(a, b) if samples.paired else (None, None)
+    found = geometry.grouped_gap(a, b) if samples.paired else None
+    groups = found if found is not None and found.n_groups > 1 else None
     overlap, is_one = geometry.one_encoder(a, b, paired=samples.paired)
     return PairReport(
         names=names,
@@ -233,8 +232,8 @@ def _pair(
         gap=geometry.measure_gap(*names, statistics[0][i], statistics[0][j], of_pairs),
         before=_measures("before", which, samples, statistics[0], own_means),
         after=_measures("after", which, samples, statistics[1], own_means),
-        gap_length_spread=_finite(grouped[0]),
-        gap_direction=_finite(grouped[1]),
+        gap_length_spread=None if groups is None else _finite(groups.length.std),
+        gap_direction=None if groups is None else _finite(groups.direction.mean),
         orthogonality=(orthogonality.mean, orthogonality.std),
         residual_participation=samples.residual_participation(i, j) if samples.paired else None,
         encoder_overlap=overlap,
@@ -242,9 +241,9 @@ def _pair(
     )
 
 
-def _finite(value: float | None) -> float | None:
+def _finite(value: float) -> float | None:
     """None for what could not be measured."""
-    return None if value is None or math.isnan(value) else float(value)
+    return None if math.isnan(value) else value
 
 
 def _measures(

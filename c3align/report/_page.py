@@ -18,8 +18,6 @@ from c3align.report import _charts, _svg, _text
 from c3align.report._chart import DARK, LIGHT, role
 from c3align.report._figures import PairReport
 
-__all__ = ["render"]
-
 KINDS = {"good": "Good", "care": "Take care", "do": "Do"}
 Card = tuple[str, str, tuple[float, float], float, Callable[[float], str]]
 

@@ -15,19 +15,6 @@ from c3align.report._measure import samples_of
 from c3align.report._report import Report
 from c3align.report._samples import Samples
 
-__all__ = [
-    "plot_cones",
-    "plot_gap_share",
-    "plot_noise_cosine",
-    "plot_overview",
-    "plot_recall",
-    "plot_residual_spectrum",
-    "plot_residuals",
-    "plot_similarities",
-    "plot_spectra",
-    "plot_variances",
-]
-
 _MARKERS = dict(zip(SHAPES, "os^Dv"))
 _INCHES = (5.2, 3.9)
 
@@ -58,7 +45,7 @@ _DOCUMENTATION = """Draw {what}.
     """
 
 
-def _plot(name: str, chart: Callable[..., Figure], what: str, *, of_all: bool = False) -> Callable[..., Any]:
+def _plot(chart: Callable[..., Figure], what: str, *, of_all: bool = False) -> Callable[..., Any]:
     """The public function that draws a chart of two modalities, or of all."""
 
     def plot(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
@@ -66,36 +53,24 @@ def _plot(name: str, chart: Callable[..., Figure], what: str, *, of_all: bool = 
         which = () if of_all else (0, 1) if pair is None else tuple(map(samples.index, pair))
         return _on_axes(chart(samples, *which), ax)
 
-    plot.__name__ = plot.__qualname__ = name
+    plot.__name__ = plot.__qualname__ = f"plot_{chart.__name__}"
     plot.__doc__ = _DOCUMENTATION.format(what=what)
     return plot
 
 
-plot_cones = _plot(
-    "plot_cones", _charts.cones, "the rows in the plane of their largest spread, before and after", of_all=True
-)
-plot_spectra = _plot(
-    "plot_spectra", _charts.spectra, "each modality's variance along its principal directions", of_all=True
-)
+plot_cones = _plot(_charts.cones, "the rows in the plane of their largest spread, before and after", of_all=True)
+plot_spectra = _plot(_charts.spectra, "each modality's variance along its principal directions", of_all=True)
 plot_similarities = _plot(
-    "plot_similarities",
-    _charts.similarities,
-    "cosines of pairs, of others and within each modality, before and after",
+    _charts.similarities, "cosines of pairs, of others and within each modality, before and after"
 )
-plot_recall = _plot("plot_recall", _charts.recall, "recall at 1 to 100 in both directions, before (dashed) and after")
-plot_residuals = _plot(
-    "plot_residuals", _charts.residuals, "the residual's coordinates against the Gaussian of the same sigma"
-)
-plot_residual_spectrum = _plot(
-    "plot_residual_spectrum", _charts.residual_spectrum, "the residual's spectrum against isotropic noise"
-)
+plot_recall = _plot(_charts.recall, "recall at 1 to 100 in both directions, before (dashed) and after")
+plot_residuals = _plot(_charts.residuals, "the residual's coordinates against the Gaussian of the same sigma")
+plot_residual_spectrum = _plot(_charts.residual_spectrum, "the residual's spectrum against isotropic noise")
 plot_noise_cosine = _plot(
-    "plot_noise_cosine", _charts.noise_cosine, "noise as a cosine, with the pairs' and published settings on the curve"
+    _charts.noise_cosine, "noise as a cosine, with the pairs' and published settings on the curve"
 )
-plot_variances = _plot(
-    "plot_variances", _charts.variances, "the variance of each dimension in one modality against the other"
-)
-plot_gap_share = _plot("plot_gap_share", _charts.gap_share, "how much of the squared gap its k largest dimensions hold")
+plot_variances = _plot(_charts.variances, "the variance of each dimension in one modality against the other")
+plot_gap_share = _plot(_charts.gap_share, "how much of the squared gap its k largest dimensions hold")
 
 
 def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:

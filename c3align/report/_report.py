@@ -11,8 +11,6 @@ from c3align.report._advice import Advice
 from c3align.report._figures import ModalityReport, PairReport
 from c3align.report._samples import Samples
 
-__all__ = ["Report"]
-
 
 @dataclass(frozen=True, eq=False)
 class Report:

@@ -12,8 +12,6 @@ from c3align import geometry
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 
-__all__ = ["KS", "N_NEIGHBORS", "WHENS", "Samples", "When", "even"]
-
 When = Literal["before", "after"]
 WHENS: tuple[When, When] = ("before", "after")
 KS = (1, 2, 5, 10, 20, 50, 100)  # depths of the recall curve
@@ -29,23 +27,12 @@ def even(n_rows: int, at_most: int) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Unit rows of each modality, before and after alignment, and cached measures of them.
-
-    Attributes
-    ----------
-    names : tuple of str
-    n_rows : tuple of int
-        Number of all rows of each modality; the arrays below may hold an even sample of them.
-    paired : bool
-        Whether row i of one modality belongs to row i of each other.
-    before, after : lists of (n_measured, n_dims) float64
-        Unit rows of each modality.
-    """
+    """Unit rows of each modality, before and after alignment, and cached measures of them."""
 
     names: tuple[str, ...]
-    n_rows: tuple[int, ...]
-    paired: bool
-    before: list[Float64Array]
+    n_rows: tuple[int, ...]  # all rows of each modality; the arrays below may hold an even sample of them
+    paired: bool  # whether row i of one modality belongs to row i of each other
+    before: list[Float64Array]  # (n_measured, n_dims) of each modality
     after: list[Float64Array]
     _known: dict[Any, Any] = field(default_factory=dict)
 
@@ -109,7 +96,7 @@ class Samples:
     def residual_participation(self, i: int, j: int) -> float:
         """How many dimensions the residuals fill."""
         a, b = self.before[i], self.before[j]
-        return self._once(("fills", i, j), lambda: geometry.residual_participation(a, b).from_spectrum)
+        return self._once(("fills", i, j), lambda: geometry.residual_participation(a, b))
 
     def spread(self, i: int) -> float:
         """Root mean square norm of a modality's centered unit rows."""

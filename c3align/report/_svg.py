@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
 import numpy as np
 
 from c3align._typing import Float64Array
 from c3align.report._chart import SHAPES, Chart, Series, log_ticks, ticks
-
-__all__ = ["draw", "swatch"]
 
 WIDTH = 360  # the width of a phone, so that words are readable there
 HEIGHT = 250
@@ -123,11 +122,8 @@ def _line(series: Series, place_x: Place, place_y: Place, box: tuple[int, int, i
 
 
 def _points(series: Series, place_x: Place, place_y: Place, box: tuple[int, int, int, int]) -> str:
-    return _shapes(series, place_x(series.x), place_y(series.y), RADIUS, "dots")
-
-
-def _marks(series: Series, place_x: Place, place_y: Place, box: tuple[int, int, int, int]) -> str:
-    return _shapes(series, place_x(series.x), place_y(series.y), LARGE, "marks")
+    look: Any = (LARGE, "marks") if series.kind == "marks" else (RADIUS, "dots")
+    return _shapes(series, place_x(series.x), place_y(series.y), *look)
 
 
 def _shapes(series: Series, x: Float64Array, y: Float64Array, radius: float, kind: str = "tipped") -> str:
@@ -181,7 +177,7 @@ def _rule(series: Series, place_x: Place, place_y: Place, box: tuple[int, int, i
     return f'<path class="line rule {series.colour} dash" d="M{x:.1f} {box[1]}V{box[3]}"/>'
 
 
-_DRAW = {"line": _line, "points": _points, "marks": _marks, "area": _area, "rule": _rule}
+_DRAW = {"line": _line, "points": _points, "marks": _points, "area": _area, "rule": _rule}
 
 
 def swatch(series: Series) -> str:

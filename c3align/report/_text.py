@@ -9,8 +9,6 @@ from c3align.report._chart import fixed
 from c3align.report._figures import ModalityReport, PairMeasures, PairReport
 from c3align.report._samples import Samples
 
-__all__ = ["Line", "after_word", "headline", "lines", "modality_lines", "notes", "sampling", "tables", "widest"]
-
 Pairs = tuple[PairReport, ...]
 
 

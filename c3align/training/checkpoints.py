@@ -9,27 +9,11 @@ import torch
 
 from c3align.io import container
 
-__all__ = ["check"]
-
 
 def check(
     progress: Any, tensors: Mapping[str, Any], trained: Mapping[str, torch.Tensor], n_steps: int, n_batches: int
 ) -> None:
-    """Refuse tensors of other names, types and shapes than this run's, and progress that it cannot have made.
-
-    Parameters
-    ----------
-    progress, tensors
-        Of the checkpoint.
-    trained : mapping of str to Tensor
-        The parameters that learn.
-    n_steps, n_batches : int
-        Steps of the run, and of an epoch.
-
-    Raises
-    ------
-    FormatError
-    """
+    """Refuse tensors of other names, types and shapes than the trained ones, and progress that no such run has made."""
     weights = container.layout(trained)
     expected = {f"weight.{name}": found for name, found in weights.items()}
     for name, found in weights.items():

@@ -27,8 +27,6 @@ from c3align.training import checkpoints
 from c3align.training.rows import seed_of
 from c3align.training.settings import Training
 
-__all__ = ["Loop", "OneProcess", "Share", "Task", "processes"]
-
 HELD_OUT_EPOCH = 2**32 - 1  # its noise is the same every time, and no training epoch's
 DROPOUT = 1  # purpose of a seed
 DISTRIBUTED = ("NO", "MULTI_GPU", "MULTI_CPU")
@@ -44,21 +42,11 @@ class Share(NamedTuple):
 
 
 class Task(Protocol):
-    """What is learned.
+    """What is learned."""
 
-    Attributes
-    ----------
-    name : str
-        The decoder's class, which a checkpoint names.
-    unit : str
-        What is counted, such as "tokens".
-    is_mean : bool
-        Whether the loss of a piece is a mean over what is counted, and not its sum.
-    """
-
-    name: str
-    unit: str
-    is_mean: bool
+    name: str  # the decoder's class, which a checkpoint names
+    unit: str  # what is counted, such as "tokens"
+    is_mean: bool  # whether the loss of a piece is a mean over what is counted, and not its sum
 
     def __len__(self) -> int:
         """Rows in all."""
@@ -104,13 +92,7 @@ class OneProcess:
 
 
 def processes() -> Any:
-    """accelerate's view of this process among its peers.
-
-    Raises
-    ------
-    C3AlignError
-        When accelerate was launched in a way that does not split data alone.
-    """
+    """accelerate's view of this process among its peers; refused where it was launched to split more than data."""
     found = need("accelerate", "accelerate", "captions").Accelerator()
     kind = found.distributed_type.name
     if kind not in DISTRIBUTED or found.mixed_precision not in ("no", "bf16"):
@@ -125,42 +107,20 @@ def processes() -> Any:
 class Loop:
     """A network, its optimizer, and their progress.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-    task : Task
-    held_out : Task or None
-        The rows that are held out.
-    settings : Training
-    seed : int
-    processes : accelerate.Accelerator or OneProcess
-    fused : bool or None
-        The optimizer's arithmetic, which decides its rounding.
-    checkpoint : path of a .safetensors file, or None
-        Written after every epoch or `checkpoint_every` steps; if it belongs to this run, training resumes from it.
-    progress : bool
-
-    Attributes
-    ----------
-    losses, validation_losses : list of float
-        The mean loss of each finished epoch.
-
-    Raises
-    ------
-    C3AlignError
-        The checkpoint belongs to another run, or is damaged.
+    The checkpoint, a .safetensors file, is written after every epoch or `checkpoint_every` steps. If it belongs to this
+    run, training resumes from it; one of another run is refused.
     """
 
     network: Any
     task: Task
-    held_out: Task | None
+    held_out: Task | None  # the rows that are held out
     settings: Training
     seed: int
-    processes: Any
-    fused: bool | None
+    processes: Any  # accelerate's, or OneProcess
+    fused: bool | None  # the optimizer's arithmetic, which decides its rounding
     checkpoint: Path | None
     progress: bool
-    losses: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # the mean of each finished epoch
     validation_losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -16,16 +16,6 @@ from c3align._typing import Int64Array
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.ops.arrays import Rows, as_rows, first_non_finite
 
-__all__ = [
-    "BLOCK_ROWS",
-    "TrainingRows",
-    "checked_rows",
-    "digest_of",
-    "refuse_other_modality",
-    "refuse_strays",
-    "seed_of",
-]
-
 _STRAY_ROWS = 1 << 13
 _DIGEST_ROWS = 1 << 12
 _NOISY_ROWS = 256  # that tell aligner and noise from others
@@ -48,13 +38,7 @@ def digest_of(values: Any) -> str:
 
 
 def checked_rows(X: Any, n_dims: int | None = None) -> Rows:
-    """Rows (n_rows, n_dims), all finite.
-
-    Raises
-    ------
-    C3AlignError
-        Rows of another width, and NaN or infinity with their number and first row.
-    """
+    """Rows (n_rows, n_dims), all finite; others are refused with their number and the first of them."""
     rows = as_rows(X, "embeddings")
     if n_dims is not None and rows.shape[1] != n_dims:
         raise C3AlignError(
@@ -74,13 +58,6 @@ def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
     """Refuse rows that lie far from the named modality's mean, or on another one's side.
 
     A decoder that sees a single row of another modality is no longer trained on one modality alone.
-
-    Raises
-    ------
-    NotFittedError
-        When the aligner does not know `modality`.
-    C3AlignError
-        When the rows are not of it.
     """
     state, glance = centering.state_of(aligner, modality), centering.Glance.of(X)
     problem = centering.doubt_about(modality, state, glance, centering.FAR, mixtures=False)
@@ -105,11 +82,6 @@ def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> No
     Asked only where the gap is wide, four standard deviations (as if columns were independent) from mean to middle.
     On CLIP's COCO pairs, ConVIRT and the glyphs this separates every row: none of a modality lies beyond 0.47 of
     the way to the other's mean, none of the other before 0.73.
-
-    Raises
-    ------
-    C3AlignError
-        With the number of such rows and the first.
     """
     own = aligner.statistics_[modality]
     for name, other in aligner.statistics_.items():
@@ -140,20 +112,10 @@ def _beyond_the_middle(rows: Rows, mean: npt.NDArray[Any], gap: npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Rows of one modality, in blocks; block, order and noise are functions of seed, epoch and row number.
+    """Rows of one modality, in blocks; block, order and noise are functions of seed, epoch and row number."""
 
-    Attributes
-    ----------
-    rows : Rows
-        As given, a memmap too.
-    aligner : C3Aligner or None
-        Without one the rows are used as they are.
-    modality : str
-    seed : int
-    """
-
-    rows: Rows
-    aligner: Any
+    rows: Rows  # as given, a memmap too
+    aligner: Any  # None: the rows are used as they are
     modality: str
     seed: int
 
@@ -178,11 +140,7 @@ class TrainingRows:
     ) -> Iterator[tuple[list[Int64Array], int, Block]]:
         """Row numbers of every batch of a block, the block's first row, and its rows, aligned and noisy.
 
-        Parameters
-        ----------
-        epoch, batch_size : int
-        kept : (n_rows,) bool, optional
-            The rows that are used.
+        With `kept` (n_rows,) only those rows are in a batch.
         """
         rng = np.random.default_rng([self.seed, epoch])
         for i in rng.permutation(len(self._parts())).tolist():

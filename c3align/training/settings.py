@@ -1,4 +1,4 @@
-"""Settings of training, and the checks of settings that decoders share."""
+"""Settings of training, and the checks of settings that encoders and decoders share."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from c3align import encoders
-from c3align.cli.demo import _cache, _figures, _material, _show
+from c3align.cli.demo import _cache, _material, _show
 
 __all__ = ["run"]
 
@@ -27,27 +27,12 @@ def run(
     sheet: Path | None = None,
     use_cache: bool = True,
 ) -> dict[str, Any]:
-    """Run the demo, telling it on `stream`; returns its figures.
-
-    Parameters
-    ----------
-    stream : text file
-    plot : path, optional
-        Draw both modalities before and after into this PNG.
-    quick : bool
-        Stop before anything is trained.
-    full : bool
-        All four variants of the paper, and drawings of a network that has only seen pictures.
-    sheet : path, optional
-        Where the last sheet goes; by default into the cache, or without one into the working folder.
-    use_cache : bool
-        Keep rows and decoders in the user's cache folder, and take them from there.
-    """
+    """Run the demo, telling it on `stream`; returns its figures. `c3align demo --help` says what the options do."""
     encoder = encoders.load("glyphs")
     with _one_thread(), _folder(encoder, use_cache and not quick) as folder:
         material = _material.embed(encoder, folder)
         found = _tell_gap(material, stream, plot)
-        found["search"] = _figures.search(material)
+        found["search"] = _material.search(material)
         print(_show.search(found["search"], len(material.held_out)), file=stream)
         if not quick:
             sheet = sheet or (folder if use_cache else Path()) / "c3align-demo.png"
@@ -86,7 +71,7 @@ def _folder(encoder: Any, use_cache: bool) -> Iterator[Path]:
 
 def _tell_gap(material: _material.Material, stream: TextIO, plot: Path | None) -> dict[str, Any]:
     print(_show.OPENING.format(n=len(material.held_out)), file=stream)
-    figures = _figures.gap(material)
+    figures = _material.gap(material)
     print(_show.gap(figures), file=stream)
     if plot:
         from c3align import report
@@ -100,9 +85,9 @@ def _tell_gap(material: _material.Material, stream: TextIO, plot: Path | None) -
 
 
 def _tell_tasks(material: _material.Material, folder: Path, stream: TextIO, sheet: Path, full: bool) -> dict[str, Any]:
-    from c3align.cli.demo import _tasks, _variants
+    from c3align.cli.demo import _tasks
 
-    variants = tuple(_variants.VARIANTS) if full else ("C1", "C3")
+    variants = tuple(_tasks.VARIANTS) if full else ("C1", "C3")
     counts = {"n": len(material.held_out), "n_train": f"{len(material.train):,}"}
     print(_show.NAMING.format(**counts), file=stream)
     named = _tasks.name(material, folder, variants)

@@ -13,8 +13,6 @@ from typing import Any
 from c3align import __version__
 from c3align.persistence import NUMERICS
 
-__all__ = ["folder_for", "root"]
-
 
 def root() -> Path:
     """``C3ALIGN_CACHE``, or the user's cache folder as the system has it."""

@@ -1,4 +1,4 @@
-"""What the demo is about: characters and their names, and their rows from the encoder in this package."""
+"""What the demo is about: characters and their names, their rows from the encoder in this package, and their gap."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from c3align import C3Aligner
+from c3align import C3Aligner, geometry, ops
 from c3align import datasets as data
 from c3align.io import atomic, container
 
-__all__ = ["Material", "embed"]
-
+N_FOUND = 10
 Rows = dict[str, npt.NDArray[np.float32]]
 
 
@@ -77,3 +76,34 @@ def _kept(path: Path, splits: dict[str, data.Glyphs]) -> dict[str, Rows] | None:
         path.unlink()
         return None
     return rows
+
+
+def gap(material: Material) -> dict[str, dict[str, float]]:
+    """Distance of the two means, and how often a straight line tells the modalities apart, before and after."""
+    return {when: _distances(**rows) for when, rows in _before_and_after(material).items()}
+
+
+def search(material: Material) -> dict[str, dict[str, float]]:
+    """What a name finds before and after; see `_shares`."""
+    return {when: _shares(**rows) for when, rows in _before_and_after(material).items()}
+
+
+def _before_and_after(material: Material) -> dict[str, dict[str, Any]]:
+    raw = {modality: ops.normalize(rows) for modality, rows in material.held_out_rows.items()}
+    return {"before": raw, "after": material.aligned()}
+
+
+def _distances(image: Any, text: Any) -> dict[str, float]:
+    separability = geometry.linear_separability(image, text).accuracy
+    return {"gap_norm": float(np.linalg.norm(geometry.gap_vector(image, text))), "separability": separability}
+
+
+def _shares(image: Any, text: Any) -> dict[str, float]:
+    """Share of pictures among the nearest of each name, itself left out, and of names whose own picture is there."""
+    from sklearn.neighbors import NearestNeighbors
+
+    index = NearestNeighbors(n_neighbors=N_FOUND + 1, algorithm="brute").fit(np.concatenate([image, text]))
+    found = index.kneighbors(text, return_distance=False)
+    numbers = np.arange(len(text))
+    others = np.array([row[row != own][:N_FOUND] for row, own in zip(found, len(image) + numbers)])
+    return {"pictures": float((others < len(image)).mean()), "own": float((others == numbers[:, None]).any(1).mean())}

@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from c3align.io import atomic
 
-__all__ = ["Example", "save"]
-
 SCALE, GAP, FONT_SIZE, WIDTH, N_COLUMNS = 3, 14, 17, 1560, 2
 EDGE, LINE = 32 * SCALE, FONT_SIZE + 9
 INK, PALE, RIGHT = (20, 20, 20), (120, 120, 120), (0, 125, 60)
@@ -35,16 +33,7 @@ def save(
     sections: Mapping[str, Sequence[Example]],
     drawn: Mapping[str, npt.NDArray[np.uint8]] | None = None,
 ) -> None:
-    """Write the sheet as PNG.
-
-    Parameters
-    ----------
-    path : Path
-    title : str
-        Lines above everything, the first one large.
-    sections : by heading, the examples below it
-    drawn : by label, pictures (n, 32, 32) uint8 that are shown in a row, as many as fit
-    """
+    """Write the sheet as PNG: the title, its first line large, examples by heading, and rows of drawings by label."""
     from PIL import Image
 
     drawn = drawn or {}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -13,15 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align import Pipeline, geometry
-from c3align.cli.demo._material import Material
-from c3align.cli.demo._variants import fit_aligner
-from c3align.cli.demo._words import word_scores
+from c3align import C3Aligner, Pipeline, geometry
+from c3align.cli.demo._material import Material, Rows
 from c3align.decoders import EmbeddingGenerator, PrefixCaptioner, small_lm
+from c3align.decoders.captions import word_f1
 from c3align.errors import C3AlignError
 
-__all__ = ["SETTINGS", "Learned", "draw", "name", "surest"]
-
+# of the paper's ablation: whether the means are taken away, and noise is added
+VARIANTS = {"C1": (False, False), "C2_1": (True, False), "C2_2": (False, True), "C3": (True, True)}
 SETTINGS: dict[str, Any] = {
     "captioner": {"epochs": 6, "batch_size": 32, "lr": 3e-3, "warmup": 0.1, "max_grad_norm": 1.0},
     "prefix_length": 4,
@@ -31,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     "generator_noise_cosine": 0.7,
     "seed": 0,
 }
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,18 @@ def surest(material: Material, captions: Sequence[str], n: int) -> list[int]:
     return np.argsort(-likeness, kind="stable")[:n].tolist()
 
 
+def word_scores(names: Sequence[str], right: Sequence[str]) -> dict[str, float]:
+    """Shares of words (F1 of bags, averaged), of whole names, and of pairs of neighboring words that are right."""
+    both = [(_WORD.findall(name.lower()), _WORD.findall(other.lower())) for name, other in zip(names, right)]
+    bigrams = [(Counter(pairwise(a)), Counter(pairwise(b))) for a, b in both]
+    said = sum(a.total() for a, _ in bigrams)
+    return {
+        "word_f1": sum(word_f1(Counter(a), Counter(b)) for a, b in both) / len(both),
+        "exact": sum(a == b for a, b in both) / len(both),
+        "bigram_precision": sum((a & b).total() for a, b in bigrams) / said if said else 0.0,
+    }
+
+
 def _recall(material: Material, drawn: npt.NDArray[np.uint8]) -> dict[str, float]:
     """How often the encoder, shown the drawing, finds the character among all held-out ones."""
     rows = material.encoder.encode(drawn, modality="image")
@@ -90,7 +105,7 @@ def _pipeline(material: Material, folder: Path, learn: Callable[[], Pipeline]) -
 
 def _learn_names(material: Material, variant: str) -> Pipeline:
     names, seed = material.train.names, SETTINGS["seed"]
-    aligner = _aligner(material, variant, SETTINGS["captioner_noise_cosine"])
+    aligner = fit_aligner(variant, material.train_rows, SETTINGS["captioner_noise_cosine"])
     lm, tokenizer = small_lm(names, seed=seed, **SETTINGS["lm"])
     settings = {"n_dims": material.encoder.n_dims, "prefix_length": SETTINGS["prefix_length"], "seed": seed}
     pipeline = Pipeline("glyphs", aligner, PrefixCaptioner(lm, tokenizer, **settings))
@@ -98,12 +113,20 @@ def _learn_names(material: Material, variant: str) -> Pipeline:
 
 
 def _learn_pictures(material: Material, variant: str) -> Pipeline:
-    aligner = _aligner(material, variant, SETTINGS["generator_noise_cosine"])
+    aligner = fit_aligner(variant, material.train_rows, SETTINGS["generator_noise_cosine"])
     pipeline = Pipeline("glyphs", aligner, EmbeddingGenerator())
     options = {"seed": SETTINGS["seed"], "progress": sys.stderr.isatty(), **SETTINGS["generator"]}
     return pipeline.fit_images(material.train.pictures, **options)
 
 
-def _aligner(material: Material, variant: str, noise_cosine: float) -> Any:
-    rows = material.train_rows
-    return fit_aligner(variant, rows["text"], rows["image"], noise_cosine=noise_cosine)
+def fit_aligner(variant: str, rows: Rows, noise_cosine: float) -> C3Aligner:
+    """An aligner of the variant.
+
+    Without collapse the means must be zero. So every row is given with its opposite: sums are integers, and theirs
+    are zero to the bit.
+    """
+    collapse, corrupt = VARIANTS[variant]
+    if not collapse:
+        rows = {modality: np.concatenate([part, -part]) for modality, part in rows.items()}
+    aligner = C3Aligner(noise_cosine=noise_cosine) if corrupt else C3Aligner(sigma=0.0)
+    return aligner.fit(rows["text"]).partial_fit(rows["image"], modality="image")

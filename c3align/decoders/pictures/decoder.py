@@ -14,17 +14,19 @@ from tqdm import tqdm
 from c3align import ops
 from c3align._imports import need
 from c3align._typing import Array
-from c3align.decoders.pictures import files
 from c3align.decoders.place import Place
 from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError
+from c3align.io import container
 from c3align.training.rows import TrainingRows, checked_rows
 from c3align.training.settings import Training, check_number, check_seed, check_whole
 
 if TYPE_CHECKING:
-    from c3align.decoders.pictures.model import PictureNet
+    from c3align.decoders.pictures.task import PictureNet
 
-__all__ = ["EmbeddingGenerator"]
+FILE, FORMAT = "generator.safetensors", "c3align.EmbeddingGenerator"
+KEYS = {"losses", "modality", "n_dims", "shape", "width"}  # of its configuration
+MAX_DIMS, MAX_EDGE, MAX_CHANNELS, MAX_WIDTH = 1 << 16, 4096, 16, 1024
 
 
 class EmbeddingGenerator:
@@ -218,8 +220,19 @@ class EmbeddingGenerator:
         folder : str or path
             Created if it does not exist.
         """
-        self._fitted()
-        files.save(self, folder)
+        weights = self._fitted().state_dict()
+        config = {
+            "format": FORMAT,
+            "format_version": container.SIGNED_SINCE,
+            "losses": self.losses_,
+            "n_dims": self.n_dims,
+            "shape": list(self.shape_),
+            "width": int(self.width),
+            "modality": self.modality_,
+        }
+        place = {} if self._place is None else self._place.tensors()
+        content = container.dump({**weights, **place}, config)
+        container.write_folder(folder, FILE, content, config)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> EmbeddingGenerator:
@@ -230,7 +243,17 @@ class EmbeddingGenerator:
         folder : str or path
             `FormatError` with the reason if it is damaged or no generator; no code in it can run.
         """
-        return files.load(cls, folder)
+        config, tensors = container.read_decoder(folder, FILE, FORMAT, KEYS, modality="image")
+        n_dims, shape, width = _checked(config)
+        place = Place.taken_from(tensors)
+        with need("torch", "torch").device("meta"):  # shapes alone: a file that lies gets no memory
+            net = need("c3align.decoders.pictures.task", "torch").PictureNet(n_dims, (*shape, 1)[:3], width)
+        container.check_tensors(tensors, container.layout(net.state_dict()), "decoder")
+        net.load_state_dict(tensors, assign=True)
+        generator = cls(width=width)
+        generator._net, generator.n_dims, generator.shape_ = net.eval(), n_dims, shape
+        generator.losses_, generator.modality_, generator._place = config["losses"], config["modality"], place
+        return generator
 
     def _fitted(self) -> PictureNet:
         if self._net is None:
@@ -240,11 +263,26 @@ class EmbeddingGenerator:
         return self._net
 
 
+def _checked(config: dict[str, Any]) -> tuple[int, tuple[int, ...], int]:
+    """Dimension, shape and width of a saved generator, within bounds."""
+    n_dims, shape, width = config["n_dims"], config["shape"], config["width"]
+    limits = [(n_dims, MAX_DIMS), (width, MAX_WIDTH)]
+    if not isinstance(shape, list) or len(shape) not in (2, 3):
+        raise container.refusal("decoder", f"pictures of shape {shape!r}")
+    limits += list(zip(shape, (MAX_EDGE, MAX_EDGE, MAX_CHANNELS)))
+    if not all(type(value) is int and 1 <= value <= limit for value, limit in limits):
+        wrong = f"a dimension of {n_dims!r}, pictures of shape {shape!r} or a width of {width!r}"
+        raise container.refusal("decoder", wrong)
+    if not isinstance(config["losses"], list) or not all(isinstance(loss, float) for loss in config["losses"]):
+        raise container.refusal("decoder", "its losses are not numbers")
+    return n_dims, tuple(shape), width
+
+
 def _built(n_dims: int, shape: tuple[int, ...], width: int, seed: int) -> Any:
     """A network whose weights follow from the seed; the global generator is not changed."""
     import torch
 
-    from c3align.decoders.pictures.model import PictureNet
+    from c3align.decoders.pictures.task import PictureNet
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,7 +1,8 @@
-"""What the picture network learns from: noisy rows, their pictures, and a critic."""
+"""A small network from embeddings to pictures, and what it learns from: noisy rows, their pictures, and a critic."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from c3align._typing import Int64Array
@@ -17,11 +19,38 @@ from c3align.errors import C3AlignError
 from c3align.training.loop import Share
 from c3align.training.rows import TrainingRows, digest_of
 
-__all__ = ["Critic", "PictureTask"]
-
+GRID = 4  # edge of the coarsest map, about
+MIN_CHANNELS = 8
 CRITIC_SHARE = 4  # one of so many drawn pictures is shown to the critic, which costs more than to draw it
 
 Piece = tuple[Int64Array, npt.NDArray[np.float32]]
+
+
+class PictureNet(nn.Module):
+    """Embeddings (n, n_dims) to logits of pixels (n, channels, height, width).
+
+    One linear layer to a coarse map, then convolutions that double its edge by moving channels into pixels: cheaper
+    than transposed convolutions, and without their checkerboard. There are `width` channels after the first doubling,
+    half as many after each of the next.
+    """
+
+    def __init__(self, n_dims: int, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.height, self.width, channels = shape
+        doublings = max(1, round(math.log2(max(self.height, self.width) / GRID)))
+        widths = [max(MIN_CHANNELS, 2 * width >> i) for i in range(doublings)]
+        self.coarse = (widths[0], math.ceil(self.height / 2**doublings), math.ceil(self.width / 2**doublings))
+        self.scale = math.sqrt(n_dims)  # coordinates of unit rows become about 1
+        self.first = nn.Sequential(nn.Linear(n_dims, math.prod(self.coarse)), nn.GELU())
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(widths, [*widths[1:], channels]):
+            layers += [nn.Conv2d(n_in, 4 * n_out, 3, padding=1), nn.PixelShuffle(2), nn.GELU()]
+        self.doublings = nn.Sequential(*layers[:-1])
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        coarse = self.first(rows * self.scale).unflatten(1, self.coarse)
+        logits: torch.Tensor = self.doublings(coarse)[:, :, : self.height, : self.width]
+        return logits
 
 
 @dataclass(frozen=True)
@@ -55,18 +84,10 @@ class Critic:
 
 @dataclass(frozen=True)
 class PictureTask:
-    """Batches of rows and pictures.
-
-    Attributes
-    ----------
-    source : TrainingRows
-    pictures : (n, height, width, channels) uint8
-    batch_size : int
-    critic : Critic or None
-    """
+    """Batches of rows and pictures."""
 
     source: TrainingRows
-    pictures: npt.NDArray[np.uint8]
+    pictures: npt.NDArray[np.uint8]  # (n, height, width, channels)
     batch_size: int
     critic: Critic | None
 

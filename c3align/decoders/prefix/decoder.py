@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,11 +26,7 @@ from c3align.training.rows import TrainingRows, checked_rows, seed_of
 from c3align.training.settings import Training, check_choice, check_seed, check_whole
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from c3align.decoders.memory import MemoryCaptioner
-
-__all__ = ["PrefixCaptioner"]
 
 CHOICES = {
     "mapper": ("mlp", "transformer", "linear"),
@@ -164,7 +161,9 @@ class PrefixCaptioner:
         check_index(self.index)
 
     @classmethod
-    def from_pretrained_lm(cls, name_or_folder: str | os.PathLike[str], *, n_dims: int, **settings: Any) -> Self:
+    def from_pretrained_lm(
+        cls, name_or_folder: str | os.PathLike[str], *, n_dims: int, **settings: Any
+    ) -> PrefixCaptioner:
         """Make a captioner with a language model from a folder or the Hub: safetensors only, no remote code.
 
         Parameters
@@ -199,7 +198,7 @@ class PrefixCaptioner:
         checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = True,
         **training: Any,
-    ) -> Self:
+    ) -> PrefixCaptioner:
         """Learn captions from their own noisy embeddings, continuing from the current weights.
 
         Parameters
@@ -262,7 +261,7 @@ class PrefixCaptioner:
         if n_held_out:
             order = np.random.default_rng(seed_of(seed, HELD_OUT)).permutation(len(task))
             task.kept[order[:n_held_out]] = False
-            held_out = task.changed(kept=~task.kept)
+            held_out = replace(task, kept=~task.kept)
         path = None if checkpoint is None else Path(checkpoint)
         options = {"settings": settings, "seed": seed, "processes": loop.processes(), "fused": True}
         run = loop.Loop(self._model, task, held_out, checkpoint=path, progress=progress, **options)
@@ -291,7 +290,7 @@ class PrefixCaptioner:
         limit = self._prompt_tokens or tokens.limit(self.n_neighbours)  # the limit that it was trained with stays
         return Retrieval(memory, self.n_neighbours, self.neighbours_as == "captions", tokens, limit)
 
-    def use_memory(self, memory: MemoryCaptioner) -> Self:
+    def use_memory(self, memory: MemoryCaptioner) -> PrefixCaptioner:
         """Take neighbors from another memory, such as one of another domain.
 
         Parameters

@@ -7,7 +7,6 @@ blocks of one size: row r stands at place ``r % block_size``, and places without
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,6 @@ from c3align.decoders.prefix.task import Retrieval
 from c3align.errors import C3AlignError
 from c3align.training.rows import seed_of
 from c3align.training.settings import check_whole
-
-__all__ = ["decode_rows", "drawing"]
 
 # what transformers does to the logits before it draws, in its order
 WARPERS = {
@@ -79,18 +76,10 @@ def decode_rows(
     seed: int,
     options: dict[str, Any],
 ) -> Iterator[tuple[int, Any]]:
-    """Number and tokens, (n_each, length), of every row.
+    """Number and tokens, (n_each, length), of every row (n, n_dims) float32; their numbers (n,) rise.
 
-    Parameters
-    ----------
-    model : PrefixModel, in eval mode
-    rows : (n, n_dims) float32; numbers : (n,) their numbers, rising
-    retrieval : Retrieval or None
-    prompt_tokens : int
-        Places for the words of neighbours.
-    block_size : int
-    seed : int
-    options : of ``generate``
+    The model is in eval mode, `prompt_tokens` are places for the words of neighbours, and `options` are those of
+    ``generate``.
     """
     blocks = numbers // block_size
     for block in np.unique(blocks).tolist():
@@ -120,7 +109,8 @@ def _decode_block(
             embedded, mask = embedded.repeat_interleave(n_each, 0), mask.repeat_interleave(n_each, 0)
     elif options.get("do_sample"):
         processors.append(SeededSteps(seed, first_row))
-    with torch.inference_mode(), _generators_kept(embedded.device):
+    kept = [embedded.device] if embedded.device.type == "cuda" else []
+    with torch.inference_mode(), torch.random.fork_rng(devices=kept):
         found = model.lm.generate(inputs_embeds=embedded, attention_mask=mask, logits_processor=processors, **options)
     tokens = getattr(found, "sequences", found)
     return tokens.cpu().numpy().reshape(len(rows), n_each, -1)
@@ -170,9 +160,3 @@ def drawing(n_draws: Any, options: dict[str, Any]) -> dict[str, Any]:
     if wrong is not None:
         raise C3AlignError(f"consensus= draws captions, which {wrong}= would change; omit one of them")
     return {"top_k": 0, **options, "do_sample": True, "num_return_sequences": n_draws}
-
-
-@contextmanager
-def _generators_kept(device: Any) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield

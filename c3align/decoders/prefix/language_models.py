@@ -10,11 +10,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from c3align._imports import is_torchvision_mismatch, need, torchvision_mismatch
+from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
-
-__all__ = ["adapted", "end_of_text", "load_lm", "save_lm", "small_lm", "word_tokenizer"]
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 
@@ -52,9 +50,11 @@ def adapted(lm: Any, tune: str, lora: dict[str, Any] | None) -> Any:
 def save_lm(lm: Any, tokenizer: Any, folder: Path) -> None:
     """By their own `save_pretrained`; of a model with LoRA the weights that it was made of."""
     base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
+    state = {name: value for name, value in base.state_dict().items() if ".lora_" not in name}
+    weights = {name.replace(".base_layer.", "."): value for name, value in state.items()}
     try:
         with _without_bars():
-            base.save_pretrained(folder, state_dict=_base_weights(lm), safe_serialization=True)
+            base.save_pretrained(folder, state_dict=weights, safe_serialization=True)
         tokenizer.save_pretrained(folder)
     except Exception as error:
         if type(error) not in (SafetensorError, Exception):  # what compiled code raises in place of an OSError
@@ -75,36 +75,16 @@ def _without_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _base_weights(lm: Any) -> dict[str, Any]:
-    """Weights under the names that they have without LoRA."""
-    base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
-    state = {name: value for name, value in base.state_dict().items() if ".lora_" not in name}
-    return {name.replace(".base_layer.", "."): value for name, value in state.items()}
-
-
 def load_lm(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
     """Language model and tokenizer of a folder, or by a name of the Hub: safetensors only, no remote code.
 
     All files are looked through before transformers sees them; every weight must be there, and finite.
-
-    Raises
-    ------
-    C3AlignError
     """
     hf = need("transformers", "transformers", "captions")
-    try:
-        with _without_bars():
-            found = model_folders.fetched(os.fspath(folder))
-            return _whole_lm(hf, found), hf.AutoTokenizer.from_pretrained(found, trust_remote_code=False)
-    except C3AlignError:
-        raise
-    except Exception as error:
-        if is_torchvision_mismatch(error):
-            raise torchvision_mismatch(error) from error
-        raise C3AlignError(
-            f"the language model {str(folder)!r} cannot be loaded ({model_configs.one_line(error)}); pass a "
-            "folder with safetensors of a causal language model that transformers knows, or the name of one on the Hub"
-        ) from error
+    fix = "pass a folder with safetensors of a causal language model of transformers, or the name of one on the Hub"
+    with model_configs.loading(f"the language model {str(folder)!r} cannot be loaded", fix), _without_bars():
+        found = model_folders.fetched(os.fspath(folder))
+        return _whole_lm(hf, found), hf.AutoTokenizer.from_pretrained(found, trust_remote_code=False)
 
 
 def _whole_lm(hf: Any, folder: Path) -> Any:
@@ -124,17 +104,7 @@ def _whole_lm(hf: Any, folder: Path) -> Any:
 
 
 def word_tokenizer(texts: Iterable[str]) -> Any:
-    """A Hugging Face tokenizer whose tokens are the words of the texts, split at white space.
-
-    Parameters
-    ----------
-    texts : iterable of str
-        A word that is not in them becomes ``<unk>``.
-
-    Returns
-    -------
-    PreTrainedTokenizerFast; it saves and loads as any other.
-    """
+    """A Hugging Face tokenizer whose tokens are the words of the texts; any other word becomes ``<unk>``."""
     words = sorted({word for text in texts for word in text.split()} - {PAD, EOS, UNKNOWN})
     if not words:
         raise C3AlignError("these texts contain no words; pass texts with words")

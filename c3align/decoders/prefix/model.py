@@ -10,8 +10,6 @@ from torch.nn import functional as F
 
 from c3align.decoders.prefix.task import IGNORED
 
-__all__ = ["PrefixModel"]
-
 TRANSFORMER_LAYERS, TRANSFORMER_HEADS = 8, 8  # the paper's code
 
 
@@ -57,17 +55,9 @@ MAPPERS: dict[str, Any] = {"mlp": _mlp, "transformer": _TransformerMapper, "line
 
 
 class PrefixModel(nn.Module):
-    """Prefix tokens made of a row (and of the rows of its neighbours), then words.
+    """Prefix tokens made of a row (and of the rows of `n_neighbours` neighbours, a token each), then words.
 
-    Parameters
-    ----------
-    lm : a causal language model of transformers, or of peft
-    mapper : "mlp", "transformer" or "linear"
-        Its weights come from the global generator.
-    n_dims, length : int
-        Dimension of a row, and the tokens it becomes.
-    n_neighbours : int
-        Rows of neighbours that the prefix holds too, a token each; 0 for none.
+    The language model is one of transformers or of peft; the mapper's weights come from the global generator.
     """
 
     def __init__(self, lm: Any, mapper: str, n_dims: int, length: int, n_neighbours: int = 0) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,48 +17,30 @@ from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError
 from c3align.training.rows import TrainingRows, digest_of
 
-__all__ = ["IGNORED", "Batch", "CaptionTask", "Retrieval"]
-
 WINDOW = 32  # batches that are prepared together
 IGNORED = -100  # a token that is read and not predicted
 WHOLE = (0, 1, 1)  # rank, processes, pieces
 
 
 class Batch(NamedTuple):
-    """Rows of one step, or this process's and this piece's share of them.
+    """Rows of one step, or this process's and this piece's share of them."""
 
-    numbers : (n,) rows of the training set; rows : (n, n_dims) float32
-    neighbours : (n, n_neighbours, n_dims) float32, or None
-    tokens, targets : (n, longest) int64; `IGNORED` in `targets` is read and not predicted
-    """
-
-    numbers: Int64Array
-    rows: npt.NDArray[np.float32]
-    neighbours: npt.NDArray[np.float32] | None
-    tokens: Int64Array
-    targets: Int64Array
+    numbers: Int64Array  # (n,) rows of the training set
+    rows: npt.NDArray[np.float32]  # (n, n_dims)
+    neighbours: npt.NDArray[np.float32] | None  # (n, n_neighbours, n_dims)
+    tokens: Int64Array  # (n, longest)
+    targets: Int64Array  # (n, longest); `IGNORED` is read and not predicted
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How neighbours are found for rows and shown to a language model.
-
-    Attributes
-    ----------
-    memory : Memory
-    k : int
-    as_captions : bool
-        As words before the caption, else as rows in the prefix.
-    tokens : Tokens of the memory's texts
-    limit : int
-        Tokens of a prompt; what is further is cut.
-    """
+    """How neighbours are found for rows and shown to a language model."""
 
     memory: Memory
     k: int
-    as_captions: bool
-    tokens: Tokens
-    limit: int
+    as_captions: bool  # as words before the caption, else as rows in the prefix
+    tokens: Tokens  # of the memory's texts
+    limit: int  # tokens of a prompt; what is further is cut
 
     def of(
         self, rows: npt.NDArray[np.float32], own: Int64Array | None = None
@@ -73,23 +55,14 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class CaptionTask:
-    """Batches of rows and captions, for one of several processes, in pieces whose gradients are added up.
-
-    Attributes
-    ----------
-    source : TrainingRows
-    tokens : Tokens of the captions
-    kept : (n_rows,) bool, the rows that are used
-    batch_size : int, rows of one step over all processes and pieces
-    retrieval : Retrieval or None; groups : (n_rows,) int64, which texts of its memory are a row's own
-    """
+    """Batches of rows and captions, for one of several processes, in pieces whose gradients are added up."""
 
     source: TrainingRows
-    tokens: Tokens
-    kept: npt.NDArray[np.bool_]
-    batch_size: int
+    tokens: Tokens  # of the captions
+    kept: npt.NDArray[np.bool_]  # (n_rows,): the rows that are used
+    batch_size: int  # rows of one step over all processes and pieces
     retrieval: Retrieval | None = None
-    groups: Int64Array | None = None
+    groups: Int64Array | None = None  # (n_rows,): which texts of the memory are a row's own
 
     name: ClassVar[str] = "PrefixCaptioner"
     unit: ClassVar[str] = "tokens"
@@ -97,10 +70,6 @@ class CaptionTask:
 
     def __len__(self) -> int:
         return len(self.source)
-
-    def changed(self, **changes: Any) -> CaptionTask:
-        """With some attributes changed."""
-        return replace(self, **changes)
 
     def check_length(self, lm: Any, prefix_length: int) -> None:
         """Refuse captions that are too long for a language model, behind their prefix and neighbours."""

@@ -11,23 +11,15 @@ import numpy.typing as npt
 
 from c3align._typing import Int64Array
 
-__all__ = ["Tokens"]
-
 _TEXTS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of many texts, one after the other, each ending with the end-of-text token.
+    """Token ids of many texts, one after the other, each ending with the end-of-text token."""
 
-    Attributes
-    ----------
-    flat : (n_tokens,) int32
-    starts : (n_texts + 1,) int64
-    """
-
-    flat: npt.NDArray[np.int32]
-    starts: Int64Array
+    flat: npt.NDArray[np.int32]  # (n_tokens,)
+    starts: Int64Array  # (n_texts + 1,)
 
     @classmethod
     def of(cls, texts: Sequence[str], tokenizer: Any, eos: int, max_tokens: int | None = None) -> Tokens:

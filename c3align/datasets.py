@@ -1,4 +1,4 @@
-"""Characters of the DejaVu fonts that matplotlib ships, as pictures, with their Unicode names as captions.
+"""Real data that need no download: the characters of matplotlib's DejaVu fonts as pictures, their names as captions.
 
 "greek small letter alpha with tonos", "rightwards arrow with hook", "black chess knight": compositional captions
 of real pictures, wherever matplotlib is installed. A fixed tenth of the code points is held out.
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align.errors import C3AlignError, MissingExtraError
+from c3align._imports import need
+from c3align.training.settings import check_choice
 
 __all__ = ["FONTS", "SIZE", "UNICODE_DIGEST", "Glyphs", "glyphs", "is_held_out"]
 
@@ -93,10 +94,8 @@ def glyphs(font: str = "DejaVuSans", split: str = "all") -> Glyphs:
     UserWarning
         If the font file or Python's Unicode table is not the one that the published figures were measured with.
     """
-    if font not in FONTS:
-        raise C3AlignError(f"font must be one of {', '.join(FONTS)}, got {font!r}")
-    if split not in SPLITS:
-        raise C3AlignError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    check_choice("font", font, [*FONTS])
+    check_choice("split", split, SPLITS)
     whole = _render(font)
     if split == "all":
         return whole
@@ -137,12 +136,7 @@ def _render(font: str) -> Glyphs:
 
 
 def _font_path(font: str) -> Path:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingExtraError(
-            "the glyphs come from the fonts of matplotlib, which is not installed; pip install 'c3align[plots]'"
-        ) from error
+    matplotlib = need("matplotlib", "matplotlib", "plots")
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     if digest != FONTS[font]:
