@@ -17,6 +17,7 @@ CONSTANT = 0.95  # mean cosine of the gaps of groups of pairs, from which on the
 ROUND = 0.5  # share of the dimensions that noise fills, from which on it is called isotropic
 CHANCES = 5  # how many times chance R@1 must be for rows to be taken for pairs
 FAIR = 0.15  # how far above its fair share a modality may be among neighbors
+_FAIR_CODE = 'C3Aligner(mapping="barycenter")'
 SEPARABLE = 0.65  # accuracy of a classifier below which modalities are hard to separate
 
 
@@ -167,8 +168,11 @@ def _one_index(pair: PairReport) -> Advice:
         why = f" A linear classifier still separates them ({percent(still)}): they differ in shape, not only in place."
     else:
         why = " No line parts them, so it is not the gap: the nearest of one modality are more alike than a pair is."
-    fix = " For one index, rank each modality on its own and merge by rank."
-    return Advice(pair.names, "care", "One index over both still prefers its own kind", text + why + fix)
+    fix = (
+        " For one index bring their covariances together, which needs no pairs, and score by `calibrate()`; or rank each "
+        "modality on its own and merge by rank."
+    )
+    return Advice(pair.names, "care", "One index over both still prefers its own kind", text + why + fix, _FAIR_CODE)
 
 
 def _unknown_noise(pair: PairReport) -> Advice:
