@@ -169,8 +169,8 @@ def _one_index(pair: PairReport) -> Advice:
     else:
         why = " No line parts them, so it is not the gap: the nearest of one modality are more alike than a pair is."
     fix = (
-        " For one index bring their covariances together, which needs no pairs, and score by `calibrate()`; or rank each "
-        "modality on its own and merge by rank."
+        " For one index bring their covariances together, which needs no pairs, and score by `calibrate()`; or rank "
+        "each modality on its own and merge by rank."
     )
     return Advice(pair.names, "care", "One index over both still prefers its own kind", text + why + fix, _FAIR_CODE)
 
