@@ -17,7 +17,7 @@ from c3align._state import State
 from c3align._typing import Float64Array
 from c3align.cross_covariance import CrossCovariance
 from c3align.errors import C3AlignError
-from c3align.mappings import RowAffine, RowTransform, is_plain
+from c3align.mappings import CENTER, RowAffine, RowTransform, is_plain
 
 __all__ = ["noise_of", "sigma"]
 
@@ -112,10 +112,13 @@ def _pairs_sigma(state: State, mapping: Any) -> float | None:
     weights = [pairs.n_rows for pairs in state.pairs.values()]
     if sum(weights) < MIN_PAIRS_FOR_NOISE:
         return None
-    if not is_plain(mapping):
-        total = _once(state, "total", mapping, lambda: float(np.trace(_mapped_residuals(state, mapping))))
-        return math.sqrt(max(total, 0.0) / state.n_dims)
-    return float(np.sqrt(np.average([pairs.sigma**2 for pairs in state.pairs.values()], weights=weights)))
+    plain = float(np.sqrt(np.average([pairs.sigma**2 for pairs in state.pairs.values()], weights=weights)))
+    if is_plain(mapping):
+        return plain
+    if not all(isinstance(state.row_map(name, mapping), RowAffine) for name in state.usable):
+        return plain * _rms_norm(state, mapping) / _rms_norm(state, CENTER)  # as the rows themselves, by and large
+    total = _once(state, "total", mapping, lambda: float(np.trace(_mapped_residuals(state, mapping))))
+    return math.sqrt(max(total, 0.0) / state.n_dims)
 
 
 def _mapped_residuals(state: State, mapping: Any) -> Float64Array:
@@ -137,7 +140,7 @@ def _mapped_residuals(state: State, mapping: Any) -> Float64Array:
 def _residuals(found: CrossCovariance, a: RowTransform, b: RowTransform) -> Float64Array:
     if not (isinstance(a, RowAffine) and isinstance(b, RowAffine)):
         raise C3AlignError(
-            "of this mapping, which is not affine, no residuals follow from statistics; pass sigma= or noise_cosine="
+            "of this mapping, which is not affine, no covariance follows from statistics; choose noise='isotropic'"
         )
     across = a.on_covariance(found.covariance, b)
     return a.on_covariance(found.x.covariance, a) + b.on_covariance(found.y.covariance, b) - across - across.T

@@ -143,6 +143,14 @@ class TestWaysBack:
             else:
                 assert np.abs(aligner.inverse_transform(Z, modality=modality) - unit(X)).max() < 1e-9
 
+    def test_two_rows_that_became_one(self):
+        """Where the map's center is outside of the sphere a ray meets it twice, or not at all."""
+        rng = np.random.default_rng(1)
+        text, image = rng.normal(1, 0.2, (5, 3)), rng.normal(2, 1, (5, 3))
+        aligner = C3Aligner(mapping=Realign(target="text")).fit(text, image)
+        with pytest.raises(C3AlignError, match="two rows may have become one"):
+            aligner.inverse_transform(aligner.transform(image, modality="image"), modality="image")
+
     def test_translate_is_there_and_back(self, name):
         if name in DROPS | CURVED:
             pytest.skip("no way back")
@@ -185,9 +193,11 @@ class TestNoise:
         most = 0.02 if name in CURVED else 1e-6
         assert aligner.sigma_ == pytest.approx(norm * np.sqrt((1 / 0.8**2 - 1) / N_DIMS), rel=most)
 
-    def test_of_a_curved_mapping_no_residuals_follow(self):
-        with pytest.raises(C3AlignError, match="pass sigma= or noise_cosine="):
-            fitted("quantile").sigma_  # noqa: B018
+    def test_of_a_curved_mapping_residuals_are_as_large_as_rows(self):
+        u, v = (expected(fitted("quantile"), X, m, False) for X, m in zip(rows(), ("text", "image")))
+        assert fitted("quantile").sigma_ == pytest.approx(np.sqrt((u - v).var(axis=0).mean()), rel=0.4)
+        with pytest.raises(C3AlignError, match="no covariance follows from statistics; choose noise='isotropic'"):
+            fitted("quantile", noise="residual").corrupt(rows()[0])
 
     def test_pairs_learned_for_another_mapping(self):
         aligner = C3Aligner(second_moments=True).fit(*rows()).set_params(mapping="barycenter")

@@ -24,6 +24,7 @@ from c3align.ops.reference import AT_MEAN_IN_DOUBLE, AT_MEAN_IN_FLOAT
 __all__ = ["align", "corrupt", "invert", "mapped", "translate"]
 
 _BLOCK_ELEMENTS = 1 << 20
+_ROUNDING = 1e-6
 
 
 def align(X: Array, row_map: RowTransform, *, renormalize: bool, zero_rows: ZeroRows) -> Any:
@@ -63,6 +64,11 @@ def invert(Z: Array, row_map: RowTransform, *, renormalized: bool, zero_rows: Ze
     """
     back = row_map.inverse()
     if isinstance(back, RowAffine):
+        if renormalized and np.linalg.norm(back.offset) > 1 + _ROUNDING:
+            raise C3AlignError(
+                "this mapping has no way back from rows of norm 1, as two rows may have become one; "
+                "use C3Aligner(renormalize=False)"
+            )
         settings: dict[str, Any] = {"renormalized": renormalized, "zero_rows": zero_rows}
         if back.linear is None:
             return ops.invert(Z, back.offset_for(Z), **settings)
