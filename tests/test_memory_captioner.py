@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from c3align import C3Aligner, datasets, encoders
 from c3align.decoders import MemoryCaptioner, PrefixCaptioner
@@ -261,3 +262,31 @@ def test_refusals(coco, captions, rows):
         made.project(rows[0], temperature=-1)
     with pytest.raises(C3AlignError, match="there are 500 embeddings and 3 captions"):
         made.fit(rows[1], captions[:3])
+
+
+class TestWhatIsNoRow:
+    """Refused in one sentence by what all captioners share."""
+
+    @pytest.fixture
+    def captioner(self):
+        return MemoryCaptioner().fit(np.eye(4, dtype=np.float32), ["one", "two", "three", "four"])
+
+    @pytest.mark.parametrize("rows", [None, "one", {"text": 1}, 3, sparse.csr_matrix(np.eye(4))])
+    def test_no_rows_at_all(self, captioner, rows):
+        with pytest.raises(C3AlignError, match=r"rows must be an array, a tensor or an iterable of rows, got .*; pass"):
+            captioner.generate(rows)
+
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            (np.zeros(4, np.float32), "it is zero, and has no direction"),
+            (["a", "b", "c", "d"], "it is no row of numbers but a list"),
+            (None, r"it has shape \(\) and not \(4,\)"),
+        ],
+    )
+    def test_one_of_them(self, captioner, row, reason):
+        rows = [np.eye(4, dtype=np.float32)[2], row]
+        with pytest.raises(C3AlignError, match=f"embedding 1 cannot be used: {reason}"):
+            captioner.generate(rows)
+        with pytest.warns(UserWarning, match="1 embeddings could not be used"):
+            assert captioner.generate(rows, on_error="skip") == ["three", None]

@@ -19,7 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c3align import ops
+from c3align import C3Aligner, ops
 from c3align.errors import C3AlignError
 from c3align.ops import arrays, backends, reference
 from c3align.ops.rowmap import RowMap
@@ -694,3 +694,11 @@ def test_p4_a_hundred_million_normals(seed):
         assert stats.poisson.cdf(tail, mean) > 1e-5
     assert stats.chisquare(counts).pvalue > 1e-5
     assert stats.kstest(flat[:: n // 2_000_000].astype(np.float64), "norm").pvalue > 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "complex64"])
+def test_dtypes_without_arithmetic(dtype):
+    X = torch.ones(3, 4).to(getattr(torch, dtype))
+    for op in (ops.normalize, ops.moments, C3Aligner().fit):
+        with pytest.raises(ValueError, match=f"dtype {dtype}|Complex data"):
+            op(X)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
@@ -99,18 +99,27 @@ def _single_rows(rows: Any) -> Iterator[Any]:
     """The rows (d,) of an array, or of an iterable of rows and blocks."""
     if isinstance(rows, np.ndarray) or is_tensor(rows):
         return iter(rows)
+    if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping) or hasattr(rows, "toarray"):
+        raise C3AlignError(
+            f"rows must be an array, a tensor or an iterable of rows, got {type(rows).__name__}; pass what "
+            "aligner.transform(embeddings, modality=...) gives"
+        )
     return chain.from_iterable(part if getattr(part, "ndim", 1) == 2 else (part,) for part in rows)
 
 
 def _checked(row: Any, n_dims: int) -> tuple[npt.NDArray[np.float32] | None, str | None]:
     """A row in float32, or why it cannot be used."""
-    row = row if hasattr(row, "dtype") else np.asarray(row, np.float64)
+    try:
+        row = row if hasattr(row, "dtype") else np.asarray(row, np.float64)
+    except (TypeError, ValueError):
+        return None, f"it is no row of numbers but a {type(row).__name__}"
     if row.ndim != 1 or row.shape[0] != n_dims:
         return None, f"it has shape {tuple(row.shape)} and not ({n_dims},)"
     rows = as_rows(row.reshape(1, -1), "embeddings")
     if first_non_finite(rows)[0]:
         return None, "it holds NaN or infinity"
-    return rows.widened()[0].astype(np.float32, copy=False), None
+    values = rows.widened()[0].astype(np.float32, copy=False)
+    return (values, None) if values.any() else (None, "it is zero, and has no direction")
 
 
 def check_captions(captions: Any, n_rows: int) -> list[str]:

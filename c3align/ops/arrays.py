@@ -144,7 +144,10 @@ def tensor_values(X: Any, name: str) -> npt.NDArray[Any]:
     torch = sys.modules["torch"]
     check_tensor(X, name)
     host = _on_host(X)
-    return host.view(torch.uint16).numpy() if X.dtype == torch.bfloat16 else host.numpy()
+    try:
+        return host.view(torch.uint16).numpy() if X.dtype == torch.bfloat16 else host.numpy()
+    except TypeError as error:  # what NumPy has no dtype for
+        raise C3AlignError(f"{name} has dtype {dtype_name(X)}; convert it, for instance to float32") from error
 
 
 def _on_host(tensor: Any) -> Any:
