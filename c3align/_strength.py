@@ -43,6 +43,11 @@ def noise_of(state: State, settings: Mapping[str, Any], name: str) -> dict[str, 
     C3AlignError
         When what the noise's shape follows from was not learned.
     """
+    key = settings["noise"], settings["sigma"], settings["noise_cosine"], name
+    return dict(_once(state, key, settings["mapping"], lambda: _noise_of(state, settings, name)))
+
+
+def _noise_of(state: State, settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     shape, found = noise.load(settings["noise"]), sigma(state, settings)
     if shape.has_covariance and found:
         key = shape, name if shape.covariance == "own" else "", found
