@@ -139,7 +139,7 @@ class State:
         return merged
 
     def _samples_with(self, other: State) -> Mapping[str, RowSample]:
-        """Those of modalities that were sampled wherever they were learned, as they were not before version 0.3."""
+        """Those of modalities that were sampled wherever they were learned; old files have none."""
         both = _merged(self.samples, other.samples)
         known = [(state.statistics, state.samples) for state in (self, other)]
         return {name: found for name, found in both.items() if all(name in s or name not in r for r, s in known)}

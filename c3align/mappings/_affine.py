@@ -133,8 +133,11 @@ class RowAffine:
         C3AlignError
             Where directions were dropped, so that there is none.
         """
-        shift = np.zeros(self.n_dims) if self.shift is None else self.shift
-        return RowAffine(shift, _inverted(self.linear), self.mean)
+        known: dict[str, RowAffine] = vars(self)
+        if "_inverse" not in known:
+            shift = np.zeros(self.n_dims) if self.shift is None else self.shift
+            known["_inverse"] = RowAffine(shift, _inverted(self.linear), self.mean)
+        return known["_inverse"]
 
     def on_covariance(self, covariance: Float64Array, other: RowAffine) -> Float64Array:
         """``A' C B`` (n_dims, n_dims): the covariance C of u and v across, after this map of u and the other of v."""
