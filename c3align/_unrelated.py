@@ -1,4 +1,7 @@
-"""What rows score that have nothing to do with one another: moments, quantiles, and shares above a limit."""
+"""What rows score that have nothing to do with one another: moments, quantiles, and shares above a limit.
+
+And how rows and scores come in and go out, as arrays of any library.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align import ops
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
-from c3align.ops.arrays import is_tensor
+from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor, to_like
+from c3align.ops.backends import load
 from c3align.sample import RowSample
 
 __all__ = [
     "KNOTS",
     "LEAST_DEVIATION",
     "SHARES",
-    "WEIGHTS",
+    "as_values",
     "common_place",
     "is_unequal",
+    "like",
+    "odds_of_pairs",
     "piecewise",
     "share_above",
+    "unequal_message",
+    "unit_rows",
     "unrelated",
 ]
 
@@ -73,6 +82,31 @@ def is_unequal(shares: Sequence[tuple[float, float]]) -> bool:
     return most > MOST_UNEQUAL * least and most - least > 4 * math.sqrt(error + other)
 
 
+def unequal_message(query: str, documents: Sequence[str], shares: Float64Array) -> str:
+    """What to warn of where these shares of each modality's unrelated documents come above one threshold."""
+    through = " and ".join(f"{share:.2%} of {name!r} rows" for share, name in zip(shares, documents))
+    return (
+        f"one standard deviation a pair does not make scores alike: for {query!r} queries one threshold lets "
+        f"through {through} that are unrelated; score() and threshold() use quantiles of the scores seen instead, "
+        "and row_scale() cannot; pass groups= if many of the rows are related, else search each modality apart and "
+        "use merge_by_rank() where a plain index must do"
+    )
+
+
+def odds_of_pairs(related: Float64Array, z_knots: Float64Array) -> tuple[float, float]:
+    """Slope and offset, in z, of the log odds that a score is one of a pair's, were half of all scores so."""
+    from sklearn.linear_model import LogisticRegression
+
+    z = np.concatenate([related, z_knots])[:, None]
+    weights = np.concatenate([np.ones(len(related)), len(related) * WEIGHTS])
+    model = LogisticRegression().fit(z, np.arange(len(z)) < len(related), sample_weight=weights)
+    if not model.coef_[0, 0] > 0:
+        raise C3AlignError(
+            "these pairs score no higher than unrelated rows; pass row i of Y as the partner of row i of X"
+        )
+    return model.coef_[0, 0], model.intercept_[0]
+
+
 def common_place(z_knots: Sequence[Float64Array], share: float) -> float:
     """The z-score below which this share of unrelated documents comes, on average over their modalities."""
     if len(z_knots) == 1:
@@ -97,3 +131,27 @@ def piecewise(values: Any, points: Float64Array, z: Float64Array, outer: float) 
     piece = search(table[0], values)
     start = piece - 1 * (piece > 0)
     return table[1][start] + (values - table[0][start]) * slopes[piece]
+
+
+def unit_rows(X: Any, name: str) -> Any:
+    """Unit rows in float32: a tensor on a device, else a NumPy array."""
+    X = from_dlpack(X, name) if is_foreign(X) else X
+    if is_on_device(X):
+        return ops.normalize(load("eager").computed(X.detach())).float()
+    rows: Any = as_rows(X, name).in_compute_dtype()
+    return ops.normalize(rows).astype(np.float32, copy=False)
+
+
+def as_values(scores: Any) -> Any:
+    """Scores of any shape as a tensor, where they are one or in some other library, else as a NumPy array."""
+    found = from_dlpack(scores, "scores") if is_foreign(scores) else scores
+    return found if is_tensor(found) else np.asarray(found)
+
+
+def like(result: Any, X: Any) -> Any:
+    """A result, in NumPy or a tensor, as an array of X's library."""
+    if is_tensor(X) and not is_tensor(result):
+        import torch
+
+        return torch.from_numpy(result)
+    return to_like(result, X) if is_foreign(X) else result

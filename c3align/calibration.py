@@ -27,16 +27,19 @@ from c3align._unrelated import (
     KNOTS,
     LEAST_DEVIATION,
     SHARES,
-    WEIGHTS,
+    as_values,
     common_place,
     is_unequal,
+    like,
+    odds_of_pairs,
     piecewise,
     share_above,
+    unequal_message,
+    unit_rows,
     unrelated,
 )
 from c3align.errors import C3AlignError, CalibrationWarning
-from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor, to_like
-from c3align.ops.backends import load
+from c3align.ops.arrays import is_tensor
 from c3align.sample import SIZE, RowSample, samples_of
 
 __all__ = ["LEVELS", "Calibration"]
@@ -55,16 +58,16 @@ class Calibration:
     A *score* is the cosine of two aligned rows; rows of any norm are taken, and refused where they hold NaN. "Aligned"
     is what `C3Aligner.transform` gives, and always the same kind of rows as `from_rows` saw.
 
-    Attributes
+    Parameters
     ----------
     modalities : tuple of str
-        m names in alphabetical order, the order of the arrays' axes: query, document.
+        The m names in alphabetical order, the order of the arrays' axes: query, document.
     means, deviations : (m, m) float64
-        Of the scores of unrelated rows.
+        Mean and standard deviation of the scores of unrelated rows.
     n_scores : (m, m) int64
         How many of them were seen.
     quantiles : (m, m, 137) float64
-        Of these scores, at the levels of 137 evenly spaced points of a standard normal.
+        Quantiles of these scores, at the levels of 137 evenly spaced points of a standard normal.
     rates : (m, m, 2) float64
         The self-test: share of unrelated documents above the one threshold in ``(score - mean) / deviation`` that, on
         average over the modalities of documents, lets 1 % and 0.1 % through.
@@ -122,7 +125,7 @@ class Calibration:
         Raises
         ------
         C3AlignError
-            No rows; rows of different widths; rows that `ops.normalize` refuses; scores that do not vary.
+            Rows of different widths, or that `ops.normalize` refuses; groups of other rows; scores that do not vary.
 
         Warns
         -----
@@ -149,28 +152,19 @@ class Calibration:
             found = [self._rates(samples, i, level) for level in LEVELS]
             rates[i] = np.array([[rate for rate, _ in documents] for documents in found]).T
             if is_unequal([r for r, n in zip(found[0], self.n_scores[i]) if n * LEVELS[0] >= MIN_EXCEEDING]):
-                unequal.append((query, rates[i, :, 0]))
+                unequal.append(unequal_message(query, self.modalities, rates[i, :, 0]))
         if unequal:
-            warnings.warn(self._unequal_message(*unequal[0]), CalibrationWarning, stacklevel=3)
+            warnings.warn(unequal[0], CalibrationWarning, stacklevel=3)
         return replace(self, rates=rates, uses_quantiles=bool(unequal))
 
     def _rates(self, samples: Sequence[RowSample], i: int, level: float) -> list[tuple[float, float]]:
         """For each modality of documents the share above the common threshold, and its sampling error."""
-        common = common_place([self._z_knots(i, j) for j in range(len(samples))], 1 - level)
+        common = common_place([self._z(self.quantiles[i, j], i, j) for j in range(len(samples))], 1 - level)
         limits = self.means[i] + self.deviations[i] * common
         return [share_above(samples[i], sample, limit) for sample, limit in zip(samples, limits)]
 
-    def _unequal_message(self, query: str, rates: Float64Array) -> str:
-        shares = " and ".join(f"{rate:.2%} of {name!r} rows" for rate, name in zip(rates, self.modalities))
-        return (
-            f"one standard deviation a pair does not make scores alike: for {query!r} queries one threshold lets "
-            f"through {shares} that are unrelated; score() and threshold() use quantiles of the scores seen instead, "
-            "and row_scale() cannot; pass groups= if many of the rows are related, else search each modality apart and "
-            "use merge_by_rank() where a plain index must do"
-        )
-
     def score(self, Q: Array, D: Array, *, query: str, document: str) -> Array:
-        """z-scores of documents for queries: how many standard deviations above what unrelated rows score.
+        """Compute z-scores of documents for queries: standard deviations above what unrelated rows score.
 
         Parameters
         ----------
@@ -179,10 +173,12 @@ class Calibration:
         D : (m, n_dims) array or tensor
             Aligned rows of the modality `document`; where Q is on a device, there too.
         query, document : str
+            Modalities of Q and of D.
 
         Returns
         -------
-        (n, m) float32, of Q's library and on its device.
+        (n, m) float32 array or tensor
+            The z-scores, of Q's library and on its device.
 
         Raises
         ------
@@ -190,7 +186,7 @@ class Calibration:
             A modality that was not calibrated; rows that are not finite, have no direction, or other widths.
         """
         i, j = self._place(query, document)
-        q, d = _unit(Q, "Q"), _unit(D, "D")
+        q, d = unit_rows(Q, "Q"), unit_rows(D, "D")
         if is_tensor(q) != is_tensor(d) or (is_tensor(q) and q.device != d.device):
             raise C3AlignError("Q and D are on different devices; pass both on one")
         if q.shape[1] != d.shape[1]:
@@ -200,38 +196,50 @@ class Calibration:
         for start in range(0, scores.shape[0], step):
             block = slice(start, start + step)
             scores[block] = self._z(scores[block], i, j)
-        return _dressed(scores, Q)
+        return like(scores, Q)
 
     def z_scores(self, scores: Array, *, query: str, document: str) -> Array:
-        """z-scores of cosines that an index has found, so that lists of several modalities merge by score.
+        """Turn cosines that an index has found into z-scores, so that lists of several modalities merge by score.
 
         Parameters
         ----------
         scores : array or tensor, floating, of any shape
-            Cosines of aligned rows of these modalities; beyond [-1.001, 1.001] they are refused.
+            Cosines of aligned rows; NaN, and what is beyond [-1.001, 1.001], is refused.
         query, document : str
+            Modalities of the queries and of the documents that were scored.
 
         Returns
         -------
-        Like `scores`.
+        array or tensor like `scores`
+            Their z-scores.
+
+        Raises
+        ------
+        C3AlignError
+            A modality that was not calibrated; scores that are no cosines.
         """
         i, j = self._place(query, document)
-        values: Any = from_dlpack(scores, "scores") if is_foreign(scores) else scores
-        values = values if is_tensor(values) else np.asarray(values)
+        values = as_values(scores)
         if not bool((abs(values) <= _MOST_COSINE).all()):
             raise C3AlignError("scores must be cosines, from -1 to 1; pass inner products of unit rows")
-        return _dressed(self._z(values, i, j), scores)
+        return like(self._z(values, i, j), scores)
 
     def threshold(self, *, false_positive_rate: float, query: str, document: str | None = None) -> float:
-        """The z-score above which a share `false_positive_rate` of unrelated documents comes.
+        """Find the z-score above which a share `false_positive_rate` of unrelated documents comes.
 
         Parameters
         ----------
         false_positive_rate : float
-            From ten over the number of unrelated scores that were seen, `n_scores`, to 1.
+            From ten over the number of unrelated scores that were seen, `n_scores`, to below 1.
         query : str
+            Modality of the queries.
         document : str, optional
             Without it one threshold for an index of all modalities, of that share on average over them.
+
+        Returns
+        -------
+        float
+            A limit for what `score` and `z_scores` return.
 
         Raises
         ------
@@ -246,13 +254,22 @@ class Calibration:
                 f"false_positive_rate must be in [{least:.2g}, 1) by the unrelated scores that were seen, got "
                 f"{false_positive_rate}; pass a larger one, or calibrate with more rows"
             )
-        return common_place([self._z_knots(i, k) for k in documents], 1 - false_positive_rate)
+        return common_place([self._z(self.quantiles[i, k], i, k) for k in documents], 1 - false_positive_rate)
 
     def row_scale(self, *, query: str) -> dict[str, float]:
-        """What to multiply aligned documents of each modality by, ``1 / deviation``, for a plain inner-product index.
+        """Give what to multiply aligned documents of each modality by for a plain inner-product index.
 
-        Queries stay as they are, and must be of this modality. Scores are then z-scores but for the pair's mean, which
-        alignment leaves near zero.
+        Queries stay as they are. Scores are then z-scores but for the pair's mean, which alignment leaves near zero.
+
+        Parameters
+        ----------
+        query : str
+            Modality of all queries.
+
+        Returns
+        -------
+        dict of str to float
+            ``1 / deviation`` of each modality of documents.
 
         Warns
         -----
@@ -261,11 +278,12 @@ class Calibration:
         """
         i, _ = self._place(query, query)
         if self.uses_quantiles:
-            warnings.warn(self._unequal_message(query, self.rates[i, :, 0]), CalibrationWarning, stacklevel=2)
+            message = unequal_message(query, self.modalities, self.rates[i, :, 0])
+            warnings.warn(message, CalibrationWarning, stacklevel=2)
         return {name: 1 / float(deviation) for name, deviation in zip(self.modalities, self.deviations[i])}
 
     def fuse(self, rows: Mapping[str, Array], *, query: str, weights: Mapping[str, float] | None = None) -> Array:
-        """One row for each document that has rows of several modalities: the unit row of their weighted z-scores' sum.
+        """Make one row of each document that has several: the unit row of the sum of their weighted z-scores.
 
         The result is a modality of its own: give rows of it to `from_rows` by a name such as "image+text".
 
@@ -280,7 +298,8 @@ class Calibration:
 
         Returns
         -------
-        (n_rows, n_dims) float32 unit rows, of the library of the first.
+        (n_rows, n_dims) array or tensor
+            Unit rows, of the library of the first.
 
         Raises
         ------
@@ -292,64 +311,69 @@ class Calibration:
             raise C3AlignError(
                 f"weights must be one number from 0 for each of {[*rows]}, not all 0, got {given}; omit them"
             )
-        units = {name: _unit(X, name) for name, X in rows.items()}
+        units = {name: unit_rows(X, name) for name, X in rows.items()}
         if len({(tuple(unit.shape), str(getattr(unit, "device", "cpu"))) for unit in units.values()}) > 1:
             raise C3AlignError(
                 "the rows of a document's modalities differ in shape or device; pass row i of each for document i"
             )
         scales = {name: given[name] / float(self.deviations[self._place(query, name)]) for name in rows}
         total: Any = sum(scale * units[name] for name, scale in scales.items())
-        return _dressed(ops.normalize(total), next(iter(rows.values())))
+        return like(ops.normalize(total), next(iter(rows.values())))
 
     def with_pairs(self, X: Array, Y: Array, *, query: str, document: str) -> Calibration:
-        """The same, with what `probability` needs: a logistic regression of pairs against unrelated rows, on z-scores.
+        """Learn what `probability` needs: a logistic regression of pairs against unrelated rows, on z-scores.
 
         Parameters
         ----------
         X, Y : (n_pairs, n_dims) array or tensor
-            Aligned rows; row i of Y, of the modality `document`, is related to row i of X, of the modality `query`.
+            Aligned rows; row i of Y is related to row i of X.
+        query, document : str
+            Modalities of X and of Y; what is learned serves either way.
+
+        Returns
+        -------
+        Calibration
+            A copy that knows these pairs.
 
         Raises
         ------
         C3AlignError
-            Fewer than ten pairs, shapes that differ, or pairs that score no higher than unrelated rows.
+            An unknown modality, fewer than ten pairs, other shapes, or pairs that score no higher than unrelated rows.
         """
-        from sklearn.linear_model import LogisticRegression
-
         i, j = self._place(query, document)
-        x, y = (_to_numpy(_unit(rows, name)) for rows, name in ((X, "X"), (Y, "Y")))
+        found = unit_rows(X, "X"), unit_rows(Y, "Y")
+        x, y = (unit.cpu().numpy() if is_tensor(unit) else unit for unit in found)
         if x.shape != y.shape or len(x) < MIN_PAIRS:
             raise C3AlignError(
                 f"X has shape {x.shape} and Y {y.shape}; pass {MIN_PAIRS} pairs or more, row i of both a pair"
             )
         related = self._z(np.einsum("ij,ij->i", x, y), i, j)
-        z = np.concatenate([related, self._z_knots(i, j)])[:, None]
-        is_pair = np.arange(len(z)) < len(related)
-        weights = np.concatenate([np.ones(len(related)), len(related) * WEIGHTS])
-        model = LogisticRegression().fit(z, is_pair, sample_weight=weights)
-        if not model.coef_[0, 0] > 0:
-            raise C3AlignError(
-                "these pairs score no higher than unrelated rows; pass row i of Y as the partner of row i of X"
-            )
         log_odds = self.log_odds.copy()
-        log_odds[i, j] = log_odds[j, i] = model.coef_[0, 0], model.intercept_[0]
+        log_odds[i, j] = log_odds[j, i] = odds_of_pairs(related, self._z(self.quantiles[i, j], i, j))
         return replace(self, log_odds=log_odds)
 
     def probability(self, scores: Array, *, query: str, document: str, prior: float) -> Array:
-        """The probability that documents are related to the query, by their z-scores.
+        """Compute the probability that documents are related to the query from their z-scores.
 
         Parameters
         ----------
         scores : array or tensor, floating, of any shape
-            z-scores, as `score` gives them.
+            What `score` or `z_scores` gave.
         query, document : str
+            Modalities of the queries and of the documents.
         prior : float in (0, 1)
             The share of related documents among those that were scored: ``1 / n`` for one in an index of n. No
             score tells it, and the probability depends on it.
 
         Returns
         -------
-        Like `scores`.
+        array or tensor of the shape of `scores`
+            Probabilities, in the same library and on the same device.
+
+        Raises
+        ------
+        C3AlignError
+            A modality that was not calibrated; no pairs of these two; scores that hold NaN; a prior beyond (0, 1).
         """
         from scipy.special import expit
 
@@ -363,15 +387,20 @@ class Calibration:
             raise C3AlignError(
                 f"prior must be in (0, 1), got {prior}; pass the share of related documents, such as 1 / n"
             )
-        values: Any = from_dlpack(scores, "scores") if is_foreign(scores) else scores
-        values = values if is_tensor(values) else np.asarray(values)
+        values = as_values(scores)
         if bool((values != values).any()):
             raise C3AlignError("scores hold NaN; pass what score() gives")
         odds = values * slope + (offset + math.log(prior / (1 - prior)))
-        return _dressed(odds.sigmoid() if is_tensor(odds) else expit(odds), scores)
+        return like(odds.sigmoid() if is_tensor(odds) else expit(odds), scores)
 
     def problem(self) -> str | None:
-        """Why these numbers contradict one another, or None: what loading checks."""
+        """Find a contradiction in these numbers, as loading does.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         m, numbers = len(self.modalities), self._arrays()
         shapes = [(m, m), (m, m), (m, m), (m, m, len(KNOTS)), (m, m, 2), (m, m, len(LEVELS))]
         if not m or [array.shape for array in numbers] != shapes or [*self.modalities] != sorted({*self.modalities}):
@@ -419,29 +448,3 @@ class Calibration:
         if len(points) == 1:
             return (scores - float(points[0])) / deviation + float(z[0])
         return piecewise(scores, points, z, 1 / deviation)
-
-    def _z_knots(self, i: int, j: int) -> Float64Array:
-        found: Float64Array = self._z(self.quantiles[i, j], i, j)
-        return found
-
-
-def _unit(X: Any, name: str) -> Any:
-    """Unit rows in float32: a tensor on a device, else a NumPy array."""
-    X = from_dlpack(X, name) if is_foreign(X) else X
-    if is_on_device(X):
-        return ops.normalize(load("eager").computed(X.detach())).float()
-    rows: Any = as_rows(X, name).in_compute_dtype()
-    return ops.normalize(rows).astype(np.float32, copy=False)
-
-
-def _to_numpy(values: Any) -> Any:
-    return values.cpu().numpy() if is_tensor(values) else values
-
-
-def _dressed(result: Any, X: Any) -> Any:
-    """A result, in NumPy or a tensor, as an array of X's library."""
-    if is_tensor(X) and not is_tensor(result):
-        import torch
-
-        return torch.from_numpy(result)
-    return to_like(result, X) if is_foreign(X) else result

@@ -21,10 +21,10 @@ __all__ = ["CrossCovariance"]
 class CrossCovariance:
     """Second moments of paired unit rows (u, v): of both sides and across; `PairCovariance` knows ``u - v`` alone.
 
-    Attributes
+    Parameters
     ----------
     x, y : CovarianceStatistics
-        Of the u and of the v of these pairs.
+        Statistics of the u and of the v of these pairs.
     products : (n_dims, n_dims) float64
         ``sum(u v^T)`` over the pairs, within ``1e-12 * n_rows`` an entry.
 
@@ -46,6 +46,7 @@ class CrossCovariance:
 
     @property
     def n_rows(self) -> int:
+        """Number of pairs summed."""
         return self.x.n_rows
 
     @property
@@ -55,12 +56,26 @@ class CrossCovariance:
 
     @classmethod
     def empty(cls, n_dims: int) -> CrossCovariance:
-        """Statistics of no pairs: the identity of `merge`."""
+        """Make the statistics of no pairs, the identity of `merge`.
+
+        Parameters
+        ----------
+        n_dims : int
+            Dimension of the rows.
+        """
         return cls(CovarianceStatistics.empty(n_dims), CovarianceStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
 
     @classmethod
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> CrossCovariance:
-        """Statistics of the pairs (X[i], Y[i]), both (n_rows, n_dims) floating; refuses as `PairStatistics`."""
+        """Learn paired rows.
+
+        Parameters
+        ----------
+        X, Y : (n_rows, n_dims) arrays or tensors, floating
+            Row i of X is the partner of row i of Y; refused as by `PairStatistics.from_rows`.
+        zero_rows : "raise" or "keep"
+            Whether pairs with a row without a direction are refused or left out.
+        """
         x, y, pairs = paired_statistics(X, Y, zero_rows=zero_rows)
         if x.n_zero_rows or y.n_zero_rows:
             where = _both(X, Y)
@@ -74,22 +89,56 @@ class CrossCovariance:
         return cls(CovarianceStatistics(x, of_x), CovarianceStatistics(y, of_y), total[2])
 
     def transposed(self) -> CrossCovariance:
-        """The same pairs the other way round: (v, u)."""
+        """Take the same pairs the other way round.
+
+        Returns
+        -------
+        CrossCovariance
+            Statistics of (v, u).
+        """
         return CrossCovariance(self.y, self.x, self.products.T)
 
     def merge(self, other: CrossCovariance) -> CrossCovariance:
-        """Statistics of both sets of pairs together."""
+        """Combine the statistics of two sets of pairs.
+
+        Parameters
+        ----------
+        other : CrossCovariance
+            Statistics of the same width.
+
+        Returns
+        -------
+        CrossCovariance
+            Statistics of all pairs together; ``+`` does the same.
+        """
         return CrossCovariance(self.x + other.x, self.y + other.y, self.products + other.products)
 
     def subtract(self, other: CrossCovariance) -> CrossCovariance:
-        """Statistics without the pairs of `other`, exact but for `products`, which are so to rounding."""
+        """Remove pairs that were learned before.
+
+        Parameters
+        ----------
+        other : CrossCovariance
+            Statistics of some of the same pairs.
+
+        Returns
+        -------
+        CrossCovariance
+            Exact in the means and variances of both sides, up to rounding in all products; ``-`` does the same.
+        """
         return CrossCovariance(self.x - other.x, self.y - other.y, self.products - other.products)
 
     __add__ = merge
     __sub__ = subtract
 
     def problem(self) -> str | None:
-        """Why these numbers contradict one another, or None: what loading checks."""
+        """Find a contradiction in these numbers, as loading does.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         found = self.x.problem() or self.y.problem()
         if found is None and self.x.n_rows != self.y.n_rows:
             return "the two sides of the pairs differ in number"

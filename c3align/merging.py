@@ -15,10 +15,20 @@ __all__ = ["list_z_scores", "merge_by_rank"]
 
 
 def list_z_scores(scores: npt.ArrayLike) -> Float64Array:
-    """Scores of one result list, or of one a row (..., n), less their mean and over their standard deviation.
+    """Compute the scores of a result list less their mean and over their standard deviation.
 
     For lists of other systems, whose scores cannot be calibrated: what comes out compares places within lists, not how
-    related the documents are. A list of one score throughout gives zeros.
+    related the documents are.
+
+    Parameters
+    ----------
+    scores : (..., n) numbers
+        Finite scores; one list, or one a row.
+
+    Returns
+    -------
+    (..., n) float64
+        Their z-scores; zeros for a list of one score throughout.
 
     Raises
     ------
@@ -34,7 +44,7 @@ def list_z_scores(scores: npt.ArrayLike) -> Float64Array:
 
 
 def merge_by_rank(lists: Iterable[Sequence[Hashable]], *, constant: float = 60) -> tuple[list[Hashable], Float64Array]:
-    """Reciprocal rank fusion (Cormack et al. 2009): one list of several, by places alone.
+    """Merge several lists into one by places alone: reciprocal rank fusion (Cormack et al. 2009).
 
     Parameters
     ----------
@@ -49,6 +59,7 @@ def merge_by_rank(lists: Iterable[Sequence[Hashable]], *, constant: float = 60) 
     documents : list
         The best first, equal scores in the order in which documents first come.
     scores : (n,) float64
+        Their sums of ``1 / (constant + place)``.
 
     Raises
     ------

@@ -33,12 +33,12 @@ _KEY = (0x63336373, 0x616D706C)  # of Philox, fixed, so that all samples are cho
 class RowSample:
     """Up to `size` of a modality's unit rows, chosen by their content. It holds rows: share it as you would share them.
 
-    Attributes
+    Parameters
     ----------
     size : int
         The most rows that are kept.
     keys : (n,) int64
-        Of the rows, rising: the smallest of all keys that were seen.
+        Keys of the rows, rising: the smallest of all that were seen.
     groups : (n,) int64
         What each row is about: rows of one group are related. A row of no named group has its key here.
     rows : (n, n_dims) float32
@@ -65,22 +65,32 @@ class RowSample:
 
     @property
     def n_dims(self) -> int:
+        """Dimension of the rows."""
         return self.rows.shape[1]
 
     @classmethod
     def empty(cls, n_dims: int, *, size: int = SIZE) -> RowSample:
-        """A sample of no rows: the identity of `merge`."""
+        """Make a sample of no rows, the identity of `merge` for samples of this size.
+
+        Parameters
+        ----------
+        n_dims : int
+            Dimension of the rows.
+        size : int
+            The most rows that are kept.
+        """
         return cls(size, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, n_dims), np.float32))
 
     @classmethod
     def from_rows(
         cls, X: Array, *, groups: npt.ArrayLike | None = None, size: int = SIZE, zero_rows: ZeroRows = "raise"
     ) -> RowSample:
-        """A sample of the rows X (n_rows, n_dims), floating, NumPy or torch, of any norm.
+        """Sample the unit rows of X.
 
         Parameters
         ----------
-        X : (n_rows, n_dims) array or tensor
+        X : (n_rows, n_dims) array or tensor, floating
+            Rows of any norm.
         groups : (n_rows,) integers, optional
             What each row is about, in numbers that other modalities share: those of its picture for five captions and
             their picture. For pairs ``row_keys(X)``, given for X and for y. By default every row is of its own.
@@ -92,7 +102,7 @@ class RowSample:
         Raises
         ------
         C3AlignError
-            As `ops.normalize`; and groups that are not one integer a row.
+            As `ops.normalize`; groups that are not one integer a row; a size that is no integer above zero.
         """
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
             raise C3AlignError(f"size must be an integer above zero, got {size!r}; omit it for {SIZE}")
@@ -104,7 +114,18 @@ class RowSample:
         return cls(int(size), keys[chosen], given[chosen], _on_host(_unit_rows(X, chosen, zero_rows)))
 
     def merge(self, other: RowSample) -> RowSample:
-        """The sample of both sets of rows together, to the bit; of the smaller `size`."""
+        """Combine the samples of two sets of rows.
+
+        Parameters
+        ----------
+        other : RowSample
+            A sample of the same width.
+
+        Returns
+        -------
+        RowSample
+            The sample of all rows together, to the bit, of the smaller `size`; ``+`` does the same.
+        """
         if not isinstance(other, RowSample):
             raise TypeError(f"cannot combine RowSample with {type(other).__name__}")
         if self.n_dims != other.n_dims:
@@ -119,7 +140,13 @@ class RowSample:
     __add__ = merge
 
     def problem(self) -> str | None:
-        """Why these numbers contradict one another, or None: what loading checks."""
+        """Find a contradiction in these numbers, as loading does.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         n = len(self.keys)
         if not (n <= self.size and self.groups.shape == (n,) and self.rows.ndim == 2 and len(self.rows) == n):
             return "a sample has more rows than its size, or arrays of different lengths"
@@ -131,7 +158,27 @@ class RowSample:
 
 
 def samples_of(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int = SIZE) -> dict[str, RowSample]:
-    """A sample of each modality, in alphabetical order."""
+    """Sample the rows of each modality.
+
+    Parameters
+    ----------
+    rows : mapping of str to (n_rows, n_dims) array or tensor
+        Rows of one width, of any norm.
+    groups : mapping of str to (n_rows,) integers
+        What each row is about, for some or none of the modalities, as in `RowSample.from_rows`.
+    size : int
+        The most rows of a modality that are kept.
+
+    Returns
+    -------
+    dict of str to RowSample
+        In alphabetical order.
+
+    Raises
+    ------
+    C3AlignError
+        No modality; groups of others; rows of different widths; and as `RowSample.from_rows`.
+    """
     if not rows or not set(groups) <= set(rows):
         raise C3AlignError(
             f"rows are of {[*rows]} and groups of {[*groups]}; pass rows, and groups of some of their modalities"
@@ -147,12 +194,19 @@ def samples_of(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int =
 
 
 def row_keys(X: Array, *, zero_rows: ZeroRows = "raise") -> Int64Array:
-    """A key (n_rows,) of each row's direction, by content: 64 bits, equal for equal unit rows in float32.
+    """Hash each row's direction to a key of 64 bits.
 
     Parameters
     ----------
-    X : (n_rows, n_dims) array or tensor, floating, of any norm
-        Of float16 and bfloat16 rows the keys are those of their float32 values.
+    X : (n_rows, n_dims) array or tensor, floating
+        Rows of any norm; float16 and bfloat16 ones have the keys of their float32 values.
+    zero_rows : "raise" or "keep"
+        Whether rows without a direction are refused or have one key, as equal rows do.
+
+    Returns
+    -------
+    (n_rows,) int64
+        Equal for rows that are equal as float32 unit rows.
     """
     return _keys_of(from_dlpack(X) if is_foreign(X) else X, zero_rows)[0]
 

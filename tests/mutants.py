@@ -398,7 +398,7 @@ MUTANTS = [
     Mutant("calib", "c3align/_unrelated.py", " and most - least > 4 * math.sqrt(error + other)", "", "chance_raises"),
     Mutant("calib", "c3align/_unrelated.py", "piece - 1 * (piece > 0)", "piece - 1", "test_calibration"),
     Mutant("calib", "c3align/calibration.py", "uses_quantiles=bool(unequal))", "uses_quantiles=False)", "convirt_is_noticed"),
-    Mutant("calib", "c3align/calibration.py", "len(related) * WEIGHTS", "WEIGHTS", "probabilities_are"),
+    Mutant("calib", "c3align/_unrelated.py", "len(related) * WEIGHTS", "WEIGHTS", "probabilities_are"),
     Mutant("calib", "c3align/calibration.py", "log_odds[i, j] = log_odds[j, i] =", "log_odds[i, j] =", "probabilities_are"),
     Mutant("calib", "c3align/calibration.py", "(offset + math.log(prior / (1 - prior)))", "offset", "probabilities_are"),
     Mutant("calib", "c3align/calibration.py", "max(MIN_EXCEEDING / int", "max(0 / int", "TestDegenerateRows"),

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from c3align import _unrelated
 from c3align import calibration as module
 from c3align._unrelated import is_unequal
 from c3align.calibration import Calibration
@@ -282,7 +283,7 @@ class TestAnyRows:
         assert found.score(tensors[0].bfloat16(), tensors[1], **how).dtype == torch.float32
         monkeypatch.setattr(module, "_BLOCK_SCORES", 1000)
         assert np.allclose(found.score(text, image, **how), plain, atol=1e-6)
-        monkeypatch.setattr(module, "is_on_device", arrays.is_tensor)
+        monkeypatch.setattr(_unrelated, "is_on_device", arrays.is_tensor)
         device = found.score(*tensors, **how)
         assert isinstance(device, torch.Tensor)
         assert np.allclose(device.numpy(), plain, atol=1e-4)

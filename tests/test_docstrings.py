@@ -15,8 +15,8 @@ import pytest
 
 validate = pytest.importorskip("numpydoc.validate", reason="numpydoc is not installed; `make test` does it").validate
 
-ROOMS = ["", "covariance", "datasets", "decoders", "encoders", "errors", "geometry", "neighbours", "nn", "noise", "ops"]
-ROOMS += ["persistence", "pipeline", "report", "statistics"]
+ROOMS = ["", "calibration", "covariance", "cross_covariance", "datasets", "decoders", "encoders", "errors", "geometry"]
+ROOMS += ["merging", "neighbours", "nn", "noise", "ops", "persistence", "pipeline", "report", "sample", "statistics"]
 EXEMPT = {"EX01", "SA01", "ES01"}
 METHODS = (classmethod, staticmethod, property, cached_property)
 
