@@ -70,7 +70,7 @@ def _with_rows(
     if "second_moments" in wants:
         products = known.get("products")
         statistics = CovarianceStatistics.of(found, rows) if products is None else CovarianceStatistics(found, products)
-        more["sample"] = RowSample.from_rows(rows, groups=known.get("groups"), zero_rows="keep")
+        more["sample"] = RowSample.from_rows(rows, partners=known.get("partners"), zero_rows="keep")
     if "sketches" in wants:
         more["sketch"] = QuantileSketch.from_rows(rows, zero_rows="keep")
     return state.with_modality(name, statistics, names, **more)
@@ -84,19 +84,22 @@ def _with_pairs(
     of_x, of_y, of_pairs = paired_statistics(given.rows, rows, zero_rows=given.policy(kept), y_zero_rows=kept)
     given.warn_of_zero_rows(of_x.n_zero_rows, stacklevel=4)
     across = CrossCovariance.from_rows(given.rows, rows, zero_rows="keep") if "across" in wants else None
-    groups = _common_groups(given.rows, rows) if "second_moments" in wants else None
+    partners_of = _keys_across(given.rows, rows) if "second_moments" in wants else (None, None)
     sides = ((both[0], given.rows, of_x, given.names), (both[1], rows, of_y, names))
-    for (name, side, found, columns), known in zip(sides, (across and across.x, across and across.y)):
+    for (name, side, found, columns), known, keys in zip(
+        sides, (across and across.x, across and across.y), partners_of
+    ):
         products = known.products if known and known.n_rows == found.n_rows else None
-        state = _with_rows(state, name, side, found, wants, columns, products=products, groups=groups)
+        state = _with_rows(state, name, side, found, wants, columns, products=products, partners=keys)
     pairs = PairCovariance.of(of_pairs, given.rows, rows) if "covariances" in wants else of_pairs
     return state.with_pairs(*both, pairs, across)
 
 
-def _common_groups(X: Any, Y: Any) -> Int64Array:
-    """One number a pair, the same for pairs that share a row of the side that repeats more: captions of one picture."""
-    keys = [row_keys(side, zero_rows="keep") for side in (X, Y)]
-    return min(keys, key=lambda found: len(np.unique(found)))
+def _keys_across(X: Any, Y: Any) -> tuple[Int64Array, Int64Array]:
+    """For each row of X the key of its partner in Y, and the other way round; its own where that has no direction."""
+    x, y, nothing = (row_keys(rows, zero_rows="keep") for rows in (X, Y, np.zeros((1, X.shape[1]), np.float32)))
+    whole = (x != nothing) & (y != nothing)
+    return np.where(whole, y, x), np.where(whole, x, y)
 
 
 def _warn_of_two_encoders(rows: Any, partners: Any, learned: State) -> None:

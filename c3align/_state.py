@@ -16,6 +16,7 @@ from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.cross_covariance import CrossCovariance
 from c3align.errors import C3AlignError, EncoderMismatchError
 from c3align.mappings import CENTER, QuantileSketch, RowTransform
+from c3align.mappings.rows import align
 from c3align.sample import RowSample
 from c3align.statistics import ModalityStatistics, PairStatistics
 
@@ -214,27 +215,29 @@ class State:
         return found
 
     def _solve(self, mapping: mappings.Mapping) -> Mapping[str, RowTransform]:
-        rows = {name: found.rows.astype(np.float64) for name, found in self.samples.items() if len(found.rows)}
+        rows = {name: found.drawn().astype(np.float64) for name, found in self.samples.items() if len(found.rows)}
         second = self.second_moments if "second_moments" in mapping.needs else {}
         known = {name: second.get(name, found) for name, found in self.usable.items()}
         return mapping.solve(known, pairs=self.across, sketches=self.sketches, samples=rows)
 
-    @property
-    def sampled(self) -> dict[str, RowSample]:
-        """Rows of each modality.
+    def aligned_samples(self, mapping: str | mappings.Mapping, renormalize: bool) -> dict[str, Any]:
+        """Aligned rows of each modality.
 
         Raises
         ------
         C3AlignError
             When rows of one were learned without a sample.
         """
+        found = {}
         for name in self.usable:
             if name not in self.samples:
                 raise C3AlignError(
                     f"no rows of {name!r} were sampled; fit C3Aligner(second_moments=True), or call "
                     "calibration.Calibration.from_rows with aligned rows of each modality"
                 )
-        return {name: self.samples[name] for name in self.usable}
+            row_map = self.row_map(name, mapping)
+            found[name] = align(self.samples[name].rows, row_map, renormalize=renormalize, zero_rows="keep")
+        return found
 
     @property
     def only(self) -> str:

@@ -5,9 +5,9 @@ For modality i in alphabetical order ``modality.i.counts`` (2,) rows and zero ro
 configuration says so, also:
 
 ``.products``, the upper triangle of the products of columns row by row, float64;
-``modality.i.sketch`` (n_dims, 1024) int64; ``modality.i.sample.keys``, ``.groups`` (n,) int64, ``.rows`` (n, n_dims)
-float32; ``pair.i.x.`` and ``pair.i.y.`` with what a modality has, of the rows of these pairs, and ``pair.i.across``
-(n_dims, n_dims) float64, the products across.
+``modality.i.sketch`` (n_dims, 1024) int64; ``modality.i.sample.keys``, ``.groups``, ``.counts`` (n,) int64, ``.rows``
+(n, n_dims) float32, ``.links`` (m, 2) int64; ``pair.i.x.`` and ``pair.i.y.`` with what a modality has, of the rows of
+these pairs, and ``pair.i.across`` (n_dims, n_dims) float64, the products across.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ __all__ = ["MOST_SAMPLED", "PRODUCTS", "described", "expected", "refusal", "stat
 PRODUCTS = "upper triangle, float64"
 MOST_SAMPLED = 1 << 16  # rows of a modality
 _MODALITY_PARTS, _PAIR_PARTS = ("counts", "sums", "squares", "norms"), ("counts", "sums", "squares")
+_SAMPLE_PARTS = ("keys", "groups", "rows", "counts", "links")
 Tensors = dict[str, Any]
 
 
@@ -40,7 +41,7 @@ def described(state: State) -> dict[str, Any]:
     more = {
         "across": bool(state.across),
         "sketches": bool(state.sketches),
-        "samples": [[name, found.size, len(found.keys)] for name, found in state.samples.items()],
+        "samples": [[name, s.size, len(s.keys), len(s.links)] for name, s in state.samples.items()],
     }
     return {
         "n_features_in": int(state.n_dims),
@@ -61,7 +62,7 @@ def tensors(state: State) -> Tensors:
             found[f"modality.{i}.sketch"] = state.sketches[name].counts
         if name in state.samples:
             sample = state.samples[name]
-            found |= {f"modality.{i}.sample.{part}": getattr(sample, part) for part in ("keys", "groups", "rows")}
+            found |= {f"modality.{i}.sample.{part}": getattr(sample, part) for part in _SAMPLE_PARTS}
     for i, (key, pairs) in enumerate(state.pairs.items()):
         found |= _of_statistics(f"pair.{i}", pairs, state.covariances.get(key))
         if key in state.across:
@@ -87,15 +88,17 @@ def expected(config: Mapping[str, Any]) -> dict[str, tuple[Any, tuple[int, ...]]
 
 def _expected(config: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
     n_dims, names = config["n_features_in"], config["modalities"]
-    sampled = {name: n for name, _, n in config.get("samples", ())}
+    sampled = {name: numbers for name, _, *numbers in config.get("samples", ())}
     for i, name in enumerate(names):
         yield from _statistics_expected(f"modality.{i}", _MODALITY_PARTS, n_dims, config["modality_products"])
         if config.get("sketches"):
             yield f"modality.{i}.sketch", "int64", (n_dims, BINS)
         if name in sampled:
-            yield f"modality.{i}.sample.keys", "int64", (sampled[name],)
-            yield f"modality.{i}.sample.groups", "int64", (sampled[name],)
-            yield f"modality.{i}.sample.rows", "float32", (sampled[name], n_dims)
+            n, n_links = sampled[name]
+            for part in ("keys", "groups", "counts"):
+                yield f"modality.{i}.sample.{part}", "int64", (n,)
+            yield f"modality.{i}.sample.rows", "float32", (n, n_dims)
+            yield f"modality.{i}.sample.links", "int64", (n_links, 2)
     for i in range(len(config["pairs"])):
         yield from _statistics_expected(f"pair.{i}", _PAIR_PARTS, n_dims, config["pair_products"])
         if config.get("across"):
@@ -132,7 +135,7 @@ def state(config: Mapping[str, Any], given: Tensors) -> State:
     for (a, b), found in differences.items():
         if found.n_rows > min(statistics[a].n_rows, statistics[b].n_rows):
             raise refusal(f"it has more pairs of {a!r} and {b!r} than rows")
-    sizes = {name: size for name, size, _ in config.get("samples", ())}
+    sizes = {name: size for name, size, *_ in config.get("samples", ())}
     return State(
         config["n_features_in"],
         statistics,
@@ -178,7 +181,7 @@ def _sketch(given: Tensors, place: str, statistics: ModalityStatistics) -> Quant
 
 
 def _sample(given: Tensors, place: str, size: int) -> RowSample:
-    parts = (given[f"{place}.sample.{part}"].copy() for part in ("keys", "groups", "rows"))
+    parts = (given[f"{place}.sample.{part}"].copy() for part in _SAMPLE_PARTS)
     found: RowSample = _checked(RowSample(size, *parts), place)
     return found
 

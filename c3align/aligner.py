@@ -22,6 +22,7 @@ from c3align.geometry import GapReport, measure_gap
 from c3align.mappings import Mapping, RowTransform
 from c3align.mappings import rows as mapped
 from c3align.noise import Noise, stream_seed
+from c3align.sample import related
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
@@ -313,9 +314,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         from c3align.calibration import Calibration
 
-        samples = centering.state_of(self).sampled
-        rows = {name: self.transform(sample.rows, modality=name) for name, sample in samples.items()}
-        return Calibration.from_rows(rows, groups={name: sample.groups for name, sample in samples.items()})
+        state = centering.state_of(self)
+        rows = state.aligned_samples(self.mapping, self.renormalize)
+        return Calibration.from_rows(rows, groups=related(state.samples))
 
     def as_module(self) -> AlignerModule:
         """Make a torch module of the aligner as it is now.

@@ -27,6 +27,7 @@ from c3align._state_tensors import MOST_SAMPLED, PRODUCTS, refusal
 from c3align.errors import C3AlignError, FormatError, MissingExtraError
 from c3align.io import atomic, container
 from c3align.io.container import CONFIG_FILE
+from c3align.sample import MOST_LINKS
 
 __all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "dump", "load", "parse", "save"]
 
@@ -284,13 +285,19 @@ def _check_more(config: dict[str, Any]) -> None:
     if config.get("across") and not config["pairs"]:
         raise refusal("it has products across, and no pairs")
     found, names = config.get("samples", []), config["modalities"]
-    whole = isinstance(found, list) and all(isinstance(part, list) and len(part) == 3 for part in found)
-    if not whole or not all(type(size) is type(n) is int and 0 <= n <= size <= MOST_SAMPLED for _, size, n in found):
+    whole = isinstance(found, list) and all(isinstance(part, list) and len(part) == 4 for part in found)
+    if not whole or not all(_is_sample(*numbers) for _, *numbers in found):
         raise refusal("its samples are no short list of names and numbers")
     if [name for name, *_ in found] != [name for name in names if [name] in [part[:1] for part in found]]:
         raise refusal("its samples are not of its modalities, in order")
     if found and config["modality_products"] is None:
         raise refusal("it has samples, and no products of columns")
+
+
+def _is_sample(size: Any, n: Any, n_links: Any) -> bool:
+    """Whether these are the most rows of a sample, its rows and their links."""
+    whole = type(size) is type(n) is type(n_links) is int
+    return whole and 0 <= n <= size <= MOST_SAMPLED and 0 <= n_links <= n * MOST_LINKS
 
 
 def _check_columns(found: Any, names: list[str], n_dims: int) -> None:

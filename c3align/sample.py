@@ -21,9 +21,10 @@ from c3align.ops import reference
 from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor
 from c3align.ops.backends import load
 
-__all__ = ["RowSample", "row_keys", "samples_of"]
+__all__ = ["RowSample", "related", "row_keys", "samples_of"]
 
 SIZE = 1024  # scores of 1,024 rows with as many others give a standard deviation to a per cent or two
+MOST_LINKS = 32  # of a row: the other side of a link knows it too, where a row has more
 _BLOCK_WORDS = 1 << 17  # a block of rows that stays in the caches
 _DEVICE_WORDS = 1 << 22
 _KEY = (0x63336373, 0x616D706C)  # of Philox, fixed, so that all samples are chosen alike
@@ -43,6 +44,10 @@ class RowSample:
         What each row is about: rows of one group are related. A row of no named group has its key here.
     rows : (n, n_dims) float32
         Unit rows.
+    counts : (n,) int64
+        How often each of them came.
+    links : (m, 2) int64
+        A row's key and that of a partner of it in another modality, rising: the 32 smallest of each row.
 
     Examples
     --------
@@ -58,9 +63,11 @@ class RowSample:
     keys: Int64Array
     groups: Int64Array
     rows: npt.NDArray[np.float32]
+    counts: Int64Array
+    links: Int64Array
 
     def __post_init__(self) -> None:
-        for array in (self.keys, self.groups, self.rows):
+        for array in (self.keys, self.groups, self.rows, self.counts, self.links):
             array.flags.writeable = False
 
     @property
@@ -79,11 +86,18 @@ class RowSample:
         size : int
             The most rows that are kept.
         """
-        return cls(size, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, n_dims), np.float32))
+        none = np.zeros(0, np.int64)
+        return cls(size, none, none, np.zeros((0, n_dims), np.float32), none, none.reshape(0, 2))
 
     @classmethod
     def from_rows(
-        cls, X: Array, *, groups: npt.ArrayLike | None = None, size: int = SIZE, zero_rows: ZeroRows = "raise"
+        cls,
+        X: Array,
+        *,
+        groups: npt.ArrayLike | None = None,
+        partners: npt.ArrayLike | None = None,
+        size: int = SIZE,
+        zero_rows: ZeroRows = "raise",
     ) -> RowSample:
         """Sample the unit rows of X.
 
@@ -93,7 +107,9 @@ class RowSample:
             Rows of any norm.
         groups : (n_rows,) integers, optional
             What each row is about, in numbers that other modalities share: those of its picture for five captions and
-            their picture. For pairs ``row_keys(X)``, given for X and for y. By default every row is of its own.
+            their picture. By default every row is of its own.
+        partners : (n_rows,) int64, optional
+            For pairs (X, Y) the keys of Y's rows, `row_keys`, and for a sample of Y those of X's.
         size : int
             The most rows that are kept.
         zero_rows : "raise" or "keep"
@@ -111,7 +127,12 @@ class RowSample:
         given = keys if groups is None else _as_groups(groups, len(keys))
         where = np.flatnonzero(usable)
         chosen = where[_smallest(keys[where], given[where], size)]
-        return cls(int(size), keys[chosen], given[chosen], _on_host(_unit_rows(X, chosen, zero_rows)))
+        kept, rows = keys[chosen], _on_host(_unit_rows(X, chosen, zero_rows))
+        others = keys if partners is None else _as_groups(partners, len(keys))
+        links = _linked(kept, np.stack([keys, others], axis=1)[where])
+        return cls(
+            int(size), kept, given[chosen], rows, _counted(kept, keys[where], np.ones(len(where), np.int64)), links
+        )
 
     def merge(self, other: RowSample) -> RowSample:
         """Combine the samples of two sets of rows.
@@ -135,7 +156,10 @@ class RowSample:
         size = min(self.size, other.size)
         keys, groups = (np.concatenate(both) for both in ((self.keys, other.keys), (self.groups, other.groups)))
         chosen = _smallest(keys, groups, size)
-        return RowSample(size, keys[chosen], groups[chosen], np.concatenate([self.rows, other.rows])[chosen])
+        kept, rows = keys[chosen], np.concatenate([self.rows, other.rows])[chosen]
+        counts = _counted(kept, keys, np.concatenate([self.counts, other.counts]))
+        links = _linked(kept, np.concatenate([self.links, other.links]))
+        return RowSample(size, kept, groups[chosen], rows, counts, links)
 
     __add__ = merge
 
@@ -154,7 +178,52 @@ class RowSample:
             return "the rows of a sample are not of norm 1"
         if (self.keys[1:] <= self.keys[:-1]).any() or not np.array_equal(_hashed(self.rows), self.keys):
             return "the keys of a sample are not those of its rows"
+        if self.counts.shape != (n,) or (self.counts < 1).any():
+            return "the counts of a sample are not one above zero for each row"
+        if self.links.shape[1:] != (2,) or not np.array_equal(_linked(self.keys, self.links), self.links):
+            return "the links of a sample are not those of its rows"
         return None
+
+    def drawn(self, most: int = 4 * SIZE) -> npt.NDArray[np.float32]:
+        """Give each row as often as it came, by and large.
+
+        Parameters
+        ----------
+        most : int
+            About how many rows are given; where more came, in proportion.
+
+        Returns
+        -------
+        (n, n_dims) float32
+            Unit rows.
+        """
+        total = int(self.counts.sum())
+        places = (np.arange(min(total, max(most, len(self.keys)))) + 0.5) * (total / max(1, min(total, most)))
+        return self.rows[np.searchsorted(np.cumsum(self.counts), places, side="right").clip(0, len(self.keys) - 1)]
+
+
+def related(samples: Mapping[str, RowSample]) -> dict[str, Int64Array]:
+    """Number what the rows of several modalities are about: rows that pairs or groups connect have one number.
+
+    Parameters
+    ----------
+    samples : mapping of str to RowSample
+        Samples of rows that were learned together.
+
+    Returns
+    -------
+    dict of str to (n,) int64
+        For each modality a number for each of its rows, such as `RowSample.from_rows` takes as `groups`.
+    """
+    from scipy import sparse
+
+    edges = [np.stack([found.keys, found.groups], axis=1) for found in samples.values()]
+    edges += [found.links for found in samples.values()]
+    numbers, which = np.unique(np.concatenate(edges), return_inverse=True)
+    ends = which.reshape(-1, 2).T
+    graph = sparse.coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(len(numbers), len(numbers)))
+    labels = sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64)
+    return {name: labels[np.searchsorted(numbers, found.keys)] for name, found in samples.items()}
 
 
 def samples_of(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int = SIZE) -> dict[str, RowSample]:
@@ -243,6 +312,7 @@ def _hashed(unit: Any) -> Int64Array:
         import torch as xp
     if unit.shape[1] % 2:
         unit = xp.concatenate([unit, unit[:, :1] * 0], 1)
+    unit = unit + unit.dtype.type(0) if xp is np else unit + 0  # -0.0 is 0.0
     words, factors = unit.view(xp.int64), _factors(unit.shape[1] // 2)
     factors = factors if xp is np else xp.from_numpy(factors).to(unit.device)
     # signs and upper halves are brought down too, for of a product only the lowest 64 bits count
@@ -264,6 +334,29 @@ def _smallest(keys: Int64Array, groups: Int64Array, size: int) -> Int64Array:
     order = np.lexsort((groups, keys))
     ordered = keys[order]
     return order[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(order)]][:size]
+
+
+def _counted(kept: Int64Array, keys: Int64Array, counts: Int64Array) -> Int64Array:
+    """How often each of the kept keys, which rise, came."""
+    where = _places(kept, keys)
+    found = np.zeros(len(kept), np.int64)
+    np.add.at(found, where[where >= 0], counts[where >= 0])
+    return found
+
+
+def _linked(kept: Int64Array, pairs: Int64Array) -> Int64Array:
+    """Links (m, 2) of the kept keys, rising: at most `MOST_LINKS` of each, and none to themselves."""
+    pairs = np.unique(pairs[(_places(kept, pairs[:, 0]) >= 0) & (pairs[:, 0] != pairs[:, 1])], axis=0)
+    first = np.searchsorted(pairs[:, 0], pairs[:, 0])
+    return pairs[np.arange(len(pairs)) - first < MOST_LINKS]
+
+
+def _places(kept: Int64Array, keys: Int64Array) -> Int64Array:
+    """Where keys stand among the kept ones, which rise; -1 for the others."""
+    if not len(kept):
+        return np.full(len(keys), -1)
+    where = np.searchsorted(kept, keys).clip(0, len(kept) - 1)
+    return np.where(kept[where] == keys, where, -1)
 
 
 def _as_groups(groups: Any, n_rows: int) -> Int64Array:

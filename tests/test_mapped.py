@@ -403,6 +403,40 @@ class TestCalibrate:
         several = C3Aligner(second_moments=True).fit(captions, pictures).calibrate()
         assert several.n_scores[i, j] == 200 * 39
 
+    def test_the_same_for_any_split(self):
+        """Five captions of a picture, one at a time, or as two modalities of one hub."""
+        rng = np.random.default_rng(0)
+        things = rng.normal(size=(60, 16))
+        text = np.repeat(things, 5, axis=0) + 0.3 * rng.normal(size=(300, 16)) - 1
+        image = things + 0.3 * rng.normal(size=(60, 16)) + 1
+        whole = C3Aligner(second_moments=True).fit(text, np.repeat(image, 5, axis=0))
+        parts, shuffled, back = (C3Aligner(second_moments=True) for _ in range(3))
+        for j in range(5):
+            parts.partial_fit(text[j::5], image)
+            back.partial_fit(image, text[j::5], modality="image", y_modality="text")
+        order = rng.permutation(300)
+        for part in np.array_split(order, 7):
+            shuffled.partial_fit(text[part], image[part // 5])
+        for other in (parts, shuffled, back):
+            for name, sample in whole.state_.samples.items():
+                found = other.state_.samples[name]
+                assert all(np.array_equal(getattr(found, part), getattr(sample, part)) for part in vars(sample))
+            assert str(other.calibrate()) == str(whole.calibrate())
+        i, j = (whole.calibrate().modalities.index(name) for name in ("text", "image"))
+        assert whole.calibrate().n_scores[i, j] == 300 * 59
+        assert whole.calibrate().n_scores[i, i] == 300 * 295 // 2
+
+    def test_one_thing_in_three_modalities(self):
+        text, image = rows(1, 40)
+        audio = image + 0.1 * rows(2, 40)[0]
+        hub = C3Aligner(second_moments=True).fit(image, text, modality="image", y_modality="text")
+        hub.partial_fit(image, audio, modality="image", y_modality="audio")
+        assert set(np.unique(hub.calibrate().n_scores)) == {40 * 39, 40 * 39 // 2}
+
+    def test_frames(self):
+        aligner = C3Aligner(second_moments=True).set_output(transform="pandas").fit(*rows(1, 300))
+        assert str(aligner.calibrate()) == str(C3Aligner(second_moments=True).fit(*rows(1, 300)).calibrate())
+
     def test_without_a_sample(self):
         with pytest.raises(C3AlignError, match="second_moments=True"):
             C3Aligner().fit(*rows()).calibrate()

@@ -16,7 +16,7 @@ from tests.test_ops import as_dtype, bad_rows
 
 
 def same(a, b):
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("size", "keys", "groups", "rows"))
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 
 @given(rows=strategies.blocks(), data=st.data(), size=st.integers(1, 50))
