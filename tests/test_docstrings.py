@@ -15,7 +15,7 @@ import pytest
 from numpydoc.validate import validate
 
 ROOMS = ["", "covariance", "datasets", "decoders", "encoders", "errors", "geometry", "neighbours", "nn", "noise", "ops"]
-ROOMS += ["persistence", "pipeline", "report", "statistics"]
+ROOMS += ["choosing", "persistence", "pipeline", "report", "statistics"]
 EXEMPT = {"EX01", "SA01", "ES01"}
 METHODS = (classmethod, staticmethod, property, cached_property)
 
