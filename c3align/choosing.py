@@ -45,7 +45,7 @@ class Candidate:
     Parameters
     ----------
     name : str
-        The mapping and, where it is not the usual one, the noise.
+        The mapping, "raw" for rows that are only normalized, and the noise where it is not the usual one.
     settings : dict
         What `C3Aligner` takes.
     figures : (n_seeds, n_columns) float64

@@ -519,6 +519,15 @@ MUTANTS = [
     Mutant("P6", "c3align/mappings/__init__.py", "if not isinstance(name, str) or name not in _BUILT_IN:", "if not isinstance(name, str):", "test_mapped and no_file_names"),
     Mutant("P6", "c3align/mappings/__init__.py", "or not all(_is_alike(value, usual[key]) for key, value in given.items()):", "or False:", "test_mapped and no_file_names"),
     Mutant("P6", "c3align/_state_tensors.py", "if found.n_rows != statistics.n_rows:", "if False:", "test_mapped and sketch_of_other_rows"),
+    # advice
+    Mutant("choose", "c3align/choosing.py", "if sign * mean > BEYOND * spread + _ROUNDING", "if sign * mean > _ROUNDING", "test_choosing and center_wins"),
+    Mutant("choose", "c3align/choosing.py", "(_judging.likeness, -1)", "(_judging.likeness, 1)", "test_choosing and one_index"),
+    Mutant("choose", "c3align/choosing.py", "winner = _best(noisy, winner, sign)", "winner = _best(noisy, center, sign)", "test_choosing and noise_wins"),
+    Mutant("choose", "c3align/_halves.py", "(rng.permutation(len(found)) < len(found) // 2)[which]", "rng.permutation(len(groups)) < len(groups) // 2", "test_choosing and was_learned"),
+    Mutant("choose", "c3align/_halves.py", "x = y if self.paired else half", "x = half", "test_choosing and was_learned"),
+    Mutant("choose", "c3align/_halves.py", "tested = x, ~y", "tested = x, y", "test_choosing and other_rows"),
+    Mutant("choose", "c3align/_judging.py", "scores, k = scores - TIE * relevant", "scores, k = scores + TIE * relevant", "test_choosing and collapsed"),
+    Mutant("choose", "c3align/_judging.py", "**{**_USUAL, **wanted[name]}", "**wanted[name]", "test_choosing and scored_alone"),
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,13 +104,17 @@ class TestAdvice:
         assert caught[0].filename == __file__
         assert choice.notes[-1] in str(choice)
 
-    def test_the_line_makes_the_aligner_that_was_scored(self):
-        x, y = unequal()
-        choice = choose(x, y, job="captioning", pairs=True, seeds=2, names=("sound", "video"))
+    def test_the_line_makes_the_aligner_that_is_scored_alone(self):
+        """Fitted by itself on the same half, it has the figures in the table."""
+        given, names = unequal(), ("sound", "video")
+        choice = choose(*given, job="captioning", pairs=True, seeds=2, names=names)
+        split = _halves.draw(given, names, pairs=True, groups=None, labels=None, max_rows=2000)[0].split(1)
         for found in choice.candidates:
             aligner = eval(found.line, {"C3Aligner": C3Aligner, "mappings": mappings})
-            assert {name: aligner.get_params(deep=False)[name] for name in found.settings} == found.settings
-            aligner.fit(x, y, modality="sound", y_modality="video").transform(y, modality="video")
+            x, y = (rows[mask] for rows, mask in zip(given, split.learned))
+            aligner.fit(x, y, modality="sound", y_modality="video")
+            alone = _judging.captioning(split._replace(aligner=aligner))
+            assert list(alone.values()) == pytest.approx(found.figures[1], abs=1e-6)
         assert named(choice, "ridge").settings["mapping"] == mappings.Ridge(target="sound")
 
 
@@ -150,6 +155,25 @@ class TestFairness:
         numbers = [int(np.flatnonzero((x == row).all(axis=1))[0]) for row in rows.sides[0]]
         assert np.array_equal(rows.sides[1], y[numbers])
         assert notes == ["100 of 500 a rows were used, evenly spaced", "100 of 500 b rows were used, evenly spaced"]
+
+    def test_classes_are_scored_on_other_rows(self):
+        """All prompts are known; half of the rows are not."""
+        x, y = space(100)
+        labels = np.arange(100) % 20
+        rows, _ = _halves.draw((x[:20], y), ("text", "image"), pairs=False, groups=None, labels=labels, max_rows=2000)
+        split = rows.split(0)
+        assert [part.sum() for part in (*split.learned, *split.tested)] == [20, 50, 20, 50]
+        assert not (split.learned[1] & split.tested[1]).any()
+        assert np.array_equal(split.about, labels[split.tested[1]])
+
+    def test_any_rows(self, tmp_path):
+        """Tensors, files and half precision give the figures of arrays."""
+        x, y = (rows.astype(np.float16) for rows in unequal())
+        for name, rows in (("x", x), ("y", y)):
+            np.save(tmp_path / f"{name}.npy", rows)
+        given = [(x, y), (torch.from_numpy(x), torch.from_numpy(y)), (tmp_path / "x.npy", tmp_path / "y.npy")]
+        first, *others = (choose(*rows, job="retrieval", pairs=True, seeds=2).to_dict() for rows in given)
+        assert others == [first, first]
 
     def test_same_call_same_figures(self):
         first, second = (choose(*unequal(), job="search", pairs=True, seeds=2).to_dict() for _ in range(2))
