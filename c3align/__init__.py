@@ -30,6 +30,7 @@ _HOMES = {
 _ROOMS = (
     "calibration",
     "centering",
+    "choosing",
     "covariance",
     "cross_covariance",
     "datasets",

@@ -135,7 +135,7 @@ class Discriminant:
         if not length > 0 or not _is_a_gap(gap, first, second):
             return cls(a, b, np.zeros_like(gap), 0.0, (math.inf, math.inf), (first.n_rows, second.n_rows))
         direction = direction / length
-        spreads = (math.sqrt(variances[0]) / length, math.sqrt(variances[1]) / length)
+        spreads = (math.sqrt(max(variances[0], 0.0)) / length, math.sqrt(max(variances[1], 0.0)) / length)
         middle = float(direction @ (first.mean + second.mean)) / 2
         return cls(a, b, direction, middle, spreads, (first.n_rows, second.n_rows))
 

@@ -211,6 +211,10 @@ class State:
         known: dict[Any, Any] = vars(self).setdefault("_solved", {})
         if mapping not in known:
             known[mapping] = self._solve(mappings.load(mapping))
+        if name not in known[mapping]:
+            raise C3AlignError(
+                f"{mapping!r} has solved no map for {name!r}; let its solve() give one for each modality"
+            )
         found: RowTransform = known[mapping][name]
         return found
 

@@ -145,7 +145,10 @@ def unit_rows(X: Any, name: str) -> Any:
 def as_values(scores: Any) -> Any:
     """Scores of any shape as a tensor, where they are one or in some other library, else as a NumPy array."""
     found = from_dlpack(scores, "scores") if is_foreign(scores) else scores
-    return found if is_tensor(found) else np.asarray(found)
+    found = found if is_tensor(found) else np.asarray(found)
+    if "float" in str(found.dtype):
+        return found
+    return found.double() if is_tensor(found) else found.astype(np.float64)
 
 
 def like(result: Any, X: Any) -> Any:

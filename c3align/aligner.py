@@ -309,8 +309,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         Calibration
-            For rows that `transform` has aligned. `C3AlignError` unless `fit` kept rows (`second_moments`), and a
-            `CalibrationWarning` where one number a pair fails.
+            For rows that `transform` has aligned; `C3AlignError` unless `fit` kept rows (`second_moments`).
         """
         from c3align.calibration import Calibration
 

@@ -40,7 +40,9 @@ def list_z_scores(scores: npt.ArrayLike) -> Float64Array:
         raise C3AlignError(f"scores must be finite and at least one a list, got shape {found.shape}; remove the others")
     away = found - found.mean(axis=-1, keepdims=True)
     deviation = found.std(axis=-1, keepdims=True)
-    return np.divide(away, deviation, out=np.zeros_like(away), where=deviation > 1e-12 * np.abs(found).max())
+    return np.divide(
+        away, deviation, out=np.zeros_like(away), where=deviation > 1e-12 * np.abs(found).max(axis=-1, keepdims=True)
+    )
 
 
 def merge_by_rank(lists: Iterable[Sequence[Hashable]], *, constant: float = 60) -> tuple[list[Hashable], Float64Array]:

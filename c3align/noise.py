@@ -87,10 +87,14 @@ class Noise:
     def __post_init__(self) -> None:
         if self.covariance not in _COVARIANCES:
             raise C3AlignError(f"covariance must be one of {', '.join(_COVARIANCES)}, got {self.covariance!r}")
-        if not 0 < self.power < math.inf:
-            raise C3AlignError(f"power must be a number above 0, got {self.power}; 1 keeps the covariance")
+        if isinstance(self.power, bool | str) or not 0 < self.power < math.inf:
+            raise C3AlignError(f"power must be a number above 0, got {self.power!r}; 1 keeps the covariance")
+        object.__setattr__(self, "power", float(self.power))
         if self.rank is not None and not (type(self.rank) is int and self.rank > 0):
             raise C3AlignError(f"rank must be None or an integer above 0, got {self.rank!r}; omit it for all")
+        for name in ("fixed_norm", "random_strength", "orthogonal"):
+            if type(getattr(self, name)) is not bool:
+                raise C3AlignError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.has_covariance and (self.fixed_norm or self.random_strength or self.orthogonal):
             raise C3AlignError(
                 "a covariance is the whole shape of the noise; omit fixed_norm, random_strength and orthogonal"
@@ -120,7 +124,7 @@ class Noise:
         values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
         if self.rank is not None and self.rank < len(values):
             values[: -self.rank] = values[: -self.rank].mean()
-        values = np.maximum(values, 0) ** self.power
+        values = (np.maximum(values, 0) / values[-1]) ** self.power
         found: Float64Array = (vectors * np.sqrt(values)) @ vectors.T
         ratio = sigma * math.sqrt(len(values) / values.sum())
         return found if abs(ratio - 1) < _ROUNDING else found * ratio

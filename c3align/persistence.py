@@ -205,8 +205,8 @@ def _noise_of(found: Any) -> Any:
     if not isinstance(found, dict):
         return found
     usual = asdict(noise.Noise())
-    kinds = {key: type(value) if value is not None else int for key, value in usual.items()}
-    if set(found) != set(usual) or any(type(found[key]) not in (kind, type(usual[key])) for key, kind in kinds.items()):
+    kinds = {key: (int, type(None)) if value is None else (type(value),) for key, value in usual.items()}
+    if set(found) != set(usual) or any(type(found[key]) not in kind for key, kind in kinds.items()):
         raise C3AlignError(f"noise must be a name or have {', '.join(usual)}, got {found!r}; save the aligner again")
     return noise.Noise(**found)
 

@@ -504,9 +504,9 @@ MUTANTS = [
     Mutant("P6", "c3align/cli/_app.py", "if to.isatty() else text", "if False else text", "where_no_terminal"),
     # mappings through every door
     Mutant("mapping", "c3align/mappings/rows.py", "found = centred @ matrix", "found = centred @ matrix.T", "test_mapped and it_is_the_formula"),
-    Mutant("mapping", "c3align/mappings/rows.py", "return _without(found, squares <= least * least)", "return found", "test_mapped and at_the_mean"),
+    Mutant("mapping", "c3align/mappings/rows.py", "return _without(found, _is_lost(found, row_map.gain))", "return found", "test_mapped and at_the_mean"),
     Mutant("mapping", "c3align/mappings/rows.py", "return _without(found + shift, ~centred.any(1))", "return found + shift", "test_mapped and without_a_direction"),
-    Mutant("mapping", "c3align/mappings/rows.py", "_without(row_map.apply(unit), ~unit.any(1))", "row_map.apply(unit)", "test_mapped and without_a_direction"),
+    Mutant("mapping", "c3align/mappings/rows.py", "_without(found, ~unit.any(1) | _is_lost(found, _MORE_ROUNDING))", "found", "test_mapped and (without_a_direction or at_the_mean)"),
     Mutant("mapping", "c3align/mappings/rows.py", "raise _in_whole(rows, row_map, zero_rows, error) from error", "raise", "test_mapped and many_blocks"),
     Mutant("mapping", "c3align/mappings/rows.py", "return _narrowed(moved * norm, X)", "return _narrowed(moved, X)", "test_mapped and there_and_back"),
     Mutant("mapping", "c3align/_ingest.py", "refuse_own_mean(mapping)", "pass", "test_mapped and rows_own"),
@@ -523,9 +523,18 @@ MUTANTS = [
     Mutant("noise", "c3align/_strength.py", 'how["sigma"] *= math.sqrt(state.n_dims / max(1, state.n_dims - 1))', "pass", "test_noise and squared_norm"),
     Mutant("noise", "c3align/_strength.py", "return row_map.turned(gap)", "return gap", "test_noise and orthogonal_to"),
     Mutant("noise", "c3align/_strength.py", 'name if shape.covariance == "own" else "", found', '"", found', "test_noise and its_own"),
-    Mutant("noise", "c3align/noise.py", "values = np.maximum(values, 0) ** self.power", "values = np.maximum(values, 0)", "test_noise and half_power"),
+    Mutant("noise", "c3align/noise.py", "values = (np.maximum(values, 0) / values[-1]) ** self.power", "values = np.maximum(values, 0)", "test_noise and half_power"),
     Mutant("noise", "c3align/noise.py", "values[: -self.rank] = values[: -self.rank].mean()", "values[: -self.rank] = 0", "test_noise and low_rank"),
     Mutant("noise", "c3align/noise.py", "return math.sqrt(2 * float((away**2).sum())", "return math.sqrt(float((away**2).sum())", "test_noise and residual_of_two"),
+    # advice
+    Mutant("choose", "c3align/choosing.py", "if sign * mean > BEYOND * spread + _ROUNDING", "if sign * mean > _ROUNDING", "test_choosing and center_wins"),
+    Mutant("choose", "c3align/choosing.py", "(_judging.likeness, -1)", "(_judging.likeness, 1)", "test_choosing and one_index"),
+    Mutant("choose", "c3align/choosing.py", "winner = _best(noisy, winner, sign)", "winner = _best(noisy, center, sign)", "test_choosing and noise_wins"),
+    Mutant("choose", "c3align/_halves.py", "(rng.permutation(len(found)) < len(found) // 2)[which]", "rng.permutation(len(groups)) < len(groups) // 2", "test_choosing and was_learned"),
+    Mutant("choose", "c3align/_halves.py", "x = y if self.paired else half", "x = half", "test_choosing and was_learned"),
+    Mutant("choose", "c3align/_halves.py", "tested = x, ~y", "tested = x, y", "test_choosing and other_rows"),
+    Mutant("choose", "c3align/_judging.py", "scores, k = scores - TIE * relevant", "scores, k = scores + TIE * relevant", "test_choosing and collapsed"),
+    Mutant("choose", "c3align/_judging.py", "**{**_USUAL, **wanted[name]}", "**wanted[name]", "test_choosing and scored_alone"),
 ]  # fmt: skip
 
 

@@ -50,7 +50,7 @@ __all__ = [
 
 CENTER = "center"
 ENTRY_POINTS = "c3align.mappings"  # third parties: name = "module:function", which takes nothing and gives a mapping
-_MOST, _LONGEST = 10**6, 200  # of what a file may ask for
+_MOST, _LONGEST = 10**4, 200  # of what a file may ask for
 _BUILT_IN: dict[str, abc.Callable[[], Mapping]] = {
     "barycenter": Barycenter,
     "cca": CCA,
@@ -152,7 +152,8 @@ def described(mapping: Mapping) -> dict[str, Any]:
     """
     for name, kind in _BUILT_IN.items():
         if type(mapping) is kind:
-            return {"name": name, **vars(mapping)}
+            values = {key: value.item() if hasattr(value, "item") else value for key, value in vars(mapping).items()}
+            return {"name": name, **values}
     raise C3AlignError(
         f"only c3align's own mappings can be saved, got {mapping!r}; save the aligner with mapping='center', and set "
         "this one with set_params(mapping=...) after loading"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import operator
+import math
+import numbers
 from collections import abc
 from typing import Any, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ Statistics: TypeAlias = abc.Mapping[str, ModalityStatistics | CovarianceStatisti
 Need: TypeAlias = Literal["second_moments", "pairs", "sketches"]
 Shrinkage: TypeAlias = Literal["ledoit_wolf", "oas"] | None
 
+MOST_STEPS = 10_000
 _SINGULAR = 2.0**-34  # of unit rows in some direction: what the rounding of few rows' sums may make up
 NO_VARIANCE = 2.0**-38  # of a column: what the rounding of the exact sums leaves of equal rows
 
@@ -117,11 +119,22 @@ def check_target(target: str, statistics: Statistics) -> str:
 
 def check_share(name: str, value: float) -> None:
     """Refuse what is no number in [0, 1]."""
-    if not 0 <= value <= 1:
+    if not (_is_number(value) and 0 <= value <= 1):
         raise C3AlignError(f"{name} must be in [0, 1], got {value}; 0 changes nothing, 1 is the whole mapping")
 
 
 def check_count(name: str, value: int, least: int, most: int) -> None:
     """Refuse what is no whole number in a range."""
-    if not least <= operator.index(value) <= most:
+    if not (isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= most):
         raise C3AlignError(f"{name} must be from {least} to {most}, got {value}; pass one in that range")
+
+
+def check_steps(tolerance: float, max_steps: int) -> None:
+    """Refuse what an iteration cannot end by."""
+    if not (_is_number(tolerance) and 0 <= tolerance < math.inf):
+        raise C3AlignError(f"tolerance must be a finite number from 0, got {tolerance!r}; omit it")
+    check_count("max_steps", max_steps, 1, MOST_STEPS)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -119,5 +119,5 @@ def _pairs(pairs: abc.Mapping[tuple[str, str], CrossCovariance] | None, a: str, 
 
 
 def _check_alpha(alpha: float) -> None:
-    if not (math.isfinite(alpha) and alpha >= 0):
+    if isinstance(alpha, str | bool) or not (math.isfinite(alpha) and alpha >= 0):
         raise C3AlignError(f"alpha must be a finite number >= 0, got {alpha}; 1 suits unit rows")

@@ -20,6 +20,7 @@ from c3align.mappings._learned import (
     centered,
     check_count,
     check_share,
+    check_steps,
     check_target,
     check_variance,
     cholesky,
@@ -91,6 +92,9 @@ class Realign:
     max_steps: int = 1000
     needs: ClassVar[tuple[Need, ...]] = ("second_moments",)
 
+    def __post_init__(self) -> None:
+        check_steps(self.tolerance, self.max_steps)
+
     def solve(self, statistics: Statistics, **learned: Any) -> dict[str, RowAffine]:
         """See `Mapping.solve`."""
         centers, samples = means(statistics), learned.get("samples") or {}
@@ -106,16 +110,18 @@ class Realign:
         return found
 
     def _center(self, source: CovarianceStatistics, scale: float, goal: Float64Array, sample: Any) -> Float64Array:
-        center = goal
+        center, before = goal, math.inf
         for _ in range(self.max_steps):
             missed = goal - _mean_direction(source, scale, center, sample)
+            size = float(np.linalg.norm(missed))
+            if size <= self.tolerance or before <= size < _ROUNDING:
+                return center
+            before = size
             # along the goal a step moves the mean by 1 - ||goal||**2 of it, across by about all
             center = center + missed + goal * ((goal @ missed) / (1 - goal @ goal))
-            if np.linalg.norm(missed) <= self.tolerance:
-                return center
         raise C3AlignError(
             f"the centroid of {self.target!r} is not reached in {self.max_steps} steps (still "
-            f"{np.linalg.norm(missed):.1e} away); raise max_steps or tolerance"
+            f"{size:.1e} away); raise max_steps or tolerance"
         )
 
 
@@ -170,6 +176,7 @@ class Barycenter:
 
     def __post_init__(self) -> None:
         check_share("strength", self.strength)
+        check_steps(self.tolerance, self.max_steps)
 
     def solve(self, statistics: Statistics, **learned: Any) -> dict[str, RowAffine]:
         """See `Mapping.solve`."""

@@ -20,11 +20,13 @@ from c3align.mappings._affine import RowAffine, RowTransform
 from c3align.ops.arrays import Rows, as_rows, dtype_name, is_tensor
 from c3align.ops.backends import load
 from c3align.ops.reference import AT_MEAN_IN_DOUBLE, AT_MEAN_IN_FLOAT
+from c3align.ops.rowmap import check_row_numbers, stream
 
 __all__ = ["align", "corrupt", "invert", "mapped", "translate"]
 
 _BLOCK_ELEMENTS = 1 << 20
 _ROUNDING = 1e-6
+_MORE_ROUNDING = 4.0  # of maps that are not affine, relative to that of a mean
 
 
 def align(X: Array, row_map: RowTransform, *, renormalize: bool, zero_rows: ZeroRows) -> Any:
@@ -46,12 +48,23 @@ def corrupt(
     if (vectors := _columnwise(row_map, X)) is not None:
         return ops.corrupt(X, **vectors, row_offset=row_offset, row_ids=row_ids, **settings)
 
+    _check_place(row_offset, row_ids, X.shape[0])
+
     def ended(found: Any, block: slice) -> Any:
         ids = None if row_ids is None else row_ids[block]
         here = row_offset + block.start if ids is None else row_offset
         return ops.corrupt(found, None, normalize=False, row_offset=here, row_ids=ids, **settings)
 
     return _through(X, row_map, zero_rows, ended)
+
+
+def _check_place(row_offset: Any, row_ids: Any, n_rows: int) -> None:
+    """Refuse numbers of other rows before blocks are cut out of them."""
+    if row_ids is not None:
+        shape = tuple(getattr(row_ids, "shape", np.shape(row_ids)))
+        check_row_numbers(shape, dtype_name(row_ids if hasattr(row_ids, "dtype") else np.asarray(row_ids)), n_rows)
+    elif not is_tensor(row_offset):
+        stream(0, row_offset, n_rows)
 
 
 def invert(Z: Array, row_map: RowTransform, *, renormalized: bool, zero_rows: ZeroRows) -> Any:
@@ -143,16 +156,21 @@ def mapped(wide: Any, row_map: RowTransform, zero_rows: ZeroRows, parts: Any = N
     """
     if not (isinstance(row_map, RowAffine) and row_map.has_matrix):
         unit = ops.normalize(wide, zero_rows=zero_rows)
-        return _without(row_map.apply(unit), ~unit.any(1))
+        found = row_map.apply(unit)
+        return _without(found, ~unit.any(1) | _is_lost(found, _MORE_ROUNDING))
     mean, matrix, shift = parts or row_map.rounded(wide)[:3]
     centred = ops.align(wide, mean, renormalize=False, zero_rows=zero_rows)
     found = centred @ matrix
     if shift is not None:
         return _without(found + shift, ~centred.any(1))
-    own = math.sqrt(row_map.n_dims) * AT_MEAN_IN_DOUBLE if dtype_name(wide) == "float64" else AT_MEAN_IN_FLOAT
-    least = own * row_map.gain  # as far as rounding of the mean may leave a row
+    return _without(found, _is_lost(found, row_map.gain))
+
+
+def _is_lost(found: Any, gain: float) -> Any:
+    """Which of the mapped rows are no longer than rounding may leave a row at the mean."""
+    own = math.sqrt(found.shape[1]) * AT_MEAN_IN_DOUBLE if dtype_name(found) == "float64" else AT_MEAN_IN_FLOAT
     squares = (found * found).sum(1) if is_tensor(found) else np.einsum("ij,ij->i", found, found)
-    return _without(found, squares <= least * least)
+    return squares <= (own * gain) ** 2
 
 
 def _without(rows: Any, lost: Any) -> Any:
