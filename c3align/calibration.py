@@ -29,12 +29,15 @@ from c3align._unrelated import (
     SHARES,
     as_values,
     common_place,
+    few_message,
     is_unequal,
     like,
     odds_of_pairs,
     piecewise,
+    scores_of_pairs,
     share_above,
     unequal_message,
+    uneven_message,
     unit_rows,
     unrelated,
 )
@@ -46,7 +49,6 @@ __all__ = ["LEVELS", "Calibration"]
 
 LEVELS = (0.01, 0.001)  # the false-positive rates of the self-test
 MIN_EXCEEDING = 10  # scores that a rate is read off
-MIN_PAIRS = 10
 _MOST_COSINE = 1.001  # the rounding of half precision
 _BLOCK_SCORES, _DEVICE_SCORES = 1 << 18, 1 << 24
 
@@ -73,8 +75,10 @@ class Calibration:
         average over the modalities of documents, lets 1 % and 0.1 % through.
     uses_quantiles : bool
         Whether the self-test failed, so that z-scores are mapped by the quantiles.
-    log_odds : (m, m, 2) float64
-        Slope and offset of the logarithm of "how much likelier among pairs", in z; zeros where none were learned.
+    n_pairs : (m, m) int64
+        How many pairs `with_pairs` has learned; 0 by default.
+    related : (m, m, 137) float64
+        Quantiles of the pairs' scores, at the levels of `quantiles`; zeros where none were learned.
 
     Examples
     --------
@@ -96,14 +100,15 @@ class Calibration:
     quantiles: Float64Array
     rates: Float64Array
     uses_quantiles: bool
-    log_odds: Float64Array
+    n_pairs: Int64Array
+    related: Float64Array
 
     def __post_init__(self) -> None:
         for array in self._arrays():
             array.flags.writeable = False
 
     def _arrays(self) -> list[Any]:
-        return [self.means, self.deviations, self.n_scores, self.quantiles, self.log_odds, self.rates]
+        return [self.means, self.deviations, self.n_scores, self.quantiles, self.n_pairs, self.related, self.rates]
 
     @classmethod
     def from_rows(
@@ -141,8 +146,8 @@ class Calibration:
             target: Any
             for target, value in zip((means, deviations, n_scores, quantiles), found):
                 target[[i, j], [j, i]] = value
-        rates, log_odds = np.zeros((m, m, len(LEVELS))), np.zeros((m, m, 2))
-        untested = cls(names, means, deviations, n_scores, quantiles, rates, False, log_odds)
+        rates, n_pairs, related = np.zeros((m, m, len(LEVELS))), np.zeros((m, m), np.int64), np.zeros_like(quantiles)
+        untested = cls(names, means, deviations, n_scores, quantiles, rates, False, n_pairs, related)
         return untested._tested(list(samples.values()))
 
     def _tested(self, samples: Sequence[RowSample]) -> Calibration:
@@ -250,16 +255,18 @@ class Calibration:
         documents = range(len(self.modalities)) if document is None else [j]
         least = max(MIN_EXCEEDING / int(self.n_scores[i, list(documents)].min()), 1 - SHARES[-1])
         if not least <= false_positive_rate < 1:
+            allowed = f"[{least:.2g}, 1) by the unrelated scores that were seen, got {false_positive_rate}"
             raise C3AlignError(
-                f"false_positive_rate must be in [{least:.2g}, 1) by the unrelated scores that were seen, got "
-                f"{false_positive_rate}; pass a larger one, or calibrate with more rows"
+                f"false_positive_rate must be in {allowed}; pass a larger one, or calibrate with more rows"
             )
+        if message := few_message(self.n_scores):
+            warnings.warn(message, CalibrationWarning, stacklevel=2)
         return common_place([self._z(self.quantiles[i, k], i, k) for k in documents], 1 - false_positive_rate)
 
     def row_scale(self, *, query: str) -> dict[str, float]:
         """Give what to multiply aligned documents of each modality by for a plain inner-product index.
 
-        Queries stay as they are. Scores are then z-scores but for the pair's mean, which alignment leaves near zero.
+        Queries stay as they are. Scores are then z-scores but for the pair's mean, which centering leaves near zero.
 
         Parameters
         ----------
@@ -274,11 +281,11 @@ class Calibration:
         Warns
         -----
         CalibrationWarning
-            Where one number a pair is known not to do.
+            Where one number a pair is known not to do, and where the pairs' means differ.
         """
         i, _ = self._place(query, query)
-        if self.uses_quantiles:
-            message = unequal_message(query, self.modalities, self.rates[i, :, 0])
+        message = unequal_message(query, self.modalities, self.rates[i, :, 0]) if self.uses_quantiles else None
+        if message := message or uneven_message(self.means[i] / self.deviations[i]):
             warnings.warn(message, CalibrationWarning, stacklevel=2)
         return {name: 1 / float(deviation) for name, deviation in zip(self.modalities, self.deviations[i])}
 
@@ -308,9 +315,8 @@ class Calibration:
         """
         given = dict.fromkeys(rows, 1.0) if weights is None else dict(weights)
         if set(given) != set(rows) or not 0 < sum(given.values()) < math.inf or min(given.values()) < 0:
-            raise C3AlignError(
-                f"weights must be one number from 0 for each of {[*rows]}, not all 0, got {given}; omit them"
-            )
+            numbers = f"one number from 0 for each of {[*rows]}, not all 0"
+            raise C3AlignError(f"weights must be {numbers}, got {given}; omit them")
         units = {name: unit_rows(X, name) for name, X in rows.items()}
         if len({(tuple(unit.shape), str(getattr(unit, "device", "cpu"))) for unit in units.values()}) > 1:
             raise C3AlignError(
@@ -341,16 +347,14 @@ class Calibration:
             An unknown modality, fewer than ten pairs, other shapes, or pairs that score no higher than unrelated rows.
         """
         i, j = self._place(query, document)
-        found = unit_rows(X, "X"), unit_rows(Y, "Y")
-        x, y = (unit.cpu().numpy() if is_tensor(unit) else unit for unit in found)
-        if x.shape != y.shape or len(x) < MIN_PAIRS:
+        scores = scores_of_pairs(X, Y)
+        if not float(scores.mean()) > self.means[i, j]:
             raise C3AlignError(
-                f"X has shape {x.shape} and Y {y.shape}; pass {MIN_PAIRS} pairs or more, row i of both a pair"
+                "these pairs score no higher than unrelated rows; pass row i of Y as the partner of row i of X"
             )
-        related = self._z(np.einsum("ij,ij->i", x, y), i, j)
-        log_odds = self.log_odds.copy()
-        log_odds[i, j] = log_odds[j, i] = odds_of_pairs(related, self._z(self.quantiles[i, j], i, j))
-        return replace(self, log_odds=log_odds)
+        n_pairs, related = self.n_pairs.copy(), self.related.copy()
+        n_pairs[[i, j], [j, i]], related[[i, j], [j, i]] = len(scores), np.quantile(scores, SHARES)
+        return replace(self, n_pairs=n_pairs, related=related)
 
     def probability(self, scores: Array, *, query: str, document: str, prior: float) -> Array:
         """Compute the probability that documents are related to the query from their z-scores.
@@ -378,19 +382,16 @@ class Calibration:
         from scipy.special import expit
 
         i, j = self._place(query, document)
-        slope, offset = (float(number) for number in self.log_odds[i, j])
-        if not slope:
+        if not self.n_pairs[i, j]:
             raise C3AlignError(
                 f"no pairs of {query!r} and {document!r} were learned; call with_pairs() with some first"
-            )
-        if not 0 < prior < 1:
-            raise C3AlignError(
-                f"prior must be in (0, 1), got {prior}; pass the share of related documents, such as 1 / n"
             )
         values = as_values(scores)
         if bool((values != values).any()):
             raise C3AlignError("scores hold NaN; pass what score() gives")
-        odds = values * slope + (offset + math.log(prior / (1 - prior)))
+        pairs, others = (self._z(knots[i, j], i, j) for knots in (self.related, self.quantiles))
+        slope, offset = odds_of_pairs(pairs, others, int(self.n_pairs[i, j]), prior)
+        odds = values * slope + offset
         return like(odds.sigmoid() if is_tensor(odds) else expit(odds), scores)
 
     def problem(self) -> str | None:
@@ -402,16 +403,17 @@ class Calibration:
             What is wrong.
         """
         m, numbers = len(self.modalities), self._arrays()
-        shapes = [(m, m), (m, m), (m, m), (m, m, len(KNOTS)), (m, m, 2), (m, m, len(LEVELS))]
+        shapes = [(m, m)] * 3 + [(m, m, len(KNOTS)), (m, m), (m, m, len(KNOTS)), (m, m, len(LEVELS))]
         if not m or [array.shape for array in numbers] != shapes or [*self.modalities] != sorted({*self.modalities}):
             return "the calibration's arrays do not fit its modalities"
         if not all(np.isfinite(array).all() for array in numbers):
             return "the calibration holds NaN or infinity"
         if any((array != np.swapaxes(array, 0, 1)).any() for array in numbers[:-1]):
             return "the calibration is not the same both ways"
-        if (self.deviations < LEAST_DEVIATION).any() or (self.n_scores < 1).any() or (self.log_odds[..., 0] < 0).any():
-            return "a deviation, a count or a slope of the calibration is too small"
-        if (np.diff(self.quantiles) < 0).any() or np.abs(self.quantiles).max() > 1 + 1e-5:
+        if (self.deviations < LEAST_DEVIATION).any() or (self.n_scores < 1).any() or (self.n_pairs < 0).any():
+            return "a deviation or a count of the calibration is too small"
+        curves = np.stack([self.quantiles, self.related])
+        if (np.diff(curves) < 0).any() or np.abs(curves).max() > 1 + 1e-5:
             return "the calibration's quantiles are not those of cosines"
         return None if ((self.rates >= 0) & (self.rates <= 1)).all() else "the calibration's rates are no shares"
 

@@ -398,9 +398,9 @@ MUTANTS = [
     Mutant("calib", "c3align/_unrelated.py", " and most - least > 4 * math.sqrt(error + other)", "", "chance_raises"),
     Mutant("calib", "c3align/_unrelated.py", "piece - 1 * (piece > 0)", "piece - 1", "test_calibration"),
     Mutant("calib", "c3align/calibration.py", "uses_quantiles=bool(unequal))", "uses_quantiles=False)", "convirt_is_noticed"),
-    Mutant("calib", "c3align/_unrelated.py", "len(related) * WEIGHTS", "WEIGHTS", "probabilities_are"),
-    Mutant("calib", "c3align/calibration.py", "log_odds[i, j] = log_odds[j, i] =", "log_odds[i, j] =", "probabilities_are"),
-    Mutant("calib", "c3align/calibration.py", "(offset + math.log(prior / (1 - prior)))", "offset", "probabilities_are"),
+    Mutant("calib", "c3align/_unrelated.py", "WEIGHTS * ((1 - prior) / prior)", "WEIGHTS", "probabilities_are"),
+    Mutant("calib", "c3align/calibration.py", "n_pairs[[i, j], [j, i]], related[[i, j], [j, i]] =", "n_pairs[i, j], related[i, j] =", "probabilities_are"),
+    Mutant("calib", "c3align/_unrelated.py", "z = np.concatenate([related, unrelated_])", "z = np.concatenate([unrelated_, related])", "probabilities_are"),
     Mutant("calib", "c3align/calibration.py", "max(MIN_EXCEEDING / int", "max(0 / int", "TestDegenerateRows"),
     Mutant("calib", "c3align/calibration.py", "points, which = np.unique(self.quantiles[i, j][seen], return_inverse=True)", "points, which = self.quantiles[i, j][seen], np.arange(seen.sum())", "repeated_scores"),
     Mutant("calib", "c3align/merging.py", "enumerate(documents, 1)", "enumerate(documents)", "merge_by_rank"),
@@ -535,6 +535,10 @@ MUTANTS = [
     Mutant("choose", "c3align/_halves.py", "tested = x, ~y", "tested = x, y", "test_choosing and other_rows"),
     Mutant("choose", "c3align/_judging.py", "scores, k = scores - TIE * relevant", "scores, k = scores + TIE * relevant", "test_choosing and collapsed"),
     Mutant("choose", "c3align/_judging.py", "**{**_USUAL, **wanted[name]}", "**wanted[name]", "test_choosing and scored_alone"),
+    Mutant("mapping", "c3align/mappings/rows.py", "    _check_place(row_offset, row_ids, X.shape[0])\n", "", "test_mapped and numbers_of_other_rows"),
+    Mutant("mapping", "c3align/_state.py", "found.drawn()", "found.rows", "test_mapped and rows_that_repeat"),
+    Mutant("calib", "c3align/_unrelated.py", "if np.ptp(places) <= MOST_UNEVEN:", "if True:", "test_calibration and means_differ"),
+    Mutant("calib", "c3align/_unrelated.py", "if n_rows >= FEW_ROWS:", "if True:", "test_calibration and few_rows"),
 ]  # fmt: skip
 
 

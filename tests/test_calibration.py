@@ -455,7 +455,7 @@ class TestDegenerateRows:
         assert "both ways" in changed("means", (0, 1), 0.5)
         assert "too small" in changed("deviations", (0, 0), 0)
         assert "too small" in changed("n_scores", (0, 0), 0)
-        assert "too small" in changed("log_odds", (0, 0, 0), -1)
+        assert "too small" in changed("n_pairs", (0, 0), -1)
         assert "cosines" in changed("quantiles", (0, 0, 5), 0.9)
         assert "cosines" in changed("quantiles", (0, 0, -1), 1.1)
         assert "shares" in changed("rates", (0, 0, 0), 1.1)
@@ -483,3 +483,42 @@ class TestLists:
         for scores in (1.0, [], [np.nan], [1, -np.inf]):
             with pytest.raises(C3AlignError, match="scores must be finite"):
                 list_z_scores(scores)
+
+
+class TestWhatOutsidersFound:
+    def rows(self, n, seed):
+        rng = np.random.default_rng(seed)
+        z = np.random.default_rng(99).normal(size=(12, 64))[rng.integers(0, 12, n)] + 0.6 * rng.normal(size=(n, 64))
+        return [z + 0.5 * rng.normal(size=(n, 64)) for _ in range(2)]
+
+    def test_probabilities_at_the_prior_of_an_index(self):
+        """Of rows in clusters, whose unrelated scores have a heavy tail."""
+        fit, how = self.rows(3000, 1), {"query": "text", "document": "image"}
+        means = [rows.mean(axis=0) for rows in fit]
+        fit, fresh = ([rows - mean for rows, mean in zip(both, means)] for both in (fit, self.rows(2000, 2)))
+        found = Calibration.from_rows(dict(zip(("text", "image"), fit))).with_pairs(*fit, **how)
+        p = found.probability(found.score(*fresh, **how), **how, prior=1 / 2000)
+        related = np.eye(2000, dtype=bool)
+        for low, high in ((0.1, 0.3), (0.3, 0.7), (0.7, 1.1)):
+            chosen = (p >= low) & (p < high)
+            assert p[chosen].mean() == pytest.approx(related[chosen].mean(), abs=0.12)
+        assert p.sum() == pytest.approx(2000, rel=0.15)
+
+    def test_scales_where_means_differ(self):
+        rng = np.random.default_rng(0)
+        text, image = rng.normal(size=(2, 400, 32)) + [[[2]], [[0]]]
+        found = Calibration.from_rows({"text": text, "image": image})
+        with pytest.warns(CalibrationWarning, match="standard deviations between modalities"):
+            found.row_scale(query="text")
+
+    def test_few_rows(self):
+        rows = np.random.default_rng(0).normal(size=(2, 60, 64))
+        found = Calibration.from_rows(dict(zip(("text", "image"), rows)))
+        with pytest.warns(CalibrationWarning, match="calibrated by about 59 rows"):
+            found.threshold(false_positive_rate=0.1, query="text", document="text")
+
+    def test_integers_are_scores_too(self):
+        wide = np.random.default_rng(0).normal(size=(1000, 64))
+        found = Calibration.from_rows({"image": wide, "text": wide})
+        how = {"query": "text", "document": "image"}
+        assert found.z_scores([-1, 0, 1], **how).tolist() == found.z_scores([-1.0, 0.0, 1.0], **how).tolist()

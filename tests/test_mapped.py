@@ -17,7 +17,7 @@ from c3align._strength import noise_of
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.errors import C3AlignError, FormatError
 from c3align.mappings import Barycenter, Center, Realign
-from c3align.noise import stream_seed
+from c3align.noise import Noise, stream_seed
 from c3align.persistence import parse
 from tests.test_device import as_if_on_a_device as as_if_on_a_device
 from tests.test_ops import raw
@@ -481,3 +481,88 @@ def test_a_sketch_of_other_rows():
     aligner.state_ = replace(state, sketches=sketches)
     with pytest.raises(C3AlignError, match="quantiles are of another number of rows"):
         aligner.to_bytes()
+
+
+class TestWhatOutsidersFound:
+    def test_numbers_of_other_rows(self):
+        """Blocks are cut out of row_ids only once these are known to be as many as the rows."""
+        aligner, X = C3Aligner(mapping="barycenter").fit(*rows()), np.repeat(rows()[0], 5, axis=0)
+        for ids in (np.arange(4000), np.arange(3)):
+            with pytest.raises(C3AlignError, match=f"row_ids has shape .{len(ids)},. and X has 2000 rows"):
+                aligner.corrupt(X, row_ids=ids)
+        with pytest.raises(C3AlignError, match="leaves no room for 2000 rows"):
+            aligner.corrupt(X, row_offset=2**64 - 5)
+
+    def test_rows_that_repeat(self):
+        """The sample by which the centroid is reached has them as often as they came."""
+        rng = np.random.default_rng(0)
+        things = rng.normal(size=(400, 32))
+        text, image = things + rng.normal(size=32), things + rng.normal(size=32)
+        text = np.concatenate([text, np.repeat(text[:1], 400, axis=0)])
+        aligner = C3Aligner(mapping="realign").fit(text).partial_fit(image, modality="image")
+        missed = aligner.transform(text, modality="text").mean(axis=0) - unit(image).mean(axis=0)
+        assert np.linalg.norm(missed) < 1e-6
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_a_row_at_the_mean_of_quantiles(self, dtype):
+        one = rows()[0][:1].astype(dtype)
+        aligner = C3Aligner(mapping="quantile", sigma=0.1).fit(np.repeat(one, 5, axis=0))
+        aligner.partial_fit(rows()[1], modality="image")
+        with pytest.raises(C3AlignError, match="no direction"):
+            aligner.transform(one, modality="text")
+        assert not aligner.set_params(zero_rows="keep").transform(one, modality="text").any()
+
+    def test_an_iteration_ends(self):
+        """Where nothing but rounding is left to gain, and after ten thousand steps."""
+        text, image = rows()
+        aligner = C3Aligner(mapping=Realign(tolerance=0.0, max_steps=10_000)).fit(text, image)
+        aligner.transform(text, modality="text")
+        for wrong in ({"max_steps": 10**5}, {"max_steps": 0}, {"tolerance": -1}, {"tolerance": "a"}):
+            for made in (Realign, Barycenter):
+                with pytest.raises(C3AlignError, match=f"{next(iter(wrong))} must be"):
+                    made(**wrong)
+
+    def test_one_row_beside_many(self):
+        for seed in range(10):
+            rng = np.random.default_rng(seed)
+            image = rng.normal(size=(300, 64)) + 1
+            aligner = C3Aligner(second_moments=True).fit(rng.normal(size=(1, 64)))
+            aligner.partial_fit(image, modality="image").transform(image, modality="image")
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"mapping": Center(np.float32(0.5))},
+            {"mapping": mappings.CCA(np.int64(5))},
+            {"noise": Noise("own", power=np.float32(2))},
+            {"noise": Noise("own", power=2)},
+            {"noise": Noise("own", power=1e3)},
+        ],
+    )
+    def test_numbers_of_any_type_are_saved(self, settings):
+        aligner = C3Aligner(**settings).fit(*rows())
+        twin = C3Aligner.from_bytes(aligner.to_bytes())
+        assert raw(twin.corrupt(rows()[0])) == raw(aligner.corrupt(rows()[0]))
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: Center("x"),
+            lambda: C3Aligner(mapping=mappings.CCA(2.5)).fit(*rows()).transform(rows()[0], modality="text"),
+            lambda: mappings.Ridge(alpha="1"),
+            lambda: Noise("own", power="1"),
+            lambda: Noise(fixed_norm="no"),
+        ],
+    )
+    def test_parameters_of_other_types(self, make):
+        with pytest.raises(C3AlignError):
+            make()
+
+    def test_a_mapping_that_forgets_a_modality(self):
+        class Forgets(Center):
+            def solve(self, statistics, **learned):
+                return {"text": super().solve(statistics)["text"]}
+
+        aligner = C3Aligner(mapping=Forgets()).fit(*rows())
+        with pytest.raises(C3AlignError, match="no map for 'image'"):
+            aligner.transform(rows()[1], modality="image")
