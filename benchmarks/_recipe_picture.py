@@ -49,8 +49,8 @@ def draw(records: list[Record], path: Path) -> None:
     axes[2].set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
     axes[2].minorticks_off()
     axes[3].set_xlabel("mean average precision on items never seen")
-    for axis in (axes[0], axes[3]):
-        axis.legend(fontsize=8, loc="best")
+    axes[1].legend(fontsize=8, loc=(0.1, 0.02))
+    axes[3].legend(fontsize=8, loc="lower left")
     figure.suptitle("Mean and standard deviation over seeds; diamonds: with calibrated scores; *: needs pairs")
     figure.savefig(path, dpi=100)
     plt.close(figure)

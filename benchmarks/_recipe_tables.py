@@ -23,7 +23,7 @@ def drawn(records: list[Record]) -> list[str]:
         found = [record for record in records if record["set"] == name]
         for job, table in (("rows", of_rows), ("reading", of_reading), ("captions", of_captions)):
             measured = [record for record in found if is_of(record, job)]
-            lines += [f"{name}, {n_seeds(measured)} seeds:", "", *table(measured), ""] if measured else []
+            lines += [f"{name}, {n_seeds(measured)}:", "", *table(measured), ""] if measured else []
     return lines
 
 
@@ -32,8 +32,9 @@ def is_of(record: Record, job: str) -> bool:
     return record["job"] == job and "failed" not in record and (job != "reading" or "read" in record)
 
 
-def n_seeds(records: Iterable[Record]) -> int:
-    return len({record["seed"] for record in records})
+def n_seeds(records: Iterable[Record]) -> str:
+    n = len({record["seed"] for record in records})
+    return f"{n} seeds" if n > 1 else "1 seed"
 
 
 def at(*path: str) -> Cell:
@@ -55,7 +56,7 @@ def of_rows(records: list[Record]) -> list[str]:
     ways = (f"text -> {other}", f"{other} -> text")
     cells: dict[str, Cell] = {
         "gap": at("gap"),
-        "of distributions": at("distribution gap"),
+        "Fréchet": at("distribution gap"),
         **{f"R@1 {way}": at("recall", way, "1") for way in ways},
         "NDCG@10": at("mixed", "ndcg"),
         "share": at("mixed", "share"),
@@ -133,6 +134,7 @@ def chosen(runs: list[Record]) -> list[Record]:
 def of_captions(records: list[Record]) -> list[str]:
     """A line for each mapping and noise."""
     groups = grouped(records, lambda r: f"{r['recipe']}, {marked(r['noise'])}, noise cosine {r['cosine']}")
+    groups = {f"{name}, {n_seeds(found)}": found for name, found in groups.items()}
     cells = {"word F1": at("word_f1"), "exact": at("exact"), "bigrams": at("bigram_precision")}
     return laid_out("captioner", groups, cells)
 
@@ -163,9 +165,10 @@ def recipes_captions() -> list[str]:
 def transport() -> list[str]:
     """What learning a mapping took, ours and the rivals'."""
     found = json.loads((RESULTS / "transport.json").read_text())
+    settings = found["settings"]
     lines = [
-        f"{found['cpu']}, {found['omp_num_threads']} thread, commit {found['commit']}, "
-        + ", ".join(f"{name} {version}" for name, version in found["rivals"].items()),
+        f"{settings['cpu']}, {settings['omp_num_threads']} thread, commit {found['commit']}, "
+        + ", ".join(f"{name} {version}" for name, version in settings["rivals"].items()),
         "",
         "| mapping | rows of each side | | processor seconds | memory, GB | difference from ours | on float64 rows |",
         "|---|---|---|---|---|---|---|",

@@ -2,7 +2,8 @@
 
 Agreement: all learn from the same rows, and the largest difference of the rows that they map is shown. Cost: each
 learns from two files of unit rows in a process of its own, which counts its processor seconds, and the most memory that
-it held beside the files (Linux tells that). Whoever has no room, or takes longer than `--limit`, is said to.
+it held beside the files (Linux tells that). Whoever has no room, or takes longer than `--limit`, is said to. Started
+again with the same `--json`, it goes on.
 
 The rivals are optional: `pip install POT skada`.
 
@@ -19,6 +20,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,10 @@ from throughput import provenance
 
 from c3align import mappings, ops
 from c3align.covariance import CovarianceStatistics
+
+sys.path.append(str(Path(__file__).parent / "paper"))
+
+from _results import Results
 
 SIDES = ("image", "text")  # rows of the first are mapped onto the second
 AGREED = (4_000, 128)  # rows and dimensions of the comparison of maps
@@ -146,16 +153,16 @@ def learn_here(mapping: str, learner: str, folder: Path, room: int) -> None:
     print(json.dumps({**taken, "peak_gb": round((max(watch.most, watch.now()) - watch.first) / 1e9, 3)}))
 
 
-def cost(mapping: str, learner: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def cost(mapping: str, learner: str, folder: Path, room: float, limit: int) -> dict[str, Any]:
     """What a learner took, or why there is nothing to say."""
-    command = [sys.executable, __file__, "--one", mapping, learner, str(folder), str(int(options.room * 1e9))]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=options.limit)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"not done in {options.limit} s"}
+    command = [sys.executable, __file__, "--one", mapping, learner, str(folder), str(int(room * 1e9))]
+    processor = partial(resource.setrlimit, resource.RLIMIT_CPU, (limit, limit + 5))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=processor)
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return {"failed": f"more than {limit} processor seconds"}
     if done.returncode:
-        is_full = "MemoryError" in done.stderr or done.returncode < 0
-        return {"failed": f"more than {options.room} GB" if is_full else done.stderr.strip().splitlines()[-1]}
+        is_full = "MemoryError" in done.stderr
+        return {"failed": f"more than {room:g} GB" if is_full else done.stderr.strip().splitlines()[-1]}
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -174,24 +181,28 @@ def agreement(mapping: str) -> dict[str, Any]:
         return found
 
 
-def measure(options: argparse.Namespace, save: Callable[[list[dict[str, Any]]], None]) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = []
+def measure(options: argparse.Namespace, results: Results) -> None:
+    """Every learner on every size; what is in the file is not measured again."""
     agreed = {mapping: agreement(mapping) for mapping in LEARNERS}
     for n_rows in options.rows:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            write(folder, n_rows, options.dims, "float32")
+            write(Path(name), n_rows, options.dims, "float32")
             for mapping, learner in ((m, c) for m in LEARNERS for c in ("c3align", *agreed[m])):
-                record = {"mapping": mapping, "learner": learner, "rows": n_rows, "dims": options.dims}
-                record |= cost(mapping, learner, folder, options)
-                if "failed" not in record and learner != "c3align":
-                    known, found = (np.load(folder / f"{mapping}-{who}.npz") for who in ("c3align", learner))
-                    record["difference"] = difference(folder, found, known)
-                    record["difference_small"] = agreed[mapping][learner]
-                print(json.dumps(record), flush=True)
-                records.append(record)
-                save(records)
-    return records
+                key = {"mapping": mapping, "learner": learner, "rows": n_rows, "dims": options.dims}
+                same = {"difference_small": agreed[mapping][learner]} if learner in agreed[mapping] else {}
+                print(json.dumps(results.run(key, partial(beside, same, key, Path(name), options))), flush=True)
+
+
+def beside(same: dict[str, Any], key: dict[str, Any], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """What a learner took, and how far its maps are from ours."""
+    mapping, learner = key["mapping"], key["learner"]
+    found = cost(mapping, learner, folder, options.room, options.limit)
+    ours = folder / f"{mapping}-c3align.npz"
+    if learner != "c3align" and not ours.exists() and "failed" not in found:  # it is in the file
+        cost(mapping, "c3align", folder, options.room, options.limit)
+    if learner != "c3align" and "failed" not in found:
+        found["difference"] = difference(folder, np.load(folder / f"{mapping}-{learner}.npz"), np.load(ours))
+    return {**found, **same}
 
 
 def parse() -> argparse.Namespace:
@@ -199,7 +210,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, nargs="+", default=[20_000], help="of each side")
     parser.add_argument("--dims", type=int, default=768)
     parser.add_argument("--room", type=float, default=14, help="the most memory that a learner may take, in GB")
-    parser.add_argument("--limit", type=float, default=900, help="the most seconds that a learner may take")
+    parser.add_argument("--limit", type=int, default=600, help="the most processor seconds that a learner may take")
     parser.add_argument("--json", type=Path, help="file for the records")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # mapping, learner, folder, bytes
     return parser.parse_args()
@@ -211,14 +222,10 @@ def main() -> None:
     if options.one:
         learn_here(*options.one[:2], Path(options.one[2]), int(options.one[3]))
         return
-    threads = {"omp_num_threads": os.environ.get("OMP_NUM_THREADS"), "room_gb": options.room}
-    origin = {**provenance("transport.py"), "rivals": versions(), **threads, "agreed_on": AGREED}
-
-    def save(records: list[dict[str, Any]]) -> None:
-        if options.json:
-            options.json.write_text(json.dumps({**origin, "records": records}, indent=1) + "\n")
-
-    measure(options, save)
+    threads = os.environ.get("OMP_NUM_THREADS")
+    machine = {name: provenance()[name] for name in ("cpu", "processors", "backend")}
+    settings = {"rivals": versions(), "omp_num_threads": threads, "room_gb": options.room, "limit_s": options.limit}
+    measure(options, Results(options.json, {**machine, **settings, "agreed_on": AGREED}))
 
 
 def versions() -> dict[str, str]:
