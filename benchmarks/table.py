@@ -15,6 +15,7 @@ import re
 import sys
 from pathlib import Path
 
+import _recipe_tables
 import _tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,10 @@ TABLES = {
         _tables.throughput,
         _tables.which_mean,
         _tables.zero_shot,
+        _recipe_tables.recipes_captions,
+        _recipe_tables.recipes_reading,
+        _recipe_tables.recipes_rows,
+        _recipe_tables.transport,
     )
 }
 PLACE = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", re.DOTALL)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,5 +174,108 @@ def test_report(tmp_path, run_here):
 
 
 def test_help_has_examples(run_here):
-    for script in ("throughput", "accuracy", "embed", "report", "drawing", "table", "train_glyphs", "zero_shot"):
+    for script in (
+        "throughput",
+        "accuracy",
+        "embed",
+        "report",
+        "drawing",
+        "table",
+        "train_glyphs",
+        "zero_shot",
+        "recipes",
+        "transport",
+    ):
         assert "Examples" in run_here(f"benchmarks/{script}.py", "--help").stdout
+
+
+@pytest.fixture
+def own_rows(tmp_path):
+    """A folder as `recipes.py` takes it: pairs of two cones, what the texts say, and classes."""
+    rng = np.random.default_rng(0)
+    words = rng.random((160, 8)) < 0.3
+    content = words @ rng.standard_normal((8, 16))
+    for i, name in enumerate(("text", "sound")):
+        rows = content + 4 * np.eye(16)[i] + 0.2 * rng.standard_normal((160, 16))
+        np.save(tmp_path / f"{name}.npy", rows.astype(np.float32))
+        np.save(tmp_path / f"{name}_labels.npy", words[:, 0].astype(int))
+    lines = [" ".join(f"word{k}" for k in np.flatnonzero(row)) or "nothing" for row in words]
+    (tmp_path / "texts.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+class TestRecipes:
+    CHOSEN = ("raw", "center", "drop_unequal", "ridge", "raw, by rank")
+
+    def run(self, run_here, folder, *arguments):
+        return run_here("benchmarks/recipes.py", "--data", folder, "--seeds", 1, *arguments)
+
+    def test_every_column_on_rows_of_ones_own(self, own_rows, tmp_path, run_here):
+        target, picture = tmp_path / "found.json", tmp_path / "found.png"
+        options = ["--recipes", *self.CHOSEN, "--out", target, "--picture", picture]
+        done = self.run(run_here, own_rows, *options)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(target.read_text())
+        rows = {r["recipe"]: r for r in found["records"] if r["job"] == "rows"}
+        assert tuple(rows) == self.CHOSEN
+        assert rows["center"]["gap"] < 0.5 < rows["raw"]["gap"]
+        assert rows["center"]["mixed"]["needle"] > rows["raw"]["mixed"]["needle"] + 0.3
+        assert {"ndcg", "share"} <= set(rows["raw, by rank"]["mixed"])
+        above = [rows["raw"][f"false positives{how}"]["text -> text"] for how in ("", ", calibrated")]
+        assert above[0] > 0.1 > 0.05 > above[1]
+        assert rows["ridge"]["recall"]["text -> sound"]["5"] > 0.5
+        assert "ari" in rows["raw"]
+        readers = {r["recipe"]: r["read"] for r in found["records"] if r["job"] == "reading"}
+        assert tuple(readers) == self.CHOSEN[:-1]
+        best = {name: max(run["test"] for run in runs) for name, runs in readers.items()}
+        assert best["center"] > 0.8
+        assert "| ridge * |" in done.stdout
+        assert 10_000 < picture.stat().st_size < 200_000
+        assert self.run(run_here, own_rows, *options).returncode == 0  # goes on where it was, with nothing to do
+        assert json.loads(target.read_text())["records"] == found["records"]
+
+    def test_rows_without_pairs_get_what_can_be_told(self, own_rows, tmp_path, run_here):
+        np.save(own_rows / "sound.npy", np.load(own_rows / "sound.npy")[:90])
+        (own_rows / "sound_labels.npy").unlink()
+        target = tmp_path / "found.json"
+        done = self.run(run_here, own_rows, "--recipes", *self.CHOSEN, "--out", target)
+        assert done.returncode == 0, done.stderr
+        records = json.loads(target.read_text())["records"]
+        assert [record["recipe"] for record in records] == ["raw", "center", "drop_unequal", "raw, by rank"]
+        assert all("recall" not in record and "needle" not in record["mixed"] for record in records)
+        assert "R@1" not in done.stdout
+
+    def test_a_folder_of_something_else(self, own_rows, run_here):
+        (own_rows / "text.npy").rename(own_rows / "words.npy")
+        done = self.run(run_here, own_rows)
+        assert done.returncode == 1
+        assert "must hold text.npy and one other <modality>.npy, got ['sound', 'words']; name" in done.stderr
+
+    def test_groups_of_captions_count_as_one(self, monkeypatch):
+        monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+        import _measures
+
+        scores = np.array([[0.9, 0.1, 0.5], [0.2, 0.8, 0.3], [0.5, 0.5, 0.1]])
+        own = np.array([[0, 1, 1], [1, 0, 1], [1, 0, 0]], bool)  # ranks 2, 2, and 2 by a tie
+        assert _measures.at_ranks(scores, own) == {"1": 0.0, "5": 1.0, "10": 1.0}
+
+    def test_the_committed_figures(self):
+        """The barycenter makes the index fair: COCO's rows, as it was measured elsewhere."""
+        found = json.loads((ROOT / "benchmarks" / "results" / "recipes.json").read_text())["records"]
+        mixed = [r["mixed"] for r in found if (r["set"], r["recipe"], r["job"]) == ("CLIP, COCO", "barycenter", "rows")]
+        assert len(mixed) >= 3
+        assert np.mean([each["needle"] for each in mixed]) >= 0.56
+        assert abs(np.mean([each["share"] for each in mixed])) <= 0.12
+        assert (ROOT / "benchmarks" / "results" / "recipes.png").stat().st_size < 200_000
+
+
+def test_transport(tmp_path, run_here):
+    """Without the rivals it tells what ours takes; the committed figures agree with theirs."""
+    target = tmp_path / "transport.json"
+    done = run_here("benchmarks/transport.py", "--rows", 300, "--dims", 16, "--json", target)
+    assert done.returncode == 0, done.stderr
+    records = json.loads(target.read_text())["records"]
+    assert [r["mapping"] for r in records if r["learner"] == "c3align"] == ["coral", "gaussian_ot", "barycenter"]
+    assert all(record["cpu_s"] >= 0 for record in records)
+    committed = json.loads((ROOT / "benchmarks" / "results" / "transport.json").read_text())["records"]
+    assert max(r["difference_small"] for r in committed if "difference_small" in r) < 1e-6
