@@ -21,7 +21,7 @@ from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.geometry import GapReport, measure_gap
 from c3align.mappings import Mapping, RowTransform
 from c3align.mappings import rows as mapped
-from c3align.noise import Noise, stream_seed
+from c3align.noise import Noise, NoiseName, stream_seed
 from c3align.sample import related
 from c3align.statistics import ModalityStatistics, PairStatistics
 
@@ -82,7 +82,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         *,
         mapping: str | Mapping = "center",
         renormalize: bool = True,
-        noise: str | Noise = "isotropic",
+        noise: NoiseName | Noise = "isotropic",
         noise_cosine: float | Literal["auto"] = "auto",
         sigma: float | None = None,
         second_moments: bool = False,

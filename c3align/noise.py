@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ __all__ = [
     "NAMED",
     "PAPER_SIGMA",
     "Noise",
+    "NoiseName",
     "cosine_from_alpha_bar",
     "cosine_from_lafite_mix",
     "cosine_from_sigma",
@@ -50,6 +51,7 @@ __all__ = [
 PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
 PAPER_DIMS = 512
 _ROUNDING = 1e-9
+NoiseName: TypeAlias = Literal["isotropic", "residual", "half_power", "fixed_norm", "random", "orthogonal"]
 _COVARIANCES = ("isotropic", "own", "residual")
 
 

@@ -83,7 +83,7 @@ class TestFit:
             (("text.npy", "--pair", "image/0.npy"), "pass files of equal shape"),
             (("text.npy", "--noise-cosine", "2"), "noise_cosine must be 'auto' or a number in (0, 1]"),
             (("text.npy", "--zero-rows", "drop"), "zero_rows must be one of 'raise', 'keep', got 'drop'"),
-            (("text.npy", "--noise", "uniform"), "noise must be one of 'isotropic', 'residual', got 'uniform'"),
+            (("text.npy", "--noise", "uniform"), "or a noise.Noise, got 'uniform'"),
             (
                 ("text.npy", "--noise", "residual"),
                 "'residual' is learned from pairs; pass their partners as --pair",
