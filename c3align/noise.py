@@ -31,22 +31,9 @@ from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops.rowmap import stream
 
-__all__ = [
-    "NAMED",
-    "PAPER_SIGMA",
-    "Noise",
-    "NoiseName",
-    "cosine_from_alpha_bar",
-    "cosine_from_lafite_mix",
-    "cosine_from_sigma",
-    "load",
-    "sigma_from_capdec_variance",
-    "sigma_from_close_weight",
-    "sigma_from_cosine",
-    "sigma_from_groups",
-    "sigma_from_lafite_mix",
-    "stream_seed",
-]
+__all__ = ["NAMED", "PAPER_SIGMA", "Noise", "NoiseName", "cosine_from_alpha_bar", "cosine_from_lafite_mix"]
+__all__ += ["cosine_from_sigma", "load", "sigma_from_capdec_variance", "sigma_from_close_weight", "sigma_from_cosine"]
+__all__ += ["sigma_from_groups", "sigma_from_lafite_mix", "stream_seed"]
 
 PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
 PAPER_DIMS = 512

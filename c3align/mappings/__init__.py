@@ -24,7 +24,6 @@ from c3align.mappings._unpaired import Barycenter, Center, Coral, DropUnequal, G
 __all__ = [
     "BINS",
     "CCA",
-    "CENTER",
     "Barycenter",
     "Center",
     "Coral",
@@ -41,11 +40,7 @@ __all__ = [
     "RowTransform",
     "Standardize",
     "available",
-    "described",
-    "from_description",
-    "is_plain",
     "load",
-    "refuse_own_mean",
 ]
 
 CENTER = "center"
@@ -68,28 +63,29 @@ _BUILT_IN: dict[str, abc.Callable[[], Mapping]] = {
 
 @runtime_checkable
 class Mapping(Protocol):
-    """What every mapping offers.
-
-    Attributes
-    ----------
-    needs : tuple of "second_moments", "pairs", "sketches"
-        What `solve` takes beyond `ModalityStatistics`.
-    """
+    """What every mapping offers."""
 
     @property
-    def needs(self) -> tuple[Need, ...]: ...
+    def needs(self) -> tuple[Need, ...]:
+        """What `solve` takes beyond `ModalityStatistics`: some of "second_moments", "pairs" and "sketches"."""
+        ...
 
     def solve(self, statistics: Statistics, **learned: Any) -> abc.Mapping[str, RowTransform]:
-        """One map for each modality.
+        """Compute one map for each modality.
 
         Parameters
         ----------
-        statistics : mapping of str to CovarianceStatistics, or to ModalityStatistics where no second moments are needed
-        pairs : mapping of (str, str) to CrossCovariance
-            Of paired rows of the first and the second modality, in any order of the two.
-        sketches : mapping of str to QuantileSketch
-        samples : mapping of str to (n_rows, n_dims) float64
-            Unit rows of a modality, for what statistics do not tell: the centroid of `Realign`.
+        statistics : mapping of str to ModalityStatistics or CovarianceStatistics
+            Statistics of each modality, with covariances where the mapping needs "second_moments".
+        **learned : mapping
+            What else is known: `pairs`, a `CrossCovariance` for each (str, str), in any order of the two modalities;
+            `sketches`, a `QuantileSketch` for each modality; and `samples`, unit rows (n_rows, n_dims) float64, for
+            what statistics do not tell: the centroid of `Realign`.
+
+        Returns
+        -------
+        mapping of str to RowTransform
+            What unit rows of each modality go through.
 
         Raises
         ------
@@ -120,12 +116,28 @@ def refuse_own_mean(mapping: str | Mapping) -> None:
 
 
 def available() -> list[str]:
-    """Names that `load` knows: the built-in ones and those of installed packages."""
+    """List the names that `load` knows.
+
+    Returns
+    -------
+    list of str
+        The built-in ones and those of installed packages, in alphabetical order.
+    """
     return sorted({*_BUILT_IN, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))})
 
 
 def load(mapping: str | Mapping) -> Mapping:
-    """A mapping by its name, with its defaults; an object that is one comes back as it is.
+    """Find a mapping by its name.
+
+    Parameters
+    ----------
+    mapping : str or Mapping
+        A name for a mapping with its defaults; a mapping comes back as it is.
+
+    Returns
+    -------
+    Mapping
+        The one that is meant.
 
     Raises
     ------

@@ -24,11 +24,38 @@ class RowTransform(Protocol):
     """What becomes of unit rows of one modality, before they are brought back to norm 1."""
 
     def apply(self, rows: Array) -> Array:
-        """Rows (n_rows, n_dims) float32 or float64 -> rows of the same library, dtype and device."""
+        """Map rows, without bringing the results to norm 1.
+
+        Parameters
+        ----------
+        rows : (n_rows, n_dims) array or tensor, float32 or float64
+            Unit rows (of `inverse`: mapped ones). Never written.
+
+        Returns
+        -------
+        (n_rows, n_dims) array or tensor
+            Rows of the same library, dtype and device.
+
+        Raises
+        ------
+        C3AlignError
+            Rows of another width or dtype.
+        """
         ...
 
     def inverse(self) -> RowTransform:
-        """The way back."""
+        """Find the way back.
+
+        Returns
+        -------
+        RowTransform
+            The map from mapped rows to unit rows.
+
+        Raises
+        ------
+        C3AlignError
+            Where there is none.
+        """
         ...
 
 
@@ -36,12 +63,17 @@ class RowTransform(Protocol):
 class RowAffine:
     """An affine map of row vectors: ``(u - mean) * linear + shift``, or ``@ linear`` where that is a matrix.
 
-    Attributes
+    Computed in the rows' dtype. A matrix is one product of matrices, whose rounding is BLAS's own: about ``2**-22`` of
+    the matrix' largest singular value in float32.
+
+    Parameters
     ----------
     mean : (n_dims,) float64
+        What is subtracted from each row u.
     linear : (n_dims,) or (n_dims, n_dims) float64, or None
         A factor per column, a matrix that is multiplied from the right, or nothing.
     shift : (n_dims,) float64, or None
+        What is added last, or nothing.
 
     Examples
     --------
@@ -78,6 +110,7 @@ class RowAffine:
 
     @property
     def n_dims(self) -> int:
+        """Dimension of the rows."""
         return len(self.mean)
 
     @property
@@ -99,23 +132,7 @@ class RowAffine:
         return moved if self.shift is None else moved + self.shift
 
     def apply(self, rows: Array) -> Array:
-        """The mapped rows, not brought back to norm 1.
-
-        Parameters
-        ----------
-        rows : (n_rows, n_dims) array or tensor, float32 or float64
-            Unit rows (of `inverse`: mapped ones). Never written.
-
-        Returns
-        -------
-        Rows of the same library, dtype and device, computed in that dtype; a matrix is one product of matrices, whose
-        rounding is BLAS's own: about ``2**-22`` of the matrix' largest singular value in float32.
-
-        Raises
-        ------
-        C3AlignError
-            Rows of another width or dtype.
-        """
+        """See `RowTransform.apply`."""
         check_rows(rows, self.n_dims)
         mean, linear, shift, offset = self.rounded(rows)
         if linear is not None and linear.ndim == 2:
@@ -126,7 +143,12 @@ class RowAffine:
         return found if shift is None else found + shift
 
     def inverse(self) -> RowAffine:
-        """The map from mapped rows back to unit rows.
+        """Find the way back.
+
+        Returns
+        -------
+        RowAffine
+            The map from mapped rows to unit rows.
 
         Raises
         ------
@@ -151,7 +173,18 @@ class RowAffine:
         return _times(difference, self.linear)
 
     def then(self, other: RowAffine) -> RowAffine:
-        """Both in one: first this map, then the other."""
+        """Join two maps into one.
+
+        Parameters
+        ----------
+        other : RowAffine
+            The map that comes after this one.
+
+        Returns
+        -------
+        RowAffine
+            Both in one.
+        """
         if other.linear is None or self.linear is None or self.linear.ndim == other.linear.ndim == 1:
             linear = other.linear if self.linear is None else _times(self.linear, other.linear)
         else:

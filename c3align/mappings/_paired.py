@@ -34,6 +34,13 @@ class Procrustes:
 
     Plus ``alpha * ||R - I||**2``: what few pairs do not determine stays where it is. 0 is the classic problem, which
     takes more pairs than dimensions.
+
+    Parameters
+    ----------
+    target : str
+        Modality that the others are mapped to; its rows are centered alone.
+    alpha : float >= 0
+        Weight of the second term.
     """
 
     target: str = "text"
@@ -62,6 +69,11 @@ class Ridge(Procrustes):
 
     Plus ``alpha * ||W - I||**2``, drawn to leaving rows as they are and not to zero: I and scikit-learn's
     ``Ridge(alpha).fit(X, Y - X)``.
+
+    Parameters
+    ----------
+    target, alpha : optional
+        As in `Procrustes`.
     """
 
     def _map(self, found: CrossCovariance) -> Float64Array:
@@ -77,6 +89,13 @@ class CCA:
 
     Variates of variance 1 are laid on axes close to the directions they come from, times one factor that keeps the mean
     square norm. All other directions are dropped, so that there is no way back.
+
+    Parameters
+    ----------
+    n_components : int
+        From 1 to n_dims.
+    shrinkage : "ledoit_wolf", "oas" or None
+        How covariances are drawn to multiples of the identity; None leaves them, and refuses singular ones.
     """
 
     n_components: int = 32

@@ -30,9 +30,10 @@ _BLOCK_ELEMENTS = 1 << 21
 class QuantileSketch:
     """How many of a modality's unit rows have each column in each of 1,024 equal bins of [-1, 1]: 8 KiB a column.
 
-    Attributes
+    Parameters
     ----------
     counts : (n_dims, 1024) int64
+        Rows in each bin, column by column.
 
     Examples
     --------
@@ -51,22 +52,35 @@ class QuantileSketch:
 
     @property
     def n_dims(self) -> int:
+        """Dimension of the rows."""
         return len(self.counts)
 
     @property
     def n_rows(self) -> int:
+        """Number of rows counted."""
         return int(self.counts[0].sum())
 
     @classmethod
     def empty(cls, n_dims: int) -> QuantileSketch:
-        """The sketch of no rows: the identity of `merge`."""
+        """Make the sketch of no rows, the identity of `merge`.
+
+        Parameters
+        ----------
+        n_dims : int
+            Dimension of the rows.
+        """
         return cls(np.zeros((n_dims, BINS), np.int64))
 
     @classmethod
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> QuantileSketch:
-        """The sketch of the rows X (n_rows, n_dims), floating, of any norm; rows without a direction are left out.
+        """Count the unit rows of X, on the host: rows on a device are copied there block by block.
 
-        Counted on the host: rows on a device are copied there block by block.
+        Parameters
+        ----------
+        X : (n_rows, n_dims) array or tensor, floating
+            Rows of any norm; refused as by `ops.normalize`.
+        zero_rows : "raise" or "keep"
+            Whether rows without a direction are refused or left out.
         """
         ops.moments(X, zero_rows=zero_rows)  # refuses with the row's number in the whole
         n_rows, n_dims = X.shape
@@ -83,11 +97,33 @@ class QuantileSketch:
         return cls(counts.reshape(n_dims, BINS))
 
     def merge(self, other: QuantileSketch) -> QuantileSketch:
-        """The sketch of both sets of rows together."""
+        """Combine the sketches of two sets of rows.
+
+        Parameters
+        ----------
+        other : QuantileSketch
+            A sketch of the same width.
+
+        Returns
+        -------
+        QuantileSketch
+            The sketch of all rows together; ``+`` does the same.
+        """
         return self._combined(other, 1)
 
     def subtract(self, other: QuantileSketch) -> QuantileSketch:
-        """The sketch without the rows of `other`, which must be among these."""
+        """Remove rows that were counted before.
+
+        Parameters
+        ----------
+        other : QuantileSketch
+            The sketch of some of these rows; `C3AlignError` where a count would fall below zero.
+
+        Returns
+        -------
+        QuantileSketch
+            The sketch of the other rows; ``-`` does the same.
+        """
         return self._combined(other, -1)
 
     __add__ = merge
@@ -102,14 +138,36 @@ class QuantileSketch:
         return _checked(QuantileSketch(self.counts + sign * other.counts))
 
     def problem(self) -> str | None:
-        """Why these numbers contradict one another, or None: what loading and `subtract` check."""
+        """Find a contradiction in these numbers, as loading and `subtract` do.
+
+        Returns
+        -------
+        str or None
+            What is wrong.
+        """
         totals = self.counts.sum(axis=1)
         if (self.counts < 0).any() or (totals != totals[0]).any():
             return "counts are negative, or differ from column to column"
         return None
 
     def quantiles(self, at: Float64Array) -> Float64Array:
-        """Values (len(at), n_dims) below which these shares of the rows lie, linear within a bin."""
+        """Compute quantiles of each column, linear within a bin.
+
+        Parameters
+        ----------
+        at : (n,) float64
+            Shares of the rows, in [0, 1].
+
+        Returns
+        -------
+        (n, n_dims) float64
+            Values below which these shares lie.
+
+        Raises
+        ------
+        C3AlignError
+            A sketch of no rows.
+        """
         if not self.n_rows:
             raise C3AlignError("this sketch holds no rows; fit it on some first")
         edges = np.linspace(-1, 1, BINS + 1)
@@ -121,17 +179,17 @@ class QuantileSketch:
 class RowQuantiles:
     """A monotone map of each column: piecewise linear through knots, of slope 1 beyond the first and the last.
 
-    Attributes
+    Parameters
     ----------
     source, goal : (n_knots, n_dims) float64, strictly increasing down each column
-        ``source[k, j]`` becomes ``goal[k, j]``.
+        ``source[k, j]`` becomes ``goal[k, j]``, and there always is a way back.
     """
 
     source: Float64Array
     goal: Float64Array
 
     def apply(self, rows: Array) -> Array:
-        """The mapped rows (n_rows, n_dims), float32 or float64, of the same library, dtype and device."""
+        """See `RowTransform.apply`."""
         check_rows(rows, self.source.shape[1])
         if is_tensor(rows):
             knots = (np.ascontiguousarray(knots.T, dtype_name(rows)) for knots in (self.source, self.goal))
@@ -142,7 +200,7 @@ class RowQuantiles:
         return found
 
     def inverse(self) -> RowQuantiles:
-        """The way back, which there always is."""
+        """See `RowTransform.inverse`."""
         return RowQuantiles(self.goal, self.source)
 
 
@@ -151,6 +209,11 @@ class Quantile:
     """Each column to one distribution, whose quantiles are the mean of the modalities' own: their barycenter.
 
     A column whose standard deviation is below a bin of the sketches (0.002) in some modality is centered alone in all.
+
+    Parameters
+    ----------
+    n_quantiles : int
+        Knots of each column's map, from 2 to 1,024.
     """
 
     n_quantiles: int = 100

@@ -39,7 +39,13 @@ _SAME = 1e-12  # the square of a relative difference of variances that is roundi
 
 @dataclass(frozen=True)
 class Center:
-    """Collapse (C3): ``u - strength * mean``."""
+    """Collapse (C3): ``u - strength * mean``.
+
+    Parameters
+    ----------
+    strength : float in [0, 1]
+        Part of the mean that is subtracted.
+    """
 
     strength: float = 1.0
     needs: ClassVar[tuple[Need, ...]] = ()
@@ -57,6 +63,11 @@ class Standardize:
     """Each column to one standard deviation, the mean of the modalities' own; of a onto b this is TOMCap's.
 
     Columns without variance in a modality are centered alone.
+
+    Parameters
+    ----------
+    strength : float in [0, 1]
+        Part of the way: columns are multiplied by ``1 + strength * (factor - 1)``.
     """
 
     strength: float = 1.0
@@ -85,6 +96,15 @@ class Realign:
     is the target's: the published step on the centroid, repeated until it moves nothing. That mean is taken over
     `samples`, brought to the exact mean, or without them by a second-order expansion, which leaves 4 to 60 % of the
     error. The target's rows stay as they are, so that aligned rows lie around its mean and not around zero.
+
+    Parameters
+    ----------
+    target : str
+        Modality that the others are mapped to.
+    tolerance : float
+        Distance of the mean of the results from the target's at which the steps end.
+    max_steps : int
+        Steps after which `solve` gives up, with a `C3AlignError`.
     """
 
     target: str = "image"
@@ -127,7 +147,17 @@ class Realign:
 
 @dataclass(frozen=True)
 class Coral:
-    """CORAL: other modalities whitened, ``S**-1/2``, and coloured as the target, ``S_target**1/2``."""
+    """CORAL: other modalities whitened, ``S**-1/2``, and colored as the target, ``S_target**1/2``.
+
+    Parameters
+    ----------
+    target : str
+        Modality that the others are mapped to; its rows are centered alone.
+    strength : float in [0, 1]
+        Part of the way: ``I + strength * (A - I)`` of the map A.
+    shrinkage : "ledoit_wolf", "oas" or None
+        How covariances are drawn to multiples of the identity; None leaves them, and refuses singular ones.
+    """
 
     target: str = "text"
     strength: float = 1.0
@@ -153,6 +183,11 @@ class GaussianOT(Coral):
     """Optimal transport of other modalities to the target, as between Gaussians (Knott and Smith): the least motion.
 
     ``A = S**-1/2 (S**1/2 S_target S**1/2)**1/2 S**-1/2``, and ``I + strength * (A - I)`` for a part of the way.
+
+    Parameters
+    ----------
+    target, strength, shrinkage : optional
+        As in `Coral`.
     """
 
     def _map(self, source: Float64Array, goal: Float64Array) -> Float64Array:
@@ -166,6 +201,15 @@ class Barycenter:
     Of two ``(I + A) / 2`` and ``(I + A**-1) / 2``, A the transport of `GaussianOT`; of more by the fixed point of
     Alvarez-Esteban, del Barrio, Cuesta-Albertos and Matran (2016), until the norm of the mean transport less I is at
     most `tolerance`, or below 1e-4 and no longer shrinks, as rounding has it for covariances close to singular.
+
+    Parameters
+    ----------
+    strength, shrinkage : optional
+        As in `Coral`.
+    tolerance : float
+        The norm at which the steps end, for three modalities or more.
+    max_steps : int
+        Steps after which `solve` gives up, with a `C3AlignError`.
     """
 
     strength: float = 1.0
@@ -216,6 +260,13 @@ class DropUnequal:
 
     Of two modalities those v of ``S_a v = r S_b v`` with the largest ``|log r|``; of more those with the largest
     squares of ``S_k`` less the mean covariance, where that is the identity. Equal variances are never dropped.
+
+    Parameters
+    ----------
+    n_directions : int
+        The most directions that are dropped, from 1 to n_dims - 1.
+    shrinkage : "ledoit_wolf", "oas" or None
+        How covariances are drawn to multiples of the identity; None leaves them, and refuses singular ones.
     """
 
     n_directions: int = 32
