@@ -315,8 +315,7 @@ class Calibration:
         """
         given = dict.fromkeys(rows, 1.0) if weights is None else dict(weights)
         if set(given) != set(rows) or not 0 < sum(given.values()) < math.inf or min(given.values()) < 0:
-            numbers = f"one number from 0 for each of {[*rows]}, not all 0"
-            raise C3AlignError(f"weights must be {numbers}, got {given}; omit them")
+            raise C3AlignError(f"weights must be one number from 0 for each of {[*rows]}, not all 0, got {given}")
         units = {name: unit_rows(X, name) for name, X in rows.items()}
         if len({(tuple(unit.shape), str(getattr(unit, "device", "cpu"))) for unit in units.values()}) > 1:
             raise C3AlignError(
