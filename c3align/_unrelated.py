@@ -121,15 +121,20 @@ def few_message(n_scores: Int64Array) -> str | None:
     )
 
 
-def scores_of_pairs(X: Any, Y: Any) -> Float64Array:
-    """Scores (n_pairs,) of the rows of X with those of Y."""
+def scores_of_pairs(X: Any, Y: Any, others: float) -> Float64Array:
+    """Scores (n_pairs,) of the rows of X with those of Y, which are above the mean of unrelated ones."""
     found = unit_rows(X, "X"), unit_rows(Y, "Y")
     x, y = (unit.cpu().numpy() if is_tensor(unit) else unit for unit in found)
     if x.shape != y.shape or len(x) < MIN_PAIRS:
         raise C3AlignError(
             f"X has shape {x.shape} and Y {y.shape}; pass {MIN_PAIRS} pairs or more, row i of both a pair"
         )
-    return np.einsum("ij,ij->i", x, y).astype(np.float64)
+    scores = np.einsum("ij,ij->i", x, y).astype(np.float64)
+    if not scores.mean() > others:
+        raise C3AlignError(
+            "these pairs score no higher than unrelated rows; pass row i of Y as the partner of row i of X"
+        )
+    return scores
 
 
 def odds_of_pairs(related: Float64Array, unrelated_: Float64Array, n_pairs: int, prior: float) -> tuple[float, float]:

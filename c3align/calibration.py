@@ -315,7 +315,9 @@ class Calibration:
         """
         given = dict.fromkeys(rows, 1.0) if weights is None else dict(weights)
         if set(given) != set(rows) or not 0 < sum(given.values()) < math.inf or min(given.values()) < 0:
-            raise C3AlignError(f"weights must be one number from 0 for each of {[*rows]}, not all 0, got {given}")
+            raise C3AlignError(
+                f"weights must be one number from 0 for each of {[*rows]}, not all 0, got {given}; omit them"
+            )
         units = {name: unit_rows(X, name) for name, X in rows.items()}
         if len({(tuple(unit.shape), str(getattr(unit, "device", "cpu"))) for unit in units.values()}) > 1:
             raise C3AlignError(
@@ -346,11 +348,7 @@ class Calibration:
             An unknown modality, fewer than ten pairs, other shapes, or pairs that score no higher than unrelated rows.
         """
         i, j = self._place(query, document)
-        scores = scores_of_pairs(X, Y)
-        if not float(scores.mean()) > self.means[i, j]:
-            raise C3AlignError(
-                "these pairs score no higher than unrelated rows; pass row i of Y as the partner of row i of X"
-            )
+        scores = scores_of_pairs(X, Y, float(self.means[i, j]))
         n_pairs, related = self.n_pairs.copy(), self.related.copy()
         n_pairs[[i, j], [j, i]], related[[i, j], [j, i]] = len(scores), np.quantile(scores, SHARES)
         return replace(self, n_pairs=n_pairs, related=related)
