@@ -7,6 +7,7 @@ Pairs of unit rows (u, v) that are mapped by ``u A`` and ``v B`` have residuals 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from c3align.mappings import CENTER, RowAffine, RowTransform, is_plain
 
 __all__ = ["noise_of", "sigma"]
 
+TOLERATED = 0.05  # of a cosine
 MIN_PAIRS_FOR_NOISE = 2  # one pair has no residual: its difference is the gap
 
 
@@ -49,6 +51,8 @@ def noise_of(state: State, settings: Mapping[str, Any], name: str) -> dict[str, 
 
 def _noise_of(state: State, settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     shape, found = noise.load(settings["noise"]), sigma(state, settings)
+    if settings["sigma"] is None and settings["noise_cosine"] != "auto" and name in state.usable:
+        _warn_of_other_cones(state, settings, name, found)
     if shape.has_covariance and found:
         key = shape, name if shape.covariance == "own" else "", found
         return {"sigma": _once(state, key, settings["mapping"], lambda: _root(state, settings, name))}
@@ -59,6 +63,20 @@ def _noise_of(state: State, settings: Mapping[str, Any], name: str) -> dict[str,
         how |= {"direction": _gap(state, settings["mapping"], name)}
         how["sigma"] *= math.sqrt(state.n_dims / max(1, state.n_dims - 1))
     return how
+
+
+def _warn_of_other_cones(state: State, settings: Mapping[str, Any], name: str, found: float) -> None:
+    """Say so where the cosine of all modalities together is far from that of this one's rows."""
+    asked = float(settings["noise_cosine"])
+    norm = math.sqrt(_mean_square(state, name, state.row_map(name, settings["mapping"])))
+    own = noise.cosine_from_sigma(found, state.n_dims, norm=norm) if norm else asked
+    if abs(own - asked) > TOLERATED:
+        warnings.warn(
+            f"noise_cosine={asked:g} is that of the rows of all modalities together, and {name!r} rows, which lie "
+            f"closer to or further from their mean than others, get one of {own:.2f}; for {asked:g} pass "
+            f"sigma={noise.sigma_from_cosine(asked, state.n_dims, norm=norm):.4g}",
+            stacklevel=5,
+        )
 
 
 def _root(state: State, settings: Mapping[str, Any], name: str) -> Float64Array:

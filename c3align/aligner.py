@@ -53,8 +53,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         The noise of `corrupt`: "isotropic", equal in all directions; "residual", with the covariance of the residuals
         eps of the pairs given to `fit`, which fill few of the dimensions; and more, see `c3align.noise`.
     noise_cosine : "auto" or float in (0, 1]
-        Expected cosine between a clean row and the noisy one. "auto" takes it from the residuals of the pairs given to
-        `fit`; with fewer than two pairs, the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
+        Expected cosine between a clean row and the noisy one, over all modalities. "auto" takes it from the residuals
+        of the pairs given to `fit`; with fewer than two, the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
     sigma : float or None
         Standard deviation of the noise per coordinate; overrides `noise_cosine`.
     second_moments : bool

@@ -539,6 +539,7 @@ MUTANTS = [
     Mutant("mapping", "c3align/_state.py", "found.drawn()", "found.rows", "test_mapped and rows_that_repeat"),
     Mutant("calib", "c3align/_unrelated.py", "if np.ptp(places) <= MOST_UNEVEN:", "if True:", "test_calibration and means_differ"),
     Mutant("calib", "c3align/_unrelated.py", "if n_rows >= FEW_ROWS:", "if True:", "test_calibration and few_rows"),
+    Mutant("noise", "c3align/_strength.py", "if abs(own - asked) > TOLERATED:", "if False:", "test_noise and other_widths"),
 ]  # fmt: skip
 
 

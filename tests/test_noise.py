@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -173,3 +175,21 @@ class TestFromGroups:
             noise.sigma_from_groups(X, np.arange(60))
         with pytest.raises(C3AlignError, match="60 integers, one a row"):
             noise.sigma_from_groups(X, np.arange(59))
+
+
+def test_cones_of_other_widths_are_told():
+    """A cosine is that of all modalities together; where that misleads, one warning says by how much."""
+    rng = np.random.default_rng(0)
+    text, image = rng.normal(0.5, 1, (500, 64)), rng.normal(3, 1, (5000, 64))
+    aligner = C3Aligner(noise_cosine=0.9).fit(text).partial_fit(image, modality="image")
+    with pytest.warns(UserWarning, match=r"'text' rows, .* get one of 0.98; for 0.9 pass sigma=") as caught:
+        found = aligner.corrupt(text)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        aligner.corrupt(text)
+    clean = aligner.transform(text, modality="text")
+    assert (found * clean).sum(axis=1).mean() == pytest.approx(0.98, abs=0.01)
+    asked = float(str(caught[0].message).rpartition("sigma=")[2])
+    exact = aligner.set_params(sigma=asked).corrupt(text)
+    assert (exact * clean).sum(axis=1).mean() == pytest.approx(0.9, abs=0.01)
