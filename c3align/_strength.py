@@ -172,6 +172,8 @@ def _residuals(found: CrossCovariance, a: RowTransform, b: RowTransform) -> Floa
 def _rms_norm(state: State, mapping: Any) -> float:
     """Root mean square norm of the mapped rows of all modalities: centered, ``sqrt(1 - ||mean||**2)``."""
     found = state.usable
+    if not found:
+        raise C3AlignError("no rows with a direction were learned, of which noise could be a part; fit some")
     squares = [_mean_square(state, name, state.row_map(name, mapping)) for name in found]
     return float(np.sqrt(np.average(squares, weights=[statistics.n_rows for statistics in found.values()])))
 

@@ -188,7 +188,7 @@ def cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
     float in (0, 1]
         Expected cosine between a clean row and the noisy one.
     """
-    return norm / math.sqrt(norm**2 + n_dims * sigma**2)
+    return norm / math.sqrt(norm**2 + n_dims * _from_zero("sigma", sigma) ** 2)
 
 
 def cosine_from_alpha_bar(alpha_bar: float) -> float:
@@ -257,7 +257,7 @@ def sigma_from_capdec_variance(variance: float) -> float:
     float
         Standard deviation per coordinate.
     """
-    return math.sqrt(variance)
+    return math.sqrt(_from_zero("variance", variance))
 
 
 def sigma_from_close_weight(weight: float) -> float:
@@ -273,7 +273,7 @@ def sigma_from_close_weight(weight: float) -> float:
     float
         Standard deviation per coordinate.
     """
-    return float(weight)
+    return float(_from_zero("weight", weight))
 
 
 def cosine_from_lafite_mix(mix: float) -> float:
@@ -289,6 +289,8 @@ def cosine_from_lafite_mix(mix: float) -> float:
     float in [0, 1]
         Expected cosine between a clean row and the noisy one.
     """
+    if not 0 <= mix <= 1:
+        raise C3AlignError(f"mix must be in [0, 1], got {mix}; 0 is no noise")
     return (1 - mix) / math.hypot(1 - mix, mix)
 
 
@@ -315,6 +317,12 @@ def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> floa
     if not 0 <= mix < 1:
         raise C3AlignError(f"mix must be in [0, 1), got {mix}")
     return norm * mix / (1 - mix) / math.sqrt(n_dims)
+
+
+def _from_zero(name: str, value: float) -> float:
+    if not 0 <= value < math.inf:
+        raise C3AlignError(f"{name} must be a number from 0, got {value}; 0 is no noise")
+    return value
 
 
 def paper_sigma(n_dims: int) -> float:

@@ -248,7 +248,12 @@ def samples_of(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int =
     C3AlignError
         No modality; groups of others; rows of different widths; and as `RowSample.from_rows`.
     """
-    if not rows or not set(groups) <= set(rows):
+    if not (isinstance(rows, Mapping) and rows and all(isinstance(name, str) for name in rows)):
+        given = f"{type(rows).__name__} {[*rows] if isinstance(rows, Mapping) else ''}"
+        raise C3AlignError(
+            f"rows must be by modality, such as {{'text': X}}, got {given}; pass rows of each by its name"
+        )
+    if not set(groups) <= set(rows):
         raise C3AlignError(
             f"rows are of {[*rows]} and groups of {[*groups]}; pass rows, and groups of some of their modalities"
         )

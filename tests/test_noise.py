@@ -193,3 +193,19 @@ def test_cones_of_other_widths_are_told():
     asked = float(str(caught[0].message).rpartition("sigma=")[2])
     exact = aligner.set_params(sigma=asked).corrupt(text)
     assert (exact * clean).sum(axis=1).mean() == pytest.approx(0.9, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda: noise.sigma_from_capdec_variance(-1),
+        lambda: noise.sigma_from_close_weight(-1),
+        lambda: noise.cosine_from_sigma(-1, 5),
+        lambda: noise.cosine_from_lafite_mix(2),
+        lambda: noise.cosine_from_alpha_bar(0),
+        lambda: C3Aligner(zero_rows="keep", noise_cosine=0.5).fit(np.zeros((3, 4))).sigma_,
+    ],
+)
+def test_numbers_that_no_noise_has(convert):
+    with pytest.raises(C3AlignError):
+        convert()
