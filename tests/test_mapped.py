@@ -109,9 +109,19 @@ class TestTransform:
         mean /= np.linalg.norm(mean)
         aligner.state_.row_map("image", name)  # the mean of unit rows lies inside of the sphere; this row is on it
         aligner.transform(mean, modality="image")
-        alike = np.repeat(np.eye(N_DIMS)[:1], 9, axis=0)
+        alike = np.repeat(rows()[0][:1].astype(dtype), 9, axis=0)  # from which rounding leaves something
         with pytest.raises(C3AlignError, match=r"are all the same|equals the mean"):
             C3Aligner(mapping=name).fit(alike, alike).transform(alike, modality="text")
+
+    def test_a_matrix_with_a_shift(self):
+        """Of others' mappings: where nothing came nothing goes, though the shift is something."""
+        rng = np.random.default_rng(0)
+        row_map = mappings.RowAffine(*rng.normal(size=(1, N_DIMS)), rng.normal(size=(N_DIMS, N_DIMS)), np.ones(N_DIMS))
+        X = rows()[0][:5]
+        X[2] = 0
+        found = mappings.rows.align(X, row_map, renormalize=False, zero_rows="keep")
+        assert not found[2].any()
+        assert np.abs(found[3] - row_map.apply(unit(X[3:4]))[0]).max() < 1e-12
 
     def test_auto_finds_the_modality(self, name):
         aligner, (_, image) = fitted(name), rows()

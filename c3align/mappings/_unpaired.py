@@ -134,7 +134,7 @@ class Realign:
         for _ in range(self.max_steps):
             missed = goal - _mean_direction(source, scale, center, sample)
             size = float(np.linalg.norm(missed))
-            if size <= self.tolerance or before <= size < _ROUNDING:
+            if _is_over(size, before, self.tolerance):
                 return center
             before = size
             # along the goal a step moves the mean by 1 - ||goal||**2 of it, across by about all
@@ -244,7 +244,7 @@ class Barycenter:
         for _ in range(self.max_steps):
             step = np.mean([_transport(center, covariance) for covariance in covariances], axis=0) - identity
             size = float(np.linalg.norm(step))
-            if size <= self.tolerance or before <= size < _ROUNDING:
+            if _is_over(size, before, self.tolerance):
                 return center
             before = size
             # half as far again saves a third of the steps; close by, so that the result stays positive
@@ -287,6 +287,11 @@ class DropUnequal:
         largest = vectors[:, n_dims - self.n_directions :][:, sizes[n_dims - self.n_directions :] > _SAME]
         basis = np.linalg.qr(np.linalg.solve(root.T, largest))[0]
         return centered(centers, dict.fromkeys(centers, np.eye(n_dims) - basis @ basis.T))
+
+
+def _is_over(size: float, before: float, tolerance: float) -> bool:
+    """Whether an iteration ends with a step of this size: small enough, or no smaller than before but for rounding."""
+    return size <= tolerance or before <= size < _ROUNDING
 
 
 def _transport(source: Float64Array, goal: Float64Array) -> Float64Array:
