@@ -111,7 +111,7 @@ class TestTransform:
         aligner.transform(mean, modality="image")
         alike = np.repeat(rows()[0][:1].astype(dtype), 9, axis=0)  # from which rounding leaves something
         with pytest.raises(C3AlignError, match=r"are all the same|equals the mean"):
-            C3Aligner(mapping=name).fit(alike, alike).transform(alike, modality="text")
+            C3Aligner(mapping=name).fit(alike, alike).transform(alike, modality="image")
 
     def test_a_matrix_with_a_shift(self):
         """Of others' mappings: where nothing came nothing goes, though the shift is something."""
