@@ -110,7 +110,7 @@ class TestTransform:
         aligner.state_.row_map("image", name)  # the mean of unit rows lies inside of the sphere; this row is on it
         aligner.transform(mean, modality="image")
         alike = np.repeat(rows()[0][:1].astype(dtype), 9, axis=0)  # from which rounding leaves something
-        with pytest.raises(C3AlignError, match=r"are all the same|equals the mean"):
+        with pytest.raises(C3AlignError, match=r"are all the same|no direction"):
             C3Aligner(mapping=name).fit(alike, alike).transform(alike, modality="image")
 
     def test_a_matrix_with_a_shift(self):
