@@ -511,7 +511,7 @@ MUTANTS = [
     Mutant("mapping", "c3align/mappings/rows.py", "return _narrowed(moved * norm, X)", "return _narrowed(moved, X)", "test_mapped and there_and_back"),
     Mutant("mapping", "c3align/_ingest.py", "refuse_own_mean(mapping)", "pass", "test_mapped and rows_own"),
     Mutant("mapping", "c3align/_strength.py", "- across - across.T", "- 2 * across", "test_mapped and residuals_follow"),
-    Mutant("mapping", "c3align/_strength.py", "np.sum(row_map.linear * products) + center @ center", "np.sum(row_map.linear * products)", "test_mapped and cosine_is_of"),
+    Mutant("mapping", "c3align/_strength.py", "row_map.linear**2 @ statistics.variance + center @ center", "row_map.linear**2 @ statistics.variance", "test_mapped and cosine_is_of"),
     Mutant("mapping", "c3align/_learn.py", 'partners=known.get("partners")', "partners=None", "test_mapped and pairs_are_related"),
     Mutant("mapping", "c3align/sample.py", "links = _linked(kept, np.concatenate([self.links, other.links]))", "links = self.links", "test_mapped and any_split"),
     Mutant("mapping", "c3align/sample.py", "np.concatenate([self.counts, other.counts])", "np.concatenate([self.counts, 0 * other.counts])", "test_mapped and any_split"),
