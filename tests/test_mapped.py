@@ -494,8 +494,9 @@ def test_a_sketch_of_other_rows():
 
 
 class TestWhatOutsidersFound:
-    def test_numbers_of_other_rows(self):
+    def test_numbers_of_other_rows(self, monkeypatch):
         """Blocks are cut out of row_ids only once these are known to be as many as the rows."""
+        monkeypatch.setattr(mappings.rows, "_BLOCK_ELEMENTS", 500 * N_DIMS)
         aligner, X = C3Aligner(mapping="barycenter").fit(*rows()), np.repeat(rows()[0], 5, axis=0)
         for ids in (np.arange(4000), np.arange(3)):
             with pytest.raises(C3AlignError, match=f"row_ids has shape .{len(ids)},. and X has 2000 rows"):
