@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 from c3align._state import State, check_order
 from c3align._typing import ZeroRows
 from c3align.centering import BATCH
-from c3align.errors import C3AlignError, ZeroRowsWarning
-from c3align.mappings import RowAffine, RowTransform, refuse_own_mean
+from c3align.errors import C3AlignError, ModalityMeanWarning, ZeroRowsWarning
+from c3align.mappings import Center, RowAffine, RowTransform, load, refuse_own_mean
 from c3align.ops.arrays import (
     Rows,
     check_tensor,
@@ -89,6 +89,13 @@ class Ingested(NamedTuple):
             For "batch" with a mapping that does more than center.
         """
         if name != BATCH:
+            if len(state.usable) == 1 and not isinstance(load(mapping), Center):
+                warnings.warn(
+                    f"only {name!r} rows are fitted, so that mapping={mapping!r} has nothing to bring together; fit "
+                    "the other modalities too before you keep these rows, for they will lie elsewhere then",
+                    ModalityMeanWarning,
+                    stacklevel=4,
+                )
             return state.row_map(name, mapping)
         refuse_own_mean(mapping)
         return RowAffine(ModalityStatistics.from_rows(self.rows, zero_rows=self.policy(zero_rows)).mean)

@@ -191,7 +191,9 @@ def choose(
     if job not in JOBS:
         raise C3AlignError(f"job must be one of {', '.join(map(repr, JOBS))}, got {job!r}; choose one of them")
     if (job == "classification") != (labels is not None):
-        raise C3AlignError(f"labels must be given for classification, and only for it, got job={job!r}; pass both")
+        raise C3AlignError(
+            f"labels are for classification, which needs them, got job={job!r}; pass labels= (--labels) with it"
+        )
     if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 2:
         raise C3AlignError(f"seeds must be an integer of 2 or more, got {seeds!r}; omit it for 5")
     rows, notes = draw((X, Y), names, pairs=pairs, groups=groups, labels=labels, max_rows=max_rows)

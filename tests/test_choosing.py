@@ -239,10 +239,10 @@ class TestRefusals:
         ("given", "text"),
         [
             ({"job": "sort"}, "job must be one of 'search', .*got 'sort'"),
-            ({"job": "classification"}, "labels must be given for classification"),
+            ({"job": "classification"}, "labels are for classification"),
             (
                 {"job": "search", "labels": np.zeros(100, int)},
-                "labels must be given for classification, and only for it",
+                "labels are for classification, which needs them",
             ),
             (
                 {"job": "classification", "labels": np.zeros(100, int), "pairs": True},

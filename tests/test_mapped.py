@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from c3align import C3Aligner, mappings, ops
 from c3align._strength import noise_of
 from c3align.covariance import CovarianceStatistics, PairCovariance
-from c3align.errors import C3AlignError, FormatError
+from c3align.errors import C3AlignError, FormatError, ModalityMeanWarning
 from c3align.mappings import Barycenter, Center, Realign
 from c3align.noise import Noise, stream_seed
 from c3align.persistence import parse
@@ -135,6 +135,8 @@ class TestTransform:
         one = C3Aligner(mapping=kind(name)).fit(rows()[0])
         if name in {"barycenter", "standardize", "quantile"}:
             own = C3Aligner().fit(rows()[0]).transform(rows()[0], modality="text")
+            with pytest.warns(ModalityMeanWarning, match="only 'text' rows are fitted, so that mapping="):
+                one.transform(rows()[0], modality="text")
             most = 0.03 if name == "quantile" else 1e-12  # of one modality there is nothing to bring together
             assert np.abs(one.transform(rows()[0], modality="text") - own).max() < most
         with pytest.raises(NotFittedError, match="no mean was learned"):
