@@ -11,9 +11,9 @@ import numpy as np
 from c3align import geometry
 from c3align._typing import Int64Array
 from c3align.aligner import C3Aligner
-from c3align.errors import C3AlignError, EncoderMismatchWarning
+from c3align.errors import C3AlignError
 from c3align.io.rows import RowSource
-from c3align.sample import row_keys
+from c3align.sample import row_keys, together
 
 __all__ = ["MAX_ROWS", "Rows", "Split", "draw", "half"]
 
@@ -94,7 +94,7 @@ def draw(
     sides, keys = zip(*map(_taken, (x, y), chosen))
     if pairs:
         more = [] if groups is None else [_integers(groups, "groups", y.n_rows)[chosen[1]]]
-        keys = (_related([*keys, *more]),) * 2
+        keys = (together(*keys, *more),) * 2
     elif labels is None:
         first = [np.unique(key, return_index=True)[1] for key in keys]  # no copies, which are no neighbors
         sides, keys = (tuple(part[index] for part, index in zip(parts, first)) for parts in (sides, keys))
@@ -109,7 +109,7 @@ def draw(
         for name, source, side in zip(names, (x, y), sides)
         if len(side) < source.n_rows
     ]
-    return rows, drawn + _strangers(rows)
+    return rows, drawn + _doubts(rows)
 
 
 def _check(names: tuple[str, str], pairs: bool, groups: Any, labels: Any, max_rows: int) -> None:
@@ -156,25 +156,10 @@ def _classes(labels: Any, n_classes: int, n_rows: int) -> Int64Array:
     return found
 
 
-def _related(keys: list[Int64Array]) -> Int64Array:
-    """One number (n,) for all rows that share a key with one another, directly or through others."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n, size = len(keys[0]), (len(keys) + 1) * len(keys[0])
-    ends = np.concatenate([(i + 1) * n + np.unique(key, return_inverse=True)[1] for i, key in enumerate(keys)])
-    edges = coo_array((np.ones(len(ends)), (np.tile(np.arange(n), len(keys)), ends)), shape=(size, size))
-    return np.asarray(connected_components(edges, directed=False)[1][:n], np.int64)
-
-
-def _strangers(rows: Rows) -> list[str]:
-    """A warning, which is a note too, where the rows look like those of two encoders."""
-    overlap, is_one = geometry.one_encoder(*rows.sides, paired=rows.paired)
-    if is_one:
+def _doubts(rows: Rows) -> list[str]:
+    """A warning, which is a note too, where the rows look like those of two encoders, or pairs are in no order."""
+    found = geometry.doubt(*rows.sides, paired=rows.paired)
+    if found is None:
         return []
-    text = (
-        f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more, and no "
-        "mapping makes up for that; check that X and Y come from the same, trained encoder"
-    )
-    warnings.warn(text, EncoderMismatchWarning, stacklevel=4)
-    return [text]
+    warnings.warn(found, stacklevel=4)
+    return [str(found)]

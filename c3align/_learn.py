@@ -15,8 +15,8 @@ from c3align._state import State, pair_key
 from c3align._typing import Array, Int64Array
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.cross_covariance import CrossCovariance
-from c3align.errors import C3AlignError, EncoderMismatchWarning
-from c3align.geometry import are_partners, one_encoder
+from c3align.errors import C3AlignError
+from c3align.geometry import are_partners, doubt
 from c3align.mappings import QuantileSketch
 from c3align.sample import RowSample, row_keys
 from c3align.statistics import ModalityStatistics, paired_statistics
@@ -57,7 +57,7 @@ def learn(
         raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
     state = _with_pairs(state, given, partners, (modality, other), settings)
     if before is None or pair_key(modality, other) not in before.pairs:
-        _warn_of_two_encoders(given.rows, partners[0], state)
+        _warn_of_pairs(given.rows, partners[0], state)
     return state
 
 
@@ -102,19 +102,14 @@ def _keys_across(X: Any, Y: Any) -> tuple[Int64Array, Int64Array]:
     return np.where(whole, y, x), np.where(whole, x, y)
 
 
-def _warn_of_two_encoders(rows: Any, partners: Any, learned: State) -> None:
-    """Say so when pairs do not look like rows of one encoder: no shared directions, and partners no more alike.
+def _warn_of_pairs(rows: Any, partners: Any, learned: State) -> None:
+    """Say so when pairs do not look like rows of one encoder, or partners no more alike than rows in any order.
 
     `learned` is what these pairs alone taught.
     """
     (((a, b), pairs),) = learned.pairs.items()
     if pairs.n_rows and are_partners(learned.statistics[a], learned.statistics[b], pairs):
         return
-    overlap, is_one = one_encoder(rows, partners, paired=True)
-    if not is_one:
-        warnings.warn(
-            f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more; check "
-            "that X and y come from the same, trained encoder",
-            EncoderMismatchWarning,
-            stacklevel=4,
-        )
+    found = doubt(rows, partners, paired=True)
+    if found is not None:
+        warnings.warn(found, stacklevel=4)

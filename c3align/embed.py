@@ -133,7 +133,7 @@ def _write_shards(
             counts.n_before += len(part)
             on_progress(len(part))
         else:
-            sources = (item.source for item in part)
+            sources = (item.read() for item in part)
             stream = batches(encoder, sources, on_error=run.on_error, first_item=first, **options)
             empty = np.empty((0, encoder.n_dims), run.dtype)
             tree.write(shard, first, part, _told(stream, on_progress), empty)

@@ -13,6 +13,7 @@ __all__ = [
     "MissingExtraError",
     "ModalityMeanWarning",
     "NoDigestWarning",
+    "PairOrderWarning",
     "TruncationWarning",
     "ZeroRowsWarning",
     "one_line",
@@ -84,6 +85,10 @@ class ModalityMeanWarning(UserWarning):
 
 class NoDigestWarning(UserWarning):
     """What was loaded was written by an older version, without the digest that tells of changes."""
+
+
+class PairOrderWarning(UserWarning):
+    """Pairs in which partners are no more alike than in a random order."""
 
 
 class CalibrationWarning(UserWarning):

@@ -21,7 +21,7 @@ from c3align.ops import reference
 from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor
 from c3align.ops.backends import load
 
-__all__ = ["RowSample", "related", "row_keys", "samples_of"]
+__all__ = ["RowSample", "related", "row_keys", "samples_of", "together"]
 
 SIZE = 1024  # scores of 1,024 rows with as many others give a standard deviation to a per cent or two
 MOST_LINKS = 32  # of a row: the other side of a link knows it too, where a row has more
@@ -215,15 +215,30 @@ def related(samples: Mapping[str, RowSample]) -> dict[str, Int64Array]:
     dict of str to (n,) int64
         For each modality a number for each of its rows, such as `RowSample.from_rows` takes as `groups`.
     """
-    from scipy import sparse
-
     edges = [np.stack([found.keys, found.groups], axis=1) for found in samples.values()]
     edges += [found.links for found in samples.values()]
-    numbers, which = np.unique(np.concatenate(edges), return_inverse=True)
-    ends = which.reshape(-1, 2).T
-    graph = sparse.coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(len(numbers), len(numbers)))
-    labels = sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64)
+    numbers, labels = _connected(np.concatenate(edges))
     return {name: labels[np.searchsorted(numbers, found.keys)] for name, found in samples.items()}
+
+
+def together(*keys: Int64Array) -> Int64Array:
+    """Number rows so that those which share a key with one another, directly or through others, have one number.
+
+    Parameters
+    ----------
+    *keys : (n,) int64
+        Of the rows, of their partners, of what they are about; row i of each belongs to row i of the others. A key of
+        one kind is not that of another, even if it is the same number.
+
+    Returns
+    -------
+    (n,) int64
+        From 0, in the order in which they appear.
+    """
+    apart = [key ^ salt for key, salt in zip(keys, _factors(len(keys)))]
+    found, labels = _connected(np.concatenate([np.stack([apart[0], key], axis=1) for key in apart]))
+    _, first, which = np.unique(labels[np.searchsorted(found, apart[0])], return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[which].astype(np.int64)
 
 
 def samples_of(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int = SIZE) -> dict[str, RowSample]:
@@ -283,6 +298,16 @@ def row_keys(X: Array, *, zero_rows: ZeroRows = "raise") -> Int64Array:
         Equal for rows that are equal as float32 unit rows.
     """
     return _keys_of(from_dlpack(X) if is_foreign(X) else X, zero_rows)[0]
+
+
+def _connected(links: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """All keys in links (m, 2), rising, and a number of each: equal for keys that are connected."""
+    from scipy import sparse
+
+    keys, which = np.unique(links, return_inverse=True)
+    ends = which.reshape(-1, 2).T
+    graph = sparse.coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(len(keys), len(keys)))
+    return keys, sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 def _keys_of(X: Any, zero_rows: ZeroRows) -> tuple[Int64Array, npt.NDArray[np.bool_]]:

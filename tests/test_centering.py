@@ -16,8 +16,8 @@ from c3align import C3Aligner, centering
 from c3align._discriminant import Claim, Discriminant
 from c3align._state import State
 from c3align.covariance import CovarianceStatistics
-from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning
-from c3align.geometry import are_partners, encoder_overlap, one_encoder
+from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning, PairOrderWarning
+from c3align.geometry import are_partners, doubt, encoder_overlap, one_encoder, order_evidence
 from c3align.geometry._overlap import PARTNERS, centered_pair_cosine
 from c3align.ops import eager, glance
 from c3align.statistics import ModalityStatistics, paired_statistics
@@ -400,6 +400,46 @@ class TestOneEncoder:
                 row + 0.5 * np.random.default_rng(i).standard_normal((400, 32)) for i, row in enumerate([shared] * 2)
             ]
             C3Aligner().fit(*made_up)
+
+    @pytest.mark.parametrize("name", ["coco", "convirt", "glyphs"])
+    def test_pairs_in_a_wrong_order(self, real_rows, name):
+        """Of 30 pairs, of 200 and of all: said of every wrong order, and never of the right one."""
+        first, second = real_rows[name].values()
+        rng = np.random.default_rng(0)
+        for n in (30, 200, len(first)):
+            a, b = (rows[:n] for rows in (first, second))
+            assert doubt(a, b, paired=True) is None
+            assert isinstance(doubt(a, b[rng.permutation(n)], paired=True), PairOrderWarning)
+            assert doubt(a, b[rng.permutation(n)], paired=False) is None
+
+    def test_fit_says_that_the_order_is_wrong(self, coco):
+        image, text = coco
+        with pytest.warns(
+            PairOrderWarning, match=r"no more like row i of y than.*partial_fit one after the other"
+        ) as told:
+            C3Aligner().fit(text, image[::-1])
+        assert told[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            C3Aligner().fit(text, image)
+            C3Aligner().fit(text[:29], image[:29][::-1])  # too few to tell
+
+    @given(st.integers(0, 1 << 30), st.integers(3, 40), st.integers(2, 30))
+    def test_evidence_is_that_of_all_orders(self, seed, n, n_dims):
+        """Against the mean and standard deviation over many random orders, drawn."""
+        rng = np.random.default_rng(seed)
+        a, b = rng.standard_normal((2, n, n_dims))
+        a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b + 0.3 * a))
+        products = (a - a.mean(axis=0)) @ (b - b.mean(axis=0)).T
+        drawn = np.array([products[np.arange(n), rng.permutation(n)].sum() for _ in range(3000)])
+        found = order_evidence(a, 3 * b)
+        assert found == pytest.approx(order_evidence(2 * a.astype(np.float32), b), abs=1e-3)
+        assert abs(drawn.mean()) < 0.1 * drawn.std()
+        assert found * drawn.std() == pytest.approx(np.trace(products), rel=0.1)
+
+    def test_rows_that_are_all_alike_tell_nothing(self):
+        assert order_evidence(np.ones((40, 8)), np.ones((40, 8))) == np.inf
+        assert doubt(np.ones((40, 8)), np.ones((40, 8)), paired=True) is None
 
     def test_pairs_are_judged_by_their_sums(self, real_rows):
         images = [found["image"] for found in real_rows.values() if "image" in found]

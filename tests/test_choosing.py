@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c3align import C3Aligner, _halves, _judging, mappings
+from c3align import C3Aligner, _halves, _judging, mappings, sample
 from c3align.choosing import choose
-from c3align.errors import C3AlignError, EncoderMismatchWarning
+from c3align.errors import C3AlignError, EncoderMismatchWarning, PairOrderWarning
 from tests.test_report import space
 
 
@@ -105,6 +105,13 @@ class TestAdvice:
         assert caught[0].filename == __file__
         assert choice.notes[-1] in str(choice)
 
+    def test_pairs_in_a_wrong_order(self, coco):
+        with pytest.warns(PairOrderWarning, match="no more like row i of y") as caught:
+            choice = choose(coco[1], coco[0][::-1], job="search", pairs=True, seeds=2)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        assert choice.notes[-1] in str(choice)
+
     def test_the_line_makes_the_aligner_that_is_scored_alone(self):
         """Fitted by itself on the same half, it has the figures in the table."""
         given, names = unequal(), ("sound", "video")
@@ -138,7 +145,7 @@ class TestFairness:
     @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12))
     def test_related_rows(self, keys):
         """Against merging sets until nothing changes."""
-        found = _halves._related([np.array(side, np.int64) for side in zip(*keys)])
+        found = sample.together(*(np.array(side, np.int64) for side in zip(*keys)))
         sets = [{i} for i in range(len(keys))]
         for i, first in enumerate(keys):
             for j, second in enumerate(keys):

@@ -359,6 +359,68 @@ PAIR_MEASURES = {
 }
 
 
+class TestGroupsOfRecall:
+    def test_rows_of_a_group_are_all_right(self):
+        """Two captions of each picture: the second is no wrong answer, and the picture counts once."""
+        image = np.eye(4)
+        text = np.repeat(np.eye(4), 2, axis=0) + 0.1 * np.random.default_rng(0).standard_normal((8, 4))
+        pairs = np.repeat(image, 2, axis=0), text
+        assert geometry.recall_at_k(*pairs) == geometry.recall_at_k(*pairs[::-1]) == {1: 1, 5: 1, 10: 1}
+        assert geometry.pair_groups(*pairs).tolist() == np.repeat(range(4), 2).tolist()
+        assert geometry.distinct_rows(pairs[0]).tolist() == [0, 2, 4, 6]
+
+    def test_named_groups(self):
+        image, text = np.eye(4), np.eye(4)[[1, 0, 3, 2]]
+        assert geometry.recall_at_k(image, text)[1] == 0
+        assert geometry.recall_at_k(image, text, groups=[5, 5, 9, 9])[1] == 1
+        with pytest.raises(C3AlignError, match="groups must be 4 integers, got int64 of shape"):
+            geometry.recall_at_k(image, text, groups=[1, 2])
+
+    def test_a_collapsed_space_has_no_groups(self):
+        alike = np.ones((20, 4))
+        assert geometry.recall_at_k(alike, np.eye(20)[:, :4] + 1e-3)[1] < 0.2
+        assert geometry.recall_at_k(alike, alike) == {1: 0, 5: 0, 10: 0}
+        assert geometry.pair_groups(alike, alike).tolist() == [*range(20)]
+
+    @given(st.integers(0, 1 << 30), st.integers(2, 30))
+    def test_without_equal_rows_as_ever(self, seed, n):
+        query, target = np.random.default_rng(seed).standard_normal((2, n, 5))
+        unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (query, target)]
+        scores = unit[0] @ unit[1].T
+        ranks = (scores >= scores.diagonal()[:, None]).sum(axis=1) - 1
+        assert geometry.recall_at_k(query, target, ks=(1, 3)) == {k: float((ranks < k).mean()) for k in (1, 3)}
+
+
+class TestNoiseFit:
+    def test_noise_of_the_model_fits_it(self, coco):
+        root = noise.Noise("own", power=0.5).root(np.cov(coco[1], rowvar=False), 1.0)
+        rows = np.random.default_rng(1).standard_normal((500, 512))
+        assert geometry.noise_fit(7 * rows @ root, root @ root).fits
+        assert geometry.noise_fit(rows + 3).fits
+        assert not geometry.noise_fit(rows @ root).fits
+        assert not geometry.noise_fit(coco[0] - coco[1]).fits
+
+    @given(st.integers(0, 1 << 30), st.integers(1, 6), st.floats(0.01, 100))
+    def test_likeness_is_the_fidelity(self, seed, d, scale):
+        """Against SciPy's matrix root; one of a multiple, none of what shares no direction."""
+        rows = np.random.default_rng(seed).standard_normal((40, d))
+        other = np.cov(np.random.default_rng(seed + 1).standard_normal((40, d)), rowvar=False).reshape(d, d)
+        own = np.cov(rows, rowvar=False).reshape(d, d)
+        expected = np.trace(linalg.sqrtm(linalg.sqrtm(own) @ other @ linalg.sqrtm(own))).real ** 2
+        expected /= np.trace(own) * np.trace(other)
+        assert geometry.noise_fit(rows, scale * other).likeness == pytest.approx(expected, rel=1e-5)
+        assert geometry.noise_fit(rows, scale * own).likeness == pytest.approx(1, abs=1e-6)
+        parts = np.zeros((40, 2 * d))
+        parts[:, :d] = rows
+        assert geometry.noise_fit(parts, np.diag(np.arange(2 * d) >= d)).likeness == pytest.approx(0, abs=1e-9)
+
+    def test_refusals(self):
+        with pytest.raises(C3AlignError, match="not all alike"):
+            geometry.noise_fit(np.ones((5, 3)))
+        with pytest.raises(C3AlignError, match="pass one of 3 x 3"):
+            geometry.noise_fit(np.eye(3), np.eye(2))
+
+
 @pytest.mark.parametrize("name", PAIR_MEASURES)
 class TestInvariance:
     measure = staticmethod(lambda name, a, b: np.array([*PAIR_MEASURES[name](a, b)], float))

@@ -199,7 +199,7 @@ class TestGather:
     def test_an_array_of_pictures(self, tmp_path):
         np.save(tmp_path / "p.npy", np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4))
         items = gather(str(tmp_path / "p.npy"), "image")
-        assert [item.source.max() for item in items] == [15, 31, 47]
+        assert [item.read().max() for item in items] == [15, 31, 47]
         np.save(tmp_path / "v.npy", np.zeros(3))
         with pytest.raises(C3AlignError, match=r"shape \(3,\)"):
             gather(str(tmp_path / "v.npy"), "image")

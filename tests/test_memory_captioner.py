@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 
 import numpy as np
@@ -15,7 +16,8 @@ from c3align import C3Aligner, datasets, encoders
 from c3align.decoders import MemoryCaptioner, PrefixCaptioner
 from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError, FormatError
-from c3align.io import container
+from c3align.io import container, npy
+from c3align.io.rows import RowSource
 from tests import tiny_encoders, tiny_lms
 from tests.conftest import DATA
 from tests.signing import sign_captioner
@@ -141,13 +143,24 @@ class TestMemory:
         monkeypatch.setattr("c3align.training.rows.BLOCK_ROWS", 100)
         kept = MemoryCaptioner(k=5).fit(coco[1], captions, aligner=aligner)
         mapped = MemoryCaptioner(k=5).fit(coco[1], captions, aligner=aligner, folder=tmp_path / "m")
-        assert isinstance(mapped.memory_.rows, np.memmap)
-        assert np.array_equal(mapped.memory_.rows, kept.memory_.rows)
-        assert np.array_equal(kept.memory_.rows, rows[1])
+        assert isinstance(mapped.memory_.rows.parts[0], npy.Stored)
+        assert np.array_equal(mapped.memory_.rows.read(0, 999), kept.memory_.rows.read(0, 999))
+        assert np.array_equal(kept.memory_.rows.read(0, 999), rows[1])
         assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["captions.jsonl", "memory.npy"]
         assert mapped.generate(rows[0]) == kept.generate(rows[0])
+        assert np.array_equal(mapped.project(rows[0]), kept.project(rows[0]))
         mapped.save_pretrained(tmp_path / "m")  # over the memory that it reads
+        assert mapped.generate(rows[0]) == kept.generate(rows[0])  # of the file that has no name any more
         assert MemoryCaptioner.from_pretrained(tmp_path / "m").generate(rows[0]) == kept.generate(rows[0])
+
+    def test_a_file_that_is_cut_while_it_is_read(self, coco, captions, aligner, rows, tmp_path):
+        """Touching a map would end the process by SIGBUS."""
+        mapped = MemoryCaptioner(k=5).fit(coco[1], captions, aligner=aligner, folder=tmp_path / "m")
+        os.truncate(tmp_path / "m" / "memory.npy", 4096)
+        with pytest.raises(C3AlignError, match=r"memory\.npy was changed while it was read; run this again"):
+            mapped.project(rows[0])
+        with pytest.raises(C3AlignError, match=r"memory\.npy was changed while it was read; run this again"):
+            mapped.generate(rows[0])
 
     def test_a_faiss_index(self, coco, captions, aligner, rows):
         pytest.importorskip("faiss")
@@ -159,11 +172,11 @@ class TestMemory:
         assert np.mean([a == b for a, b in zip(near, first)]) > 0.9
 
     def test_groups_are_equal_texts(self, rows):
-        memory = Memory(rows[1][:5], ["a", "b", "a", "c", "b"])
+        memory = Memory(RowSource.of(rows[1][:5]), ["a", "b", "a", "c", "b"])
         assert memory.groups(["c", "a", "b", "z"]).tolist() == [2, 0, 1, -1]
 
     def test_fewer_texts_than_asked_for(self, rows):
-        memory = Memory(rows[1][:2], ["a", "b"])
+        memory = Memory(RowSource.of(rows[1][:2]), ["a", "b"])
         scores, places = memory.nearest(rows[1][:1], 4)
         assert places.tolist() == [[0, 1, -1, -1]]
         assert np.isneginf(scores[0, 2:]).all()
@@ -181,7 +194,7 @@ class TestFiles:
         assert loaded.generate(rows[0]) == made.generate(rows[0])
         assert vars(loaded).keys() >= {"k", "temperature", "index"}
         assert (loaded.k, loaded.temperature, loaded.index) == (made.k, made.temperature, made.index)
-        loaded.save_pretrained(tmp_path / "c")  # over itself, memory-mapped as it is
+        loaded.save_pretrained(tmp_path / "c")  # over the file that it reads
         assert MemoryCaptioner.from_pretrained(tmp_path / "c").generate(rows[0]) == made.generate(rows[0])
 
     def test_a_mode_that_is_no_more(self, coco, captions, aligner, tmp_path):

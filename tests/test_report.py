@@ -68,6 +68,54 @@ class TestFigures:
             [np.sqrt(rows.var(axis=0).sum()) for rows in (a, b)], abs=1e-7
         )
 
+    def test_false_positives_at_one_threshold(self, coco, coco_report):
+        """From the scores themselves; after centering as published."""
+        pair, aligned = coco_report.pairs[0], [unit(rows - rows.mean(axis=0)) for rows in map(unit, coco)]
+        apart, upper = ~np.eye(500, dtype=bool), np.triu_indices(500, 1)
+        between = (aligned[0] @ aligned[1].T)[apart]
+        within = [(rows @ rows.T)[upper] for rows in aligned]
+        shares = [(scores > np.quantile(between, 0.99)).mean() for scores in within]
+        assert pair.after.false_positives == pytest.approx(shares, abs=1e-4)
+        scaled = [(scores - scores.mean()) / scores.std() for scores in (between, *within)]
+        shares = [(scores > np.quantile(scaled[0], 0.99)).mean() for scores in scaled[1:]]
+        assert pair.after.false_positives_scaled == pytest.approx(shares, abs=1e-4)
+        assert pair.after.false_positives[1] == pytest.approx(0.062, abs=0.003)
+        assert max(pair.after.false_positives_scaled) < 0.016
+        item = kinds(coco_report)["One index over both still prefers its own kind"]
+        assert "lets 5.8 / 6.0 % through within them, and 1.5 / 1.3 % by `calibrate()`" in item.text
+        assert "false positives at one threshold               99.7 / 97.8 %         5.8 / 6.0 %" in str(coco_report)
+
+    def test_several_captions_of_a_picture(self, coco, coco_report):
+        """Copies of a picture are not each other's wrong answers, nor its own captions unrelated to it."""
+        image, text = coco
+        rng = np.random.default_rng(0)
+        near = [text + 0.01 * rng.standard_normal(text.shape).astype(np.float32) for _ in range(4)]
+        order = rng.permutation(2500)
+        found = report.report(np.concatenate([image] * 5)[order], np.concatenate([text, *near])[order])
+        pair, alone = found.pairs[0], coco_report.pairs[0]
+        assert (pair.n_measured, pair.n_distinct, pair.n_groups) == (2500, (500, 2500), 500)
+        assert pair.before.recall_b_to_a[1] == pytest.approx(alone.before.recall_b_to_a[1], abs=0.03)
+        assert pair.before.recall_a_to_b[1] == pytest.approx(alone.before.recall_a_to_b[1], abs=0.06)
+        assert pair.fair_shares == pytest.approx((1 / 6, 5 / 6))
+        assert pair.before.unmatched_cosine == pytest.approx(alone.before.unmatched_cosine, abs=0.01)
+        assert "2,500 pairs of 500 different image and 2,500 text rows, 500 groups" in str(found)
+        assert "groups:" not in str(coco_report)
+        assert (alone.n_distinct, alone.n_groups) == ((500, 500), 500)
+
+    def test_likeness_of_noise(self, coco, coco_report):
+        fits = coco_report.pairs[0].noise_fits
+        assert list(fits) == ["isotropic", "half_power of image", "half_power of text"]
+        assert fits["isotropic"] == pytest.approx((0.4946, 0.7112), abs=1e-3)
+        assert fits["half_power of text"][0] > 0.6
+        a, b = map(unit, coco)
+        fit = geometry.noise_fit(a - b)
+        assert fits["isotropic"] == pytest.approx(fit, abs=1e-6)
+        assert "isotropic 0.49 of 0.71, half_power of image 0.66 of 0.83" in str(coco_report)
+        item = kinds(coco_report)["The noise is not alike in all directions"]
+        assert "half_power of image rows is more alike to it than isotropic noise (0.66 against 0.49" in item.text
+        same = report.report(coco[0], 1.0 * coco[0]).pairs[0]
+        assert same.noise_fits is None
+
     def test_published_and_known(self, coco_report):
         pair = coco_report.pairs[0]
         assert pair.before.gap_norm == pytest.approx(0.851, abs=5e-4)

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from c3align.cli._app import app, one_fingerprint, say
 from c3align.errors import C3AlignError
 from c3align.io import atomic
-from c3align.io.npy import mapped
+from c3align.io.npy import stored
 from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
 
@@ -66,7 +65,10 @@ def _numbers(path: Path | None) -> Any:
     if path is None:
         return None
     try:
-        return np.array(mapped(path))
+        found = stored(path)
+        if len(found.shape) != 1:
+            raise ValueError(f"its shape is {found.shape}, not one number a row")
+        return found.read(0, len(found))
     except ValueError as error:
         raise C3AlignError(f"{path} is not a file of numbers ({error}); save them with numpy.save") from error
 

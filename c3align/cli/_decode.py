@@ -68,7 +68,7 @@ def train_captioner(
     from c3align.decoders import PrefixCaptioner
 
     _quiet()
-    texts = [item.source for item in items.gather(captions, "text", column)]
+    texts = [item.read() for item in items.gather(captions, "text", column)]
     learner = C3Aligner(seed=seed) if aligner is None else C3Aligner.from_pretrained(aligner)
     if noise_cosine is not None:
         learner.set_params(noise_cosine=noise_cosine, sigma=None)
@@ -78,7 +78,7 @@ def train_captioner(
     if images is not None:
         allow(pipeline.encoder, max_pixels)
         may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
-        pipeline.collect((item.source for item in items.gather(images, modality, **may)), modality=modality)
+        pipeline.collect((item.read() for item in items.gather(images, modality, **may)), modality=modality)
     training: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "checkpoint": checkpoint}
     pipeline.fit_text(texts, seed=seed, progress=sys.stderr.isatty(), **training)
     pipeline.save_pretrained(output)
@@ -116,7 +116,7 @@ def caption(
     loaded = Pipeline.from_pretrained(pipeline)
     allow(loaded.encoder, max_pixels, max_samples)
     options: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
-    sources = (item.source for item in found)
+    sources = (item.read() for item in found)
     results = loaded.stream(sources, modality=modality, batch_size=batch_size, on_error=on_error, **options)
     lines = _described(results, [item.name for item in found])
     if output is not None:

@@ -102,7 +102,7 @@ class MemoryCaptioner:
         modality : str
             Modality of the rows; rows of another one are refused.
         folder : str or path, optional
-            Where the rows are written and memory-mapped from, for memories larger than RAM.
+            Where the rows are written and read from block by block, for memories larger than RAM.
         progress : bool
             Ignored: nothing is trained.
 
@@ -227,7 +227,7 @@ class MemoryCaptioner:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> MemoryCaptioner:
-        """Load what `save_pretrained` wrote; the memory is read once for its digest and stays on disk, memory-mapped.
+        """Load what `save_pretrained` wrote; the memory is read once for its digest and stays on disk.
 
         Parameters
         ----------

@@ -1,10 +1,9 @@
-"""A memory of texts: their aligned embeddings, in RAM or memory-mapped; rows are looked up and projected in it."""
+"""A memory of texts: their aligned embeddings, in RAM or in a file; rows are looked up and projected in it."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from c3align import neighbours, ops
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
 from c3align.io import atomic, container, npy
-from c3align.io.rows import write_npy
+from c3align.io.rows import RowSource, write_npy
 from c3align.training.rows import TrainingRows
 
 CAPTIONER_FILE, MEMORY_FOLDER = "captioner.safetensors", "memory"
@@ -32,7 +31,7 @@ _BLOCK_ELEMENTS = 1 << 23
 class Memory:
     """Aligned rows and their texts."""
 
-    rows: npt.NDArray[np.float32]  # (n, n_dims), or a memmap
+    rows: RowSource  # (n, n_dims) float32
     texts: list[str]  # none where rows alone are asked for
     index: str | None = None  # what faiss searches it with; None searches exactly
     _search: neighbours.Search | None = field(default=None, repr=False)
@@ -48,7 +47,7 @@ class Memory:
             rows = np.empty(shape, np.float32)
             for part, block in source.aligned():
                 rows[part] = block
-            return cls(rows, texts, index)
+            return cls(RowSource.of(rows), texts, index)
         path = atomic.local_path(folder)
         path.mkdir(parents=True, exist_ok=True)
         write_npy(path / ROWS_FILE, shape, np.float32, (block for _, block in source.aligned()))
@@ -57,7 +56,7 @@ class Memory:
 
     @property
     def n_dims(self) -> int:
-        return self.rows.shape[1]
+        return self.rows.n_dims
 
     def groups(self, texts: Sequence[str]) -> Int64Array:
         """Numbers (n,) of texts, equal for equal ones; -1 for those that the memory does not hold."""
@@ -78,18 +77,24 @@ class Memory:
             index = None if self.index is None else neighbours.faiss_index(self.rows, self.index)
             groups = self.groups(self.texts) if self.texts else None
             self._search = neighbours.Search(self.rows, groups=groups, index=index)
-        kept = min(k, len(self.rows))
+        kept = min(k, self.rows.n_rows)
         scores, places = self._search.nearest(rows, kept, groups=own, progress=progress)
         if own is None and (places[:, :1] < 0).any():
             raise C3AlignError(f"the index {self.index!r} finds no text at all for a row; take another, or index=None")
         empty = ((0, 0), (0, k - kept))
         return np.pad(scores, empty, constant_values=-np.inf), np.pad(places, empty, constant_values=-1)
 
+    def at(self, places: Int64Array) -> npt.NDArray[np.float32]:
+        """Rows (*places.shape, n_dims); zeros where a place is -1."""
+        near: npt.NDArray[np.float32] = self.rows.take(np.maximum(places, 0).ravel())
+        near[places.ravel() < 0] = 0
+        return near.reshape(*places.shape, self.n_dims)
+
     def project(
         self, rows: npt.NDArray[Any], temperature: float = TEMPERATURE, k: int = PROJECTED_ROWS
     ) -> npt.NDArray[np.float32]:
         """Rows as weighted means of the memory's, normalized: ``softmax(m . x / temperature)`` over the k nearest."""
-        k = max(1, min(k, len(self.rows)))  # an empty memory is refused by the search
+        k = max(1, min(k, self.rows.n_rows))  # an empty memory is refused by the search
         out = np.empty((len(rows), self.n_dims), np.float32)
         step = max(1, _BLOCK_ELEMENTS // (k * self.n_dims))
         for start in range(0, len(rows), step):
@@ -97,29 +102,25 @@ class Memory:
             # scores fall, so the first is the largest; what an index did not find weighs nothing
             weights = np.exp((scores - scores[:, :1]).astype(np.float64) / temperature)
             weights /= weights.sum(axis=1, keepdims=True)
-            means = (weights[:, :, None] * self.rows[np.maximum(places, 0)]).sum(axis=1)
+            means = (weights[:, :, None] * self.at(places)).sum(axis=1)
             out[start : start + step] = ops.normalize(means, zero_rows="keep")
         return out
 
     def save(self, folder: Path) -> None:
         """Write it into an empty folder."""
         folder.mkdir(exist_ok=True)
-        source = getattr(self.rows, "filename", None)
-        if source is not None and Path(source).is_file():
-            shutil.copyfile(source, folder / ROWS_FILE)
-        else:
-            np.save(folder / ROWS_FILE, self.rows, allow_pickle=False)
+        write_npy(folder / ROWS_FILE, self.rows.shape, np.float32, (block for _, block in self.rows.blocks()))
         _write_texts(folder, self.texts)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], n_dims: int, index: str | None) -> Memory:
-        """Map the rows and read the texts that `save` wrote."""
+        """Open the rows and read the texts that `save` wrote."""
         paths = Path(folder) / ROWS_FILE, Path(folder) / TEXTS_FILE
         for path in paths:
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is absent; pass a folder that save_pretrained wrote")
         try:
-            rows = npy.mapped(paths[0])
+            rows = npy.stored(paths[0]).held()
             texts = [json.loads(line) for line in paths[1].read_text("utf-8").splitlines()]
         except (ValueError, EOFError, OSError, RecursionError) as error:
             raise container.refusal("decoder", f"its memory cannot be read ({error})") from error
@@ -128,7 +129,7 @@ class Memory:
             raise container.refusal("decoder", found)
         if not all(isinstance(text, str) for text in texts):
             raise container.refusal("decoder", "its captions are not texts")
-        return cls(rows, texts, index)
+        return cls(RowSource("the memory", (rows,), (str(paths[0]),)), texts, index)
 
 
 def _write_texts(folder: Path, texts: list[str]) -> None:

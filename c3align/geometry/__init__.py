@@ -10,14 +10,17 @@ rows in float64; give them a sample of a large set.
 ======================================================== ===============================================================
 the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_gap`, `gap_orthogonality`,
                                                          `pair_cosine`, `measure_gap`
-the residual                                             `residual_sigma`, `residual_spectrum`, `residual_participation`
+the residual                                             `residual_sigma`, `residual_spectrum`,
+                                                         `residual_participation`, `noise_fit`
 the spectrum, dimensional collapse                       `covariance_spectrum`, `effective_dimension`,
                                                          `dimensional_collapse`, `participation`, `participation_ratio`,
                                                          `principal_angles`
 the sphere (Wang and Isola)                              `alignment`, `uniformity`
 two distributions                                        `distribution_gap`, `linear_separability`
-one encoder, or two                                      `are_partners`, `encoder_overlap`, `one_encoder`
-neighbors                                               `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`
+one encoder, or two                                      `are_partners`, `doubt`, `encoder_overlap`, `one_encoder`,
+                                                         `order_evidence`
+neighbors                                               `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`,
+                                                         `distinct_rows`, `pair_groups`
 ======================================================== ===============================================================
 """
 
@@ -43,8 +46,17 @@ from c3align.geometry._gap import (
     residual_spectrum,
 )
 from c3align.geometry._gap_report import GapReport, measure_gap
-from c3align.geometry._overlap import are_partners, encoder_overlap, one_encoder
-from c3align.geometry._retrieval import Hubness, hubness, k_occurrence, modality_bias, recall_at_k
+from c3align.geometry._noise_fit import NoiseFit, noise_fit
+from c3align.geometry._overlap import are_partners, doubt, encoder_overlap, one_encoder, order_evidence
+from c3align.geometry._retrieval import (
+    Hubness,
+    distinct_rows,
+    hubness,
+    k_occurrence,
+    modality_bias,
+    pair_groups,
+    recall_at_k,
+)
 from c3align.geometry._rows import unit_rows
 from c3align.geometry._spectrum import (
     DimensionalCollapse,
@@ -63,12 +75,15 @@ __all__ = [
     "GroupedGap",
     "Hubness",
     "MeanStd",
+    "NoiseFit",
     "Separability",
     "alignment",
     "are_partners",
     "covariance_spectrum",
     "dimensional_collapse",
+    "distinct_rows",
     "distribution_gap",
+    "doubt",
     "effective_dimension",
     "encoder_overlap",
     "gap_orthogonality",
@@ -79,8 +94,11 @@ __all__ = [
     "linear_separability",
     "measure_gap",
     "modality_bias",
+    "noise_fit",
     "one_encoder",
+    "order_evidence",
     "pair_cosine",
+    "pair_groups",
     "participation",
     "participation_ratio",
     "principal_angles",

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.geometry._rows import as_pairs, unit_rows
+from c3align.sample import row_keys, together
 
 _BLOCK_ELEMENTS = 1 << 23
 
@@ -32,8 +34,12 @@ class Hubness(NamedTuple):
     largest: float
 
 
-def recall_at_k(queries: Array, targets: Array, ks: Sequence[int] = (1, 5, 10)) -> dict[int, float]:
-    """Measure the share of queries whose own target is among the k nearest by cosine.
+def recall_at_k(
+    queries: Array, targets: Array, ks: Sequence[int] = (1, 5, 10), *, groups: npt.ArrayLike | None = None
+) -> dict[int, float]:
+    """Measure the share of queries that find a target of their own among the k nearest by cosine.
+
+    Rows that are equal count once: five captions of one picture are five texts, of which it finds one, and one picture.
 
     Parameters
     ----------
@@ -41,20 +47,69 @@ def recall_at_k(queries: Array, targets: Array, ks: Sequence[int] = (1, 5, 10)) 
         Row i of `targets` belongs to row i of `queries`.
     ks : sequence of int
         The ranks to report.
+    groups : (n_rows,) integers, optional
+        Rows of one number are one another's own. By default those that equal rows on either side connect.
 
     Returns
     -------
     dict of int to float
-        Recall at each k. Targets that tie with a query's own rank before it, so that a collapsed space scores 0.
+        Recall at each k. Other targets that tie with a query's own rank before it, so that a collapsed space scores 0.
     """
     query, target = (unit_rows(rows) for rows in as_pairs(queries, targets))
+    labels = pair_groups(query, target) if groups is None else _as_groups(groups, len(query))
+    places = distinct_rows(query), distinct_rows(target)
+    (query, target), (mine, theirs) = zip(*((rows[at], labels[at]) for rows, at in zip((query, target), places)))
     ranks = np.empty(len(query), np.int64)
     step = max(1, _BLOCK_ELEMENTS // len(target))
     for start in range(0, len(query), step):
-        scores = query[start : start + step] @ target.T
-        own = scores[np.arange(len(scores)), start + np.arange(len(scores))]
-        ranks[start : start + step] = (scores >= own[:, None]).sum(axis=1) - 1
+        scores, own = query[start : start + step] @ target.T, mine[start : start + step, None] == theirs
+        best = np.where(own, scores, -np.inf).max(axis=1)
+        ranks[start : start + step] = ((scores >= best[:, None]) & ~own).sum(axis=1)
     return {k: float((ranks < k).mean()) for k in ks}
+
+
+def pair_groups(a: Array, b: Array) -> Int64Array:
+    """Number pairs: those that equal rows on either side connect have one number.
+
+    Parameters
+    ----------
+    a, b : (n, n_dims)
+        Rows of any norm, row i of a the partner of row i of b.
+
+    Returns
+    -------
+    (n,) int64
+        Numbers from 0; each pair's own where all of them would be one group, as in a collapsed space.
+    """
+    labels = together(*(row_keys(rows, zero_rows="keep") for rows in (a, b)))
+    return labels if labels.any() else np.arange(len(labels))
+
+
+def distinct_rows(X: Array) -> Int64Array:
+    """Find the first of each set of equal rows.
+
+    Parameters
+    ----------
+    X : (n_rows, n_dims) array or tensor
+        Rows of any norm.
+
+    Returns
+    -------
+    (n,) int64
+        Their places, rising. All rows where they are all equal, as in a collapsed space.
+    """
+    keys = row_keys(X, zero_rows="keep")
+    places = np.sort(np.unique(keys, return_index=True)[1])
+    return places if len(places) > 1 else np.arange(len(keys))
+
+
+def _as_groups(groups: npt.ArrayLike, n_rows: int) -> Int64Array:
+    found = np.asarray(groups)
+    if found.shape != (n_rows,) or found.dtype.kind not in "iu":
+        raise C3AlignError(
+            f"groups must be {n_rows} integers, got {found.dtype} of shape {found.shape}; pass one for each pair"
+        )
+    return found.astype(np.int64)
 
 
 def modality_bias(a: Array, b: Array, k: int = 10) -> tuple[float, float]:

@@ -26,11 +26,16 @@ _LONGEST_NAME = 4096
 
 
 class Item(NamedTuple):
-    """Something to embed: what the encoder takes, its name for people, and a caption where one is known."""
+    """Something to embed: its name for people, and a caption where one is known."""
 
-    source: Any
+    source: Any  # what the encoder takes, or the file that it is picture number `row` of
     name: str
     caption: str | None = None
+    row: int = -1
+
+    def read(self) -> Any:
+        """What the encoder takes; a picture of an array is read now."""
+        return self.source if self.row < 0 else self.source.read(self.row, self.row + 1)[0]
 
 
 def gather(
@@ -91,12 +96,12 @@ def _remote_paths(data: str, extensions: tuple[str, ...]) -> list[str]:
 
 def _of_array(data: str) -> list[Item]:
     try:
-        pictures = npy.mapped(data)
+        pictures = npy.stored(data)
     except ValueError as error:
         raise C3AlignError(f"{data} holds no pictures ({error}); save them with numpy.save") from error
-    if pictures.ndim not in (3, 4):
+    if len(pictures.shape) not in (3, 4) or 0 in pictures.shape[1:]:
         raise C3AlignError(f"{data} has shape {pictures.shape}; save pictures as (n, height, width[, channels])")
-    return [Item(picture, f"{data}[{i}]") for i, picture in enumerate(pictures)]
+    return [Item(pictures, f"{data}[{i}]", row=i) for i in range(len(pictures))]
 
 
 def _of_table(data: str, modality: str, column: str | None, places: Places) -> list[Item]:

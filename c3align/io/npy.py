@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+import weakref
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from c3align.errors import C3AlignError
 
-__all__ = ["Stored", "mapped", "of_layout", "stored"]
+__all__ = ["Stored", "of_layout", "stored"]
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000  # as NumPy bounds it
@@ -27,7 +28,7 @@ _DTYPE = re.compile(r"[<>=|]?[biuf]\d\d?")
 
 @dataclass(frozen=True)
 class Stored:
-    """Rows (n_rows, n_dims) of a file, read when they are asked for."""
+    """Rows (n_rows, n_dims), or pictures (n, height, width[, channels]), of a file, read when they are asked for."""
 
     path: str
     dtype: np.dtype[Any]
@@ -35,6 +36,10 @@ class Stored:
     offset: int  # where the first number is
     by_columns: bool  # the numbers of a column, not of a row, are side by side
     seen: tuple[int, ...]  # what tells the file from another one, or from what it was before
+    descriptor: int = -1  # of the open file; -1 opens it by its path for every read
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "descriptor": -1}  # copies and other processes open it themselves
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -55,8 +60,8 @@ class Stored:
                 out = np.empty((n_rows, *self.shape[1:]), self.dtype)
                 self._fill(file, out, start * prod(self.shape[1:]))
                 return out
-            columns = np.empty((self.shape[1], n_rows), self.dtype)
-            for number, column in enumerate(columns):
+            columns = np.empty((*self.shape[:0:-1], n_rows), self.dtype)
+            for number, column in enumerate(columns.reshape(prod(self.shape[1:]), n_rows)):
                 self._fill(file, column, number * self.shape[0] + start)
             return columns.T
 
@@ -70,8 +75,15 @@ class Stored:
                 self._fill(file, row, int(number) * self.shape[1])
         return out
 
+    def held(self) -> Stored:
+        """The same rows of a file that stays open: they can be read when another file has taken its name."""
+        found = replace(self, descriptor=os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        weakref.finalize(found, os.close, found.descriptor)
+        return found
+
     def _opened(self) -> Any:
-        file = open(self.path, "rb", buffering=0)  # noqa: SIM115 (its callers close it)
+        given = self.path if self.descriptor < 0 else self.descriptor
+        file = open(given, "rb", buffering=0, closefd=self.descriptor < 0)  # noqa: SIM115 (its callers close it)
         if _identity(file) != self.seen:
             file.close()
             raise self._changed()
@@ -79,13 +91,12 @@ class Stored:
 
     def _fill(self, file: Any, out: npt.NDArray[Any], first: int) -> None:
         """Numbers from the `first` on."""
-        file.seek(self.offset + first * self.dtype.itemsize)
-        left = out.reshape(-1).view(np.uint8).data
+        place, left = self.offset + first * self.dtype.itemsize, out.reshape(-1).view(np.uint8).data
         while len(left):
-            n_bytes = file.readinto(left)
+            n_bytes = _read(file, left, place)
             if not n_bytes:
                 raise self._changed()
-            left = left[n_bytes:]
+            place, left = place + n_bytes, left[n_bytes:]
 
     def _changed(self) -> C3AlignError:
         return C3AlignError(f"{self.path} was changed while it was read; run this again when it is complete")
@@ -111,13 +122,12 @@ def of_layout(path: Any, dtype: Any, shape: tuple[int, ...], offset: int, by_col
     return found
 
 
-def mapped(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
-    """A .npy file as a read-only map, for what has no blocks; refused as by `stored`."""
-    found = stored(path)
-    order: Any = "F" if found.by_columns else "C"
-    if not prod(found.shape):
-        return np.empty(found.shape, found.dtype, order)
-    return np.memmap(path, found.dtype, "r", found.offset, found.shape, order)
+def _read(file: Any, into: memoryview, place: int) -> int:
+    """Bytes read from a place; without moving the file's own, which threads share, where the system can."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [into], place)
+    file.seek(place)
+    return int(file.readinto(into))
 
 
 def _header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:

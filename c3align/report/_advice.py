@@ -10,7 +10,7 @@ from c3align import noise
 from c3align.report._chart import fixed
 from c3align.report._figures import ModalityReport, PairMeasures, PairReport
 from c3align.report._samples import Samples
-from c3align.report._text import both, percent
+from c3align.report._text import both, fine, percent
 
 ORTHOGONAL = 0.05  # mean cosine of the gap with differences within a modality, below which it says nothing of them
 CONSTANT = 0.95  # mean cosine of the gaps of groups of pairs, from which on they are one
@@ -121,11 +121,11 @@ def _name(modality: str) -> str:
 
 def _retrieval(pair: PairReport) -> Advice:
     before, after = _first_recalls(pair.before), _first_recalls(pair.after)
-    was, now = sum(before) / 2, sum(after) / 2
-    error = math.sqrt(max(was * (1 - was), 1 / pair.n_measured) / pair.n_measured)
+    was, now, n = sum(before) / 2, sum(after) / 2, min(pair.n_distinct)
+    error = math.sqrt(max(was * (1 - was), 1 / n) / n)
     text = (
         f"R@1 goes from {both(before)} to {both(after)} ({pair.names[0]} to {pair.names[1]}, and back, among "
-        f"{pair.n_measured:,}); sampling alone moves it by about {error:.3f}."
+        f"{pair.n_measured:,} pairs); sampling alone moves it by about {error:.3f}."
     )
     if abs(now - was) <= 2 * error:
         why = " A search in one other modality does not meet the gap: it is the same for all there is to find."
@@ -139,7 +139,7 @@ def _retrieval(pair: PairReport) -> Advice:
 def _at_chance(pair: PairReport) -> bool:
     """Whether partners are found no more often than a few times by chance, before and after."""
     shares = [sum(_first_recalls(measures)) / 2 for measures in (pair.before, pair.after)]
-    return max(shares) <= min(CHANCES / pair.n_measured, 0.5)
+    return max(shares) <= min(CHANCES / min(pair.n_distinct), 0.5)
 
 
 def _no_pairs(pair: PairReport) -> Advice:
@@ -168,9 +168,11 @@ def _one_index(pair: PairReport) -> Advice:
         why = f" A linear classifier still separates them ({percent(still)}): they differ in shape, not only in place."
     else:
         why = " No line parts them, so it is not the gap: the nearest of one modality are more alike than a pair is."
+    passing, scaled = pair.after.false_positives, pair.after.false_positives_scaled
     fix = (
-        " For one index bring their covariances together, which needs no pairs, and score by `calibrate()`; or rank "
-        "each modality on its own and merge by rank."
+        f" A threshold that 1 % of unrelated scores between them exceed lets {both(passing, fine)} through within them,"
+        f" and {both(scaled, fine)} by `calibrate()`. For one index bring their covariances together, which needs no "
+        "pairs, and score by that; or rank each modality on its own and merge by rank."
     )
     return Advice(pair.names, "care", "One index over both still prefers its own kind", text + why + fix, _FAIR_CODE)
 
@@ -201,9 +203,20 @@ def _noise(pair: PairReport) -> Iterator[Advice]:
     if filled < ROUND * pair.n_dims:
         text = (
             f"It fills about {filled:.0f} of {pair.n_dims} dimensions, and isotropic noise spends most of its length "
-            "where pairs do not differ. Noise with the residuals' covariance does not."
+            f"where pairs do not differ. Noise with the residuals' covariance does not.{_likeness(pair)}"
         )
         yield Advice(pair.names, "do", "The noise is not alike in all directions", text, 'C3Aligner(noise="residual")')
+
+
+def _likeness(pair: PairReport) -> str:
+    fits = pair.noise_fits or {}
+    best = max((name for name in fits if name != "isotropic"), key=lambda name: fits[name][0], default=None)
+    if best is None or fits[best][0] <= fits["isotropic"][0]:
+        return ""
+    return (
+        f" Without pairs {best} rows is more alike to it than isotropic noise ({fits[best][0]:.2f} against "
+        f'{fits["isotropic"][0]:.2f}; 1 is alike): noise="half_power".'
+    )
 
 
 def _lengths(modalities: tuple[ModalityReport, ...]) -> Iterator[Advice]:

@@ -19,6 +19,9 @@ class PairMeasures:
         Norms of the means of all rows.
     modality_bias : (float, float)
         Share of a row's 10 nearest neighbors that are of its own modality: mean over a, and over b.
+    false_positives, false_positives_scaled : (float, float)
+        Share of unrelated scores within a, and within b, above the score that 1 % of those between a and b exceed; and
+        when each kind of score is less its mean and over its standard deviation. 0.01 is fair.
     covariance_distance : float
         The part of the distribution gap that centering leaves: Bures' squared distance of the covariances over the
         sum of both variances. 0 is equal, 1 nothing in common.
@@ -31,12 +34,14 @@ class PairMeasures:
     alignment : float or None
         Mean squared distance of pairs (Wang and Isola).
     recall_a_to_b, recall_b_to_a : dict of int to float, or None
-        Recall at 1, 5 and 10.
+        Recall at 1, 5 and 10: the share of different rows that find one of their group.
     """
 
     gap_norm: float
     mean_norms: tuple[float, float]
     modality_bias: tuple[float, float]
+    false_positives: tuple[float, float]
+    false_positives_scaled: tuple[float, float]
     covariance_distance: float
     separability: float | None
     hubness: tuple[float, float]
@@ -97,6 +102,10 @@ class PairReport:
         Number of rows of each.
     n_measured : int
         The largest number of rows of each that were measured; `gap` and means are over all rows.
+    n_distinct : (int, int)
+        How many of these are different; neighbors and recall are among them.
+    n_groups : int or None
+        Pairs that equal rows connect are one group, such as five captions of one picture; None without pairs.
     n_dims : int
         Dimension of the rows.
     paired : bool
@@ -111,6 +120,9 @@ class PairReport:
         Mean and standard deviation of the cosine between the gap and differences within a modality.
     residual_participation : float or None
         Number of dimensions that the residual fills; n_dims if it is isotropic.
+    noise_fits : dict of str to (float, float), or None
+        For isotropic and for half-power noise of either modality, how alike it is to the residual and how alike it
+        could be; see `geometry.noise_fit`. None without pairs.
     encoder_overlap : float or None
         See `geometry.encoder_overlap`: about 1 for two encoders, 3 or more for one; None below 200 rows.
     is_one_encoder : bool
@@ -120,6 +132,8 @@ class PairReport:
     names: tuple[str, str]
     n_rows: tuple[int, int]
     n_measured: int
+    n_distinct: tuple[int, int]
+    n_groups: int | None
     n_dims: int
     paired: bool
     gap: GapReport
@@ -129,11 +143,12 @@ class PairReport:
     gap_direction: float | None
     orthogonality: tuple[float, float]
     residual_participation: float | None
+    noise_fits: dict[str, tuple[float, float]] | None
     encoder_overlap: float | None
     is_one_encoder: bool
 
     @property
     def fair_shares(self) -> tuple[float, float]:
         """Share of its own modality that a row of a, and of b, would find in a fair index over the measured rows."""
-        a, b = (min(rows, self.n_measured) for rows in self.n_rows)
+        a, b = self.n_distinct
         return a / (a + b), b / (a + b)

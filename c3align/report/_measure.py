@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from c3align import geometry, ops
+from c3align import geometry, noise, ops
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.io.rows import RowSource
@@ -227,6 +227,8 @@ def _pair(
         names=names,
         n_rows=(samples.n_rows[i], samples.n_rows[j]),
         n_measured=max(len(a), len(b)),
+        n_distinct=(len(samples.places(i)), len(samples.places(j))),
+        n_groups=len(np.unique(samples.groups(i, j))) if samples.paired else None,
         n_dims=samples.n_dims,
         paired=samples.paired,
         gap=geometry.measure_gap(*names, statistics[0][i], statistics[0][j], of_pairs),
@@ -236,9 +238,24 @@ def _pair(
         gap_direction=None if groups is None else _finite(groups.direction.mean),
         orthogonality=(orthogonality.mean, orthogonality.std),
         residual_participation=samples.residual_participation(i, j) if samples.paired else None,
+        noise_fits=_noise_fits(which, samples) if samples.paired else None,
         encoder_overlap=overlap,
         is_one_encoder=is_one,
     )
+
+
+def _noise_fits(which: tuple[int, int], samples: Samples) -> dict[str, tuple[float, float]] | None:
+    """Likeness and what could be attained of noise models to the residuals; None where there are none."""
+    residuals = samples.residuals(*which)
+    if not residuals.any():
+        return None
+    found = {"isotropic": geometry.noise_fit(residuals)}
+    for i in which:
+        covariance = np.cov(samples.before[i], rowvar=False)
+        if np.trace(covariance) > 0:
+            root = noise.NAMED["half_power"].root(covariance, 1.0)
+            found[f"half_power of {samples.names[i]}"] = geometry.noise_fit(residuals, root @ root)
+    return {name: (fit.likeness, fit.attainable) for name, fit in found.items()}
 
 
 def _finite(value: float) -> float | None:
@@ -251,14 +268,17 @@ def _measures(
 ) -> PairMeasures:
     i, j = which
     a, b, paired = samples.rows(when)[i], samples.rows(when)[j], samples.paired
+    alone = samples.distinct(when, i), samples.distinct(when, j)
     means = statistics[i].mean, statistics[j].mean
     return PairMeasures(
         gap_norm=float(np.linalg.norm(means[0] - means[1])),
         mean_norms=(float(np.linalg.norm(means[0])), float(np.linalg.norm(means[1]))),
-        modality_bias=geometry.modality_bias(a, b, N_NEIGHBORS),
+        modality_bias=geometry.modality_bias(*alone, N_NEIGHBORS),
+        false_positives=samples.false_positives(when, i, j),
+        false_positives_scaled=samples.false_positives(when, i, j, scaled=True),
         covariance_distance=_covariance_distance(a, b),
         separability=_separability(when, which, samples, own_means),
-        hubness=(geometry.hubness(a, b).skewness, geometry.hubness(b, a).skewness),
+        hubness=(geometry.hubness(*alone).skewness, geometry.hubness(*alone[::-1]).skewness),
         unmatched_cosine=float(samples.cosines(when, i, j)["unmatched"].mean()),
         pair_cosine=geometry.pair_cosine(a, b) if paired else None,
         alignment=geometry.alignment(a, b) if paired else None,

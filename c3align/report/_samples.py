@@ -9,13 +9,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from c3align import geometry
-from c3align._typing import Float64Array
+from c3align._typing import Float64Array, Int64Array
 from c3align.errors import C3AlignError
 
 When = Literal["before", "after"]
 WHENS: tuple[When, When] = ("before", "after")
 KS = (1, 2, 5, 10, 20, 50, 100)  # depths of the recall curve
 N_NEIGHBORS = 10
+FALSE_POSITIVES = 0.01  # of scores between two modalities, which sets the threshold for all
 _COMPARED = 1000  # rows whose cosines with one another make a histogram
 _Found = TypeVar("_Found")
 
@@ -77,8 +78,20 @@ class Samples:
     def recall(self, when: When, i: int, j: int) -> dict[int, float]:
         """Recall at `KS` of i's rows searching j's."""
         a, b = self.rows(when)[i], self.rows(when)[j]
-        ks = [k for k in KS if k <= len(b)]
-        return self._once((when, "recall", i, j), lambda: geometry.recall_at_k(a, b, ks=ks))
+        ks, groups = [k for k in KS if k <= len(b)], self.groups(i, j)
+        return self._once((when, "recall", i, j), lambda: geometry.recall_at_k(a, b, ks=ks, groups=groups))
+
+    def groups(self, i: int, j: int) -> Int64Array:
+        """Number of each pair; those that equal rows connect, such as five captions of one picture, have one."""
+        return self._once(("groups", i, j), lambda: geometry.pair_groups(self.before[i], self.before[j]))
+
+    def places(self, i: int) -> Int64Array:
+        """Where a modality's rows are, each of several equal ones once."""
+        return self._once(("places", i), lambda: geometry.distinct_rows(self.before[i]))
+
+    def distinct(self, when: When, i: int) -> Float64Array:
+        """A modality's rows, each of several equal ones once."""
+        return self.rows(when)[i][self.places(i)]
 
     def gap(self, when: When, i: int, j: int) -> Float64Array:
         a, b = self.rows(when)[i], self.rows(when)[j]
@@ -107,10 +120,37 @@ class Samples:
         return self._once((when, "cosines", i, j), lambda: self._cosines(when, i, j))
 
     def _cosines(self, when: When, i: int, j: int) -> dict[str, Float64Array]:
-        a, b = (rows[even(len(rows), _COMPARED)] for rows in (self.rows(when)[i], self.rows(when)[j]))
         found = {"matched": np.einsum("nd,nd->n", self.rows(when)[i], self.rows(when)[j])} if self.paired else {}
-        between = a @ b.T
-        found["unmatched"] = between[~np.eye(len(a), dtype=bool)] if self.paired else between.ravel()
-        for name, rows in ((self.names[i], a), (self.names[j], b)):
-            found[f"within {name}"] = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
+        (a, of_a), (b, of_b) = (self._compared(when, one, i, j) for one in (i, j))
+        found["unmatched"] = (a @ b.T)[_apart(of_a[:, None], of_b)] if self.paired else (a @ b.T).ravel()
+        for name, rows, groups in ((self.names[i], a, of_a), (self.names[j], b, of_b)):
+            x, y = np.triu_indices(len(rows), 1)
+            others = _apart(groups[x], groups[y])
+            found[f"within {name}"] = (rows @ rows.T)[x[others], y[others]]
         return found
+
+    def _compared(self, when: When, one: int, i: int, j: int) -> tuple[Float64Array, Int64Array]:
+        """An even sample of a modality's rows, and the groups that they have as pairs of i and j."""
+        places = self.places(one)
+        places = places[even(len(places), _COMPARED)]
+        return self.rows(when)[one][places], self.groups(i, j)[places] if self.paired else places
+
+    def false_positives(self, when: When, i: int, j: int, scaled: bool = False) -> tuple[float, float]:
+        """Shares of unrelated scores within i, and within j, above what 1 % of those between them exceed.
+
+        `scaled` scores are less their mean and over their standard deviation, as a `Calibration` makes them.
+        """
+        cosines = self.cosines(when, i, j)
+        parts = [cosines[name] for name in ("unmatched", f"within {self.names[i]}", f"within {self.names[j]}")]
+        if scaled:
+            parts = [(scores - scores.mean()) / (scores.std() or 1) for scores in parts]
+        between, *within = parts
+        limit = np.quantile(between, 1 - FALSE_POSITIVES)
+        shares = [float((scores > limit).mean()) for scores in within]
+        return shares[0], shares[1]
+
+
+def _apart(a: Int64Array, b: Int64Array) -> Any:
+    """Which groups differ; all of them where none do."""
+    apart = a != b
+    return apart if apart.any() else np.ones_like(apart)

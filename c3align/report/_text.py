@@ -69,6 +69,11 @@ def lines(pair: PairReport) -> Iterator[Line]:
         f"for rows of {a} and of {b} in one index over both; {both(pair.fair_shares, percent)} would be fair",
         lambda s: both(s.modality_bias, percent),
     )
+    yield line(
+        "false positives at one threshold",
+        f"unrelated {a} scored by {a}, and {b} by {b}, above what 1 % between {a} and {b} exceed; 1 % would be fair",
+        lambda s: both(s.false_positives, fine),
+    )
     if pair.before.separability is not None and pair.after.separability is not None:
         meaning = "accuracy of a linear classifier between the two on rows it has not seen; 50 % is chance"
         yield line("separability", meaning, lambda s: percent(s.separability or 0))
@@ -78,10 +83,9 @@ def lines(pair: PairReport) -> Iterator[Line]:
         lambda s: _short(s.covariance_distance),
     )
     if pair.paired:
-        for x, y, which in ((a, b, "recall_a_to_b"), (b, a, "recall_b_to_a")):
-            meaning = (
-                f"share of {x} rows whose partner is the nearest, among the 5, 10 nearest of {pair.n_measured:,} {y}"
-            )
+        n_a, n_b = pair.n_distinct
+        for x, y, n, which in ((a, b, n_b, "recall_a_to_b"), (b, a, n_a, "recall_b_to_a")):
+            meaning = f"share of {x} rows whose partner is the nearest, among the 5, 10 nearest of {n:,} {y}"
             yield line(f"{x} -> {y} R@1 / R@5 / R@10", meaning, lambda s, which=which: _recall(s, which))  # type: ignore[misc]
         yield line("mean cosine of pairs", f"of a row of {a} and its own {b}", lambda s: _short(s.pair_cosine))
         yield line("mean cosine of others", "of rows that are no pair", lambda s: _short(s.unmatched_cosine))
@@ -111,6 +115,12 @@ def modality_lines(found: ModalityReport, n_dims: int) -> list[tuple[str, str]]:
 def notes(pair: PairReport) -> list[str]:
     """What alignment does not change."""
     found = []
+    if pair.n_groups is not None and pair.n_groups < pair.n_measured:
+        (a, b), (n_a, n_b) = pair.names, pair.n_distinct
+        found.append(
+            f"{pair.n_measured:,} pairs of {n_a:,} different {a} and {n_b:,} {b} rows, {pair.n_groups:,} groups: a row "
+            "is right with any partner of its group"
+        )
     if pair.gap_direction is not None:
         found.append(
             f"gap over groups of 100 pairs: length {pair.gap.norm:.2f} +- {pair.gap_length_spread:.2f}, "
@@ -125,6 +135,9 @@ def notes(pair: PairReport) -> list[str]:
             f"alignment noise: sigma {pair.gap.sigma:.4f} per dimension, a noise cosine of "
             f"{pair.gap.noise_cosine:.2f}, in {pair.residual_participation:.0f} of {pair.n_dims} dimensions"
         )
+    if pair.noise_fits is not None:
+        said = ", ".join(f"{name} {like:.2f} of {most:.2f}" for name, (like, most) in pair.noise_fits.items())
+        found.append(f"likeness of noise to what pairs differ by, of the most that so many rows can show: {said}")
     return found
 
 
@@ -153,6 +166,11 @@ def tables(modalities: Iterable[ModalityReport], pairs: Pairs) -> Iterator[str]:
 
 def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
+
+
+def fine(share: float) -> str:
+    """Of small shares."""
+    return f"{100 * share:.1f} %"
 
 
 def _short(value: float | None) -> str:

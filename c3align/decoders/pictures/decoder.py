@@ -18,6 +18,7 @@ from c3align.decoders.place import Place
 from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError
 from c3align.io import container
+from c3align.io.rows import RowSource
 from c3align.training.rows import TrainingRows, checked_rows
 from c3align.training.settings import Training, check_number, check_seed, check_whole
 
@@ -198,7 +199,7 @@ class EmbeddingGenerator:
         device = next(net.parameters()).device if device is None else device
         net.to(device)
         checked = checked_rows(rows, self.n_dims)
-        near = None if memory is None else Memory(checked_rows(memory, self.n_dims).widened().astype(np.float32), [])
+        near = None if memory is None else _memory_of(memory, self.n_dims)
         check_number("temperature", temperature, above=True)
         drawn = np.empty((checked.shape[0], *self.shape_), np.uint8)
         starts = range(0, len(drawn), check_whole("batch_size", batch_size))
@@ -287,6 +288,10 @@ def _built(n_dims: int, shape: tuple[int, ...], width: int, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return PictureNet(n_dims, shape, width)
+
+
+def _memory_of(rows: Array, n_dims: int | None) -> Memory:
+    return Memory(RowSource.of(checked_rows(rows, n_dims).widened().astype(np.float32)), [])
 
 
 def _halfway(rows: npt.NDArray[np.float32], memory: Memory, temperature: float) -> npt.NDArray[np.float32]:

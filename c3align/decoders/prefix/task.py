@@ -49,8 +49,7 @@ class Retrieval:
         places = self.memory.nearest(rows, self.k, own)[1]
         if self.as_captions:
             return None, self.tokens.joined(places, self.limit)
-        found = np.asarray(self.memory.rows[np.maximum(places, 0)])
-        return np.where(places[:, :, None] < 0, np.float32(0), found), None
+        return self.memory.at(places), None
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class CaptionTask:
             found = self.retrieval.memory
             texts = hashlib.sha256(json.dumps(found.texts).encode()).hexdigest()
             shown = [self.retrieval.k, self.retrieval.as_captions, self.retrieval.limit]
-            memory = [*shown, texts, digest_of(found.rows)]
+            memory = [*shown, texts, *map(digest_of, found.rows.parts)]
         return {"rows and captions": data, "memory": memory}
 
     def loss(self, network: Any, piece: Batch, device: Any) -> Any:
