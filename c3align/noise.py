@@ -28,15 +28,25 @@ import numpy.typing as npt
 
 from c3align import ops
 from c3align._typing import Array, Float64Array
+from c3align._units import (
+    PAPER_SIGMA,
+    cosine_from_alpha_bar,
+    cosine_from_lafite_mix,
+    cosine_from_sigma,
+    paper_sigma,
+    sigma_from_capdec_variance,
+    sigma_from_close_weight,
+    sigma_from_cosine,
+    sigma_from_lafite_mix,
+)
 from c3align.errors import C3AlignError
-from c3align.ops.rowmap import stream
+from c3align.ops import reference
+from c3align.ops.rowmap import NoiseRequest, stream
 
 __all__ = ["NAMED", "PAPER_SIGMA", "Noise", "NoiseName", "cosine_from_alpha_bar", "cosine_from_lafite_mix"]
-__all__ += ["cosine_from_sigma", "load", "sigma_from_capdec_variance", "sigma_from_close_weight", "sigma_from_cosine"]
-__all__ += ["sigma_from_groups", "sigma_from_lafite_mix", "stream_seed"]
+__all__ += ["cosine_from_sigma", "load", "paper_sigma", "row_levels", "sigma_from_capdec_variance"]
+__all__ += ["sigma_from_close_weight", "sigma_from_cosine", "sigma_from_groups", "sigma_from_lafite_mix", "stream_seed"]
 
-PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
-PAPER_DIMS = 512
 _ROUNDING = 1e-9
 NoiseName: TypeAlias = Literal["isotropic", "residual", "half_power", "fixed_norm", "random", "orthogonal"]
 _COVARIANCES = ("isotropic", "own", "residual")
@@ -149,68 +159,6 @@ def load(noise: Any) -> Noise:
     return NAMED[noise]
 
 
-def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float:
-    """Convert a noise cosine to sigma: ``norm * sqrt((1 / cosine**2 - 1) / d)``.
-
-    Parameters
-    ----------
-    cosine : float in (0, 1]
-        Expected cosine between a clean row and the noisy one; 1 is no noise.
-    n_dims : int
-        Dimension of the rows.
-    norm : float > 0
-        Norm of the clean rows: 1 for unit rows, ``sqrt(1 - ||mean||**2)`` after centering.
-
-    Returns
-    -------
-    float
-        Standard deviation per coordinate.
-    """
-    if not 0 < cosine <= 1:
-        raise C3AlignError(f"a noise cosine must be in (0, 1], got {cosine}; 1 is no noise")
-    return norm * math.sqrt((1 / cosine**2 - 1) / n_dims)
-
-
-def cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
-    """Convert sigma to a noise cosine, the inverse of `sigma_from_cosine`.
-
-    Parameters
-    ----------
-    sigma : float >= 0
-        Standard deviation per coordinate.
-    n_dims : int
-        Dimension of the rows.
-    norm : float > 0
-        As in `sigma_from_cosine`.
-
-    Returns
-    -------
-    float in (0, 1]
-        Expected cosine between a clean row and the noisy one.
-    """
-    return norm / math.sqrt(norm**2 + n_dims * _from_zero("sigma", sigma) ** 2)
-
-
-def cosine_from_alpha_bar(alpha_bar: float) -> float:
-    """Convert the level of unCLIP's noise to a noise cosine: ``sqrt(alpha_bar)``.
-
-    ``sqrt(a) x + sqrt(1 - a) eps`` and ``x + sqrt(1 / a - 1) eps`` have the same direction.
-
-    Parameters
-    ----------
-    alpha_bar : float in (0, 1]
-        The schedule's product of ``1 - beta`` up to the level.
-
-    Returns
-    -------
-    float in (0, 1]
-        Expected cosine between a clean row and the noisy one.
-    """
-    if not 0 < alpha_bar <= 1:
-        raise C3AlignError(f"alpha_bar must be in (0, 1], got {alpha_bar}; 1 is no noise")
-    return math.sqrt(alpha_bar)
-
-
 def sigma_from_groups(X: Array, groups: npt.ArrayLike) -> float:
     """Estimate sigma from several rows about each thing, such as five captions of one picture: no picture is needed.
 
@@ -244,92 +192,6 @@ def sigma_from_groups(X: Array, groups: npt.ArrayLike) -> float:
     return math.sqrt(2 * float((away**2).sum()) / n_free / rows.shape[1])
 
 
-def sigma_from_capdec_variance(variance: float) -> float:
-    """Convert CapDec's strength to sigma: ``sqrt(variance)``.
-
-    Parameters
-    ----------
-    variance : float >= 0
-        Variance per coordinate, as CapDec states it.
-
-    Returns
-    -------
-    float
-        Standard deviation per coordinate.
-    """
-    return math.sqrt(_from_zero("variance", variance))
-
-
-def sigma_from_close_weight(weight: float) -> float:
-    """Convert CLOSE's strength to sigma: they are equal.
-
-    Parameters
-    ----------
-    weight : float >= 0
-        What CLOSE multiplies a standard normal by.
-
-    Returns
-    -------
-    float
-        Standard deviation per coordinate.
-    """
-    return float(_from_zero("weight", weight))
-
-
-def cosine_from_lafite_mix(mix: float) -> float:
-    """Convert LAFITE's strength to a noise cosine: ``(1 - a) / sqrt((1 - a)**2 + a**2)``.
-
-    Parameters
-    ----------
-    mix : float in [0, 1]
-        The weight a in ``(1 - a) x + a eps / ||eps||``, x a unit row.
-
-    Returns
-    -------
-    float in [0, 1]
-        Expected cosine between a clean row and the noisy one.
-    """
-    if not 0 <= mix <= 1:
-        raise C3AlignError(f"mix must be in [0, 1], got {mix}; 0 is no noise")
-    return (1 - mix) / math.hypot(1 - mix, mix)
-
-
-def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> float:
-    """Convert LAFITE's strength to sigma of noise with a fixed norm: ``norm * a / (1 - a) / sqrt(d)``.
-
-    ``(1 - a) x + a eps / ||eps||`` and ``x + a / (1 - a) eps / ||eps||`` have the same direction; pass this sigma with
-    ``fixed_norm=True`` to `c3align.ops.corrupt`.
-
-    Parameters
-    ----------
-    mix : float in [0, 1)
-        As in `cosine_from_lafite_mix`.
-    n_dims : int
-        Dimension of the rows.
-    norm : float > 0
-        As in `sigma_from_cosine`.
-
-    Returns
-    -------
-    float
-        Standard deviation per coordinate.
-    """
-    if not 0 <= mix < 1:
-        raise C3AlignError(f"mix must be in [0, 1), got {mix}")
-    return norm * mix / (1 - mix) / math.sqrt(n_dims)
-
-
-def _from_zero(name: str, value: float) -> float:
-    if not 0 <= value < math.inf:
-        raise C3AlignError(f"{name} must be a number from 0, got {value}; 0 is no noise")
-    return value
-
-
-def paper_sigma(n_dims: int) -> float:
-    """The paper's noise at another dimension, with the same norm ``sigma * sqrt(d)``."""
-    return PAPER_SIGMA * math.sqrt(PAPER_DIMS / n_dims)
-
-
 def stream_seed(seed: int, modality: str) -> int:
     """Derive the key of a modality's noise stream: two modalities get independent noise under one seed.
 
@@ -347,3 +209,38 @@ def stream_seed(seed: int, modality: str) -> int:
     """
     seed = stream(seed, 0)["seed"]
     return int.from_bytes(hashlib.blake2b(modality.encode(), digest_size=8).digest(), "little") ^ seed
+
+
+def row_levels(n_rows: int, *, seed: int, row_offset: int = 0, row_ids: npt.ArrayLike | None = None) -> Float64Array:
+    """Find the level of each row's noise under ``noise="random"``, which unCLIP's decoder is told.
+
+    It is what the row's noise was multiplied by: with sigma of the aligner, the row's own is ``level * sqrt(3) sigma``.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows.
+    seed : int in [0, 2**64)
+        The stream of the noise: ``stream_seed(seed, modality)`` for rows of `C3Aligner.corrupt`.
+    row_offset, row_ids : optional
+        As the noise was drawn with.
+
+    Returns
+    -------
+    (n_rows,) float64
+        Uniform in (0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from c3align import C3Aligner
+    >>> rows = np.random.default_rng(0).normal(size=(500, 8))
+    >>> aligner = C3Aligner(noise="random", sigma=0.1).fit(rows)
+    >>> noisy = aligner.corrupt(rows, modality="text", seed=7)
+    >>> levels = row_levels(500, seed=stream_seed(7, "text"))
+    >>> nearness = (noisy * aligner.transform(rows, modality="text")).sum(axis=1)
+    >>> bool(nearness[levels < 0.3].mean() > nearness[levels > 0.7].mean())
+    True
+    """
+    request = NoiseRequest(0.0, None, False, True, seed, row_offset, row_ids)
+    return np.asarray(reference.row_uniform(n_rows, **request.place(n_rows)), np.float64)

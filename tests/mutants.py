@@ -333,7 +333,7 @@ MUTANTS = [
     Mutant("geo", "benchmarks/paper/_theory_training.py", "step > done", "step >= done", "survives_a_kill"),
     Mutant("geo", "benchmarks/paper/_theory_training.py", "rows[:, unused] @ basis", "rows[:, unused] @ basis / 2", "fewer_dimensions"),
     # public docstrings
-    Mutant("docs", "c3align/noise.py", "    mix : float in [0, 1]\n        The weight a in ``(1 - a) x + a eps / ||eps||``, x a unit row.\n", "", "public_docstrings"),
+    Mutant("docs", "c3align/_units.py", "    mix : float in [0, 1]\n        The weight a in ``(1 - a) x + a eps / ||eps||``, x a unit row.\n", "", "public_docstrings"),
     Mutant("docs", "c3align/neighbours.py", "    k : int\n        From 1 to m.\n", "    k : int\n", "public_docstrings"),
     Mutant("docs", "c3align/pipeline.py", "unseen.pictures[12:13]", "unseen.pictures[13:14]", "examples_print"),
     # report: all rows, samples, pictures, page
@@ -506,7 +506,7 @@ MUTANTS = [
     Mutant("P6", "c3align/io/npy.py", "    if size != offset + found.n_bytes:", "    if False:", "attacks and rows"),
     Mutant("P6", "c3align/io/npy.py", " or not _HEADER.fullmatch(text)", "", "attacks and rows"),
     Mutant("P6", "c3align/io/npy.py", "if _identity(file) != self.seen:", "if False:", "exchanged_while"),
-    Mutant("P6", "c3align/io/npy.py", "            left = left[n_bytes:]", "            break", "short_read"),
+    Mutant("P6", "c3align/io/npy.py", "left[n_bytes:]", "left[:0]", "short_read"),
     Mutant("P6", "c3align/encoders/precomputed.py", "if not np.isfinite(rows).all():", "if False:", "attacks and holds_no_number"),
     Mutant("P6", "c3align/errors.py", "        return one_line(super().__str__())", "        return super().__str__()", "what_is_shown"),
     Mutant("P6", "c3align/cli/_app.py", "if to.isatty() else text", "if False else text", "where_no_terminal"),
@@ -533,6 +533,7 @@ MUTANTS = [
     Mutant("noise", "c3align/_strength.py", 'name if shape.covariance == "own" else "", found', '"", found', "test_noise and its_own"),
     Mutant("noise", "c3align/noise.py", "values = (np.maximum(values, 0) / values[-1]) ** self.power", "values = np.maximum(values, 0)", "test_noise and half_power"),
     Mutant("noise", "c3align/noise.py", "values[: -self.rank] = values[: -self.rank].mean()", "values[: -self.rank] = 0", "test_noise and low_rank"),
+    Mutant("noise", "c3align/noise.py", "NoiseRequest(0.0, None, False, True, seed, row_offset, row_ids)", "NoiseRequest(0.0, None, False, True, seed, row_offset)", "levels_are_those"),
     Mutant("noise", "c3align/noise.py", "return math.sqrt(2 * float((away**2).sum())", "return math.sqrt(float((away**2).sum())", "test_noise and residual_of_two"),
     # advice
     Mutant("choose", "c3align/choosing.py", "if sign * mean > BEYOND * spread + _ROUNDING", "if sign * mean > _ROUNDING", "test_choosing and center_wins"),

@@ -87,6 +87,23 @@ class TestShapes:
         norms = np.linalg.norm(drawn(fitted("random", sigma=0.3)), axis=1)
         assert norms.std() / norms.mean() > 0.5
 
+    def test_levels_are_those_that_the_rows_got(self):
+        """unCLIP tells its decoder the level: the noise over it has one size, whatever the row's number."""
+        aligner, (text, _) = fitted("random", sigma=0.3), rows(1, 400)
+        ids = np.random.default_rng(0).permutation(4000)[:400]
+        clean = aligner.transform(text, modality="text")
+        for numbers in ({"row_offset": 70}, {"row_ids": ids}):
+            noisy = aligner.corrupt(text, modality="text", seed=5, **numbers)
+            levels = noise.row_levels(400, seed=noise.stream_seed(5, "text"), **numbers)
+            plain = aligner.set_params(noise="isotropic", sigma=0.3 * np.sqrt(3))
+            whole = plain.corrupt(text, modality="text", seed=5, **numbers) - clean
+            aligner.set_params(noise="random", sigma=0.3)
+            assert noisy - clean == pytest.approx(levels[:, None] * whole, abs=1e-5)
+        with pytest.raises(C3AlignError, match="pass one of them"):
+            noise.row_levels(4, seed=1, row_offset=3, row_ids=[1, 2, 3, 4])
+        with pytest.raises(C3AlignError, match="seed must be an integer in"):
+            noise.row_levels(4, seed=-1)
+
     @pytest.mark.parametrize("mapping", MAPPINGS)
     def test_orthogonal_to_the_gap(self, mapping):
         aligner = fitted("orthogonal", mapping, sigma=0.3)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from tqdm import tqdm
 
 from c3align._typing import Float64Array
 from c3align.covariance import CovarianceStatistics, symmetric_root
@@ -241,7 +242,8 @@ class Barycenter:
     def _fixed_point(self, covariances: list[Float64Array]) -> Float64Array:
         center, identity = np.mean(covariances, axis=0), np.eye(len(covariances[0]))
         before = math.inf
-        for _ in range(self.max_steps):
+        # ten seconds at 768 dimensions: a bar after two, where there is a terminal
+        for _ in tqdm(iter(range(self.max_steps)), "barycenter", unit="step", delay=2, leave=False, disable=None):
             step = np.mean([_transport(center, covariance) for covariance in covariances], axis=0) - identity
             size = float(np.linalg.norm(step))
             if _is_over(size, before, self.tolerance):

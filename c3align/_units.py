@@ -1,0 +1,161 @@
+"""The strength of noise in the units of several papers, as a sigma per coordinate or as a noise cosine."""
+
+from __future__ import annotations
+
+import math
+
+from c3align.errors import C3AlignError
+
+__all__ = ["PAPER_SIGMA", "cosine_from_alpha_bar", "cosine_from_lafite_mix", "cosine_from_sigma", "paper_sigma"]
+__all__ += ["sigma_from_capdec_variance", "sigma_from_close_weight", "sigma_from_cosine", "sigma_from_lafite_mix"]
+
+PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
+PAPER_DIMS = 512
+
+
+def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float:
+    """Convert a noise cosine to sigma: ``norm * sqrt((1 / cosine**2 - 1) / d)``.
+
+    Parameters
+    ----------
+    cosine : float in (0, 1]
+        Expected cosine between a clean row and the noisy one; 1 is no noise.
+    n_dims : int
+        Dimension of the rows.
+    norm : float > 0
+        Norm of the clean rows: 1 for unit rows, ``sqrt(1 - ||mean||**2)`` after centering.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate.
+    """
+    if not 0 < cosine <= 1:
+        raise C3AlignError(f"a noise cosine must be in (0, 1], got {cosine}; 1 is no noise")
+    return norm * math.sqrt((1 / cosine**2 - 1) / n_dims)
+
+
+def cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
+    """Convert sigma to a noise cosine, the inverse of `sigma_from_cosine`.
+
+    Parameters
+    ----------
+    sigma : float >= 0
+        Standard deviation per coordinate.
+    n_dims : int
+        Dimension of the rows.
+    norm : float > 0
+        As in `sigma_from_cosine`.
+
+    Returns
+    -------
+    float in (0, 1]
+        Expected cosine between a clean row and the noisy one.
+    """
+    return norm / math.sqrt(norm**2 + n_dims * _from_zero("sigma", sigma) ** 2)
+
+
+def cosine_from_alpha_bar(alpha_bar: float) -> float:
+    """Convert the level of unCLIP's noise to a noise cosine: ``sqrt(alpha_bar)``.
+
+    ``sqrt(a) x + sqrt(1 - a) eps`` and ``x + sqrt(1 / a - 1) eps`` have the same direction.
+
+    Parameters
+    ----------
+    alpha_bar : float in (0, 1]
+        The schedule's product of ``1 - beta`` up to the level.
+
+    Returns
+    -------
+    float in (0, 1]
+        Expected cosine between a clean row and the noisy one.
+    """
+    if not 0 < alpha_bar <= 1:
+        raise C3AlignError(f"alpha_bar must be in (0, 1], got {alpha_bar}; 1 is no noise")
+    return math.sqrt(alpha_bar)
+
+
+def sigma_from_capdec_variance(variance: float) -> float:
+    """Convert CapDec's strength to sigma: ``sqrt(variance)``.
+
+    Parameters
+    ----------
+    variance : float >= 0
+        Variance per coordinate, as CapDec states it.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate.
+    """
+    return math.sqrt(_from_zero("variance", variance))
+
+
+def sigma_from_close_weight(weight: float) -> float:
+    """Convert CLOSE's strength to sigma: they are equal.
+
+    Parameters
+    ----------
+    weight : float >= 0
+        What CLOSE multiplies a standard normal by.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate.
+    """
+    return float(_from_zero("weight", weight))
+
+
+def cosine_from_lafite_mix(mix: float) -> float:
+    """Convert LAFITE's strength to a noise cosine: ``(1 - a) / sqrt((1 - a)**2 + a**2)``.
+
+    Parameters
+    ----------
+    mix : float in [0, 1]
+        The weight a in ``(1 - a) x + a eps / ||eps||``, x a unit row.
+
+    Returns
+    -------
+    float in [0, 1]
+        Expected cosine between a clean row and the noisy one.
+    """
+    if not 0 <= mix <= 1:
+        raise C3AlignError(f"mix must be in [0, 1], got {mix}; 0 is no noise")
+    return (1 - mix) / math.hypot(1 - mix, mix)
+
+
+def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> float:
+    """Convert LAFITE's strength to sigma of noise with a fixed norm: ``norm * a / (1 - a) / sqrt(d)``.
+
+    ``(1 - a) x + a eps / ||eps||`` and ``x + a / (1 - a) eps / ||eps||`` have the same direction; pass this sigma with
+    ``fixed_norm=True`` to `c3align.ops.corrupt`.
+
+    Parameters
+    ----------
+    mix : float in [0, 1)
+        As in `cosine_from_lafite_mix`.
+    n_dims : int
+        Dimension of the rows.
+    norm : float > 0
+        As in `sigma_from_cosine`.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate.
+    """
+    if not 0 <= mix < 1:
+        raise C3AlignError(f"mix must be in [0, 1), got {mix}")
+    return norm * mix / (1 - mix) / math.sqrt(n_dims)
+
+
+def paper_sigma(n_dims: int) -> float:
+    """The paper's noise at another dimension, with the same norm ``sigma * sqrt(d)``."""
+    return PAPER_SIGMA * math.sqrt(PAPER_DIMS / n_dims)
+
+
+def _from_zero(name: str, value: float) -> float:
+    if not 0 <= value < math.inf:
+        raise C3AlignError(f"{name} must be a number from 0, got {value}; 0 is no noise")
+    return value
