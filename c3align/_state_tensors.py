@@ -7,7 +7,8 @@ configuration says so, also:
 ``.products``, the upper triangle of the products of columns row by row, float64;
 ``modality.i.sketch`` (n_dims, 1024) int64; ``modality.i.sample.keys``, ``.groups``, ``.counts`` (n,) int64, ``.rows``
 (n, n_dims) float32, ``.links`` (m, 2) int64; ``pair.i.x.`` and ``pair.i.y.`` with what a modality has, of the rows of
-these pairs, and ``pair.i.across`` (n_dims, n_dims) float64, the products across.
+these pairs, and ``pair.i.across`` (n_dims, n_dims) float64, the products across. Files that were
+asked for in float32 hold covariances instead.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from c3align._state import State
-from c3align.covariance import CovarianceStatistics, PairCovariance
+from c3align.covariance import CovarianceStatistics, PairCovariance, Precision
 from c3align.cross_covariance import CrossCovariance
 from c3align.errors import FormatError
 from c3align.io import container
@@ -27,19 +28,25 @@ from c3align.ops import NORM_BINS
 from c3align.sample import RowSample
 from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["MOST_SAMPLED", "PRODUCTS", "described", "expected", "refusal", "state", "tensors"]
+__all__ = ["COVARIANCES", "MOST_SAMPLED", "PRODUCTS", "described", "expected", "refusal", "state", "tensors"]
 
 PRODUCTS = "upper triangle, float64"
+COVARIANCES = "upper triangle of covariances, float32"
 MOST_SAMPLED = 1 << 16  # rows of a modality
 _MODALITY_PARTS, _PAIR_PARTS = ("counts", "sums", "squares", "norms"), ("counts", "sums", "squares")
 _SAMPLE_PARTS = ("keys", "groups", "rows", "counts", "links")
+_DTYPES: dict[str, Precision] = {PRODUCTS: "float64", COVARIANCES: "float32"}
 Tensors = dict[str, Any]
 
 
-def described(state: State) -> dict[str, Any]:
-    """The configuration of these tensors; what came with format 5 only where there is some."""
+def described(state: State, dtype: Precision = "float64") -> dict[str, Any]:
+    """The configuration of these tensors; what came with format 5 only where there is some.
+
+    `dtype` is that of what second moments are kept as: sums of products, or covariances in float32.
+    """
+    kept, is_new = (PRODUCTS, False) if dtype == "float64" else (COVARIANCES, bool(state.second_moments))
     more = {
-        "across": bool(state.across),
+        "across": bool(state.across) and (True if dtype == "float64" else COVARIANCES),
         "sketches": bool(state.sketches),
         "samples": [[name, s.size, len(s.keys), len(s.links)] for name, s in state.samples.items()],
     }
@@ -47,38 +54,38 @@ def described(state: State) -> dict[str, Any]:
         "n_features_in": int(state.n_dims),
         "modalities": list(state.statistics),
         "pairs": [list(names) for names in state.pairs],
-        "modality_products": PRODUCTS if state.second_moments else None,
-        "pair_products": PRODUCTS if state.covariances else None,
-        **(more if any(more.values()) else {}),
+        "modality_products": kept if state.second_moments else None,
+        "pair_products": kept if state.covariances else None,
+        **(more if any(more.values()) or is_new or (dtype == "float32" and state.covariances) else {}),
     }
 
 
-def tensors(state: State) -> Tensors:
+def tensors(state: State, dtype: Precision = "float64") -> Tensors:
     """All of it, by name."""
     found: Tensors = {}
     for i, (name, statistics) in enumerate(state.statistics.items()):
-        found |= _of_statistics(f"modality.{i}", statistics, state.second_moments.get(name))
+        found |= _of_statistics(f"modality.{i}", statistics, state.second_moments.get(name), dtype)
         if name in state.sketches:
             found[f"modality.{i}.sketch"] = state.sketches[name].counts
         if name in state.samples:
             sample = state.samples[name]
             found |= {f"modality.{i}.sample.{part}": getattr(sample, part) for part in _SAMPLE_PARTS}
     for i, (key, pairs) in enumerate(state.pairs.items()):
-        found |= _of_statistics(f"pair.{i}", pairs, state.covariances.get(key))
+        found |= _of_statistics(f"pair.{i}", pairs, state.covariances.get(key), dtype)
         if key in state.across:
             across = state.across[key]
             for side in ("x", "y"):
                 of_side = getattr(across, side)
-                found |= _of_statistics(f"pair.{i}.{side}", of_side.statistics, of_side)
-            found[f"pair.{i}.across"] = across.products
+                found |= _of_statistics(f"pair.{i}.{side}", of_side.statistics, of_side, dtype)
+            found[f"pair.{i}.across"] = across.kept(dtype)
     return found
 
 
-def _of_statistics(place: str, found: Any, products: Any) -> Tensors:
+def _of_statistics(place: str, found: Any, products: Any, dtype: Precision) -> Tensors:
     parts: Tensors = {f"{place}.counts": np.array([found.n_rows, found.n_zero_rows], np.int64)}
     for part in _MODALITY_PARTS[1:] if isinstance(found, ModalityStatistics) else _PAIR_PARTS[1:]:
         parts[f"{place}.{part}"] = getattr(found, part)
-    return parts if products is None else {**parts, f"{place}.products": products.packed()}
+    return parts if products is None else {**parts, f"{place}.products": products.packed(dtype)}
 
 
 def expected(config: Mapping[str, Any]) -> dict[str, tuple[Any, tuple[int, ...]]]:
@@ -101,10 +108,11 @@ def _expected(config: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[int, 
             yield f"modality.{i}.sample.links", "int64", (n_links, 2)
     for i in range(len(config["pairs"])):
         yield from _statistics_expected(f"pair.{i}", _PAIR_PARTS, n_dims, config["pair_products"])
-        if config.get("across"):
+        if across := config.get("across"):
+            kept = PRODUCTS if across is True else across
             for side in ("x", "y"):
-                yield from _statistics_expected(f"pair.{i}.{side}", _MODALITY_PARTS, n_dims, PRODUCTS)
-            yield f"pair.{i}.across", "float64", (n_dims, n_dims)
+                yield from _statistics_expected(f"pair.{i}.{side}", _MODALITY_PARTS, n_dims, kept)
+            yield f"pair.{i}.across", _DTYPES[kept], (n_dims, n_dims)
 
 
 def _statistics_expected(
@@ -114,7 +122,7 @@ def _statistics_expected(
     for part in parts:
         yield f"{place}.{part}", "int64", shapes[part]
     if products:
-        yield f"{place}.products", "float64", (n_dims * (n_dims + 1) // 2,)
+        yield f"{place}.products", _DTYPES[products], (n_dims * (n_dims + 1) // 2,)
 
 
 def state(config: Mapping[str, Any], given: Tensors) -> State:
@@ -169,7 +177,7 @@ def _across(given: Tensors, place: str) -> CrossCovariance:
         _whole(CovarianceStatistics, _plain(ModalityStatistics, given, at), given, at)
         for at in (f"{place}.x", f"{place}.y")
     )
-    found: CrossCovariance = _checked(CrossCovariance(x, y, given[f"{place}.across"].copy()), place)
+    found: CrossCovariance = _checked(CrossCovariance.from_kept(x, y, given[f"{place}.across"]), place)
     return found
 
 

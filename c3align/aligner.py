@@ -16,7 +16,7 @@ from c3align._settings import check_used, wanted
 from c3align._state import PairKey, State, learning, pair_key
 from c3align._strength import noise_of, sigma
 from c3align._typing import AnyRows, Array, ZeroRows
-from c3align.covariance import CovarianceStatistics, PairCovariance
+from c3align.covariance import CovarianceStatistics, PairCovariance, Precision
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.geometry import GapReport, measure_gap
 from c3align.mappings import Mapping, RowTransform
@@ -330,17 +330,17 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         centering.state_of(self)
         return AlignerModule(self)
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    def save_pretrained(self, folder: str | os.PathLike[str], *, covariances: Precision = "float64") -> None:
         """Write `aligner.safetensors` and a readable `config.json`; see `persistence`.
 
         Parameters
         ----------
-        folder : str or path
-            Nothing is written if loading would refuse the settings or statistics (`C3AlignError`).
+        folder, covariances : str or path, "float64" or "float32"
+            Nothing is written if loading would refuse it (`C3AlignError`). Second moments in float32 are half as large.
         """
         from c3align import persistence
 
-        persistence.save(self.get_params(deep=False), centering.state_of(self), folder)
+        persistence.save(self.get_params(deep=False), centering.state_of(self), folder, covariances)
 
     def to_bytes(self) -> bytes:
         """Serialize settings and state.

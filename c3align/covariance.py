@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.ops import products
 from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["CovarianceStatistics", "PairCovariance", "symmetric_root"]
+__all__ = ["CovarianceStatistics", "PairCovariance", "rounded", "symmetric_root"]
 
+Precision: TypeAlias = Literal["float64", "float32"]
 _Sums = TypeVar("_Sums", bound="_Products")
 
 
@@ -54,30 +56,41 @@ class _Products:
         """Eigenvalues (n_dims,) of the covariance, largest first, none below zero."""
         return np.maximum(0.0, np.linalg.eigvalsh(self.covariance)[::-1])
 
-    def packed(self) -> Float64Array:
-        """Flatten the upper triangle of `products`.
+    def packed(self, dtype: Precision = "float64") -> npt.NDArray[Any]:
+        """Flatten the upper triangle of `products`, or in half the space that of `covariance`.
+
+        Parameters
+        ----------
+        dtype : "float64" or "float32"
+            Of the sums of products, as they are; or of covariances, rounded to 24 bits and made smaller by 2**-22, so
+            that no pair of columns varies together more than each does alone.
 
         Returns
         -------
-        (n_dims * (n_dims + 1) / 2,) float64
+        (n_dims * (n_dims + 1) / 2,) float64 or float32
             Row by row, diagonal included.
         """
-        return self.products[_upper(len(self.products))]
+        if dtype == "float64" or not self.n_rows:
+            return self.products[_upper(len(self.products))].astype(dtype)
+        return rounded(self.covariance)[_upper(len(self.products))]
 
     @classmethod
-    def from_packed(cls: type[_Sums], statistics: Any, packed: Float64Array) -> _Sums:
+    def from_packed(cls: type[_Sums], statistics: Any, packed: npt.NDArray[Any]) -> _Sums:
         """Build statistics from the result of `packed`.
 
         Parameters
         ----------
         statistics : ModalityStatistics or PairStatistics
             Exact statistics of the same rows.
-        packed : (n_dims * (n_dims + 1) / 2,) float64
-            Upper triangle of the products.
+        packed : (n_dims * (n_dims + 1) / 2,) float64 or float32
+            Upper triangle of the products, or of the covariances.
         """
         products = np.zeros((statistics.n_dims, statistics.n_dims))
         upper = _upper(statistics.n_dims)
         products[upper] = products.T[upper] = packed
+        if packed.dtype == np.float32 and statistics.n_rows:
+            np.fill_diagonal(products, statistics.variance)
+            products = (products + np.outer(statistics.mean, statistics.mean)) * statistics.n_rows
         return cls(statistics, products)
 
     def merge(self: _Sums, other: _Sums) -> _Sums:
@@ -316,6 +329,22 @@ class PairCovariance(_Products):
             Of the differences ``u_y - u_x``.
         """
         return PairCovariance(self.statistics.negated(), self.products)
+
+
+def rounded(covariance: Float64Array) -> npt.NDArray[np.float32]:
+    """Round covariances to float32, a little smaller.
+
+    Parameters
+    ----------
+    covariance : (n, m) float64
+        Of columns with columns.
+
+    Returns
+    -------
+    (n, m) float32
+        Times ``1 - 2**-22``: what Cauchy and Schwarz allow two columns stays allowed.
+    """
+    return (covariance * (1 - 2.0**-22)).astype(np.float32)
 
 
 def _upper(n_dims: int) -> Any:

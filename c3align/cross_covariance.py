@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c3align import ops
 from c3align._typing import Array, Float64Array, ZeroRows
-from c3align.covariance import CovarianceStatistics
+from c3align.covariance import CovarianceStatistics, Precision, rounded
 from c3align.ops import products
 from c3align.ops.arrays import as_rows, is_on_device, is_tensor
 from c3align.statistics import paired_statistics
@@ -130,6 +131,37 @@ class CrossCovariance:
 
     __add__ = merge
     __sub__ = subtract
+
+    def kept(self, dtype: Precision = "float64") -> npt.NDArray[Any]:
+        """Give what a file holds of the products: they themselves, or the covariance in half the space.
+
+        Parameters
+        ----------
+        dtype : "float64" or "float32"
+            As in `CovarianceStatistics.packed`.
+
+        Returns
+        -------
+        (n_dims, n_dims) float64 or float32
+            For `from_kept`.
+        """
+        return self.products.astype(dtype) if dtype == "float64" or not self.n_rows else rounded(self.covariance)
+
+    @classmethod
+    def from_kept(cls, x: CovarianceStatistics, y: CovarianceStatistics, kept: npt.NDArray[Any]) -> CrossCovariance:
+        """Build statistics from the result of `kept`.
+
+        Parameters
+        ----------
+        x, y : CovarianceStatistics
+            Of the two sides.
+        kept : (n_dims, n_dims) float64 or float32
+            What `kept` gave.
+        """
+        products = kept.astype(np.float64)
+        if kept.dtype == np.float32 and x.n_rows:
+            products = (products + np.outer(x.statistics.mean, y.statistics.mean)) * x.n_rows
+        return cls(x, y, products)
 
     def problem(self) -> str | None:
         """Find a contradiction in these numbers, as loading does.

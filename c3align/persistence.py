@@ -23,7 +23,8 @@ import numpy as np
 from c3align import _state_tensors, mappings, noise
 from c3align._settings import NAMES, check_modality_name, check_settings
 from c3align._state import State
-from c3align._state_tensors import MOST_SAMPLED, PRODUCTS, refusal
+from c3align._state_tensors import COVARIANCES, MOST_SAMPLED, PRODUCTS, refusal
+from c3align.covariance import Precision
 from c3align.errors import C3AlignError, FormatError, MissingExtraError
 from c3align.io import atomic, container
 from c3align.io.container import CONFIG_FILE
@@ -68,14 +69,16 @@ def dump(settings: Mapping[str, Any], state: State) -> bytes:
     bytes
         Those of its file, the same for the same input; `C3AlignError` if `parse` would refuse them.
     """
-    return _dumped(settings, state)[0]
+    return _dumped(settings, state, "float64")[0]
 
 
-def _dumped(settings: Mapping[str, Any], state: State) -> tuple[bytes, dict[str, Any]]:
+def _dumped(settings: Mapping[str, Any], state: State, dtype: Precision) -> tuple[bytes, dict[str, Any]]:
     """The bytes, verified by reading them back, and the configuration in them."""
     check_settings(settings)
-    config = _config(settings, state)
-    content = container.dump(_state_tensors.tensors(state), config)
+    if dtype not in ("float64", "float32"):
+        raise C3AlignError(f"covariances must be 'float64' or 'float32', got {dtype!r}; omit it for float64")
+    config = _config(settings, state, dtype)
+    content = container.dump(_state_tensors.tensors(state, dtype), config)
     try:
         parse(content)
         copy = container.readable(config, content)
@@ -88,7 +91,9 @@ def _dumped(settings: Mapping[str, Any], state: State) -> tuple[bytes, dict[str,
     return content, config
 
 
-def save(settings: Mapping[str, Any], state: State, folder: str | os.PathLike[str]) -> None:
+def save(
+    settings: Mapping[str, Any], state: State, folder: str | os.PathLike[str], covariances: Precision = "float64"
+) -> None:
     """Write a fitted aligner: the bytes of `dump`, and a readable copy of the configuration beside them.
 
     Parameters
@@ -100,13 +105,15 @@ def save(settings: Mapping[str, Any], state: State, folder: str | os.PathLike[st
     folder : str or path
         Created if it does not exist. `C3AlignError` if it is a file or a URL or holds the config.json of something
         else, and if `load` would refuse the aligner; nothing is written then.
+    covariances : "float64" or "float32"
+        What second moments are kept as.
     """
-    content, config = _dumped(settings, state)
+    content, config = _dumped(settings, state, covariances)
     container.write_folder(folder, ALIGNER_FILE, content, config)
 
 
-def _config(settings: Mapping[str, Any], state: State) -> dict[str, Any]:
-    described = _state_tensors.described(state)
+def _config(settings: Mapping[str, Any], state: State, dtype: Precision) -> dict[str, Any]:
+    described = _state_tensors.described(state, dtype)
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION if _SINCE_5 & set(described) else SIGNED_VERSION,
@@ -247,8 +254,9 @@ def _checked_config(config: Any) -> dict[str, Any]:
     keys = _CONFIG_KEYS | (_SINCE_5 if version >= 5 else set())
     if set(config) != keys:
         raise refusal(f"its configuration has unknown or missing keys ({sorted(set(config) ^ keys)})")
+    kept = (PRODUCTS, COVARIANCES) if version >= 5 else (PRODUCTS,)
     for key, needed in (("modality_products", "modalities"), ("pair_products", "pairs")):
-        if config[key] is not None and (config[key] != PRODUCTS or not config[needed]):
+        if config[key] is not None and (config[key] not in kept or not config[needed]):
             raise refusal(f"{key} are given as {config[key]!r}, for {needed} {config[needed]!r}")
     _check_names(config)
     _check_more(config)
@@ -280,8 +288,10 @@ def _check_names(config: dict[str, Any]) -> None:
 
 def _check_more(config: dict[str, Any]) -> None:
     """What format 5 has more; absent in older ones."""
-    if any(type(config.get(key, False)) is not bool for key in ("across", "sketches")):
-        raise refusal("'across' or 'sketches' is neither true nor false")
+    if type(config.get("sketches", False)) is not bool:
+        raise refusal("'sketches' is neither true nor false")
+    if not any(config.get("across", False) is kind for kind in (True, False)) and config["across"] != COVARIANCES:
+        raise refusal(f"it has products across as {config['across']!r}")
     if config.get("across") and not config["pairs"]:
         raise refusal("it has products across, and no pairs")
     found, names = config.get("samples", []), config["modalities"]

@@ -333,6 +333,8 @@ MUTANTS = [
     Mutant("geo", "benchmarks/paper/_theory_training.py", "step > done", "step >= done", "survives_a_kill"),
     Mutant("geo", "benchmarks/paper/_theory_training.py", "rows[:, unused] @ basis", "rows[:, unused] @ basis / 2", "fewer_dimensions"),
     # public docstrings
+    Mutant("P6", "c3align/covariance.py", "(covariance * (1 - 2.0**-22))", "(covariance * (1 + 2.0**-22))", "covariances_in_float32"),
+    Mutant("P6", "c3align/covariance.py", "            np.fill_diagonal(products, statistics.variance)\n", "", "covariances_in_float32"),
     Mutant("docs", "c3align/_units.py", "    mix : float in [0, 1]\n        The weight a in ``(1 - a) x + a eps / ||eps||``, x a unit row.\n", "", "public_docstrings"),
     Mutant("docs", "c3align/neighbours.py", "    k : int\n        From 1 to m.\n", "    k : int\n", "public_docstrings"),
     Mutant("docs", "c3align/pipeline.py", "unseen.pictures[12:13]", "unseen.pictures[13:14]", "examples_print"),

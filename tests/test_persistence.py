@@ -57,6 +57,43 @@ class TestRoundTrip:
         assert len(products(again)) == (settings["noise"] == "residual")
         assert raw(again.corrupt(X, modality="text")) == raw(aligner.corrupt(X, modality="text"))
 
+    @given(seed=st.integers(0, 1 << 30), n=st.integers(2, 40), d=st.integers(1, 12), alike=st.booleans())
+    def test_covariances_in_float32(self, seed, n, d, alike, tmp_path_factory):
+        """Right to 5e-7 of the columns' deviations, for columns that vary as one too; means and variances exact."""
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((n, 1 if alike else d)) * np.ones(d) + rng.standard_normal(d)
+        Y = X[::-1] + 0.1 * rng.standard_normal((n, d))
+        made = C3Aligner(mapping="procrustes", noise="residual").fit(X, Y)
+        folder = tmp_path_factory.mktemp("half")
+        made.save_pretrained(folder, covariances="float32")
+        again = C3Aligner.from_pretrained(folder)
+        assert (again.statistics_, again.pairs_) == (made.statistics_, made.pairs_)
+        old, new = made.state_, again.state_
+        parts = [(old.second_moments[name], new.second_moments[name]) for name in old.statistics]
+        parts += [(old.covariances[key], new.covariances[key]) for key in old.pairs]
+        for before, after in parts:
+            deviations = np.sqrt(before.statistics.variance) + 1e-8
+            assert (np.abs(before.covariance - after.covariance) <= 5e-7 * np.outer(deviations, deviations)).all()
+        before, after = old.across["image", "text"], new.across["image", "text"]
+        sides = (np.sqrt(side.statistics.variance) + 1e-8 for side in (before.x, before.y))
+        assert (np.abs(before.covariance - after.covariance) <= 5e-7 * np.outer(*sides)).all()
+        assert again.partial_fit(X, Y).statistics_["text"].n_rows == 2 * n  # it learns on
+
+    def test_float32_takes_half_the_room(self, rows, tmp_path):
+        made = C3Aligner(noise="residual").fit(*(np.tile(part, 4) for part in rows))
+        sizes = {}
+        for dtype in ("float64", "float32"):
+            made.save_pretrained(tmp_path, covariances=dtype)
+            config, tensors = persistence.container.read(tmp_path / persistence.ALIGNER_FILE, "aligner")
+            sizes[dtype] = tensors["pair.0.products"].nbytes
+            assert config["format_version"] == (4 if dtype == "float64" else 5)
+        assert sizes["float64"] == 2 * sizes["float32"]
+        plain = C3Aligner().fit(*rows)
+        plain.save_pretrained(tmp_path, covariances="float32")
+        assert (tmp_path / persistence.ALIGNER_FILE).read_bytes() == plain.to_bytes()
+        with pytest.raises(C3AlignError, match="covariances must be 'float64' or 'float32', got 'float16'"):
+            made.save_pretrained(tmp_path, covariances="float16")
+
     def test_frames_keep_their_column_names(self, rows, tmp_path):
         frame = pd.DataFrame(rows[0], columns=[f"e{i}" for i in range(12)])
         C3Aligner().fit(frame).save_pretrained(tmp_path)

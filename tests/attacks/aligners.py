@@ -266,6 +266,31 @@ def has_products_across_of_other_pairs(folder: Path) -> Path:
     return tensor(folder, "pair.0.across", lambda products: products * 1e6, honest.mapped_aligner)
 
 
+@attack("aligner", "across contradict the variances")
+def has_covariances_across_of_other_pairs(folder: Path) -> Path:
+    """The same in float32."""
+    return tensor(folder, "pair.0.across", lambda covariances: covariances * 1e6, honest.half_aligner)
+
+
+@attack("aligner", "contradict the variances")
+def has_covariances_of_other_rows(folder: Path) -> Path:
+    """Numbers from which a mapping would be made."""
+    return tensor(folder, "modality.0.products", lambda covariances: covariances * 1e6, honest.half_aligner)
+
+
+@attack("aligner", "is not finite")
+def has_covariances_of_infinity(folder: Path) -> Path:
+    """Numbers in float32 that are no numbers."""
+    infinity = np.float32(np.inf)
+    return tensor(folder, "modality.0.products", lambda covariances: covariances + infinity, honest.half_aligner)
+
+
+@attack("aligner", "products across as 'float16'")
+def names_another_kind_of_products(folder: Path) -> Path:
+    """A kind of numbers that nobody wrote."""
+    return changed(folder, lambda _, config: config.update(across="float16"), build=honest.half_aligner)
+
+
 @attack("aligner", "unknown or missing keys")
 def has_products_across_of_no_pairs(folder: Path) -> Path:
     """Products of pairs that were not learned."""

@@ -42,6 +42,13 @@ def mapped_aligner(folder: Path) -> Path:
     return folder / "mapped"
 
 
+def half_aligner(folder: Path) -> Path:
+    """With second moments and products across in float32."""
+    learned = C3Aligner(mapping=Barycenter()).fit(rows(), rows(41, 8, 3)[1:])
+    learned.save_pretrained(folder / "half", covariances="float32")
+    return folder / "half"
+
+
 def sketched_aligner(folder: Path) -> Path:
     """With quantiles of its columns."""
     C3Aligner(mapping="quantile", sigma=0.1).fit(rows(d=2)).save_pretrained(folder / "sketched")
