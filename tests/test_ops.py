@@ -252,7 +252,7 @@ def test_threads_that_fall_asleep_are_woken(monkeypatch):
     monkeypatch.setattr(native, "_threads", 3)
     rows = np.random.default_rng(0).standard_normal((600, 64)).astype("f4")
     expected = raw(ops.align(rows, None))
-    for pause in np.random.default_rng(1).uniform(0, 2e-4, 1000):
+    for pause in np.random.default_rng(1).uniform(0, 3e-4, 1000):
         time.sleep(pause)
         assert raw(ops.align(rows, None)) == expected
 

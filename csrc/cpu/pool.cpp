@@ -23,9 +23,10 @@ namespace {
 
 using Work = std::function<void(int64_t, int64_t)>;
 
-// in seconds: less than falling asleep and being woken costs; work left that is worth waking somebody for, over twice
-// what passes until a sleeper is at work; and where calls follow each other, so that the next ones find it awake
-constexpr double kAwake = 50e-6, kWorthWaking = 120e-6, kWorthWakingInLoop = 20e-6;
+// in seconds: what a call of Python's face takes beside its kernel, so that calls in a loop find the workers awake; work
+// left that is worth waking somebody for, over twice what passes until a sleeper is at work; and where calls follow each
+// other, so that the next ones find it awake
+constexpr double kAwake = 150e-6, kWorthWaking = 120e-6, kWorthWakingInLoop = 20e-6;
 // what workers cost is one part in so many of all time, at most; neither luck nor what stopped us may come again
 constexpr double kPatience = 64, kMostDebt = 10e-3, kMostCredit = 1e-3;
 constexpr int64_t kMost = 8;  // times the least rows that a thread takes at once
