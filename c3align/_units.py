@@ -151,7 +151,18 @@ def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> floa
 
 
 def paper_sigma(n_dims: int) -> float:
-    """The paper's noise at another dimension, with the same norm ``sigma * sqrt(d)``."""
+    """Give the paper's sigma at another dimension, with the same norm ``sigma * sqrt(d)``.
+
+    Parameters
+    ----------
+    n_dims : int
+        Dimension of the rows.
+
+    Returns
+    -------
+    float
+        ``sqrt(0.016)`` at 512.
+    """
     return PAPER_SIGMA * math.sqrt(PAPER_DIMS / n_dims)
 
 

@@ -13,11 +13,12 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from c3align._matrices import rounded, symmetric_root
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.ops import products
 from c3align.statistics import ModalityStatistics, PairStatistics
 
-__all__ = ["CovarianceStatistics", "PairCovariance", "rounded", "symmetric_root"]
+__all__ = ["CovarianceStatistics", "PairCovariance", "Precision", "symmetric_root"]
 
 Precision: TypeAlias = Literal["float64", "float32"]
 _Sums = TypeVar("_Sums", bound="_Products")
@@ -331,22 +332,6 @@ class PairCovariance(_Products):
         return PairCovariance(self.statistics.negated(), self.products)
 
 
-def rounded(covariance: Float64Array) -> npt.NDArray[np.float32]:
-    """Round covariances to float32, a little smaller.
-
-    Parameters
-    ----------
-    covariance : (n, m) float64
-        Of columns with columns.
-
-    Returns
-    -------
-    (n, m) float32
-        Times ``1 - 2**-22``: what Cauchy and Schwarz allow two columns stays allowed.
-    """
-    return (covariance * (1 - 2.0**-22)).astype(np.float32)
-
-
 def _upper(n_dims: int) -> Any:
     return np.tri(n_dims, dtype=bool).T
 
@@ -354,25 +339,3 @@ def _upper(n_dims: int) -> Any:
 def _mirrored(products: Float64Array) -> Float64Array:
     """The upper triangle on both sides of the diagonal."""
     return np.where(_upper(len(products)), products, products.T)
-
-
-def symmetric_root(covariance: Float64Array) -> Float64Array:
-    """Compute the symmetric square root of a covariance, which is unique.
-
-    Eigenvalues below rounding (``n_dims * 2**-52`` of the largest) count as zero, so that a covariance of few rows
-    gives no noise where it has no variance.
-
-    Parameters
-    ----------
-    covariance : (n_dims, n_dims) float64
-        Symmetric.
-
-    Returns
-    -------
-    (n_dims, n_dims) float64
-        Its product with itself is the covariance.
-    """
-    values, vectors = np.linalg.eigh(covariance)
-    values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
-    root: Float64Array = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    return root

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import ops
+from c3align._matrices import rounded
 from c3align._typing import Array, Float64Array, ZeroRows
-from c3align.covariance import CovarianceStatistics, Precision, rounded
+from c3align.covariance import CovarianceStatistics, Precision
 from c3align.ops import products
 from c3align.ops.arrays import as_rows, is_on_device, is_tensor
 from c3align.statistics import paired_statistics

@@ -333,7 +333,12 @@ MUTANTS = [
     Mutant("geo", "benchmarks/paper/_theory_training.py", "step > done", "step >= done", "survives_a_kill"),
     Mutant("geo", "benchmarks/paper/_theory_training.py", "rows[:, unused] @ basis", "rows[:, unused] @ basis / 2", "fewer_dimensions"),
     # public docstrings
-    Mutant("P6", "c3align/covariance.py", "(covariance * (1 - 2.0**-22))", "(covariance * (1 + 2.0**-22))", "covariances_in_float32"),
+    Mutant("P3", "c3align/ops/known_answers.py", 'return next(_differences(device), "")', 'return ""', "known_answers_find"),
+    Mutant("P3", "c3align/ops/known_answers.py", "for step in (1, 2):", "for step in ():", "known_answers_find"),
+    Mutant("P3", "c3align/ops/known_answers.py", "WIDTHS = (5, 768, 1025)", "WIDTHS = (5, 768)", "known_answers_find"),
+    Mutant("P3", "c3align/ops/known_answers.py", "and torch.cuda.is_current_stream_capturing()", "and False", "told_once_and_kept"),
+    Mutant("P3", "c3align/ops/cuda.py", "X.shape[-1] <= MAX_DIMS", "True", "who_computes"),
+    Mutant("P6", "c3align/_matrices.py", "(covariance * (1 - 2.0**-22))", "(covariance * (1 + 2.0**-22))", "covariances_in_float32"),
     Mutant("P6", "c3align/covariance.py", "            np.fill_diagonal(products, statistics.variance)\n", "", "covariances_in_float32"),
     Mutant("docs", "c3align/_units.py", "    mix : float in [0, 1]\n        The weight a in ``(1 - a) x + a eps / ||eps||``, x a unit row.\n", "", "public_docstrings"),
     Mutant("docs", "c3align/neighbours.py", "    k : int\n        From 1 to m.\n", "    k : int\n", "public_docstrings"),

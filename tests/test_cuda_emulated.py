@@ -6,12 +6,15 @@ What this cannot show is left to `tests/gpu` and a card: the device compiler, me
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,6 +170,59 @@ def test_normals(emulated):
     assert raw(out) == raw(reference.philox_normal(7, 131, seed=3, row_offset=2**32 - 3))
 
 
+FAULTS = {
+    "bit of align": "^normalize of 5 columns in torch.float32",
+    "bit of noise": "^isotropic noise of 5 columns",
+    "bit of moments": "^moments of 5 columns in torch.float32",
+    "status": "^normalize of 5 columns",
+    "bit of normals": "^normals",
+    "bit of wide rows": "of 1025 columns in torch.float32",
+    "bit of bfloat16": "of 5 columns in torch.bfloat16",
+    "no image": "no kernel image is available",
+}
+
+
+class Faulty:
+    """The kernels, with a fault planted."""
+
+    def __init__(self, emulated, fault):
+        self.emulated, self.fault = emulated, fault
+
+    def __getattr__(self, name):
+        return getattr(self.emulated, name)
+
+    def cuda_transform(self, X, out, row_map, status, queue):
+        if self.fault == "no image":
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+        self.emulated.cuda_transform(X, out, row_map, status, queue)
+        is_hit = {
+            "bit of align": True,
+            "bit of noise": bool(row_map.noise.sigma),
+            "bit of wide rows": X[3] > 1000,
+            "bit of bfloat16": X[1] == CODES["bfloat16"],
+        }
+        if is_hit.get(self.fault):
+            flip(out[0])
+        if self.fault == "status":
+            flip(status + 3)
+
+    def cuda_moments(self, X, totals, status, queue):
+        self.emulated.cuda_moments(X, totals, status, queue)
+        if self.fault == "bit of moments":
+            flip(totals)
+
+    def cuda_normals(self, out, *rest):
+        self.emulated.cuda_normals(out, *rest)
+        if self.fault == "bit of normals":
+            flip(out)
+
+
+def flip(place):
+    """The lowest bit of the byte at an address."""
+    byte = ctypes.c_ubyte.from_address(place)
+    byte.value ^= 1
+
+
 class TestFace:
     """`c3align.ops.cuda` itself, of CPU tensors that it takes for tensors on a card."""
 
@@ -313,6 +369,63 @@ class TestFace:
 
         found = on_a_card(cuda.philox_normal, 9, 130, seed=3, row_offset=7, device="cpu")
         assert raw(found.numpy()) == raw(ops.philox_normal(9, 130, seed=3, row_offset=7))
+
+    def test_known_answers(self, on_a_card):
+        from c3align.ops import known_answers
+
+        assert on_a_card(known_answers._examined, torch.device("cpu")) == ""
+
+    @pytest.mark.parametrize("fault", [*FAULTS])
+    def test_known_answers_find(self, on_a_card, emulated, monkeypatch, fault):
+        """One wrong bit in one op, whatever the dtype; a launch that fails; a verdict left out."""
+        from c3align.ops import cuda, known_answers
+
+        monkeypatch.setattr(cuda, "_C", Faulty(emulated, fault))
+        assert re.search(FAULTS[fault], on_a_card(known_answers._examined, torch.device("cpu")))
+
+    def test_a_verdict_is_told_once_and_kept(self, on_a_card, emulated, monkeypatch):
+        from c3align.ops import cuda, known_answers
+
+        faulty, seen = Faulty(emulated, "no image"), {}
+        monkeypatch.setattr(cuda, "_C", faulty)
+        monkeypatch.setattr(known_answers, "_verdicts", seen)
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        device = SimpleNamespace(index=3, type="cuda")
+        assert not known_answers.are_right(device)  # in a recording nothing can be asked
+        assert not seen
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+        monkeypatch.setattr(known_answers, "_rows", lambda width: self.rows())
+        monkeypatch.setattr(torch.Tensor, "to", lambda X, *_, **__: X)
+        with pytest.warns(UserWarning, match="kernels are not used on .*: no kernel image.*torch computes there"):
+            assert not known_answers.are_right(device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert not known_answers.are_right(device)
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        assert not known_answers.are_right(device)
+        seen[3] = ""
+        assert known_answers.are_right(device)
+
+    @pytest.mark.parametrize("wanted", ["native", "reference", None])
+    @pytest.mark.parametrize("right", [True, False])
+    def test_who_computes_tensors_on_a_card(self, on_a_card, monkeypatch, wanted, right):
+        from c3align.ops import cuda, eager, known_answers, native
+
+        tensor = torch.ones(3, 5)
+        card = SimpleNamespace(is_cuda=True, is_cpu=False, device=torch.device("cuda", 0), shape=tensor.shape)
+        for module in (_compute, backends):
+            monkeypatch.setattr(module, "is_tensor", lambda X: True)
+        monkeypatch.setattr(native, "has_cuda", True)
+        monkeypatch.setattr(known_answers, "_verdicts", {0: "" if right else "a bit"})
+        monkeypatch.delenv("C3ALIGN_BACKEND", raising=False)
+        if wanted:
+            monkeypatch.setenv("C3ALIGN_BACKEND", wanted)
+        expected = cuda if wanted == "native" or (wanted is None and right) else eager
+        assert _compute.device_backend(card) is expected
+        wide = SimpleNamespace(**{**vars(card), "shape": (3, 8193)})
+        assert _compute.device_backend(wide) is eager
+        monkeypatch.setattr(native, "has_cuda", False)
+        assert _compute.device_backend(card) is eager
 
     def test_refusals(self, on_a_card):
         X = self.rows()

@@ -22,7 +22,7 @@ LAYERS = [
     ("_typing", "errors", "_version", "_imports"),
     ("ops",),
     ("io",),
-    ("_exact", "_units"),
+    ("_exact", "_matrices", "_units"),
     ("statistics", "covariance", "cross_covariance", "noise", "sample", "merging", "geometry", "neighbours"),
     ("mappings", "_unrelated"),
     ("calibration",),

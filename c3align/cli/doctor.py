@@ -89,7 +89,12 @@ def _cuda() -> dict[str, Any]:
     native = _native()
     kernels = bool(native and native.has_cuda)
     built = "kernels built" if kernels else "kernels not built (install the CUDA toolkit and build again)"
-    use = "C3ALIGN_BACKEND=native runs them" if kernels else "tensors on a GPU are computed on the CPU"
+    use = "torch computes tensors on a GPU"
+    if kernels and device:
+        from c3align.ops import known_answers
+
+        reason = known_answers.verdict(torch.device("cuda", torch.cuda.current_device()))
+        use = f"not used: {reason}" if reason else "used: every known answer is right"
     summary = f"{here}, {compiler or 'no nvcc'}, {built}; {use}"
     return {"device": device, "nvcc": compiler, "kernels": kernels, "summary": summary}
 

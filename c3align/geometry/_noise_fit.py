@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from c3align import ops
+from c3align._matrices import symmetric_root
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import as_rows
@@ -65,7 +66,7 @@ def noise_fit(residuals: Array, covariance: Array | None = None, *, seed: int = 
         raise C3AlignError(f"covariance has shape {model.shape} or no variance; pass one of {n_dims} x {n_dims}")
     if n_rows < 2 or not np.trace(_covariance(rows)) > 0:
         raise C3AlignError("residuals must be two rows or more that are not all alike; pass those of more pairs")
-    root = _root(model)
+    root = symmetric_root(model)
     drawn = ops.philox_normal(n_rows, n_dims, seed=seed).astype(np.float64) @ root
     return NoiseFit(_likeness(rows, root), _likeness(drawn, root))
 
@@ -73,12 +74,6 @@ def noise_fit(residuals: Array, covariance: Array | None = None, *, seed: int = 
 def _covariance(rows: Float64Array) -> Float64Array:
     centered = rows - rows.mean(axis=0)
     found: Float64Array = centered.T @ centered / len(rows)
-    return found
-
-
-def _root(covariance: Float64Array) -> Float64Array:
-    values, vectors = np.linalg.eigh(covariance)
-    found: Float64Array = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     return found
 
 

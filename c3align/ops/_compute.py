@@ -21,7 +21,7 @@ def device_backend(X: Any, request: Request | None = None) -> Any:
     """The backend of a tensor's device; None for memory of this process."""
     if not is_tensor(X) or X.is_cpu:
         return None
-    if on_cuda(X) and (request is None or load("cuda").serves(request)):
+    if on_cuda(X) and load("cuda").serves(X, request):
         return load("cuda")
     return load("eager")
 

@@ -29,7 +29,7 @@ from c3align.ops.rowmap import (
     raise_for_negative,
 )
 
-__all__ = ["compute_dtype", "may_ask", "moments", "transform", "vector_on"]
+__all__ = ["compute_dtype", "may_ask", "moments", "on_device", "transform", "vector_on"]
 
 _VECTORS = ("mean", "scale", "shift", "goal")
 _BLOCK_ELEMENTS = 1 << 22
@@ -45,7 +45,7 @@ def transform(
     """
     _check(X, backend)
     target = torch.empty(X.shape, dtype=X.dtype, device=X.device) if out is None else _checked_out(out, X)
-    row_map = _on_device(request, X)
+    row_map = on_device(request, X)
     if X.is_meta:
         return target
     asks = may_ask(X)
@@ -108,7 +108,7 @@ def vector_on(vector: Any, X: torch.Tensor, name: str) -> torch.Tensor | None:
     return vector.detach() if X.is_meta else vector.detach().to(X.device, compute_dtype(X)).contiguous()
 
 
-def _on_device(request: Request, X: torch.Tensor) -> RowMap:
+def on_device(request: Request, X: torch.Tensor) -> RowMap:
     """The request with its vectors on the rows' device."""
     mean, scale, shift, goal = (vector_on(getattr(request, name), X, name) for name in _VECTORS)
     noise = NO_NOISE if request.noise is None else _noise_on(request.noise, X)

@@ -17,9 +17,10 @@ MAX_DIMS: int = getattr(_C, "max_cuda_dims", 0)  # of a build without the kernel
 _CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
 
 
-def serves(request: Request) -> bool:
-    """Whether the kernels know this kind of request; the others go to torch's own operations."""
-    return not request.is_raw and request.goal is None and request.norm == 1
+def serves(X: torch.Tensor, request: Request | None) -> bool:
+    """Whether the kernels know rows so wide and this kind of request; the others go to torch's own operations."""
+    is_known = request is None or (not request.is_raw and request.goal is None and request.norm == 1)
+    return is_known and X.shape[-1] <= MAX_DIMS
 
 
 def run(X: torch.Tensor, out: torch.Tensor, row_map: RowMap) -> torch.Tensor:

@@ -43,6 +43,16 @@ def test_bits_of_the_cpu(n_dims, dtype):
     assert ModalityStatistics.from_rows(X.cuda()) == ModalityStatistics.from_rows(X)
 
 
+def test_the_default_after_known_answers(monkeypatch):
+    from c3align.ops import _compute, cuda, known_answers
+
+    monkeypatch.delenv("C3ALIGN_BACKEND")
+    assert known_answers.verdict(torch.device("cuda", 0)) == ""
+    assert _compute.device_backend(torch.ones(3, 8, device="cuda")) is cuda
+    X = rows_of(700, 768, torch.float32)
+    same_bits(ops.align(X.cuda(), None), ops.align(X, None))
+
+
 def test_p3_golden_bytes_of_many_rows(golden):
     assert digest_of_many_rows(torch.from_numpy(many_rows()).cuda()) == golden["many rows"]
 
