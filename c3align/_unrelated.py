@@ -6,7 +6,8 @@ And how rows and scores come in and go out, as arrays of any library.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import numbers
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -27,6 +28,7 @@ __all__ = [
     "as_values",
     "common_place",
     "few_message",
+    "is_number",
     "is_unequal",
     "like",
     "odds_of_pairs",
@@ -37,6 +39,7 @@ __all__ = [
     "uneven_message",
     "unit_rows",
     "unrelated",
+    "weights_of",
 ]
 
 MIN_PAIRS = 10
@@ -110,6 +113,22 @@ def uneven_message(places: Float64Array) -> str | None:
     )
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is one that can be compared: no text, no truth value, no array."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+
+
+def weights_of(rows: Mapping[str, Any], weights: Mapping[str, float] | None) -> dict[str, float]:
+    """A weight for each of the modalities: 1, or as given."""
+    found = dict.fromkeys(rows, 1.0) if weights is None else dict(weights)
+    whole = set(found) == set(rows) and all(map(is_number, found.values()))
+    if not (whole and 0 < sum(found.values()) < math.inf and min(found.values()) >= 0):
+        raise C3AlignError(
+            f"weights must be one number from 0 for each of {[*rows]}, not all 0, got {found}; omit them"
+        )
+    return found
+
+
 def few_message(n_scores: Int64Array) -> str | None:
     """What to warn of where so few rows were seen that their own mean makes unrelated scores look too small."""
     n_rows = round(math.sqrt(2 * int(n_scores.diagonal().min())))
@@ -145,8 +164,10 @@ def odds_of_pairs(related: Float64Array, unrelated_: Float64Array, n_pairs: int,
     """
     from sklearn.linear_model import LogisticRegression
 
-    if not 0 < prior < 1:
-        raise C3AlignError(f"prior must be in (0, 1), got {prior}; pass the share of related documents, such as 1 / n")
+    if not (is_number(prior) and 0 < prior < 1):
+        raise C3AlignError(
+            f"prior must be in (0, 1), got {prior!r}; pass the share of related documents, such as 1 / n"
+        )
     z = np.concatenate([related, unrelated_])[:, None]
     weights = n_pairs * np.concatenate([WEIGHTS, WEIGHTS * ((1 - prior) / prior)])
     model = LogisticRegression(max_iter=1000).fit(z, np.arange(len(z)) < len(related), sample_weight=weights)

@@ -12,7 +12,6 @@ the rows it saw, warns, and maps scores by the quantiles of those of unrelated r
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from c3align._unrelated import (
     as_values,
     common_place,
     few_message,
+    is_number,
     is_unequal,
     like,
     odds_of_pairs,
@@ -40,6 +40,7 @@ from c3align._unrelated import (
     uneven_message,
     unit_rows,
     unrelated,
+    weights_of,
 )
 from c3align.errors import C3AlignError, CalibrationWarning
 from c3align.ops.arrays import is_tensor
@@ -254,8 +255,8 @@ class Calibration:
         i, j = self._place(query, query if document is None else document)
         documents = range(len(self.modalities)) if document is None else [j]
         least = max(MIN_EXCEEDING / int(self.n_scores[i, list(documents)].min()), 1 - SHARES[-1])
-        if not least <= false_positive_rate < 1:
-            allowed = f"[{least:.2g}, 1) by the unrelated scores that were seen, got {false_positive_rate}"
+        if not (is_number(false_positive_rate) and least <= false_positive_rate < 1):
+            allowed = f"[{least:.2g}, 1) by the unrelated scores that were seen, got {false_positive_rate!r}"
             raise C3AlignError(
                 f"false_positive_rate must be in {allowed}; pass a larger one, or calibrate with more rows"
             )
@@ -313,11 +314,7 @@ class Calibration:
         C3AlignError
             Shapes that differ; weights that are not of these modalities, below zero, or all zero; rows that cancel out.
         """
-        given = dict.fromkeys(rows, 1.0) if weights is None else dict(weights)
-        if set(given) != set(rows) or not 0 < sum(given.values()) < math.inf or min(given.values()) < 0:
-            raise C3AlignError(
-                f"weights must be one number from 0 for each of {[*rows]}, not all 0, got {given}; omit them"
-            )
+        given = weights_of(rows, weights)
         units = {name: unit_rows(X, name) for name, X in rows.items()}
         if len({(tuple(unit.shape), str(getattr(unit, "device", "cpu"))) for unit in units.values()}) > 1:
             raise C3AlignError(

@@ -41,6 +41,7 @@ from c3align._units import (
 )
 from c3align.errors import C3AlignError
 from c3align.ops import reference
+from c3align.ops.arrays import as_rows
 from c3align.ops.rowmap import NoiseRequest, stream
 
 __all__ = ["NAMED", "PAPER_SIGMA", "Noise", "NoiseName", "cosine_from_alpha_bar", "cosine_from_lafite_mix"]
@@ -177,11 +178,10 @@ def sigma_from_groups(X: Array, groups: npt.ArrayLike) -> float:
     float
         Standard deviation per coordinate, ``sqrt(2 V / d)``.
     """
-    numbers = np.asarray(groups)
-    if numbers.shape != (X.shape[0],) or numbers.dtype.kind not in "iu":
-        raise C3AlignError(f"groups must be {X.shape[0]} integers, one a row, got {numbers.dtype} {numbers.shape}")
-    unit: Any = ops.normalize(X)
-    rows = np.asarray(unit.cpu() if hasattr(unit, "cpu") else unit, np.float64)
+    unit = as_rows(X).widened()
+    rows, numbers = ops.normalize(unit).astype(np.float64), np.asarray(groups)
+    if numbers.shape != rows.shape[:1] or numbers.dtype.kind not in "iu":
+        raise C3AlignError(f"groups must be {len(rows)} integers, one a row, got {numbers.dtype} {numbers.shape}")
     _, which, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     n_free = len(rows) - len(counts)
     if not n_free:

@@ -112,7 +112,7 @@ def save(
     container.write_folder(folder, ALIGNER_FILE, content, config)
 
 
-def _config(settings: Mapping[str, Any], state: State, dtype: Precision) -> dict[str, Any]:
+def _config(settings: Mapping[str, Any], state: State, dtype: Precision = "float64") -> dict[str, Any]:
     described = _state_tensors.described(state, dtype)
     return {
         "format": FORMAT,

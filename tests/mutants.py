@@ -228,7 +228,7 @@ MUTANTS = [
     Mutant("noise", "c3align/noise.py", "else found * ratio", "else found", "asked_strength or real_embeddings"),
     Mutant("noise", "c3align/_strength.py", "if shape.has_covariance and found:", "if False:", "covariance_is_that or real_embeddings"),
     Mutant("noise", "c3align/_strength.py", "for part in found], axis=0, weights=weights)", "for part in found], axis=0)", "several_pairs"),
-    Mutant("noise", "c3align/covariance.py", "np.sqrt(np.maximum(values, 0))", "np.maximum(values, 0)", "residual_noise"),
+    Mutant("noise", "c3align/_matrices.py", "np.sqrt(np.maximum(values, 0))", "np.maximum(values, 0)", "residual_noise"),
     Mutant("noise", "c3align/covariance.py", "- np.outer(mean, mean)", "", "covariance_is_that or wide_arithmetic"),
     Mutant("noise", "c3align/_state.py", "            if known and not found:", "            if False:", "changed_after_fit or both_covariances"),
     Mutant("noise", "c3align/nn.py", "noise_of(self.state_, vars(aligner), name) for", "{\"sigma\": aligner.sigma_} for", "it_is_corrupt"),

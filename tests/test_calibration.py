@@ -402,14 +402,20 @@ class TestDegenerateRows:
         for rows, groups in (({}, None), ({"text": text}, {"image": np.arange(300)})):
             with pytest.raises(C3AlignError, match="pass rows"):
                 Calibration.from_rows(rows, groups=groups)
-        for rate in (0, 1e-7, 1, np.nan):
+        for rate in (0, 1e-7, 1, np.nan, None, "0.1", True):
             with pytest.raises(C3AlignError, match="false_positive_rate must be in"):
                 found.threshold(false_positive_rate=rate, **how)
         few = Calibration.from_rows({"text": text[:40]})
         assert few.threshold(false_positive_rate=0.02, query="text", document="text") > 1
         with pytest.raises(C3AlignError, match=r"in \[0.013, 1\) by the unrelated scores.*calibrate with more rows"):
             few.threshold(false_positive_rate=0.01, query="text")
-        for weights in ({"text": 1}, {"text": 0, "image": 0}, {"text": -1, "image": 2}, {"text": np.nan, "image": 1}):
+        for weights in (
+            {"text": 1},
+            {"text": 0, "image": 0},
+            {"text": -1, "image": 2},
+            {"text": np.nan, "image": 1},
+            {"text": "1", "image": 1},
+        ):
             with pytest.raises(C3AlignError, match="weights must be"):
                 found.fuse({"text": text, "image": image}, query="text", weights=weights)
         with pytest.raises(C3AlignError, match="weights must be"):
@@ -430,7 +436,7 @@ class TestDegenerateRows:
             found.with_pairs(text, -text, **how)
         paired = found.with_pairs(text, text + 0.1 * image, **how)
         assert paired.problem() is None
-        for prior in (0, 1, np.nan):
+        for prior in (0, 1, np.nan, None, "0.1"):
             with pytest.raises(C3AlignError, match="prior must be"):
                 paired.probability(np.zeros(3), prior=prior, **how)
         with pytest.raises(C3AlignError, match="NaN"):

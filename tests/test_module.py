@@ -419,3 +419,11 @@ class TestOnnx:
         session = runtime.InferenceSession(str(tmp_path / "aligner.onnx"))
         (found,) = session.run(None, {session.get_inputs()[0].name: X.numpy()})
         assert np.abs(found - module(X).numpy()).max() < 2**-21
+
+
+def test_what_are_no_rows_of_these_dimensions(coco):
+    module = C3Aligner(mapping="barycenter").fit(coco[1], coco[0]).as_module()
+    for X, text in ((coco[1], "got ndarray"), (torch.ones(3, 7), r"got \(3, 7\)"), (torch.ones(512), r"got \(512,\)")):
+        for mode in (True, False):
+            with pytest.raises(C3AlignError, match=rf"X must be a tensor \(n_rows, 512\), {text}"):
+                module.train(mode)(X)

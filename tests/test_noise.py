@@ -192,6 +192,12 @@ class TestFromGroups:
             noise.sigma_from_groups(X, np.arange(60))
         with pytest.raises(C3AlignError, match="60 integers, one a row"):
             noise.sigma_from_groups(X, np.arange(59))
+        with pytest.raises(C3AlignError, match="X is a list, not an array"):
+            noise.sigma_from_groups(X.tolist(), np.arange(60) // 2)
+        half = torch.from_numpy(X).bfloat16()
+        assert noise.sigma_from_groups(half, np.arange(60) // 2) == noise.sigma_from_groups(
+            half.float(), np.arange(60) // 2
+        )
 
 
 def test_cones_of_other_widths_are_told():
