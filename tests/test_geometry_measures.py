@@ -395,7 +395,10 @@ class TestNoiseFit:
     def test_noise_of_the_model_fits_it(self, coco):
         root = noise.Noise("own", power=0.5).root(np.cov(coco[1], rowvar=False), 1.0)
         rows = np.random.default_rng(1).standard_normal((500, 512))
-        assert geometry.noise_fit(7 * rows @ root, root @ root).fits
+        fit = geometry.noise_fit(7 * rows @ root, root @ root)
+        assert fit.fits
+        assert fit.likeness == pytest.approx(fit.attainable, abs=0.01)
+        assert not geometry.noise_fit(rows, root @ root).fits
         assert geometry.noise_fit(rows + 3).fits
         assert not geometry.noise_fit(rows @ root).fits
         assert not geometry.noise_fit(coco[0] - coco[1]).fits
