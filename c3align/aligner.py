@@ -293,14 +293,14 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         a, b : str
-            Fitted modalities, whose raw rows are measured.
+            Fitted modalities, whose raw rows are measured; by default image and text, or the two that there are.
 
         Returns
         -------
         GapReport
             Prints as a sentence.
         """
-        state = centering.state_of(self, a, b)
+        state, a, b = centering.two_of(self, a, b)
         return measure_gap(a, b, state.statistics[a], state.statistics[b], state.pairs.get(pair_key(a, b)))
 
     def calibrate(self) -> Calibration:

@@ -56,6 +56,7 @@ __all__ = [
     "doubt_about",
     "shift",
     "state_of",
+    "two_of",
     "strays",
     "warn_of_strangers",
 ]
@@ -280,6 +281,14 @@ def state_of(aligner: Any, *modalities: str) -> State:
                 f"call partial_fit(X, modality={modality!r}) with rows of it first"
             )
     return state
+
+
+def two_of(aligner: Any, a: str, b: str) -> tuple[State, str, str]:
+    """Get what an aligner has learned and two modalities: those named, or the two that there are for the default."""
+    state = state_of(aligner)
+    if (a, b) == ("image", "text") and len(state.statistics) == 2:
+        a, b = state.statistics
+    return state_of(aligner, a, b), a, b
 
 
 def _distance(state: State, name: str, glance: Glance) -> float:

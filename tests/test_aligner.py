@@ -78,6 +78,15 @@ class TestOnRealEmbeddings:
         assert "image and text lie 0.851" in str(report)
         assert "500 pairs" in str(report)
 
+    def test_gap_of_modalities_of_other_names(self, coco):
+        aligner = C3Aligner().fit(coco[1], coco[0], modality="caption", y_modality="audio")
+        assert str(aligner.gap()) == str(aligner.gap("audio", "caption"))
+        with pytest.raises(NotFittedError, match="no mean was learned for modality 'text'"):
+            aligner.gap("audio", "text")
+        aligner.partial_fit(coco[1][:9], modality="third")
+        with pytest.raises(NotFittedError, match=r"modality 'image' .learned: 'audio', 'caption', 'third'"):
+            aligner.gap()
+
     def test_gap_before_training(self, coco_random):
         image, text = coco_random
         aligner = C3Aligner().fit(text).partial_fit(image, modality="image")
