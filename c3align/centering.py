@@ -56,8 +56,8 @@ __all__ = [
     "doubt_about",
     "shift",
     "state_of",
-    "two_of",
     "strays",
+    "two_of",
     "warn_of_strangers",
 ]
 
