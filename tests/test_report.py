@@ -110,7 +110,7 @@ class TestFigures:
         a, b = map(unit, coco)
         fit = geometry.noise_fit(a - b)
         assert fits["isotropic"] == pytest.approx(fit, abs=1e-6)
-        assert "isotropic 0.49 of 0.71, half_power of image 0.66 of 0.83" in str(coco_report)
+        assert "isotropic 0.49 (0.71), half_power of image 0.66 (0.83)" in str(coco_report)
         item = kinds(coco_report)["The noise is not alike in all directions"]
         assert "half_power of image rows is more alike to it than isotropic noise (0.66 against 0.49" in item.text
         same = report.report(coco[0], 1.0 * coco[0]).pairs[0]

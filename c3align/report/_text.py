@@ -136,8 +136,8 @@ def notes(pair: PairReport) -> list[str]:
             f"{pair.gap.noise_cosine:.2f}, in {pair.residual_participation:.0f} of {pair.n_dims} dimensions"
         )
     if pair.noise_fits is not None:
-        said = ", ".join(f"{name} {like:.2f} of {most:.2f}" for name, (like, most) in pair.noise_fits.items())
-        found.append(f"likeness of noise to what pairs differ by, of the most that so many rows can show: {said}")
+        said = ", ".join(f"{name} {like:.2f} ({most:.2f})" for name, (like, most) in pair.noise_fits.items())
+        found.append(f"noise like what pairs differ by (the most that so many rows show): {said}")
     return found
 
 
