@@ -35,6 +35,7 @@ _ROOMS = (
     "cross_covariance",
     "datasets",
     "decoders",
+    "distributed",
     "embed",
     "encoders",
     "errors",

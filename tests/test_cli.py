@@ -111,6 +111,32 @@ class TestFit:
         assert not os.path.exists("aligner")
 
 
+class TestMerge:
+    def test_it_is_the_whole(self, folder, call):
+        for part in "01":
+            call("fit", f"text/{part}.npy", "--pair", f"image/{part}.npy", "-o", f"part-{part}")
+        call("fit", "text/*.npy", "--pair", "image/*.npy", "-o", "alone")
+        code, out, err = call("merge", "part-0", "part-1", "-o", "whole")
+        assert (code, out, err) == (0, "whole: 500 image rows, 500 text rows of 2 aligners\n", "")
+        name = "aligner.safetensors"
+        assert (folder / "whole" / name).read_bytes() == (folder / "alone" / name).read_bytes()
+
+    def test_refusals(self, folder, call):
+        call("fit", "text.npy", "-o", "a", "--encoder", "clip@1")
+        call("fit", "text.npy", "-o", "b", "--encoder", "clip@2")
+        call("fit", "text.npy", "-o", "c", "--seed", 5)
+        for arguments, text in (
+            (("a",), "nothing to add to it; pass two or more"),
+            (("a", "b"), "clip@2"),
+            (("a", "c"), "different settings; fit them alike"),
+            (("a", "absent"), "no folder absent"),
+        ):
+            code, out, err = call("merge", *arguments, "-o", "out")
+            assert (code, out) == (2, "")
+            assert text in err
+            assert not os.path.exists("out")
+
+
 class TestTransform:
     def test_it_is_the_aligner(self, folder, call, coco, monkeypatch):
         call("fit", "text.npy", "--pair", "image.npy", "-o", "aligner")

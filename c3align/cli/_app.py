@@ -25,6 +25,7 @@ SUMMARIES = {
     "embed": "Embed a collection; rerun to resume.",
     "fit": "Learn an aligner from embeddings on disk.",
     "transform": "Align embeddings on disk with a saved aligner.",
+    "merge": "Add up what several aligners learned.",
     "choose": "Measure which mapping suits a job, on your rows.",
     "report": "Measure and draw the gap between modalities.",
     "train-captioner": "Train a captioner on texts alone.",

@@ -1,0 +1,32 @@
+"""`c3align merge`: what several aligners learned, as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from c3align.cli._app import Output, app, say
+from c3align.errors import C3AlignError
+
+
+@app.command(epilog="Example:  c3align merge part-0 part-1 part-2 -o whole")
+def merge(
+    aligners: Annotated[list[Path], typer.Argument(help="Folders that `c3align fit` wrote, of different rows.")],
+    output: Output,
+) -> None:
+    """Add up what aligners learned from different rows: exactly what one would have learned from all of them."""
+    from c3align import C3Aligner
+
+    if len(aligners) < 2:
+        raise C3AlignError("there is one aligner, and nothing to add to it; pass two or more")
+    whole = C3Aligner.from_pretrained(aligners[0])
+    for folder in aligners[1:]:
+        part = C3Aligner.from_pretrained(folder)
+        if part.get_params() != whole.get_params():
+            raise C3AlignError(f"{folder} and {aligners[0]} have different settings; fit them alike")
+        whole.merge(part)
+    whole.save_pretrained(output)
+    learned = ", ".join(f"{found.n_rows} {name} rows" for name, found in whole.statistics_.items())
+    say(output, f"{output}: {learned} of {len(aligners)} aligners")
