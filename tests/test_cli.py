@@ -129,7 +129,7 @@ class TestMerge:
             (("a",), "nothing to add to it; pass two or more"),
             (("a", "b"), "clip@2"),
             (("a", "c"), "different settings; fit them alike"),
-            (("a", "absent"), "no folder absent"),
+            (("a", "absent"), "absent"),
         ):
             code, out, err = call("merge", *arguments, "-o", "out")
             assert (code, out) == (2, "")

@@ -27,8 +27,13 @@ def rows(n: int = 40, d: int = 8, shift: float = 0.0) -> np.ndarray:
     return np.random.default_rng(n + d).standard_normal((n, d)).astype(np.float32) + shift
 
 
+def partners(d: int = 8) -> np.ndarray:
+    """Of `rows`: like them, and elsewhere."""
+    return rows(d=d) + 0.5 * rows(41, d, 6)[1:]
+
+
 def learned(d: int = 8) -> C3Aligner:
-    return C3Aligner().fit(rows(d=d), rows(41, d, 3)[1:])
+    return C3Aligner().fit(rows(d=d), partners(d))
 
 
 def aligner(folder: Path) -> Path:
@@ -38,13 +43,13 @@ def aligner(folder: Path) -> Path:
 
 def mapped_aligner(folder: Path) -> Path:
     """With second moments, samples and products across."""
-    C3Aligner(mapping=Barycenter()).fit(rows(), rows(41, 8, 3)[1:]).save_pretrained(folder / "mapped")
+    C3Aligner(mapping=Barycenter()).fit(rows(), partners()).save_pretrained(folder / "mapped")
     return folder / "mapped"
 
 
 def half_aligner(folder: Path) -> Path:
     """With second moments and products across in float32."""
-    learned = C3Aligner(mapping=Barycenter()).fit(rows(), rows(41, 8, 3)[1:])
+    learned = C3Aligner(mapping=Barycenter()).fit(rows(), partners())
     learned.save_pretrained(folder / "half", covariances="float32")
     return folder / "half"
 
