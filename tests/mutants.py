@@ -333,9 +333,9 @@ MUTANTS = [
     Mutant("geo", "benchmarks/paper/_theory_training.py", "step > done", "step >= done", "survives_a_kill"),
     Mutant("geo", "benchmarks/paper/_theory_training.py", "rows[:, unused] @ basis", "rows[:, unused] @ basis / 2", "fewer_dimensions"),
     # public docstrings
-    Mutant("P7", "c3align/distributed.py", "        merged.merge(part)", "        pass", "bytes_of_one_process"),
-    Mutant("P7", "c3align/distributed.py", "    if wrong:", "    if False:", "error_of_one_is_told"),
-    Mutant("P7", "c3align/cli/_merge.py", "part.get_params() != whole.get_params()", "False", "TestMerge"),
+    Mutant("P1", "c3align/distributed.py", "        merged.merge(part)", "        pass", "bytes_of_one_process"),
+    Mutant("P1", "c3align/distributed.py", "    if wrong:", "    if False:", "error_of_one_is_told"),
+    Mutant("P1", "c3align/cli/_merge.py", "part.get_params() != whole.get_params()", "False", "TestMerge"),
     Mutant("P3", "c3align/ops/known_answers.py", 'return next(_differences(device), "")', 'return ""', "known_answers_find"),
     Mutant("P3", "c3align/ops/known_answers.py", "for step in (1, 2):", "for step in ():", "known_answers_find"),
     Mutant("P3", "c3align/ops/known_answers.py", "WIDTHS = (5, 768, 1025)", "WIDTHS = (5, 768)", "known_answers_find"),
