@@ -283,7 +283,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_used(vars(self))
         state = centering.state_of(self, modality)
         name = state.only if modality not in state.statistics else modality
-        given = ingest(Z, n_dims=state.n_dims, known=state.feature_names)
+        given = centering.told_of_raw(ingest(Z, n_dims=state.n_dims, known=state.feature_names), state, name)
         how: Any = {"renormalized": self.renormalize, "zero_rows": given.policy(self.zero_rows)}
         return given.like(mapped.invert(given.rows, state.row_map(name, self.mapping), **how))
 

@@ -42,6 +42,7 @@ from c3align._discriminant import (
 from c3align._state import State
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.ops import glance as looks
+from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.glance import Glance
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
 ]
 
 AUTO, BATCH = "auto", "batch"  # reserved: no modality may have these names
+_POSITIONS = 64  # rows looked at to tell raw ones, which lie around 1 of their mean, from aligned ones, around 0
 NAMED_ROWS = 16  # rows looked at if a name is given
 NEGLIGIBLE = 0.04  # of the total variance; halves of one modality stay below it from some 50 rows on
 LARGE, LARGE_CLAIMED = 0.15, 0.5  # of the total variance: the shift that warns; the same for rows clearly of no other
@@ -281,6 +283,22 @@ def state_of(aligner: Any, *modalities: str) -> State:
                 f"call partial_fit(X, modality={modality!r}) with rows of it first"
             )
     return state
+
+
+def told_of_raw(given: Any, state: State, name: str) -> Any:
+    """Give back what was ingested as aligned rows; warn of eight or more that lie around the modality's raw mean."""
+    mean, rows = state.statistics[name].mean, given.rows
+    if rows.shape[0] < MIN_ROWS_FOR_BATCH_MEAN or not mean.any() or not looks.can_look(rows):
+        return given
+    sample = slice(None, None, -(-rows.shape[0] // _POSITIONS))
+    along = looks.positions(rows[sample] if is_on_device(rows) else as_rows(rows).take(sample), mean / (mean @ mean))
+    if len(along) > 1 and along.mean() > max(1 / 2, SURPRISE * along.std() / math.sqrt(len(along))):
+        warnings.warn(
+            f"these look like raw rows of {name!r}, as they lie around its raw mean; pass what transform gave",
+            ModalityMeanWarning,
+            stacklevel=3,
+        )
+    return given
 
 
 def two_of(aligner: Any, a: str, b: str) -> tuple[State, str, str]:

@@ -78,6 +78,24 @@ class TestOnRealEmbeddings:
         assert "image and text lie 0.851" in str(report)
         assert "500 pairs" in str(report)
 
+    @pytest.mark.parametrize("name", ["coco", "convirt", "clap", "glyphs"])
+    @pytest.mark.parametrize("mapping", ["center", "barycenter"])
+    def test_inverse_of_raw_rows(self, real_rows, name, mapping):
+        """Said of raw rows from eight on; of aligned ones never."""
+        (x, X), (y, Y) = real_rows[name].items()
+        aligner = C3Aligner(mapping=mapping).fit(X, modality=x).partial_fit(Y, modality=y)
+        for modality, rows in ((x, X), (y, Y)):
+            aligned = aligner.transform(rows, modality=modality)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                aligner.inverse_transform(aligned, modality=modality)
+                for i in range(0, len(aligned) - 8, 8):
+                    aligner.inverse_transform(aligned[i : i + 8], modality=modality)
+                aligner.inverse_transform(rows[:7], modality=modality)
+            with pytest.warns(ModalityMeanWarning, match="look like raw rows of .* pass what transform gave") as told:
+                aligner.inverse_transform(3 * rows, modality=modality)
+            assert told[0].filename == __file__
+
     def test_gap_of_modalities_of_other_names(self, coco):
         aligner = C3Aligner().fit(coco[1], coco[0], modality="caption", y_modality="audio")
         assert str(aligner.gap()) == str(aligner.gap("audio", "caption"))
