@@ -13,7 +13,7 @@ import numpy as np
 from c3align import encoders
 from c3align._typing import Decoder, Encoder
 from c3align.aligner import C3Aligner
-from c3align.encoders.base import Batch, Broken, batches
+from c3align.encoders.base import Batch, Broken, batches, check_many
 from c3align.errors import C3AlignError, EncoderMismatchError
 
 __all__ = ["Pipeline", "Result"]
@@ -100,6 +100,7 @@ class Pipeline:
         Pipeline
             Itself, unchanged if anything fails; the aligner now has the texts' mean.
         """
+        check_many(captions)
         return self._fit(list(captions), "text", encode_batch_size, options)
 
     def fit_images(self, pictures: Any, *, encode_batch_size: int = 256, **options: Any) -> Pipeline:
@@ -146,6 +147,7 @@ class Pipeline:
         Pipeline
             Itself, unchanged if anything fails.
         """
+        check_many(items)
         broken: list[Broken] = []
         with _unchanged_on_error(self.aligner):
             for batch in self._batches(items, modality, batch_size, on_error):
@@ -210,8 +212,6 @@ class Pipeline:
     def _all(
         self, items: Iterable[Any], modality: str, batch_size: int, on_error: str, options: dict[str, Any], wanted: str
     ) -> list[Any]:
-        if isinstance(items, str | bytes):
-            raise C3AlignError("items must be a list, got a single item; pass [item]")
         results = []
         for result in self.stream(items, modality=modality, batch_size=batch_size, on_error=on_error, **options):
             if _is_picture(result.value) is (wanted == "caption") and result.reason is None:
@@ -238,6 +238,7 @@ class Pipeline:
         iterator of Result
             One per item, broken ones included.
         """
+        check_many(items)
         if modality not in self._fitted():
             raise C3AlignError(
                 f"this pipeline does not know the mean of modality {modality!r}; "

@@ -455,3 +455,16 @@ class TestFolder:
         found = [made["prefix"].caption(unseen.pictures[:20], batch_size=size, **options) for size in (1, 64)]
         assert found[0] == found[1]
         assert found[0] != made["prefix"].caption(unseen.pictures[:20], **{**options, "seed": 4})
+
+
+def test_one_item_is_no_list(glyphs, tmp_path):
+    """The letters of a name would be taken for items."""
+    pipeline = Pipeline("glyphs", decoder=Nearest())
+    for call in (pipeline.fit_text, pipeline.fit_images):
+        with pytest.raises(C3AlignError, match="items must be a list, got a single item; pass"):
+            call("a cat")
+    pipeline.fit_text(glyphs.names)
+    for one in ("pics/", tmp_path, b"pics", 3):
+        for call in (pipeline.collect, pipeline.caption, lambda items: pipeline.stream(items, modality="text")):
+            with pytest.raises(C3AlignError, match="items must be a list, got a single item; pass"):
+                call(one)

@@ -20,7 +20,7 @@ from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from c3align.io import media
 from c3align.training.settings import check_choice, check_whole
 
-__all__ = ["Batch", "Broken", "Prepared", "TowerEncoder", "batches", "prepared_batches", "weights_digest"]
+__all__ = ["Batch", "Broken", "Prepared", "TowerEncoder", "batches", "check_many", "prepared_batches", "weights_digest"]
 
 DTYPES = ("float32", "float16")
 BATCHES_AHEAD = 2  # what is prepared while the towers work
@@ -256,13 +256,18 @@ def windows(waveform: npt.NDArray[np.float32], length: int | None) -> list[npt.N
     return found if len(found) == 1 or len(found[-1]) >= length // 2 else found[:-1]
 
 
+def check_many(items: Any) -> None:
+    """Refuse one item in the place of many: the letters of its name would be taken for them."""
+    if isinstance(items, str | bytes | os.PathLike) or not hasattr(items, "__iter__"):
+        raise C3AlignError("items must be a list, got a single item; pass [item], or a folder's files as a list")
+
+
 def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtype: str) -> None:
     """Refuse what no encoder can do."""
     if modality not in encoder.modalities:
         known = ", ".join(repr(name) for name in encoder.modalities)
         raise C3AlignError(f"{encoder.name} does not know modality {modality!r}; pass one of {known}")
-    if isinstance(items, str | bytes):
-        raise C3AlignError("items must be a list, got a single item; pass [item]")
+    check_many(items)
     check_whole("batch_size", batch_size)
     check_choice("dtype", dtype, DTYPES)
 
