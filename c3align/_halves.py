@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +60,7 @@ class Rows:
     groups: tuple[Int64Array, Int64Array]
     paired: bool
     labels: Int64Array | None
+    is_doubted: bool = False  # whether they look like rows of two encoders, or like no pairs
 
     def split(self, seed: int) -> Split:
         """An aligner with all that any candidate needs, of one half of the rows; and the other half."""
@@ -109,7 +110,8 @@ def draw(
         for name, source, side in zip(names, (x, y), sides)
         if len(side) < source.n_rows
     ]
-    return rows, drawn + _doubts(rows)
+    doubts = _doubts(rows)
+    return replace(rows, is_doubted=bool(doubts)), drawn + doubts
 
 
 def _check(names: tuple[str, str], pairs: bool, groups: Any, labels: Any, max_rows: int) -> None:

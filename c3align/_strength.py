@@ -32,7 +32,8 @@ def sigma(state: State, settings: Mapping[str, Any]) -> float:
     if asked is not None:
         return float(asked)
     if cosine != "auto":
-        return noise.sigma_from_cosine(float(cosine), state.n_dims, norm=_rms_norm(state, settings["mapping"]))
+        convert = noise.sigma_from_random_cosine if _is_random(settings) else noise.sigma_from_cosine
+        return convert(float(cosine), state.n_dims, norm=_rms_norm(state, settings["mapping"]))
     found = _pairs_sigma(state, settings["mapping"])
     return noise.paper_sigma(state.n_dims) if found is None else found
 
@@ -69,12 +70,15 @@ def _warn_of_other_cones(state: State, settings: Mapping[str, Any], name: str, f
     """Say so where the cosine of all modalities together is far from that of this one's rows."""
     asked = float(settings["noise_cosine"])
     norm = math.sqrt(_mean_square(state, name, state.row_map(name, settings["mapping"])))
-    own = noise.cosine_from_sigma(found, state.n_dims, norm=norm) if norm else asked
+    gives, takes = noise.cosine_from_sigma, noise.sigma_from_cosine
+    if _is_random(settings):
+        gives, takes = noise.random_cosine_from_sigma, noise.sigma_from_random_cosine
+    own = gives(found, state.n_dims, norm=norm) if norm else asked
     if abs(own - asked) > TOLERATED:
         warnings.warn(
             f"noise_cosine={asked:g} is that of the rows of all modalities together, and {name!r} rows, which lie "
             f"closer to or further from their mean than others, get one of {own:.2f}; for {asked:g} pass "
-            f"sigma={noise.sigma_from_cosine(asked, state.n_dims, norm=norm):.4g}",
+            f"sigma={takes(asked, state.n_dims, norm=norm):.4g}",
             stacklevel=5,
         )
 
@@ -195,6 +199,10 @@ def _mean_square(state: State, name: str, row_map: RowTransform) -> float:
         raise C3AlignError("the size of this mapping's rows needs second_moments=True; fit with it, or pass sigma=")
     products = state.second_moments[name].covariance @ row_map.linear
     return float(np.sum(row_map.linear * products) + center @ center)
+
+
+def _is_random(settings: Mapping[str, Any]) -> bool:
+    return noise.load(settings["noise"]).random_strength
 
 
 def _once(state: State, what: Any, mapping: Any, make: Any) -> Any:

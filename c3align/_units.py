@@ -7,6 +7,7 @@ import math
 from c3align.errors import C3AlignError
 
 __all__ = ["PAPER_SIGMA", "cosine_from_alpha_bar", "cosine_from_lafite_mix", "cosine_from_sigma", "paper_sigma"]
+__all__ += ["random_cosine_from_sigma", "sigma_from_random_cosine"]
 __all__ += ["sigma_from_capdec_variance", "sigma_from_close_weight", "sigma_from_cosine", "sigma_from_lafite_mix"]
 
 PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
@@ -53,6 +54,49 @@ def cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
         Expected cosine between a clean row and the noisy one.
     """
     return norm / math.sqrt(norm**2 + n_dims * _from_zero("sigma", sigma) ** 2)
+
+
+def random_cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
+    """Convert sigma to a noise cosine for noise of uniform random strength: ``asinh(s) / s``, the mean over strengths.
+
+    Parameters
+    ----------
+    sigma : float >= 0
+        Standard deviation per coordinate over all rows; at full strength it is ``sqrt(3) sigma``.
+    n_dims, norm : int, float > 0
+        As in `sigma_from_cosine`; ``s = sqrt(3 d) sigma / norm``.
+
+    Returns
+    -------
+    float in (0, 1]
+        Expected cosine between a clean row and the noisy one.
+    """
+    full = math.sqrt(3 * n_dims) * sigma / norm
+    return math.asinh(full) / full if full > 1e-6 else 1.0
+
+
+def sigma_from_random_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float:
+    """Convert a noise cosine to sigma for noise of uniform random strength, the inverse of `random_cosine_from_sigma`.
+
+    Parameters
+    ----------
+    cosine : float in (0, 1]
+        Expected cosine between a clean row and the noisy one, over all strengths.
+    n_dims, norm : int, float > 0
+        As in `sigma_from_cosine`.
+
+    Returns
+    -------
+    float
+        Standard deviation per coordinate over all rows.
+    """
+    low, high = 0.0, sigma_from_cosine(cosine, n_dims, norm=norm)
+    while random_cosine_from_sigma(high, n_dims, norm=norm) > cosine:
+        high *= 2
+    for _ in range(60):  # of halving: what is left is rounding
+        middle = (low + high) / 2
+        low, high = (middle, high) if random_cosine_from_sigma(middle, n_dims, norm=norm) > cosine else (low, middle)
+    return high
 
 
 def cosine_from_alpha_bar(alpha_bar: float) -> float:

@@ -164,7 +164,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         C3Aligner
             The aligner itself.
         """
-        theirs = centering.state_of(other).reduced(wanted(vars(self)))
+        theirs = centering.state_of(other, whose="the other").reduced(wanted(vars(self)))
         with learning():
             self.state_ = centering.state_of(self).reduced(wanted(vars(self))).merged(theirs)
         return self

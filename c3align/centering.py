@@ -260,7 +260,7 @@ def _warning(how: str, name: str, doubt: str | None) -> str | None:
     )
 
 
-def state_of(aligner: Any, *modalities: str) -> State:
+def state_of(aligner: Any, *modalities: str, whose: str = "this") -> State:
     """Get what an aligner has learned, checking that it knows these modalities.
 
     Raises
@@ -272,7 +272,7 @@ def state_of(aligner: Any, *modalities: str) -> State:
 
     state: State | None = getattr(aligner, "__dict__", {}).get("state_")
     if state is None:
-        raise NotFittedError("this C3Aligner has learned nothing yet; call fit(X) with rows of one modality first")
+        raise NotFittedError(f"{whose} C3Aligner has learned nothing yet; call fit(X) with rows of one modality first")
     for modality in modalities:
         if not isinstance(modality, str):
             raise C3AlignError(f"modality must be a string, got {modality!r}; pass a fitted modality's name")

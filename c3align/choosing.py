@@ -215,6 +215,8 @@ def _chosen(rows: Rows, notes: list[str], job: str, seeds: int, progress: bool) 
     winner = _best(noisy, winner, sign)
     found = sorted(found + noisy, key=lambda one: -sign * float(one.mean[0]))
     reason = _reason(winner, center, found[0] is center, trial.columns[0])
+    if rows.is_doubted:
+        winner, reason = center, "nothing can be chosen by rows like these, see below: keep center until that is clear"
     if job == "retrieval" and not is_measured:
         reason = "without pairs nothing here tells how well rows are retrieved: keep center, or pass pairs"
     judged_by = _JUDGES[job].format(*rows.names) if is_measured else _LIKENESS

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -34,10 +35,12 @@ from c3align._units import (
     cosine_from_lafite_mix,
     cosine_from_sigma,
     paper_sigma,
+    random_cosine_from_sigma,
     sigma_from_capdec_variance,
     sigma_from_close_weight,
     sigma_from_cosine,
     sigma_from_lafite_mix,
+    sigma_from_random_cosine,
 )
 from c3align.errors import C3AlignError
 from c3align.ops import reference
@@ -45,7 +48,8 @@ from c3align.ops.arrays import as_rows
 from c3align.ops.rowmap import NoiseRequest, stream
 
 __all__ = ["NAMED", "PAPER_SIGMA", "Noise", "NoiseName", "cosine_from_alpha_bar", "cosine_from_lafite_mix"]
-__all__ += ["cosine_from_sigma", "load", "paper_sigma", "row_levels", "sigma_from_capdec_variance"]
+__all__ += ["cosine_from_sigma", "load", "paper_sigma", "random_cosine_from_sigma", "row_levels"]
+__all__ += ["sigma_from_capdec_variance", "sigma_from_random_cosine"]
 __all__ += ["sigma_from_close_weight", "sigma_from_cosine", "sigma_from_groups", "sigma_from_lafite_mix", "stream_seed"]
 
 _ROUNDING = 1e-9
@@ -242,5 +246,8 @@ def row_levels(n_rows: int, *, seed: int, row_offset: int = 0, row_ids: npt.Arra
     >>> bool(nearness[levels < 0.3].mean() > nearness[levels > 0.7].mean())
     True
     """
+    n_rows = operator.index(n_rows)
+    if n_rows < 0:
+        raise C3AlignError(f"n_rows must be at least 0, got {n_rows}; pass the number of rows")
     request = NoiseRequest(0.0, None, False, True, seed, row_offset, row_ids)
     return np.asarray(reference.row_uniform(n_rows, **request.place(n_rows)), np.float64)

@@ -96,6 +96,13 @@ class TestOnRealEmbeddings:
                 aligner.inverse_transform(3 * rows, modality=modality)
             assert told[0].filename == __file__
 
+    def test_gap_of_rows_that_are_all_alike(self):
+        assert "residual sigma 0.0000" in str(C3Aligner().fit(np.ones((5, 4)), np.ones((5, 4))).gap())
+
+    def test_merge_names_the_one_that_learned_nothing(self, coco):
+        with pytest.raises(NotFittedError, match="the other C3Aligner has learned nothing yet"):
+            C3Aligner().fit(coco[1]).merge(C3Aligner())
+
     def test_gap_of_modalities_of_other_names(self, coco):
         aligner = C3Aligner().fit(coco[1], coco[0], modality="caption", y_modality="audio")
         assert str(aligner.gap()) == str(aligner.gap("audio", "caption"))

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c3align import _unrelated
+from c3align import C3Aligner, _unrelated
 from c3align import calibration as module
 from c3align._unrelated import is_unequal
 from c3align.calibration import Calibration
@@ -529,3 +529,17 @@ class TestWhatOutsidersFound:
         found = Calibration.from_rows({"image": wide, "text": wide})
         how = {"query": "text", "document": "image"}
         assert found.z_scores([-1, 0, 1], **how).tolist() == found.z_scores([-1.0, 0.0, 1.0], **how).tolist()
+
+
+@pytest.mark.parametrize(("n", "is_told"), [(150, True), (500, False)])
+def test_a_mapping_of_few_rows_is_told_of(n, is_told):
+    """It follows from the rows that the calibration sees: below two rows a dimension a threshold lets less through."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((2, n, 100)) * np.linspace(0.5, 2, 100)
+    aligner = C3Aligner(mapping="barycenter").fit(rows[0] + 1).partial_fit(rows[1] - 1, modality="image")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        aligner.calibrate()
+    assert any("150 of 'image', 150 of 'text', too few for 100 dimensions" in str(w.message) for w in told) == is_told
+    if is_told:
+        assert told[0].filename == __file__

@@ -104,6 +104,8 @@ class TestAdvice:
         assert len(caught) == 1
         assert caught[0].filename == __file__
         assert choice.notes[-1] in str(choice)
+        assert choice.winner.name == "center"
+        assert choice.reason.startswith("nothing can be chosen by rows like these")
 
     def test_pairs_in_a_wrong_order(self, coco):
         with pytest.warns(PairOrderWarning, match="no more like row i of y") as caught:

@@ -48,6 +48,20 @@ class TestOneUnit:
         clean, noisy = aligner.transform(rows(2, 2000)[0], modality="text"), aligner.corrupt(rows(2, 2000)[0])
         assert (clean * noisy).sum(axis=1).mean() == pytest.approx(0.8, abs=0.07)
 
+    @pytest.mark.parametrize("cosine", [0.3, 0.5, 0.8, 0.99])
+    @pytest.mark.parametrize("shape", ["isotropic", "random", "fixed_norm"])
+    def test_a_cosine_in_many_dimensions(self, shape, cosine):
+        """Noise of random strength too, whose mean cosine is not that of its mean square."""
+        X = np.random.default_rng(0).standard_normal((4000, 512))
+        aligner = C3Aligner(noise=shape, noise_cosine=cosine).fit(X)
+        clean, noisy = (use(X, modality="text") for use in (aligner.transform, aligner.corrupt))
+        assert (clean * noisy).sum(axis=1).mean() == pytest.approx(cosine, abs=0.01)
+
+    @given(st.floats(0.01, 1), st.integers(1, 3000), st.floats(0.1, 10))
+    def test_random_strength_there_and_back(self, cosine, n_dims, norm):
+        sigma = noise.sigma_from_random_cosine(cosine, n_dims, norm=norm)
+        assert noise.random_cosine_from_sigma(sigma, n_dims, norm=norm) == pytest.approx(cosine, abs=1e-6)
+
     def test_none(self, name):
         aligner, (text, _) = fitted(SHAPES[name], sigma=0), rows(0, 400)
         assert raw(aligner.corrupt(text)) == raw(aligner.transform(text, modality="text"))
@@ -101,8 +115,11 @@ class TestShapes:
             assert noisy - clean == pytest.approx(levels[:, None] * whole, abs=1e-5)
         with pytest.raises(C3AlignError, match="pass one of them"):
             noise.row_levels(4, seed=1, row_offset=3, row_ids=[1, 2, 3, 4])
-        with pytest.raises(C3AlignError, match="seed must be an integer in"):
-            noise.row_levels(4, seed=-1)
+        for seed in (-1, "a", 1.5):
+            with pytest.raises(C3AlignError, match="seed must be an integer in"):
+                noise.row_levels(4, seed=seed)
+        with pytest.raises(C3AlignError, match="n_rows must be at least 0, got -1"):
+            noise.row_levels(-1, seed=1)
 
     @pytest.mark.parametrize("mapping", MAPPINGS)
     def test_orthogonal_to_the_gap(self, mapping):

@@ -47,7 +47,15 @@ from c3align.geometry._gap import (
 )
 from c3align.geometry._gap_report import GapReport, measure_gap
 from c3align.geometry._noise_fit import NoiseFit, noise_fit
-from c3align.geometry._overlap import are_partners, doubt, encoder_overlap, one_encoder, order_evidence
+from c3align.geometry._overlap import (
+    BY_CHANCE,
+    FEW_PAIRS,
+    are_partners,
+    doubt,
+    encoder_overlap,
+    one_encoder,
+    order_evidence,
+)
 from c3align.geometry._retrieval import (
     Hubness,
     distinct_rows,
@@ -69,6 +77,8 @@ from c3align.geometry._spectrum import (
 )
 
 __all__ = [
+    "BY_CHANCE",
+    "FEW_PAIRS",
     "DimensionalCollapse",
     "DistributionGap",
     "GapReport",

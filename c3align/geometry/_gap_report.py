@@ -55,9 +55,9 @@ class GapReport:
         )
         if not self.n_pairs:
             return text
+        noise = "" if self.noise_cosine is None else f" (a noise cosine of {self.noise_cosine:.2f})"
         return (
-            f"{text}; {self.n_pairs} pairs: mean cosine {self.pair_cosine:.3f}, residual sigma {self.sigma:.4f}"
-            f" (a noise cosine of {self.noise_cosine:.2f})"
+            f"{text}; {self.n_pairs} pairs: mean cosine {self.pair_cosine:.3f}, residual sigma {self.sigma:.4f}{noise}"
         )
 
 

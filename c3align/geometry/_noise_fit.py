@@ -12,6 +12,7 @@ from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import as_rows
 
+_ROUNDING = 1e-12  # of what the residuals' own size leaves of their covariance
 TOLERATED = 0.02  # between the likeness and the most that it could be
 
 
@@ -64,7 +65,9 @@ def noise_fit(residuals: Array, covariance: Array | None = None, *, seed: int = 
     model = np.eye(n_dims) if covariance is None else np.asarray(covariance, np.float64)
     if model.shape != (n_dims, n_dims) or not np.trace(model) > 0:
         raise C3AlignError(f"covariance has shape {model.shape} or no variance; pass one of {n_dims} x {n_dims}")
-    if n_rows < 2 or not np.trace(_covariance(rows)) > 0:
+    if not np.isfinite(rows).all():
+        raise C3AlignError("residuals hold NaN or infinity; remove or fix those rows")
+    if n_rows < 2 or not np.trace(_covariance(rows)) > _ROUNDING * float((rows**2).mean()):
         raise C3AlignError("residuals must be two rows or more that are not all alike; pass those of more pairs")
     root = symmetric_root(model)
     drawn = ops.philox_normal(n_rows, n_dims, seed=seed).astype(np.float64) @ root

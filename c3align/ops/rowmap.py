@@ -184,6 +184,9 @@ def check_goal(norm: float) -> None:
 
 def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, Any]:
     """Both as integers, checked to fit in 64 bits together with the rows."""
+    for name, number in (("seed", seed), ("row_offset", row_offset)):
+        if not hasattr(number, "__index__"):
+            raise C3AlignError(f"{name} must be an integer in [0, 2**64), got {number!r}")
     seed, row_offset = operator.index(seed), operator.index(row_offset)
     for name, number in (("seed", seed), ("row_offset", row_offset)):
         if not 0 <= number < _NUMBERS:

@@ -125,6 +125,9 @@ class PairReport:
         could be; see `geometry.noise_fit`. None without pairs.
     encoder_overlap : float or None
         See `geometry.encoder_overlap`: about 1 for two encoders, 3 or more for one; None below 200 rows.
+    order_evidence : float or None
+        See `geometry.order_evidence`: below 3 partners are no more alike than in a random order. None without pairs, or
+        with fewer than 30.
     is_one_encoder : bool
         False if the rows look like those of two encoders, or of an untrained one.
     """
@@ -145,6 +148,7 @@ class PairReport:
     residual_participation: float | None
     noise_fits: dict[str, tuple[float, float]] | None
     encoder_overlap: float | None
+    order_evidence: float | None
     is_one_encoder: bool
 
     @property

@@ -240,6 +240,7 @@ def _pair(
         residual_participation=samples.residual_participation(i, j) if samples.paired else None,
         noise_fits=_noise_fits(which, samples) if samples.paired else None,
         encoder_overlap=overlap,
+        order_evidence=geometry.order_evidence(a, b) if samples.paired and len(a) >= geometry.FEW_PAIRS else None,
         is_one_encoder=is_one,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from c3align.geometry import BY_CHANCE
 from c3align.report._chart import fixed
 from c3align.report._figures import ModalityReport, PairMeasures, PairReport
 from c3align.report._samples import Samples
@@ -41,12 +42,16 @@ def headline(pairs: Pairs, aligned_by: str) -> str:
         f"{a} and {b} sit {before.gap_norm:.2f} apart{among}, and {own}; after {after_word(aligned_by)} "
         f"{after.gap_norm:.2f} and {percent(after.modality_bias[1])}."
     )
-    return "".join(map(_of_two_encoders, pairs)) + text
+    return "".join(map(_doubts, pairs)) + text
 
 
-def _of_two_encoders(pair: PairReport) -> str:
+def _doubts(pair: PairReport) -> str:
     if pair.is_one_encoder:
-        return ""
+        is_by_chance = pair.order_evidence is not None and pair.order_evidence < BY_CHANCE
+        a, b = pair.names
+        return (
+            f"Row i of {a} is no more like row i of {b} than like any other: are these pairs? " if is_by_chance else ""
+        )
     return (
         f"{pair.names[0]} and {pair.names[1]} do not look like rows of one encoder: overlap {pair.encoder_overlap:.1f},"
         " one encoder gives 3 or more. "
