@@ -238,6 +238,8 @@ MUTANTS = [
     Mutant("enc", "c3align/encoders/base.py", "(wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean", "wide.mean", "unit_norm"),
     Mutant("enc", "c3align/io/media.py", "turned = picture", "turned = False and picture", "orientation"),
     Mutant("enc", "c3align/io/media.py", "samples = _as_floats(waveform).mean(axis=0) if", "samples = _as_floats(waveform)[0] if", "sound"),
+    Mutant("enc", "c3align/embed.py", "if (content, caption) == (contents[i], part[i].caption)", "if caption == part[i].caption", "TestChanges"),
+    Mutant("P7", "c3align/io/shards.py", "        self._take_back(shard)\n", "", "no_row_that_is_old"),
     Mutant("P7", "c3align/io/shards.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),
     Mutant("P11", "c3align/cli/_app.py", "if len(known) > 1:", "if False:", "another_encoder"),
     # captioners: search, noise, blocks, checkpoints, files

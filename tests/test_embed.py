@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -277,3 +278,117 @@ def test_memory_stays_flat(tmp_path, characters):
 def test_gather_is_what_embed_sees(pictures):
     assert len(gather(str(pictures), "image")) == 30
     assert Tree(pictures, "audio").shard_path(12).name == "audio_emb_012.npy"
+
+
+class TestChanges:
+    """A rerun embeds what is not what it was, and says so: the tree is that of a fresh run."""
+
+    def again(self, given, tmp_path, capsys, modality="image"):
+        """What a second run counts; its files are those of a fresh run."""
+        # a batch of one, since a row may differ by a rounding from batch to batch
+        options = ("--encoder", "glyphs", "--modality", modality, "--shard-items", 7, "--batch-size", 1, "--json")
+        options = (*options, "--on-error", "skip")
+        capsys.readouterr()
+        for folder in ("emb", "fresh"):
+            assert run("embed", given, *options, "-o", tmp_path / folder) == 0
+        counted = json.loads(capsys.readouterr().out.partition("}")[0] + "}")
+        assert files_of(tmp_path / "emb") == files_of(tmp_path / "fresh")
+        shutil.rmtree(tmp_path / "fresh")
+        return {name: counted[name] for name in ("n_changed", "n_mended", "n_broken", "n_before")}
+
+    def test_pictures_replaced_mended_and_broken(self, pictures, characters, tmp_path, capsys):
+        from PIL import Image
+
+        folder = shutil.copytree(pictures, tmp_path / "p")
+        self.again(folder, tmp_path, capsys)
+        same = {"n_changed": 0, "n_mended": 0, "n_broken": 3, "n_before": 30}
+        assert self.again(folder, tmp_path, capsys) == same
+        Image.fromarray(characters.pictures[7]).save(folder / "glyph_010.png")
+        os.utime(folder / "glyph_010.png", ns=(1, 1))  # by its bytes, not by its date
+        Image.fromarray(characters.pictures[8]).save(folder / "glyph_017.png")
+        (folder / "glyph_020.png").write_bytes(b"no picture")
+        found = self.again(folder, tmp_path, capsys)
+        assert found == {"n_changed": 2, "n_mended": 1, "n_broken": 3, "n_before": 27}
+        for i in (3, 18, 20):
+            Image.fromarray(characters.pictures[i]).save(folder / f"glyph_{i:03d}.png")
+        assert self.again(folder, tmp_path, capsys) == {**same, "n_mended": 3, "n_broken": 0, "n_before": 27}
+        assert not (tmp_path / "emb" / "broken_image.jsonl").exists()
+
+    def test_captions_of_as_many_lines(self, tmp_path, capsys):
+        path = tmp_path / "t.txt"
+        path.write_text("\n".join(f"letter {i}" for i in range(20)))
+        self.again(path, tmp_path, capsys, "text")
+        path.write_text("\n".join(f"letter {i if i != 9 else 'nine'}" for i in range(20)))
+        assert self.again(path, tmp_path, capsys, "text")["n_changed"] == 1
+
+    def test_pictures_of_an_array(self, characters, tmp_path, capsys):
+        np.save(tmp_path / "p.npy", characters.pictures[:9])
+        self.again(tmp_path / "p.npy", tmp_path, capsys)
+        np.save(tmp_path / "p.npy", characters.pictures[[0, 1, 2, 3, 4, 50, 6, 7, 60]])
+        assert self.again(tmp_path / "p.npy", tmp_path, capsys)["n_changed"] == 2
+
+    def test_a_caption_beside_a_picture(self, pictures, tmp_path, capsys):
+        table = tmp_path / "t.csv"
+        for text in ("old", "new"):
+            table.write_text(f"image_path,caption\n{pictures / 'glyph_000.png'},{text}\n")
+            assert run("embed", table, *OPTIONS, "--allow-absolute", "-o", tmp_path / "emb") == 0
+        assert parquet.read_table(tmp_path / "emb" / "metadata" / "metadata_000.parquet")["caption"].to_pylist() == [
+            "new"
+        ]
+        assert "1 changed since and embedded again" in capsys.readouterr().out
+
+    def test_a_failure_at_any_write_leaves_no_row_that_is_old(self, characters, tmp_path, monkeypatch):
+        path, real, calls = tmp_path / "t.txt", os.replace, []
+        options = ("--encoder", "glyphs", "--modality", "text", "--shard-items", 3)
+
+        def embed_into(folder):
+            return run("embed", path, *options, "-o", folder)
+
+        def write(*changed):
+            path.write_text("\n".join(f"letter {i}{'x' * (i in changed)}" for i in range(9)))
+
+        write()
+        assert embed_into(tmp_path / "before") == 0
+        write(1, 7)
+        assert embed_into(tmp_path / "fresh") == 0
+        monkeypatch.setattr(os, "replace", lambda source, target: (calls.append(target), real(source, target)))
+        assert embed_into(shutil.copytree(tmp_path / "before", tmp_path / "count")) == 0
+        for fatal in range(len(calls)):
+            left = iter(range(len(calls)))
+
+            def fail(source, target, left=left, fatal=fatal):
+                if next(left) == fatal:
+                    raise OSError("the disk went away")
+                real(source, target)
+
+            tree = shutil.copytree(tmp_path / "before", tmp_path / f"tree {fatal}")
+            monkeypatch.setattr(os, "replace", fail)
+            assert embed_into(tree) == 2
+            monkeypatch.setattr(os, "replace", real)
+            assert embed_into(tree) == 0
+            assert files_of(tree) == files_of(tmp_path / "fresh")
+
+    def test_a_broken_item_among_changed_ones_has_its_own_number(self, tmp_path, capsys, characters):
+        from PIL import Image
+
+        for i in range(5):
+            Image.fromarray(characters.pictures[i]).save(tmp_path / f"{i}.png")
+        assert run("embed", tmp_path, *OPTIONS, "-o", tmp_path / "emb") == 0
+        (tmp_path / "3.png").write_bytes(b"no picture")
+        assert run("embed", tmp_path, *OPTIONS, "-o", tmp_path / "emb") == 2
+        assert "error: image 3 (" in capsys.readouterr().err
+
+    def test_what_lies_behind_urls_is_not_fetched_again(self, pictures, tmp_path, capsys):
+        fsspec = pytest.importorskip("fsspec")
+        with fsspec.open("memory://changes/a.png", "wb") as file:
+            file.write((pictures / "glyph_000.png").read_bytes())
+        for _ in range(2):
+            assert run("embed", "memory://changes", *OPTIONS, "-o", tmp_path / "emb") == 0
+        assert "1 behind URLs and not compared" in capsys.readouterr().out
+
+    def test_objects_are_embedded_again(self, characters, tmp_path):
+        from PIL import Image
+
+        items = [Item(Image.fromarray(characters.pictures[0]), "a"), Item(characters.pictures[1], "b")]
+        counts = [embed.embed(encoders.load("glyphs"), items, tmp_path, modality="image") for _ in range(2)]
+        assert [count.n_changed for count in counts] == [0, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import numpy as np
+
 from c3align._imports import need
 from c3align.errors import C3AlignError
-from c3align.io import npy, tables
-from c3align.io.media import EXTENSIONS
+from c3align.io import digests, npy, tables
+from c3align.io.media import EXTENSIONS, name_of
 
 __all__ = ["Item", "gather"]
 
@@ -36,6 +39,28 @@ class Item(NamedTuple):
     def read(self) -> Any:
         """What the encoder takes; a picture of an array is read now."""
         return self.source if self.row < 0 else self.source.read(self.row, self.row + 1)[0]
+
+    def digest(self, modality: str) -> str | None:
+        """The SHA-256 of its bytes; "" of a URL, which is not fetched for it, and None of what has no bytes."""
+        source = self.read()
+        name = name_of(source)
+        if modality == "text":
+            content = str(source).encode("utf-8", "surrogatepass")
+        elif name is not None and "://" in name and not name.startswith("file://"):
+            return ""
+        elif name is not None:
+            path = Path(name.removeprefix("file://"))
+            if path.is_file():
+                return digests.of_file(path)
+            content = os.fsencode(name)
+        elif isinstance(source, bytes | bytearray | memoryview):
+            content = bytes(source)
+        elif isinstance(source, np.ndarray | np.generic | int):
+            array = np.asarray(source)
+            content = f"{array.dtype} {array.shape} ".encode() + array.tobytes()
+        else:
+            return None
+        return hashlib.sha256(content).hexdigest()
 
 
 def gather(
