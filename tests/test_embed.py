@@ -238,6 +238,61 @@ class TestAligners:
         assert run("transform", tmp_path / "text", "-a", tmp_path / "b", "-o", tmp_path / "z.npy") == 2
         assert "several modalities" in capsys.readouterr().err
 
+    def test_pairs_by_item(self, characters, tmp_path, capsys, monkeypatch):
+        """Broken pictures leave gaps; pairs are those of the items, whatever the blocks, and what is alone is told."""
+        from PIL import Image
+
+        (tmp_path / "p").mkdir()
+        for i in range(40):
+            Image.fromarray(characters.pictures[i]).save(tmp_path / "p" / f"{i:02d}.png")
+        for i in (0, 7, 20, 21, 39):
+            (tmp_path / "p" / f"{i:02d}.png").write_bytes(b"no picture")
+        (tmp_path / "n.txt").write_text("\n".join(characters.names[:45]))
+        options = ("--encoder", "glyphs", "--dtype", "float32", "--on-error", "skip", "--batch-size", 1)
+        for n_items, given, modality in ((16, "p", "image"), (11, "n.txt", "text")):
+            asked = (*options, "--shard-items", n_items, "--modality", modality)
+            assert run("embed", tmp_path / given, *asked, "-o", tmp_path / modality) == 0
+        kept = [i for i in range(40) if i not in (0, 7, 20, 21, 39)]
+        text, image = (
+            np.concatenate([np.load(path) for path in sorted((tmp_path / folder).glob("*"))])
+            for folder in ("text/text_emb", "image/img_emb")
+        )
+        expected = C3Aligner().fit(text[kept], image)
+        for rows_of_a_block in (None, 3):
+            if rows_of_a_block:
+                monkeypatch.setattr("c3align.io.rows.BLOCK_BYTES", 4 * 256 * rows_of_a_block)
+            for sides in (("text", "image"), ("image", "text")):
+                capsys.readouterr()
+                first, second = (tmp_path / side for side in sides)
+                assert run("fit", first, "--pair", second, "-o", tmp_path / "a") == 0
+                out = capsys.readouterr().out
+                assert "35 pairs by the numbers of their items" in out
+                assert "10 of text have no partner and were left out: 0, 7, 20, 21, 39, ..." in out
+                found = C3Aligner.from_pretrained(tmp_path / "a")
+                assert found.statistics_ == expected.statistics_
+                assert found.pairs_ == expected.pairs_
+        np.save(tmp_path / "text.npy", text[:35])
+        assert run("fit", tmp_path / "text.npy", "--pair", tmp_path / "image", "-o", tmp_path / "b") == 2
+        assert "pass a folder of c3align embed on both sides" in capsys.readouterr().err
+        np.save(tmp_path / "image.npy", image)
+        assert run("fit", tmp_path / "text.npy", "--pair", tmp_path / "image.npy", "-o", tmp_path / "b") == 0
+        assert "pairs by their places" in capsys.readouterr().out
+
+    def test_pairs_without_an_item_in_common(self, pictures, tmp_path, capsys):
+        for name, lost in (("a", range(5)), ("b", range(5, 10))):
+            folder = shutil.copytree(pictures, tmp_path / name)
+            for i in range(10, 30):
+                (folder / f"glyph_{i:03d}.png").unlink()
+            for i in lost:
+                (folder / f"glyph_{i:03d}.png").write_bytes(b"no picture")
+            assert run("embed", folder, *OPTIONS, "--on-error", "skip", "-o", tmp_path / f"emb {name}") == 0
+        trees = (tmp_path / "emb a", "--pair", tmp_path / "emb b", "--modality", "x", "--pair-modality", "y")
+        assert run("fit", *trees, "-o", tmp_path / "z") == 2
+        assert "no item in common" in capsys.readouterr().err
+        assert (
+            run("embed", tmp_path / "b", *OPTIONS, "--on-error", "skip", "-o", tmp_path / "emb b") == 0
+        )  # an empty shard
+
     def test_rows_of_another_encoder_are_refused(self, pictures, tmp_path, capsys):
         skip = ("--on-error", "skip")
         assert run("embed", pictures, *OPTIONS, *skip, "-o", tmp_path / "emb", "--fit", tmp_path / "a") == 0

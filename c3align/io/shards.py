@@ -31,7 +31,7 @@ from c3align.io import atomic, container, digests, tables
 from c3align.io.items import Item
 from c3align.io.rows import FILES, RowSource, write_npy
 
-__all__ = ["Tree", "fingerprint_of", "modality_of", "open_sources"]
+__all__ = ["Tree", "fingerprint_of", "modality_of", "numbers_of", "open_sources"]
 
 FORMAT_VERSION = 3  # 1 had no digests, 2 none of the items
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
@@ -55,6 +55,16 @@ def open_sources(patterns: Sequence[str]) -> list[RowSource]:
         RowSource.open([folder], name, modality=name, fingerprint=fingerprint, watch=Tree(root, name).watch())
         for name, folder in sorted(modalities.items())
     ]
+
+
+def numbers_of(source: RowSource) -> npt.NDArray[np.int64] | None:
+    """The item of every row, where the rows come from a tree that `c3align embed` wrote."""
+    if source.modality is None:
+        return None
+    found = Tree(Path(source.paths[0]).parent.parent, source.modality).numbers()
+    if found is not None and len(found) != source.n_rows:
+        raise _not_as_written(f"{source.where(0)} is one of {source.n_rows} rows of {len(found)} items")
+    return found
 
 
 def modality_of(folder: str) -> str:
@@ -157,7 +167,7 @@ class Tree:
 
     def contents(self, shard: int) -> dict[int, tuple[str | None, str | None]]:
         """The digest and the caption of every item that has a row, by its number; no digests in older trees."""
-        numbers = self._column(shard, "item")
+        numbers = self._column(shard, "item") or []
         found = self._column(shard, "sha256") or [(None, caption) for _, caption in numbers]
         return {int(number): content for (number, _), content in zip(numbers, found)}
 
@@ -167,15 +177,15 @@ class Tree:
             return None
         n_shards = sum(1 for path in self.shard_path(0).parent.iterdir() if path.suffix in FILES)
         columns = [self._column(shard, "item") for shard in range(n_shards) if self.is_whole(shard)]
-        if len(columns) < n_shards or not all(columns):
+        if len(columns) < n_shards or None in columns:
             return None
-        found = np.array([number for column in columns for number, _ in column], np.int64)
+        found = np.array([number for column in columns for number, _ in column or []], np.int64)
         if (np.diff(found) <= 0).any():
             raise _not_as_written(f"the items of {self.folder} are not in their order")
         return found
 
-    def _column(self, shard: int, name: str) -> list[tuple[Any, Any]]:
-        """A column of a shard's metadata, each value with the caption; nothing where there is no such column."""
+    def _column(self, shard: int, name: str) -> list[tuple[Any, Any]] | None:
+        """A column of a shard's metadata, each value with the caption; None where there is no such column."""
         path, names = self.metadata_path(shard), list[str]()
         known = self._noted().get(self._name(path))
         if known is not None and digests.of_file(path) != known:
@@ -186,7 +196,7 @@ class Tree:
             return name if name in found else found[0]
 
         pairs = list(tables.read(str(path), choose))
-        return pairs if name in names else []
+        return pairs if name in names else None
 
     def write(
         self,

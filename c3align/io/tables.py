@@ -70,6 +70,8 @@ def _of_parquet(file: Any, choose: Callable[[Sequence[str]], str]) -> Iterator[P
     wanted = [name for name in dict.fromkeys((column, CAPTION)) if name in flat]
     if column not in wanted:
         raise C3AlignError(f"column {column!r} holds no texts; pass another one as --column")
+    if not table.metadata.num_rows:  # and no pages that could be looked at
+        return
     _check_claims(file, table.metadata, wanted, n_bytes)
     n_rows = 0
     for batch in table.iter_batches(_BATCH, columns=wanted):
