@@ -279,7 +279,7 @@ class TestAligners:
         assert "pairs by their places" in capsys.readouterr().out
 
     def test_pairs_without_an_item_in_common(self, pictures, tmp_path, capsys):
-        for name, lost in (("a", range(5)), ("b", range(5, 10))):
+        for name, lost in (("a", (0, 1, 2, 4, 9)), ("b", range(5, 10))):  # 3 is broken in both
             folder = shutil.copytree(pictures, tmp_path / name)
             for i in range(10, 30):
                 (folder / f"glyph_{i:03d}.png").unlink()
@@ -289,6 +289,13 @@ class TestAligners:
         trees = (tmp_path / "emb a", "--pair", tmp_path / "emb b", "--modality", "x", "--pair-modality", "y")
         assert run("fit", *trees, "-o", tmp_path / "z") == 2
         assert "no item in common" in capsys.readouterr().err
+        both = [tmp_path / "emb a" / "img_emb", tmp_path / "emb b" / "img_emb"]
+        assert run("choose", *both, "--names", "a,b", "--job", "search", "--pairs") == 2
+        assert "rows of different items" in capsys.readouterr().err
+        assert run("report", *both, "--names", "a,b", "--json") == 0
+        out, err = capsys.readouterr()
+        assert not json.loads(out)["paired"]
+        assert "rows of different items" in err
         assert (
             run("embed", tmp_path / "b", *OPTIONS, "--on-error", "skip", "-o", tmp_path / "emb b") == 0
         )  # an empty shard

@@ -186,6 +186,39 @@ class TestGather:
         with pytest.raises(C3AlignError, match=r"row 0 .* has 1 in its column"):
             gather(str(tmp_path / "c.parquet"), "text", "id")
 
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("c.txt", "a cat\nbirds\n"),
+            ("c.csv", "caption,id\na cat,1\n\nbirds,2\n"),
+            ("c.tsv", "caption\tid\r\na cat\t1\r\nbirds\t2\r\n"),
+            ("c.jsonl", '{"caption": "a cat"}\n{"caption": "birds"}\n'),
+        ],
+    )
+    def test_a_mark_of_the_byte_order_is_no_text(self, name, content, tmp_path):
+        (tmp_path / name).write_bytes(content.encode("utf-8-sig"))
+        assert [item.source for item in gather(str(tmp_path / name), "text")] == ["a cat", "birds"]
+
+    @pytest.mark.parametrize(
+        ("name", "content", "text"),
+        [
+            (
+                "c.csv",
+                "image,caption\na.png,birds\nb.png,a cat, red\n",
+                "row 1 has 3 values and the header 2; put quotes",
+            ),
+            ("c.csv", "caption,image\nbirds\n", "row 0 has 1 values and the header 2"),
+            ("c.csv", "caption,caption\na,b\n", "two columns have one name"),
+            ("c.tsv", 'caption\tid\n"a" cat\t1\n', "expected after"),
+            ("c.tsv", 'caption\tid\n"a cat\t1\nbirds\t2\n', "unexpected end of data"),
+            ("c.txt", "a cat".encode("utf-16"), "can't decode byte 0xff"),
+        ],
+    )
+    def test_tables_that_would_be_cut_or_misread(self, name, content, text, tmp_path):
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(C3AlignError, match=text):
+            gather(str(tmp_path / name), "text")
+
     def test_nothing_there(self, tmp_path):
         with pytest.raises(C3AlignError, match="holds no image items"):
             gather(str(tmp_path), "image")

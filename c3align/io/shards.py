@@ -31,7 +31,7 @@ from c3align.io import atomic, container, digests, tables
 from c3align.io.items import Item
 from c3align.io.rows import FILES, RowSource, write_npy
 
-__all__ = ["Tree", "fingerprint_of", "modality_of", "numbers_of", "open_sources"]
+__all__ = ["Tree", "fingerprint_of", "modality_of", "numbers_of", "open_sources", "other_items"]
 
 FORMAT_VERSION = 3  # 1 had no digests, 2 none of the items
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
@@ -65,6 +65,12 @@ def numbers_of(source: RowSource) -> npt.NDArray[np.int64] | None:
     if found is not None and len(found) != source.n_rows:
         raise _not_as_written(f"{source.where(0)} is one of {source.n_rows} rows of {len(found)} items")
     return found
+
+
+def other_items(sources: Sequence[RowSource]) -> bool:
+    """Whether some of equally many rows, of trees that name their items, belong to other items at the same places."""
+    known = [found for found in map(numbers_of, sources) if found is not None]
+    return any(len(found) == len(known[0]) and (found != known[0]).any() for found in known)
 
 
 def modality_of(folder: str) -> str:

@@ -39,12 +39,27 @@ def read(name: str, choose: Callable[[Sequence[str]], str]) -> Iterator[Pair]:
 
 
 def _of_text(file: Any, suffix: str, choose: Callable[[Sequence[str]], str]) -> Iterable[Pair]:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")  # programs for spreadsheets write a mark
     if suffix == ".txt":
         return ((line.rstrip("\r\n"), None) for line in text if line.strip())
     if suffix == ".jsonl":
         return _chosen((_object(line) for line in text if line.strip()), choose)
-    return _chosen(csv.DictReader(text, delimiter="\t" if suffix == ".tsv" else ","), choose)
+    return _chosen(_records(csv.reader(text, delimiter="\t" if suffix == ".tsv" else ",", strict=True)), choose)
+
+
+def _records(lines: Iterable[list[str]]) -> Iterator[dict[str, Any]]:
+    """Lines by the names in the first; empty ones are left out, and longer or shorter ones refused."""
+    rows = (line for line in lines if line)
+    names = next(rows, [])
+    if len(set(names)) < len(names):
+        raise C3AlignError(f"two columns have one name ({', '.join(names)}); rename one")
+    for i, row in enumerate(rows):
+        if len(row) != len(names):
+            raise C3AlignError(
+                f"row {i} has {len(row)} values and the header {len(names)}; put quotes around a value with the "
+                f"separator in it, or {_FIX}"
+            )
+        yield dict(zip(names, row))
 
 
 def _object(line: str) -> dict[str, Any]:
