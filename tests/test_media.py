@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import wavfile
 
 from c3align.errors import C3AlignError
 from c3align.io import media as _media
@@ -71,6 +72,28 @@ def test_other_pictures_are_refused(pictures):
         _media.image(pictures["png broken"])
 
 
+def test_deep_pictures_and_those_that_have_no_white(tmp_path):
+    """Floats in [0, 1] and 16 bits have a white; other floats and 32-bit integers were black."""
+    grey = np.asarray(Image.fromarray(media.colours()).convert("L"))
+    expected = Image.fromarray(grey).convert("RGB")
+    Image.fromarray((grey / np.float32(255)).astype(np.float32)).save(tmp_path / "f.tif")
+    (tmp_path / "d.pgm").write_bytes(b"P5 60 40 65535\n" + (grey.astype(">u2") * 257).tobytes())
+    for name in ("f.tif", "d.pgm"):
+        assert close(_media.image(tmp_path / name), expected, 0)
+    assert close(_media.image(Image.open(tmp_path / "f.tif")), expected, 0)
+    assert close(_media.image(grey > 60), np.where(grey > 60, 255, 0)[..., None].repeat(3, 2), 0)
+    for wrong, text in [
+        (grey.astype(np.float32), "float32 from 23 to 100"),
+        (grey.astype(np.int32), "int32 from 23 to 100"),
+        (grey.astype(np.int32) * 257, "int32 from 5911 to 25700"),
+        (np.full((4, 4), np.nan, np.float32), "float32 from nan to nan"),
+    ]:
+        Image.fromarray(wrong).save(tmp_path / "wrong.tif")
+        for item in (tmp_path / "wrong.tif", Image.fromarray(wrong), wrong):
+            with pytest.raises(C3AlignError, match=f"floats in .0, 1., got {text}; convert it"):
+                _media.image(item)
+
+
 def test_bytes_and_urls(pictures):
     assert close(_media.image(pictures["png"].read_bytes()), media.colours(), 0)
     fsspec = pytest.importorskip("fsspec")
@@ -107,10 +130,55 @@ def test_other_sounds_are_refused(tmp_path):
         _media.audio(path, 16000)
     with pytest.raises(C3AlignError, match=r"waveform must be .*, got \(2, 3, 4\)"):
         _media.audio((np.zeros((2, 3, 4)), 16000), 16000)
+    tone = media.tone(16000)
+    for wrong, text in [
+        (np.stack([tone, tone], axis=1), r"got \(8000, 2\); of \(n, channels\) pass waveform.T"),
+        (np.where(np.arange(8000) == 7, np.nan, tone), "finite .* got a peak of nan"),
+        (np.where(np.arange(8000) == 7, np.inf, tone), "finite .* got a peak of inf"),
+        (tone * 32767, r"in \[-1, 1\], got a peak of 163"),
+        (((tone + 1) * 32767).astype(np.uint16), "signed integers or uint8, got uint16"),
+        (tone > 0, "got bool"),
+        (tone.astype(np.complex64), "got complex64"),
+    ]:
+        with pytest.raises(C3AlignError, match=text):
+            _media.audio((wrong, 16000), 16000)
+    for wrong in (np.float32(np.nan), np.float32(30000)):
+        samples = tone.copy()
+        samples[7] = wrong
+        wavfile.write(path, 16000, samples)
+        with pytest.raises(C3AlignError, match=r"finite and in \[-1, 1\]"):
+            _media.audio(path, 16000)
     with pytest.raises(C3AlignError, match="rate must be above 0, got 0"):
         _media.audio((np.zeros(4), 0), 16000)
     with pytest.raises(C3AlignError, match="no sound"):
         _media.audio(media.write_video(tmp_path / "silent.mp4"), 16000)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "mka", "aiff", "flac", "m4a", "mkv", "mp4", "avi"])
+def test_files_that_were_cut_off(suffix, tmp_path):
+    path, is_video = tmp_path / f"a.{suffix}", suffix in ("mkv", "mp4", "avi")
+    if suffix == "wav":
+        media.write_sound(path, 48000)
+    elif is_video:
+        media.write_video(path)
+    else:
+        media.write_coded_sound(path, media.tone(48000, 3))
+    read = _media.frames if is_video else lambda path: _media.audio(path, 48000)
+    assert len(read(path)) == 8 if is_video else len(read(path)) >= 24_000
+    whole = path.read_bytes()
+    for share in (0.3, 0.6):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises((C3AlignError, OSError), match=r"copy it again|Invalid data|Input/output|no pictures"):
+            read(path)
+
+
+def test_a_wav_of_unknown_length(tmp_path):
+    """As programs write it into a pipe."""
+    path = media.write_sound(tmp_path / "a.wav", 16000)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = b"\xff" * 4
+    path.write_bytes(content)
+    assert len(_media.audio(path, 16000)) == 8000
 
 
 def shades(frames):
@@ -125,6 +193,27 @@ def test_frames_of_a_video(tmp_path):
     assert shades(_media.frames(path.read_bytes(), 2)) == [3, 9]
     array = np.stack([np.full((8, 8, 3), 20 * i, np.uint8) for i in range(12)])
     assert shades(_media.frames(array, 4)) == shades(_media.frames(list(array), 4)) == [1, 4, 7, 10]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_frames_by_time(suffix, tmp_path):
+    """Six frames in the first second, six in the five that follow: as many frames as seconds are worth."""
+    times = [*range(6), *range(6, 36, 5)]  # sixths of a second
+    path = media.write_video(tmp_path / f"v.{suffix}", times=times)
+    assert shades(_media.frames(path, 2)) == [6, 9]
+    assert shades(_media.frames(path, 6)) == [2, 6, 7, 8, 9, 10]
+    found = shades(_media.frames(path, rate=1))
+    assert [*found[:2], *found[3:]] == [3, 6, 9, 10]
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_videos_as_their_camera_was_held(turns, tmp_path):
+    """A phone notes by how many quarters to the right a video is to be turned."""
+    path = media.write_video(tmp_path / "v.mp4", picture=media.colours())
+    upright = np.asarray(_media.frames(path, 1)[0]).astype(int)
+    media.turn_video(path, turns)
+    found = np.asarray(_media.frames(path, 1)[0]).astype(int)
+    assert (found == np.rot90(upright, -turns)).all()
 
 
 def test_other_videos_are_refused(tmp_path):
