@@ -242,6 +242,7 @@ MUTANTS = [
     Mutant("P5", "c3align/io/media.py", "        if not peak <= _LOUDEST:", "        if peak > _LOUDEST:", "sounds_are_refused"),
     Mutant("P5", "c3align/io/media.py", "return picture.rotate(turned, expand=True) if turned else picture", "return picture", "held"),
     Mutant("P5", "c3align/io/media.py", "bisect_right(shown, time, hi=len(shown) - 1) - 1", "int(len(shown) * (time - shown[0]) / (span + 1))", "by_time"),
+    Mutant("P5", "c3align/io/items.py", "if not name.startswith(\".\")):", "):", "folder_holds_besides"),
     Mutant("P5", "c3align/io/claims.py", "    if end - start < stated - _MISSING:", "    if False:", "cut_off"),
     Mutant("P5", "c3align/io/claims.py", "    if n_bytes + _HEADER < stated < _UNKNOWN:", "    if False:", "cut_off"),
     Mutant("P5", "c3align/io/tables.py", "        if len(row) != len(names):", "        if False:", "cut_or_misread"),

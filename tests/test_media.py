@@ -250,6 +250,24 @@ class TestGather:
         assert len(gather(f"file://{tmp_path}", "image")) == len(made)
         assert len(gather(f"file://{tmp_path}/*.gif", "image")) == 1
 
+    def test_what_a_folder_holds_besides(self, pictures, tmp_path, recwarn):
+        """Counted, and told once; what is hidden is no picture, whatever it is called."""
+        made = pictures["png"].read_bytes()
+        names = ("a_10.png", "a_9.PNG", "deep/a_2.jfif", "b.heic", "c.jp2", "[d].tif", "e.jpe")
+        others = (".thumbnails/t.png", ".h.png", "deep/._x.png", "bare", "n.txt", "m.txt", "v.mp4")
+        for name in names + others:
+            (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "p" / name).write_bytes(made)
+        (tmp_path / "p" / "linked").symlink_to(pictures["png"].parent)
+        found = [item.name.removeprefix(str(tmp_path / "p") + "/") for item in gather(str(tmp_path / "p"), "image")]
+        assert found == ["[d].tif", "a_9.PNG", "a_10.png", "b.heic", "c.jp2", "deep/a_2.jfif", "e.jpe"]
+        (warning,) = recwarn
+        told = ("more than was taken: 2 .txt, ", "1 links to folders", "1 without extension", "1 .mp4")
+        assert all(part in str(warning.message) for part in told)
+        assert len(gather(str(tmp_path / "p" / "linked" / "*.png"), "image")) == 6
+        assert gather(str(tmp_path / "p" / "[d].tif"), "image")[0].name.endswith("[d].tif")
+        assert gather(str(tmp_path / "p" / "bare"), "image")[0].name.endswith("bare")
+
     def test_tables_of_captions(self, tmp_path):
         pytest.importorskip("pyarrow")
         import pandas as pd

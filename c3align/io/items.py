@@ -6,6 +6,8 @@ import glob
 import hashlib
 import os
 import re
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +17,10 @@ from urllib.parse import unquote
 import numpy as np
 
 from c3align._imports import need
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, printable
 from c3align.io import digests, npy, tables
 from c3align.io.media import EXTENSIONS, name_of
+from c3align.io.rows import natural
 
 __all__ = ["Item", "gather"]
 
@@ -26,6 +29,7 @@ PATH_COLUMNS = ("path", "file_name", "filename", "file", "url")
 # of URLs in tables: no chains ("zip://a::https://..."), and no protocol of fsspec's that runs or unpacks something
 PROTOCOLS = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
 _LONGEST_NAME = 4096
+_KINDS = 8  # of files left out that a warning names
 
 
 class Item(NamedTuple):
@@ -72,10 +76,11 @@ def gather(
     allow_absolute: bool = False,
     allow_urls: bool = False,
 ) -> list[Item]:
-    """The items of `data`, in an order that does not change.
+    """The items of `data`, in an order that does not change: names with numbers in them by those.
 
-    `data` is a folder (searched to its leaves), a pattern, one file, a URL of any of them (by fsspec), a table of paths
-    or captions (.txt, .csv, .tsv, .jsonl, .parquet), or pictures as one array (.npy). By default the first column with
+    `data` is a folder (searched to its leaves; what is hidden or no such item is left out), a pattern, one file, a URL
+    of any of them (by fsspec), a table of paths or captions (.txt, .csv, .tsv, .jsonl, .parquet), or pictures as one
+    array (.npy). By default the first column with
     a known name is read. The paths in a table are relative to it, and may not leave `root`, by default its own folder,
     neither by ``..`` nor by a link, unless `allow_absolute` lets it name any file of this machine; `allow_urls` lets it
     name URLs of `PROTOCOLS`.
@@ -98,15 +103,36 @@ def gather(
 def _paths(data: str, extensions: tuple[str, ...]) -> list[str]:
     if "://" in data:
         return _remote_paths(data, extensions)
-    if glob.has_magic(data):
-        found = glob.glob(data, recursive=True)
-    elif os.path.isdir(data):
-        found = [str(path) for path in Path(data).rglob("*")]
-    elif os.path.isfile(data):
+    if os.path.isfile(data):
         return [data]
-    else:
+    if os.path.isdir(data):
+        return _in_folder(data, extensions)
+    if not glob.has_magic(data):
         raise C3AlignError(f"no file or folder {data}; check the name")
-    return sorted(path for path in found if path.lower().endswith(extensions) and os.path.isfile(path))
+    found = glob.glob(data, recursive=True)
+    return sorted((path for path in found if path.lower().endswith(extensions) and os.path.isfile(path)), key=natural)
+
+
+def _in_folder(data: str, extensions: tuple[str, ...]) -> list[str]:
+    """The media of a folder, to its leaves, without what is hidden; what else there is is counted in a warning."""
+    found, others = [], Counter[str]()
+    for folder, folders, names in os.walk(data):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        others["links to folders"] += sum(os.path.islink(os.path.join(folder, name)) for name in folders)
+        for name in (name for name in names if not name.startswith(".")):
+            path = str(Path(folder, name))
+            if name.lower().endswith(extensions) and os.path.isfile(path):
+                found.append(path)
+            else:
+                others[Path(name).suffix.lower() or "without extension"] += 1
+    told = [f"{n} {kind}" for kind, n in others.most_common(_KINDS) if n]
+    if found and told:
+        warnings.warn(
+            f"{data} holds more than was taken: {printable(', '.join(told))}; to take such files or folders too, pass "
+            f"them by name or by a pattern, with the extensions {' '.join(extensions)}",
+            stacklevel=2,
+        )
+    return sorted(found, key=natural)
 
 
 def _remote_paths(data: str, extensions: tuple[str, ...]) -> list[str]:
@@ -116,7 +142,7 @@ def _remote_paths(data: str, extensions: tuple[str, ...]) -> list[str]:
         found = files.glob(path)
     else:
         found = files.find(path) if files.isdir(path) else [path]
-    return sorted(files.unstrip_protocol(name) for name in found if name.lower().endswith(extensions))
+    return sorted((files.unstrip_protocol(n) for n in found if n.lower().endswith(extensions)), key=natural)
 
 
 def _of_array(data: str) -> list[Item]:

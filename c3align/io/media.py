@@ -25,11 +25,12 @@ from c3align.io.opening import name_of, opened, size_of
 
 __all__ = ["EXTENSIONS", "audio", "check", "frames", "image", "name_of", "opened"]
 
-EXTENSIONS = {
-    "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"),
-    "audio": (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".wma"),
-    "video": (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".gif"),
+_ENDINGS = {
+    "image": ".png .jpg .jpeg .jpe .jfif .jp2 .j2k .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .avif .heic .heif",
+    "audio": ".wav .wave .w64 .flac .mp3 .ogg .oga .opus .m4a .aac .aiff .aif .au .caf .amr .mka .wma",
+    "video": ".mp4 .m4v .mkv .webm .avi .mov .mpg .mpeg .ogv .wmv .flv .3gp .ts .m2ts .mts .gif",
 }
+EXTENSIONS = {modality: tuple(endings.split()) for modality, endings in _ENDINGS.items()}
 # Pillow's names; it knows others that run programs (EPS) or that nobody has looked at for years
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "PPM", "JPEG2000")
 # libav's names; it knows others that open files and sockets (SDP, HLS, DASH, concat), or devices
