@@ -243,6 +243,7 @@ MUTANTS = [
     Mutant("P5", "c3align/io/media.py", "return picture.rotate(turned, expand=True) if turned else picture", "return picture", "held"),
     Mutant("P5", "c3align/io/media.py", "bisect_right(shown, time, hi=len(shown) - 1) - 1", "int(len(shown) * (time - shown[0]) / (span + 1))", "by_time"),
     Mutant("P5", "c3align/io/items.py", "if not name.startswith(\".\")):", "):", "folder_holds_besides"),
+    Mutant("enc", "c3align/_imports.py", "in _USES_TORCHVISION:", "in ():", "does_not_fit"),
     Mutant("P5", "c3align/io/claims.py", "    if end - start < stated - _MISSING:", "    if False:", "cut_off"),
     Mutant("P5", "c3align/io/claims.py", "    if n_bytes + _HEADER < stated < _UNKNOWN:", "    if False:", "cut_off"),
     Mutant("P5", "c3align/io/tables.py", "        if len(row) != len(names):", "        if False:", "cut_or_misread"),
