@@ -448,6 +448,23 @@ class TestChanges:
             assert run("embed", "memory://changes", *OPTIONS, "-o", tmp_path / "emb") == 0
         assert "1 behind URLs and not compared" in capsys.readouterr().out
 
+    def test_what_was_too_large_is_tried_again(self, tmp_path, pictures, capsys):
+        asked = (shutil.copytree(pictures, tmp_path / "p"), *OPTIONS, "--on-error", "skip", "-o", tmp_path / "emb")
+        assert run("embed", *asked, "--max-pixels", 10) == 0
+        assert run("embed", *asked, "--max-pixels", 10_000) == 0
+        assert "27 rows of image, 3 items of them before, 27 no longer broken" in capsys.readouterr().out
+
+    def test_damaged_metadata_are_refused(self, tmp_path, pictures, capsys):
+        asked = (pictures, *OPTIONS, "--on-error", "skip", "-o", tmp_path)
+        assert run("embed", *asked) == 0
+        path = tmp_path / "metadata" / "metadata_001.parquet"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 4] ^= 1
+        path.write_bytes(content)
+        assert run("embed", *asked) == 2
+        assert "metadata_001.parquet is damaged, or another file" in capsys.readouterr().err
+        assert run("fit", tmp_path, "--pair", tmp_path, "--pair-modality", "b", "-o", tmp_path / "a") == 2
+
     def test_objects_are_embedded_again(self, characters, tmp_path):
         from PIL import Image
 

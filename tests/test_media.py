@@ -63,6 +63,7 @@ def test_arrays(dtype, shape):
 def test_other_pictures_are_refused(pictures):
     for wrong, text in [
         (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
         (np.full((4, 4), 3.0), "floats in \\[0, 1\\]"),
         (3, "a int is no file"),
     ]:
@@ -306,6 +307,14 @@ class TestGather:
         (tmp_path / name).write_bytes(content.encode("utf-8-sig"))
         assert [item.source for item in gather(str(tmp_path / name), "text")] == ["a cat", "birds"]
 
+    def test_an_empty_line_moves_those_behind_it(self, tmp_path, recwarn):
+        (tmp_path / "c.txt").write_text("a\nb\n\n\n")
+        assert len(gather(str(tmp_path / "c.txt"), "text")) == 2
+        assert not [warning for warning in recwarn if warning.category is UserWarning]
+        (tmp_path / "c.txt").write_text("a\n \nb\nc\n\nd\n")
+        with pytest.warns(UserWarning, match="line 2 is empty and was left out"):
+            assert [item.source for item in gather(str(tmp_path / "c.txt"), "text")] == ["a", "b", "c", "d"]
+
     @pytest.mark.parametrize(
         ("name", "content", "text"),
         [
@@ -319,6 +328,7 @@ class TestGather:
             ("c.tsv", 'caption\tid\n"a" cat\t1\n', "expected after"),
             ("c.tsv", 'caption\tid\n"a cat\t1\nbirds\t2\n', "unexpected end of data"),
             ("c.txt", "a cat".encode("utf-16"), "can't decode byte 0xff"),
+            ("c.jsonl", '{"caption": "a", "caption": "b"}\n', "a key twice: caption, caption"),
         ],
     )
     def test_tables_that_would_be_cut_or_misread(self, name, content, text, tmp_path):

@@ -136,7 +136,7 @@ def _strip_to_rgb(strip: Any) -> Any:
 def _bytes_of_picture(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+    if array.ndim not in (2, 3) or not array.size or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise C3AlignError(f"a picture must be (height, width[, 1, 3 or 4]), got {array.shape}")
     if array.dtype == np.uint8 or array.dtype == np.bool_:
         return np.ascontiguousarray(array) if array.dtype == np.uint8 else array.astype(np.uint8) * 255
