@@ -64,6 +64,8 @@ def numbers_of(source: RowSource) -> npt.NDArray[np.int64] | None:
     found = Tree(Path(source.paths[0]).parent.parent, source.modality).numbers()
     if found is not None and len(found) != source.n_rows:
         raise _not_as_written(f"{source.where(0)} is one of {source.n_rows} rows of {len(found)} items")
+    if found is not None and (np.diff(found) <= 0).any():
+        raise _not_as_written(f"the shards of {source.where(0)} do not follow one another")
     return found
 
 
@@ -173,21 +175,29 @@ class Tree:
 
     def contents(self, shard: int) -> dict[int, tuple[str | None, str | None]]:
         """The digest and the caption of every item that has a row, by its number; no digests in older trees."""
-        numbers = self._column(shard, "item") or []
-        found = self._column(shard, "sha256") or [(None, caption) for _, caption in numbers]
-        return {int(number): content for (number, _), content in zip(numbers, found)}
+        numbers, pairs = self._items(shard), self._column(shard, "sha256")
+        if numbers is None or len(numbers) != len(self.rows(shard)):
+            raise _not_as_written(f"{self.metadata_path(shard)} is not that of its rows; delete it")
+        return dict(zip(numbers.tolist(), pairs or [(None, None)] * len(numbers)))
 
     def numbers(self) -> npt.NDArray[np.int64] | None:
         """The item of every row of a tree that `c3align embed` wrote, else None."""
         if not self.run_path.exists():
             return None
         n_shards = sum(1 for path in self.shard_path(0).parent.iterdir() if path.suffix in FILES)
-        columns = [self._column(shard, "item") for shard in range(n_shards) if self.is_whole(shard)]
-        if len(columns) < n_shards or None in columns:
+        parts = [self._items(shard) for shard in range(n_shards) if self.is_whole(shard)]
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if 0 < n_shards == len(known) else None
+
+    def _items(self, shard: int) -> npt.NDArray[np.int64] | None:
+        column = self._column(shard, "item")
+        if column is None:
             return None
-        found = np.array([number for column in columns for number, _ in column or []], np.int64)
+        if not all(type(number) is int for number, _ in column):
+            raise _not_as_written(f"{self.metadata_path(shard)} names items by something else than numbers")
+        found = np.array([number for number, _ in column], np.int64)
         if (np.diff(found) <= 0).any():
-            raise _not_as_written(f"the items of {self.folder} are not in their order")
+            raise _not_as_written(f"the items of {self.metadata_path(shard)} are not in their order")
         return found
 
     def _column(self, shard: int, name: str) -> list[tuple[Any, Any]] | None:
