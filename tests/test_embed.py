@@ -247,7 +247,7 @@ class TestAligners:
             Image.fromarray(characters.pictures[i]).save(tmp_path / "p" / f"{i:02d}.png")
         for i in (0, 7, 20, 21, 39):
             (tmp_path / "p" / f"{i:02d}.png").write_bytes(b"no picture")
-        (tmp_path / "n.txt").write_text("\n".join(characters.names[:45]))
+        (tmp_path / "n.txt").write_text("\n".join(characters.names[:40]))
         options = ("--encoder", "glyphs", "--dtype", "float32", "--on-error", "skip", "--batch-size", 1)
         for n_items, given, modality in ((16, "p", "image"), (11, "n.txt", "text")):
             asked = (*options, "--shard-items", n_items, "--modality", modality)
@@ -267,10 +267,15 @@ class TestAligners:
                 assert run("fit", first, "--pair", second, "-o", tmp_path / "a") == 0
                 out = capsys.readouterr().out
                 assert "35 pairs by the numbers of their items" in out
-                assert "10 of text have no partner and were left out: 0, 7, 20, 21, 39, ..." in out
+                assert "5 of text have no partner and were left out: 0, 7, 20, 21, 39" in out
                 found = C3Aligner.from_pretrained(tmp_path / "a")
                 assert found.statistics_ == expected.statistics_
                 assert found.pairs_ == expected.pairs_
+        (tmp_path / "n.txt").write_text("\n".join(characters.names[:39]))  # all behind one may be another's
+        asked = (*options, "--modality", "text", "-o", tmp_path / "less")
+        assert run("embed", tmp_path / "n.txt", *asked) == 0
+        assert run("fit", tmp_path / "less", "--pair", tmp_path / "image", "-o", tmp_path / "b") == 2
+        assert "lists of 39 and 40 items, whose numbers do not correspond" in capsys.readouterr().err
         np.save(tmp_path / "text.npy", text[:35])
         assert run("fit", tmp_path / "text.npy", "--pair", tmp_path / "image", "-o", tmp_path / "b") == 2
         assert "pass a folder of c3align embed on both sides" in capsys.readouterr().err
@@ -464,6 +469,21 @@ class TestChanges:
         assert run("embed", *asked) == 2
         assert "metadata_001.parquet is damaged, or another file" in capsys.readouterr().err
         assert run("fit", tmp_path, "--pair", tmp_path, "--pair-modality", "b", "-o", tmp_path / "a") == 2
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+    def test_a_name_that_is_no_text(self, tmp_path, pictures, capsys):
+        folder = shutil.copytree(pictures, tmp_path / "p")
+        os.rename(folder / "glyph_000.png", os.fsencode(folder) + b"/\xff.png")
+        self.again(folder, tmp_path, capsys)
+        found = parquet.read_table(tmp_path / "emb" / "metadata" / "metadata_004.parquet")["image_path"].to_pylist()
+        assert found[-1].endswith("/p/\\xff.png")
+
+    def test_an_item_that_cannot_be_opened_is_broken(self, tmp_path, pictures):
+        table = tmp_path / "t.csv"
+        table.write_text(f"image_path\n{pictures / 'glyph_000.png'}\n{tmp_path / 'absent.png'}\n{tmp_path}\n")
+        asked = (table, *OPTIONS, "--allow-absolute", "--on-error", "skip", "-o", tmp_path / "emb")
+        assert run("embed", *asked) == run("embed", *asked) == 0
+        assert len((tmp_path / "emb" / "broken_image.jsonl").read_text().splitlines()) == 2
 
     def test_objects_are_embedded_again(self, characters, tmp_path):
         from PIL import Image

@@ -307,6 +307,10 @@ class TestGather:
         (tmp_path / name).write_bytes(content.encode("utf-8-sig"))
         assert [item.source for item in gather(str(tmp_path / name), "text")] == ["a cat", "birds"]
 
+    def test_backslashes_are_text(self, tmp_path):
+        (tmp_path / "c.txt").write_text("C:\\users\\udon\n")
+        assert gather(str(tmp_path / "c.txt"), "text")[0].source == "C:\\users\\udon"
+
     def test_an_empty_line_moves_those_behind_it(self, tmp_path, recwarn):
         (tmp_path / "c.txt").write_text("a\nb\n\n\n")
         assert len(gather(str(tmp_path / "c.txt"), "text")) == 2
@@ -329,6 +333,7 @@ class TestGather:
             ("c.tsv", 'caption\tid\n"a cat\t1\nbirds\t2\n', "unexpected end of data"),
             ("c.txt", "a cat".encode("utf-16"), "can't decode byte 0xff"),
             ("c.jsonl", '{"caption": "a", "caption": "b"}\n', "a key twice: caption, caption"),
+            ("c.jsonl", '{"caption": "a\\ud800"}\n', "row 0 .* with half of a character"),
         ],
     )
     def test_tables_that_would_be_cut_or_misread(self, name, content, text, tmp_path):

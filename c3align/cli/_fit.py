@@ -16,7 +16,7 @@ from c3align import centering, mappings
 from c3align.cli._app import AlignerFolder, Fingerprint, Output, Rows, app, one_fingerprint, progress, say
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.io.rows import RowSource, write_npy
-from c3align.io.shards import numbers_of, open_sources
+from c3align.io.shards import n_items_of, numbers_of, open_sources
 
 SAMPLE_ROWS = 4096  # of a file, by which the mean for all its rows is chosen
 _REST = 1 << 14  # rows without partners that are read at a time
@@ -100,6 +100,12 @@ def _joined(first: RowSource, second: RowSource) -> tuple[Joined | None, str]:
     numbers = [numbers_of(source) for source in (first, second)]
     if numbers[0] is None or numbers[1] is None:
         return _by_place(first, second, numbers)
+    lists = [n_items_of(source) for source in (first, second)]
+    if lists[0] != lists[1]:
+        raise C3AlignError(
+            f"the folders come from lists of {lists[0]} and {lists[1]} items, whose numbers do not correspond; embed "
+            "two lists in which item i belongs to item i"
+        )
     common, a, b = np.intersect1d(numbers[0], numbers[1], assume_unique=True, return_indices=True)
     if not len(common):
         raise C3AlignError("the rows and their partners have no item in common; pass trees of one list of items")

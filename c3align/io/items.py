@@ -9,6 +9,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ PATH_COLUMNS = ("path", "file_name", "filename", "file", "url")
 # of URLs in tables: no chains ("zip://a::https://..."), and no protocol of fsspec's that runs or unpacks something
 PROTOCOLS = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
 _LONGEST_NAME = 4096
+_HALF = re.compile("[\ud800-\udfff]")  # of a character of UTF-16, as JSON may hold it
 _KINDS = 8  # of files left out that a warning names
 
 
@@ -53,9 +55,8 @@ class Item(NamedTuple):
         elif name is not None and "://" in name and not name.startswith("file://"):
             return ""
         elif name is not None:
-            path = Path(name.removeprefix("file://"))
-            if path.is_file():
-                return digests.of_file(path)
+            with suppress(OSError):
+                return digests.of_file(Path(name.removeprefix("file://")))
             content = os.fsencode(name)
         elif isinstance(source, bytes | bytearray | memoryview):
             content = bytes(source)
@@ -94,7 +95,8 @@ def gather(
     elif modality == "text":
         raise C3AlignError(f"{data} holds no texts; pass a file of captions ({', '.join(tables.SUFFIXES)})")
     else:
-        items = [Item(path, path) for path in _paths(data, EXTENSIONS.get(modality, (".npy",)))]
+        paths = _paths(data, EXTENSIONS.get(modality, (".npy",)))
+        items = [Item(path, os.fsencode(path).decode("utf-8", "backslashreplace")) for path in paths]
     if not items:
         raise C3AlignError(f"{data} holds no {modality} items; check the name, the extensions and --modality")
     return items
@@ -166,6 +168,8 @@ def _of_table(data: str, modality: str, column: str | None, places: Places) -> l
     for i, (value, caption) in enumerate(tables.read(data, choose)):
         if not isinstance(value, str):
             raise C3AlignError(f"row {i} of {data} has {value!r:.200} in its column; fill it in or drop the row")
+        if _HALF.search(value):
+            raise C3AlignError(f"row {i} of {data} has {value!r:.200}, with half of a character; write the table again")
         if modality == "text":
             items.append(Item(value, f"{data}[{i}]", value))
         else:

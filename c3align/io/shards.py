@@ -31,7 +31,7 @@ from c3align.io import atomic, container, digests, tables
 from c3align.io.items import Item
 from c3align.io.rows import FILES, RowSource, write_npy
 
-__all__ = ["Tree", "fingerprint_of", "modality_of", "numbers_of", "open_sources", "other_items"]
+__all__ = ["Tree", "fingerprint_of", "modality_of", "n_items_of", "numbers_of", "open_sources", "other_items"]
 
 FORMAT_VERSION = 3  # 1 had no digests, 2 none of the items
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
@@ -67,6 +67,12 @@ def numbers_of(source: RowSource) -> npt.NDArray[np.int64] | None:
     if found is not None and (np.diff(found) <= 0).any():
         raise _not_as_written(f"the shards of {source.where(0)} do not follow one another")
     return found
+
+
+def n_items_of(source: RowSource) -> Any:
+    """How many items were to be embedded, of rows that `numbers_of` knows."""
+    tree = Tree(Path(source.paths[0]).parent.parent, str(source.modality))
+    return container.read_json(tree.run_path, "tree of shards").get("n_items")
 
 
 def other_items(sources: Sequence[RowSource]) -> bool:
