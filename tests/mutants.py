@@ -237,7 +237,7 @@ MUTANTS = [
     Mutant("enc", "c3align/encoders/imagebind.py", " / self._scale(place)", "", "scales"),
     Mutant("enc", "c3align/encoders/base.py", "(wide / np.linalg.norm(wide, axis=1, keepdims=True)).mean", "wide.mean", "unit_norm"),
     Mutant("enc", "c3align/io/media.py", "turned = picture", "turned = False and picture", "orientation"),
-    Mutant("enc", "c3align/io/media.py", "floats.mean(axis=0) if", "floats[0] if", "sound"),
+    Mutant("enc", "c3align/io/media.py", "floats.mean(axis=0)", "floats[0]", "sound"),
     Mutant("P5", "c3align/io/media.py", "picture.format not in _DEEP", "False", "no_white"),
     Mutant("P5", "c3align/io/media.py", "        if not peak <= _LOUDEST:", "        if peak > _LOUDEST:", "sounds_are_refused"),
     Mutant("P5", "c3align/io/media.py", "return picture.rotate(turned, expand=True) if turned else picture", "return picture", "held"),

@@ -138,8 +138,10 @@ def _bytes_of_picture(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or not array.size or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise C3AlignError(f"a picture must be (height, width[, 1, 3 or 4]), got {array.shape}")
-    if array.dtype == np.uint8 or array.dtype == np.bool_:
-        return np.ascontiguousarray(array) if array.dtype == np.uint8 else array.astype(np.uint8) * 255
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
     if array.dtype == np.uint16:
         return np.rint(array / 257).astype(np.uint8)
     if array.dtype.kind == "f" and array.size and array.min() >= 0 and array.max() <= 1:
@@ -161,19 +163,16 @@ def audio(item: Any, rate: int, max_samples: int | None = None) -> npt.NDArray[n
             waveform, own_rate = np.asarray(item[0]), int(item[1])
         else:
             waveform, own_rate = _decoded_audio(item, rate, max_samples)
-        if (
-            waveform.ndim not in (1, 2)
-            or not waveform.size
-            or (waveform.ndim == 2 and len(waveform) > waveform.shape[1])
-        ):
+        channels = waveform[None] if waveform.ndim == 1 else waveform
+        if channels.ndim != 2 or not channels.size or channels.shape[1] < len(channels):
             raise C3AlignError(
                 f"a waveform must be (n,) or (channels, n), got {waveform.shape}; of (n, channels) pass waveform.T"
             )
-        floats = _as_floats(waveform)
+        floats = _as_floats(channels)
         peak = float(np.abs(floats).max())
         if not peak <= _LOUDEST:  # nor NaN
             raise C3AlignError(f"a waveform must be finite and in [-1, 1], got a peak of {peak:g}; scale or mend it")
-        return resampled(floats.mean(axis=0) if floats.ndim == 2 else floats, own_rate, rate)
+        return resampled(floats.mean(axis=0), own_rate, rate)
 
 
 def _as_floats(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -264,13 +263,14 @@ def _decoded_frames(file: Any, n_frames: int, rate: float | None, max_pixels: in
 
 def _shown(stream: Any, packets: Iterable[Any]) -> list[int]:
     """When the frames of a stream are shown, in its unit of time, and when the last one ends; evenly if unknown."""
-    mine = [packet for packet in packets if packet.stream is stream and packet.size and not packet.is_discard]
-    times = sorted(packet.pts for packet in mine if packet.pts is not None)
-    if len(times) < len(mine) or not mine:
+    mine = (packet for packet in packets if packet.stream is stream and packet.size and not packet.is_discard)
+    spans = [(packet.pts, packet.duration) for packet in mine]  # and not the packets, which hold the whole file
+    if not spans or None in (pts for pts, _ in spans):
         step = round(1 / (stream.time_base * (stream.average_rate or stream.guessed_rate or 25)))
-        return [i * step for i in range(len(mine) + 1)]
-    lasts = next(packet.duration for packet in mine if packet.pts == times[-1])
-    return [*times, times[-1] + (lasts or round((times[-1] - times[0]) / max(1, len(times) - 1)) or 1)]
+        return [i * step for i in range(len(spans) + 1)]
+    spans.sort(key=lambda span: span[0])
+    times = [pts for pts, _ in spans]
+    return [*times, times[-1] + (spans[-1][1] or round((times[-1] - times[0]) / max(1, len(times) - 1)) or 1)]
 
 
 def at_times(shown: list[int], n: int) -> list[int]:
@@ -283,7 +283,7 @@ def at_times(shown: list[int], n: int) -> list[int]:
 def _upright(frame: Any) -> Any:
     """A frame as its camera was held."""
     picture = frame.to_image().convert("RGB")
-    turned = getattr(frame, "rotation", 0) % 360  # counterclockwise
+    turned = round(frame.rotation / 90) * 90 % 360  # counterclockwise, by quarters
     return picture.rotate(turned, expand=True) if turned else picture
 
 
