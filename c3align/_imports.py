@@ -9,11 +9,12 @@ from typing import Any
 
 from c3align.errors import MissingExtraError
 
-__all__ = ["LEAST", "need", "refuse_unsafe", "unsafe"]
+__all__ = ["LEAST", "check_torchvision", "need", "refuse_unsafe", "unsafe"]
 
 # what reads files of strangers: by module, the packages that must be new enough, and what older ones do
 ABSENT = "(absent)"
 TORCH = ("torch", "2.6", "unpickles code in spite of weights_only (CVE-2025-32434)")
+_USES_TORCHVISION = ("transformers", "sentence_transformers", "diffusers")
 LEAST = {
     "PIL": [("pillow", "10.3", "writes beyond its memory (CVE-2023-50447, CVE-2024-28219)")],
     "imagebind": [TORCH],
@@ -38,13 +39,34 @@ def need(module: str, package: str, extra: str = "encoders") -> Any:
     """
     refuse_unsafe(module)
     try:
-        return import_module(module)
+        found = import_module(module)
+        if module.partition(".")[0] in _USES_TORCHVISION:  # which imports it later, deep inside
+            check_torchvision()
+        return found
+    except MissingExtraError:
+        raise
     except (ImportError, RuntimeError, AttributeError) as error:
         if is_torchvision_mismatch(error):
             raise torchvision_mismatch(error) from error
         if isinstance(error, ImportError):
             raise MissingExtraError(f"{package} is not installed; pip install 'c3align[{extra}]'") from error
         raise
+
+
+def check_torchvision() -> None:
+    """Refuse a torchvision that cannot be imported beside this torch; none at all is fine.
+
+    Raises
+    ------
+    MissingExtraError
+        With the pip command.
+    """
+    try:
+        import_module("torchvision")
+    except ModuleNotFoundError:
+        return
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        raise torchvision_mismatch(error) from error
 
 
 def unsafe(module: str) -> list[str]:

@@ -6,10 +6,12 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.encoders.base import DTYPES, Batch, batches, counting
@@ -46,8 +48,19 @@ class Counts:
 
     n_rows: int = 0
     n_broken: int = 0
-    n_before: int = 0  # items of shards that an earlier run finished
+    n_before: int = 0  # items that an earlier run has seen to, and that are as they were
+    n_changed: int = 0  # items embedded again, since their content or caption is another one
+    n_mended: int = 0  # items that were broken before
+    n_unseen: int = 0  # of `n_before`, those behind URLs, which are not fetched to see whether they have changed
     seconds: float = 0.0
+
+    def add(self, before: _Before, kept: Sequence[int], n_items: int) -> None:
+        """What was found of a shard that was there; `kept` are the places embedded again."""
+        n_mended = len(before.broken.intersection(kept))
+        self.n_changed += len(before.changed)
+        self.n_mended += n_mended
+        self.n_unseen += before.n_unseen
+        self.n_before += n_items - len(before.changed) - n_mended
 
 
 def embed(
@@ -64,7 +77,7 @@ def embed(
     aligner: Any = None,
     on_progress: Callable[[int], None] = lambda n_items: None,
 ) -> Counts:
-    """Embed items into `output`.
+    """Embed items into `output`, or what has changed, or is no longer broken, since an earlier run did.
 
     Parameters
     ----------
@@ -126,21 +139,67 @@ def _write_shards(
     aligner: Any,
     on_progress: Callable[[int], None],
 ) -> None:
+    was_finished = tree.is_finished
     for shard in range(run.n_shards):
         first = shard * run.shard_items
         part = items[first : first + run.shard_items]
+        contents, before = _contents(part, run.modality), None
         if tree.is_whole(shard):
-            counts.n_before += len(part)
-            on_progress(len(part))
-        else:
-            sources = (item.read() for item in part)
-            stream = batches(encoder, sources, on_error=run.on_error, first_item=first, **options)
-            empty = np.empty((0, encoder.n_dims), run.dtype)
-            tree.write(shard, first, part, _told(stream, on_progress), empty)
+            before = _Before(tree, shard, first, part, contents, was_finished)
+        redo = list(range(len(part))) if before is None else before.redo
+        on_progress(len(part) - len(redo))
+        stream = batches(
+            encoder,
+            (part[i].read() for i in redo),
+            on_error=run.on_error,
+            numbers=[first + i for i in redo],
+            **options,
+        )
+        found = list(_told(stream, on_progress))
+        kept = [redo[i] for batch in found for i in batch.kept]
+        broken = {redo[b.place]: b.reason for batch in found for b in batch.broken}
+        rows = np.concatenate([np.empty((0, encoder.n_dims), run.dtype), *(batch.rows for batch in found)])
+        if before is not None:
+            counts.add(before, kept, len(part))
+            kept, rows = before.with_rows(kept, rows)
+        if before is None or before.changed or before.broken.intersection(kept):
+            tree.write(shard, first, part, contents, kept, rows, broken)
         rows = tree.rows(shard)
         counts.n_rows += len(rows)
         if aligner is not None and len(rows):
             aligner.partial_fit(rows, modality=run.modality)
+
+
+def _contents(part: Sequence[Item], modality: str) -> list[str | None]:
+    """Digests of items, taken before they are read: one that changes in between is embedded again next time."""
+    if modality == "text":
+        return [item.digest(modality) for item in part]
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda item: item.digest(modality), part))
+
+
+class _Before:
+    """A shard of an earlier run, and the places of its items that must be looked at again."""
+
+    def __init__(
+        self, tree: Tree, shard: int, first: int, part: Sequence[Item], contents: list[str | None], was_finished: bool
+    ) -> None:
+        known = {number - first: content for number, content in tree.contents(shard).items()}
+        same = {i for i, (content, caption) in known.items() if (content, caption) == (contents[i], part[i].caption)}
+        self.changed = {i for i in known if i not in same or contents[i] is None}
+        self.broken = set(range(len(part))).difference(known)
+        self.n_unseen = sum(contents[i] == "" for i in known)
+        # a run that was cut off does not wait for dead links again
+        again = self.changed or was_finished or any(contents[i] != "" for i in self.broken)
+        self.redo = sorted(self.changed | self.broken) if again else []
+        self._places, self._rows = sorted(known), tree.rows(shard)
+
+    def with_rows(self, places: list[int], rows: npt.NDArray[Any]) -> tuple[list[int], npt.NDArray[Any]]:
+        """These rows and those that are as they were, in the order of the items."""
+        stay = [k for k, i in enumerate(self._places) if i not in self.changed]
+        together = np.array([*places, *(self._places[k] for k in stay)], np.int64)
+        order = np.argsort(together)
+        return together[order].tolist(), np.concatenate([rows, self._rows[stay]])[order]
 
 
 def _told(stream: Iterator[Batch], on_progress: Callable[[int], None]) -> Iterator[Batch]:

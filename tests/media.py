@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import wave
 from pathlib import Path
 
@@ -64,8 +65,25 @@ def write_sound(path: Path, rate: int, channels: int = 1) -> Path:
     return path
 
 
-def write_video(path: Path, n_frames: int = 12, with_sound: bool = False) -> Path:
-    """Frames that grow brighter, so that which ones were taken can be read off."""
+def write_coded_sound(path: Path, samples: np.ndarray, rate: int = 48000) -> Path:
+    """A sound in the codec that its suffix stands for."""
+    import av
+
+    codecs = {".mp3": "libmp3lame", ".mka": "libopus", ".m4a": "aac", ".aiff": "pcm_s16be", ".flac": "flac"}
+    with av.open(str(path), "w", format="matroska" if path.suffix == ".mka" else None) as container:
+        stream = container.add_stream(codecs[path.suffix], rate=rate, layout="mono")
+        whole = av.AudioFrame.from_ndarray(np.rint(samples * 32767).astype(np.int16)[None], "s16", "mono")
+        whole.sample_rate = rate
+        for frame in av.AudioResampler(format=stream.format or "fltp", layout="mono", rate=rate).resample(whole):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_video(
+    path: Path, n_frames: int = 12, times: list[int] | None = None, picture: np.ndarray | None = None
+) -> Path:
+    """Frames that grow brighter, so that which ones were taken can be read off; each at its sixth of a second."""
     import av
 
     with av.open(str(path), "w") as container:
@@ -73,8 +91,21 @@ def write_video(path: Path, n_frames: int = 12, with_sound: bool = False) -> Pat
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for i in range(n_frames):
             shade = np.full((48, 64, 3), 20 * i, np.uint8)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(shade, format="rgb24")):
+            if picture is not None:
+                shade[: picture.shape[0], : picture.shape[1]] = picture
+            frame = av.VideoFrame.from_ndarray(shade, format="rgb24")
+            frame.pts = i if times is None else times[i]
+            for packet in stream.encode(frame):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
     return path
+
+
+def turn_video(path: Path, turns: int) -> None:
+    """Note in an MP4 by how many quarters to the right it is to be shown turned, as phones do."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44
+    a, b = [(0, 1), (-1, 0), (0, -1)][turns - 1]
+    content[at : at + 20] = struct.pack(">5i", a << 16, b << 16, 0, -b << 16, a << 16)
+    path.write_bytes(content)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -324,6 +325,35 @@ class TestDoctor:
         assert f"c3align {c3align.__version__}, Python" in out
         assert "backend: reference: C3ALIGN_BACKEND=reference asks for it" in out
         assert "CUDA: " in out
+
+    def test_a_torchvision_that_does_not_fit(self, tmp_path):
+        """Told by doctor, and by all that needs transformers, where that would fail deep inside."""
+        (tmp_path / "torchvision").mkdir()
+        lie = "raise RuntimeError('operator torchvision::nms does not exist')\n"
+        (tmp_path / "torchvision" / "__init__.py").write_text(lie)
+        code = (
+            "import sys\n"
+            "from c3align import cli, errors\n"
+            "from c3align.decoders import small_lm\n"
+            "from c3align.decoders.prefix.language_models import load_lm\n"
+            "cli.run(['doctor'])\n"
+            "for call in (lambda: small_lm(['a']), lambda: load_lm('x'), lambda: small_lm(['a'])):\n"
+            "    try:\n        call()\n"
+            "    except errors.MissingExtraError as error:\n        print('RAISED', error)\n"
+            "print('CODE', cli.run(['demo']))\n"
+        )
+        paths = os.pathsep.join([str(tmp_path), os.getcwd(), *sys.path])
+        environment = {**os.environ, "PYTHONPATH": paths, "C3ALIGN_CACHE": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment
+        )
+        told = "do not fit each other (operator torchvision::nms does not exist)"
+        assert f"refused: torch {metadata.version('torch')} and torchvision" in done.stdout
+        assert done.stdout.count(told) == 4
+        assert done.stdout.count("RAISED torch ") == 3
+        assert f"error: torch {metadata.version('torch')}" in done.stderr
+        assert done.stderr.count(told) == 1
+        assert "CODE 2" in done.stdout
 
     def test_json(self, call):
         found = json.loads(call("doctor", "--json")[1])

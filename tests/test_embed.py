@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,73 @@ class TestAligners:
         assert run("transform", tmp_path / "text", "-a", tmp_path / "b", "-o", tmp_path / "z.npy") == 2
         assert "several modalities" in capsys.readouterr().err
 
+    def test_pairs_by_item(self, characters, tmp_path, capsys, monkeypatch):
+        """Broken pictures leave gaps; pairs are those of the items, whatever the blocks, and what is alone is told."""
+        from PIL import Image
+
+        (tmp_path / "p").mkdir()
+        for i in range(40):
+            Image.fromarray(characters.pictures[i]).save(tmp_path / "p" / f"{i:02d}.png")
+        for i in (0, 7, 20, 21, 39):
+            (tmp_path / "p" / f"{i:02d}.png").write_bytes(b"no picture")
+        (tmp_path / "n.txt").write_text("\n".join(characters.names[:40]))
+        options = ("--encoder", "glyphs", "--dtype", "float32", "--on-error", "skip", "--batch-size", 1)
+        for n_items, given, modality in ((16, "p", "image"), (11, "n.txt", "text")):
+            asked = (*options, "--shard-items", n_items, "--modality", modality)
+            assert run("embed", tmp_path / given, *asked, "-o", tmp_path / modality) == 0
+        kept = [i for i in range(40) if i not in (0, 7, 20, 21, 39)]
+        text, image = (
+            np.concatenate([np.load(path) for path in sorted((tmp_path / folder).glob("*"))])
+            for folder in ("text/text_emb", "image/img_emb")
+        )
+        expected = C3Aligner().fit(text[kept], image)
+        for rows_of_a_block in (None, 3):
+            if rows_of_a_block:
+                monkeypatch.setattr("c3align.io.rows.BLOCK_BYTES", 4 * 256 * rows_of_a_block)
+            for sides in (("text", "image"), ("image", "text")):
+                capsys.readouterr()
+                first, second = (tmp_path / side for side in sides)
+                assert run("fit", first, "--pair", second, "-o", tmp_path / "a") == 0
+                out = capsys.readouterr().out
+                assert "35 pairs by the numbers of their items" in out
+                assert "5 of text have no partner and were left out: 0, 7, 20, 21, 39" in out
+                found = C3Aligner.from_pretrained(tmp_path / "a")
+                assert found.statistics_ == expected.statistics_
+                assert found.pairs_ == expected.pairs_
+        (tmp_path / "n.txt").write_text("\n".join(characters.names[:39]))  # all behind one may be another's
+        asked = (*options, "--modality", "text", "-o", tmp_path / "less")
+        assert run("embed", tmp_path / "n.txt", *asked) == 0
+        assert run("fit", tmp_path / "less", "--pair", tmp_path / "image", "-o", tmp_path / "b") == 2
+        assert "lists of 39 and 40 items, whose numbers do not correspond" in capsys.readouterr().err
+        np.save(tmp_path / "text.npy", text[:35])
+        assert run("fit", tmp_path / "text.npy", "--pair", tmp_path / "image", "-o", tmp_path / "b") == 2
+        assert "pass a folder of c3align embed on both sides" in capsys.readouterr().err
+        np.save(tmp_path / "image.npy", image)
+        assert run("fit", tmp_path / "text.npy", "--pair", tmp_path / "image.npy", "-o", tmp_path / "b") == 0
+        assert "pairs by their places" in capsys.readouterr().out
+
+    def test_pairs_without_an_item_in_common(self, pictures, tmp_path, capsys):
+        for name, lost in (("a", (0, 1, 2, 4, 9)), ("b", range(5, 10))):  # 3 is broken in both
+            folder = shutil.copytree(pictures, tmp_path / name)
+            for i in range(10, 30):
+                (folder / f"glyph_{i:03d}.png").unlink()
+            for i in lost:
+                (folder / f"glyph_{i:03d}.png").write_bytes(b"no picture")
+            assert run("embed", folder, *OPTIONS, "--on-error", "skip", "-o", tmp_path / f"emb {name}") == 0
+        trees = (tmp_path / "emb a", "--pair", tmp_path / "emb b", "--modality", "x", "--pair-modality", "y")
+        assert run("fit", *trees, "-o", tmp_path / "z") == 2
+        assert "no item in common" in capsys.readouterr().err
+        both = [tmp_path / "emb a" / "img_emb", tmp_path / "emb b" / "img_emb"]
+        assert run("choose", *both, "--names", "a,b", "--job", "search", "--pairs") == 2
+        assert "rows of different items" in capsys.readouterr().err
+        assert run("report", *both, "--names", "a,b", "--json") == 0
+        out, err = capsys.readouterr()
+        assert not json.loads(out)["paired"]
+        assert "rows of different items" in err
+        assert (
+            run("embed", tmp_path / "b", *OPTIONS, "--on-error", "skip", "-o", tmp_path / "emb b") == 0
+        )  # an empty shard
+
     def test_rows_of_another_encoder_are_refused(self, pictures, tmp_path, capsys):
         skip = ("--on-error", "skip")
         assert run("embed", pictures, *OPTIONS, *skip, "-o", tmp_path / "emb", "--fit", tmp_path / "a") == 0
@@ -277,3 +345,149 @@ def test_memory_stays_flat(tmp_path, characters):
 def test_gather_is_what_embed_sees(pictures):
     assert len(gather(str(pictures), "image")) == 30
     assert Tree(pictures, "audio").shard_path(12).name == "audio_emb_012.npy"
+
+
+class TestChanges:
+    """A rerun embeds what is not what it was, and says so: the tree is that of a fresh run."""
+
+    def again(self, given, tmp_path, capsys, modality="image"):
+        """What a second run counts; its files are those of a fresh run."""
+        # a batch of one, since a row may differ by a rounding from batch to batch
+        options = ("--encoder", "glyphs", "--modality", modality, "--shard-items", 7, "--batch-size", 1, "--json")
+        options = (*options, "--on-error", "skip")
+        capsys.readouterr()
+        for folder in ("emb", "fresh"):
+            assert run("embed", given, *options, "-o", tmp_path / folder) == 0
+        counted = json.loads(capsys.readouterr().out.partition("}")[0] + "}")
+        assert files_of(tmp_path / "emb") == files_of(tmp_path / "fresh")
+        shutil.rmtree(tmp_path / "fresh")
+        return {name: counted[name] for name in ("n_changed", "n_mended", "n_broken", "n_before")}
+
+    def test_pictures_replaced_mended_and_broken(self, pictures, characters, tmp_path, capsys):
+        from PIL import Image
+
+        folder = shutil.copytree(pictures, tmp_path / "p")
+        self.again(folder, tmp_path, capsys)
+        same = {"n_changed": 0, "n_mended": 0, "n_broken": 3, "n_before": 30}
+        assert self.again(folder, tmp_path, capsys) == same
+        Image.fromarray(characters.pictures[7]).save(folder / "glyph_010.png")
+        os.utime(folder / "glyph_010.png", ns=(1, 1))  # by its bytes, not by its date
+        Image.fromarray(characters.pictures[8]).save(folder / "glyph_017.png")
+        (folder / "glyph_020.png").write_bytes(b"no picture")
+        found = self.again(folder, tmp_path, capsys)
+        assert found == {"n_changed": 2, "n_mended": 1, "n_broken": 3, "n_before": 27}
+        for i in (3, 18, 20):
+            Image.fromarray(characters.pictures[i]).save(folder / f"glyph_{i:03d}.png")
+        assert self.again(folder, tmp_path, capsys) == {**same, "n_mended": 3, "n_broken": 0, "n_before": 27}
+        assert not (tmp_path / "emb" / "broken_image.jsonl").exists()
+
+    def test_captions_of_as_many_lines(self, tmp_path, capsys):
+        path = tmp_path / "t.txt"
+        path.write_text("\n".join(f"letter {i}" for i in range(20)))
+        self.again(path, tmp_path, capsys, "text")
+        path.write_text("\n".join(f"letter {i if i != 9 else 'nine'}" for i in range(20)))
+        assert self.again(path, tmp_path, capsys, "text")["n_changed"] == 1
+
+    def test_pictures_of_an_array(self, characters, tmp_path, capsys):
+        np.save(tmp_path / "p.npy", characters.pictures[:9])
+        self.again(tmp_path / "p.npy", tmp_path, capsys)
+        np.save(tmp_path / "p.npy", characters.pictures[[0, 1, 2, 3, 4, 50, 6, 7, 60]])
+        assert self.again(tmp_path / "p.npy", tmp_path, capsys)["n_changed"] == 2
+
+    def test_a_caption_beside_a_picture(self, pictures, tmp_path, capsys):
+        table = tmp_path / "t.csv"
+        for text in ("old", "new"):
+            table.write_text(f"image_path,caption\n{pictures / 'glyph_000.png'},{text}\n")
+            assert run("embed", table, *OPTIONS, "--allow-absolute", "-o", tmp_path / "emb") == 0
+        assert parquet.read_table(tmp_path / "emb" / "metadata" / "metadata_000.parquet")["caption"].to_pylist() == [
+            "new"
+        ]
+        assert "1 changed since and embedded again" in capsys.readouterr().out
+
+    def test_a_failure_at_any_write_leaves_no_row_that_is_old(self, characters, tmp_path, monkeypatch):
+        path, real, calls = tmp_path / "t.txt", os.replace, []
+        options = ("--encoder", "glyphs", "--modality", "text", "--shard-items", 3)
+
+        def embed_into(folder):
+            return run("embed", path, *options, "-o", folder)
+
+        def write(*changed):
+            path.write_text("\n".join(f"letter {i}{'x' * (i in changed)}" for i in range(9)))
+
+        write()
+        assert embed_into(tmp_path / "before") == 0
+        write(1, 7)
+        assert embed_into(tmp_path / "fresh") == 0
+        monkeypatch.setattr(os, "replace", lambda source, target: (calls.append(target), real(source, target)))
+        assert embed_into(shutil.copytree(tmp_path / "before", tmp_path / "count")) == 0
+        for fatal in range(len(calls)):
+            left = iter(range(len(calls)))
+
+            def fail(source, target, left=left, fatal=fatal):
+                if next(left) == fatal:
+                    raise OSError("the disk went away")
+                real(source, target)
+
+            tree = shutil.copytree(tmp_path / "before", tmp_path / f"tree {fatal}")
+            monkeypatch.setattr(os, "replace", fail)
+            assert embed_into(tree) == 2
+            monkeypatch.setattr(os, "replace", real)
+            assert embed_into(tree) == 0
+            assert files_of(tree) == files_of(tmp_path / "fresh")
+
+    def test_a_broken_item_among_changed_ones_has_its_own_number(self, tmp_path, capsys, characters):
+        from PIL import Image
+
+        for i in range(5):
+            Image.fromarray(characters.pictures[i]).save(tmp_path / f"{i}.png")
+        assert run("embed", tmp_path, *OPTIONS, "-o", tmp_path / "emb") == 0
+        (tmp_path / "3.png").write_bytes(b"no picture")
+        assert run("embed", tmp_path, *OPTIONS, "-o", tmp_path / "emb") == 2
+        assert "error: image 3 (" in capsys.readouterr().err
+
+    def test_what_lies_behind_urls_is_not_fetched_again(self, pictures, tmp_path, capsys):
+        fsspec = pytest.importorskip("fsspec")
+        with fsspec.open("memory://changes/a.png", "wb") as file:
+            file.write((pictures / "glyph_000.png").read_bytes())
+        for _ in range(2):
+            assert run("embed", "memory://changes", *OPTIONS, "-o", tmp_path / "emb") == 0
+        assert "1 behind URLs and not compared" in capsys.readouterr().out
+
+    def test_what_was_too_large_is_tried_again(self, tmp_path, pictures, capsys):
+        asked = (shutil.copytree(pictures, tmp_path / "p"), *OPTIONS, "--on-error", "skip", "-o", tmp_path / "emb")
+        assert run("embed", *asked, "--max-pixels", 10) == 0
+        assert run("embed", *asked, "--max-pixels", 10_000) == 0
+        assert "27 rows of image, 3 items of them before, 27 no longer broken" in capsys.readouterr().out
+
+    def test_damaged_metadata_are_refused(self, tmp_path, pictures, capsys):
+        asked = (pictures, *OPTIONS, "--on-error", "skip", "-o", tmp_path)
+        assert run("embed", *asked) == 0
+        path = tmp_path / "metadata" / "metadata_001.parquet"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 4] ^= 1
+        path.write_bytes(content)
+        assert run("embed", *asked) == 2
+        assert "metadata_001.parquet is damaged, or another file" in capsys.readouterr().err
+        assert run("fit", tmp_path, "--pair", tmp_path, "--pair-modality", "b", "-o", tmp_path / "a") == 2
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+    def test_a_name_that_is_no_text(self, tmp_path, pictures, capsys):
+        folder = shutil.copytree(pictures, tmp_path / "p")
+        os.rename(folder / "glyph_000.png", os.fsencode(folder) + b"/\xff.png")
+        self.again(folder, tmp_path, capsys)
+        found = parquet.read_table(tmp_path / "emb" / "metadata" / "metadata_004.parquet")["image_path"].to_pylist()
+        assert found[-1].endswith("/p/\\xff.png")
+
+    def test_an_item_that_cannot_be_opened_is_broken(self, tmp_path, pictures):
+        table = tmp_path / "t.csv"
+        table.write_text(f"image_path\n{pictures / 'glyph_000.png'}\n{tmp_path / 'absent.png'}\n{tmp_path}\n")
+        asked = (table, *OPTIONS, "--allow-absolute", "--on-error", "skip", "-o", tmp_path / "emb")
+        assert run("embed", *asked) == run("embed", *asked) == 0
+        assert len((tmp_path / "emb" / "broken_image.jsonl").read_text().splitlines()) == 2
+
+    def test_objects_are_embedded_again(self, characters, tmp_path):
+        from PIL import Image
+
+        items = [Item(Image.fromarray(characters.pictures[0]), "a"), Item(characters.pictures[1], "b")]
+        counts = [embed.embed(encoders.load("glyphs"), items, tmp_path, modality="image") for _ in range(2)]
+        assert [count.n_changed for count in counts] == [0, 1]

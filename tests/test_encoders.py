@@ -292,6 +292,17 @@ class TestImageBind:
 
     SCALES = {"text": 37.0, "audio": 20.0, "depth": 5.0, "thermal": 10.0, "imu": 5.0}  # noqa: RUF012
 
+    def test_it_gets_photographs_upright(self, tmp_path):
+        """Its own reader ignores how a camera was held."""
+        from PIL import Image
+
+        from c3align.encoders import imagebind
+
+        made = media.write_pictures(tmp_path)
+        with imagebind.as_file(str(made["jpeg rotated"]), "image") as path, Image.open(path) as picture:
+            assert picture.size == media.SIZE
+            assert not picture.getexif()
+
     @pytest.fixture
     def stand_in(self, monkeypatch):
         class Scaling(torch.nn.Module):

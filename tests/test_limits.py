@@ -17,7 +17,7 @@ from c3align.cli import _app
 from c3align.encoders import base
 from c3align.errors import C3AlignError, MissingExtraError, one_line, printable
 from c3align.io import limits, media, npy, opening, tables
-from c3align.io.boxes import check_lists
+from c3align.io.claims import check_lists
 from c3align.io.items import gather
 from c3align.io.rows import RowSource
 from tests import media as made

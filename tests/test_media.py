@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import wavfile
 
 from c3align.errors import C3AlignError
 from c3align.io import media as _media
@@ -62,6 +63,7 @@ def test_arrays(dtype, shape):
 def test_other_pictures_are_refused(pictures):
     for wrong, text in [
         (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
         (np.full((4, 4), 3.0), "floats in \\[0, 1\\]"),
         (3, "a int is no file"),
     ]:
@@ -69,6 +71,28 @@ def test_other_pictures_are_refused(pictures):
             _media.image(wrong)
     with pytest.raises(OSError, match=r"truncated|broken|cannot identify"):
         _media.image(pictures["png broken"])
+
+
+def test_deep_pictures_and_those_that_have_no_white(tmp_path):
+    """Floats in [0, 1] and 16 bits have a white; other floats and 32-bit integers were black."""
+    grey = np.asarray(Image.fromarray(media.colours()).convert("L"))
+    expected = Image.fromarray(grey).convert("RGB")
+    Image.fromarray((grey / np.float32(255)).astype(np.float32)).save(tmp_path / "f.tif")
+    (tmp_path / "d.pgm").write_bytes(b"P5 60 40 65535\n" + (grey.astype(">u2") * 257).tobytes())
+    for name in ("f.tif", "d.pgm"):
+        assert close(_media.image(tmp_path / name), expected, 0)
+    assert close(_media.image(Image.open(tmp_path / "f.tif")), expected, 0)
+    assert close(_media.image(grey > 60), np.where(grey > 60, 255, 0)[..., None].repeat(3, 2), 0)
+    for wrong, text in [
+        (grey.astype(np.float32), "float32 from 23 to 100"),
+        (grey.astype(np.int32), "int32 from 23 to 100"),
+        (grey.astype(np.int32) * 257, "int32 from 5911 to 25700"),
+        (np.full((4, 4), np.nan, np.float32), "float32 from nan to nan"),
+    ]:
+        Image.fromarray(wrong).save(tmp_path / "wrong.tif")
+        for item in (tmp_path / "wrong.tif", Image.fromarray(wrong), wrong):
+            with pytest.raises(C3AlignError, match=f"floats in .0, 1., got {text}; convert it"):
+                _media.image(item)
 
 
 def test_bytes_and_urls(pictures):
@@ -107,10 +131,55 @@ def test_other_sounds_are_refused(tmp_path):
         _media.audio(path, 16000)
     with pytest.raises(C3AlignError, match=r"waveform must be .*, got \(2, 3, 4\)"):
         _media.audio((np.zeros((2, 3, 4)), 16000), 16000)
+    tone = media.tone(16000)
+    for wrong, text in [
+        (np.stack([tone, tone], axis=1), r"got \(8000, 2\); of \(n, channels\) pass waveform.T"),
+        (np.where(np.arange(8000) == 7, np.nan, tone), "finite .* got a peak of nan"),
+        (np.where(np.arange(8000) == 7, np.inf, tone), "finite .* got a peak of inf"),
+        (tone * 32767, r"in \[-1, 1\], got a peak of 163"),
+        (((tone + 1) * 32767).astype(np.uint16), "signed integers or uint8, got uint16"),
+        (tone > 0, "got bool"),
+        (tone.astype(np.complex64), "got complex64"),
+    ]:
+        with pytest.raises(C3AlignError, match=text):
+            _media.audio((wrong, 16000), 16000)
+    for wrong in (np.float32(np.nan), np.float32(30000)):
+        samples = tone.copy()
+        samples[7] = wrong
+        wavfile.write(path, 16000, samples)
+        with pytest.raises(C3AlignError, match=r"finite and in \[-1, 1\]"):
+            _media.audio(path, 16000)
     with pytest.raises(C3AlignError, match="rate must be above 0, got 0"):
         _media.audio((np.zeros(4), 0), 16000)
     with pytest.raises(C3AlignError, match="no sound"):
         _media.audio(media.write_video(tmp_path / "silent.mp4"), 16000)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "mka", "aiff", "flac", "m4a", "mkv", "mp4", "avi"])
+def test_files_that_were_cut_off(suffix, tmp_path):
+    path, is_video = tmp_path / f"a.{suffix}", suffix in ("mkv", "mp4", "avi")
+    if suffix == "wav":
+        media.write_sound(path, 48000)
+    elif is_video:
+        media.write_video(path)
+    else:
+        media.write_coded_sound(path, media.tone(48000, 3))
+    read = _media.frames if is_video else lambda path: _media.audio(path, 48000)
+    assert len(read(path)) == 8 if is_video else len(read(path)) >= 24_000
+    whole = path.read_bytes()
+    for share in (0.3, 0.6):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises((C3AlignError, OSError), match=r"copy it again|Invalid data|Input/output|no pictures"):
+            read(path)
+
+
+def test_a_wav_of_unknown_length(tmp_path):
+    """As programs write it into a pipe."""
+    path = media.write_sound(tmp_path / "a.wav", 16000)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = b"\xff" * 4
+    path.write_bytes(content)
+    assert len(_media.audio(path, 16000)) == 8000
 
 
 def shades(frames):
@@ -125,6 +194,27 @@ def test_frames_of_a_video(tmp_path):
     assert shades(_media.frames(path.read_bytes(), 2)) == [3, 9]
     array = np.stack([np.full((8, 8, 3), 20 * i, np.uint8) for i in range(12)])
     assert shades(_media.frames(array, 4)) == shades(_media.frames(list(array), 4)) == [1, 4, 7, 10]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_frames_by_time(suffix, tmp_path):
+    """Six frames in the first second, six in the five that follow: as many frames as seconds are worth."""
+    times = [*range(6), *range(6, 36, 5)]  # sixths of a second
+    path = media.write_video(tmp_path / f"v.{suffix}", times=times)
+    assert shades(_media.frames(path, 2)) == [6, 9]
+    assert shades(_media.frames(path, 6)) == [2, 6, 7, 8, 9, 10]
+    found = shades(_media.frames(path, rate=1))
+    assert [*found[:2], *found[3:]] == [3, 6, 9, 10]
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_videos_as_their_camera_was_held(turns, tmp_path):
+    """A phone notes by how many quarters to the right a video is to be turned."""
+    path = media.write_video(tmp_path / "v.mp4", picture=media.colours())
+    upright = np.asarray(_media.frames(path, 1)[0]).astype(int)
+    media.turn_video(path, turns)
+    found = np.asarray(_media.frames(path, 1)[0]).astype(int)
+    assert (found == np.rot90(upright, -turns)).all()
 
 
 def test_other_videos_are_refused(tmp_path):
@@ -161,6 +251,24 @@ class TestGather:
         assert len(gather(f"file://{tmp_path}", "image")) == len(made)
         assert len(gather(f"file://{tmp_path}/*.gif", "image")) == 1
 
+    def test_what_a_folder_holds_besides(self, pictures, tmp_path, recwarn):
+        """Counted, and told once; what is hidden is no picture, whatever it is called."""
+        made = pictures["png"].read_bytes()
+        names = ("a_10.png", "a_9.PNG", "deep/a_2.jfif", "b.heic", "c.jp2", "[d].tif", "e.jpe")
+        others = (".thumbnails/t.png", ".h.png", "deep/._x.png", "bare", "n.txt", "m.txt", "v.mp4")
+        for name in names + others:
+            (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "p" / name).write_bytes(made)
+        (tmp_path / "p" / "linked").symlink_to(pictures["png"].parent)
+        found = [item.name.removeprefix(str(tmp_path / "p") + "/") for item in gather(str(tmp_path / "p"), "image")]
+        assert found == ["[d].tif", "a_9.PNG", "a_10.png", "b.heic", "c.jp2", "deep/a_2.jfif", "e.jpe"]
+        (warning,) = recwarn
+        told = ("more than was taken: 2 .txt, ", "1 links to folders", "1 without extension", "1 .mp4")
+        assert all(part in str(warning.message) for part in told)
+        assert len(gather(str(tmp_path / "p" / "linked" / "*.png"), "image")) == 6
+        assert gather(str(tmp_path / "p" / "[d].tif"), "image")[0].name.endswith("[d].tif")
+        assert gather(str(tmp_path / "p" / "bare"), "image")[0].name.endswith("bare")
+
     def test_tables_of_captions(self, tmp_path):
         pytest.importorskip("pyarrow")
         import pandas as pd
@@ -185,6 +293,53 @@ class TestGather:
             gather(str(tmp_path / "c.csv"), "audio")
         with pytest.raises(C3AlignError, match=r"row 0 .* has 1 in its column"):
             gather(str(tmp_path / "c.parquet"), "text", "id")
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("c.txt", "a cat\nbirds\n"),
+            ("c.csv", "caption,id\na cat,1\n\nbirds,2\n"),
+            ("c.tsv", "caption\tid\r\na cat\t1\r\nbirds\t2\r\n"),
+            ("c.jsonl", '{"caption": "a cat"}\n{"caption": "birds"}\n'),
+        ],
+    )
+    def test_a_mark_of_the_byte_order_is_no_text(self, name, content, tmp_path):
+        (tmp_path / name).write_bytes(content.encode("utf-8-sig"))
+        assert [item.source for item in gather(str(tmp_path / name), "text")] == ["a cat", "birds"]
+
+    def test_backslashes_are_text(self, tmp_path):
+        (tmp_path / "c.txt").write_text("C:\\users\\udon\n")
+        assert gather(str(tmp_path / "c.txt"), "text")[0].source == "C:\\users\\udon"
+
+    def test_an_empty_line_moves_those_behind_it(self, tmp_path, recwarn):
+        (tmp_path / "c.txt").write_text("a\nb\n\n\n")
+        assert len(gather(str(tmp_path / "c.txt"), "text")) == 2
+        assert not [warning for warning in recwarn if warning.category is UserWarning]
+        (tmp_path / "c.txt").write_text("a\n \nb\nc\n\nd\n")
+        with pytest.warns(UserWarning, match="line 2 is empty and was left out"):
+            assert [item.source for item in gather(str(tmp_path / "c.txt"), "text")] == ["a", "b", "c", "d"]
+
+    @pytest.mark.parametrize(
+        ("name", "content", "text"),
+        [
+            (
+                "c.csv",
+                "image,caption\na.png,birds\nb.png,a cat, red\n",
+                "row 1 has 3 values and the header 2; put quotes",
+            ),
+            ("c.csv", "caption,image\nbirds\n", "row 0 has 1 values and the header 2"),
+            ("c.csv", "caption,caption\na,b\n", "two columns have one name"),
+            ("c.tsv", 'caption\tid\n"a" cat\t1\n', "expected after"),
+            ("c.tsv", 'caption\tid\n"a cat\t1\nbirds\t2\n', "unexpected end of data"),
+            ("c.txt", "a cat".encode("utf-16"), "can't decode byte 0xff"),
+            ("c.jsonl", '{"caption": "a", "caption": "b"}\n', "a key twice: caption, caption"),
+            ("c.jsonl", '{"caption": "a\\ud800"}\n', "row 0 .* with half of a character"),
+        ],
+    )
+    def test_tables_that_would_be_cut_or_misread(self, name, content, text, tmp_path):
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(C3AlignError, match=text):
+            gather(str(tmp_path / name), "text")
 
     def test_nothing_there(self, tmp_path):
         with pytest.raises(C3AlignError, match="holds no image items"):

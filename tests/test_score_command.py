@@ -10,7 +10,8 @@ import pytest
 import score
 
 from c3align import datasets as data
-from tests import tiny_encoders
+from c3align.io import media as _media
+from tests import media, tiny_encoders
 
 
 @pytest.fixture
@@ -94,6 +95,22 @@ def test_pictures(call, tmp_path):
     (tmp_path / "drawn" / "00.png").rename(tmp_path / "drawn" / "x.png")
     code, _, err = call("--pictures", "drawn", "--real", "real", *asked)
     assert (code, "need pairs of equal names; ['00'] is in one of the folders alone" in err) == (2, True)
+
+
+def test_pictures_are_read_as_they_are_embedded(call, tmp_path):
+    """Turned photographs, 16 bits and transparency: of equal pictures nothing differs."""
+    made = media.write_pictures(tmp_path)
+    for folder in ("drawn", "real"):
+        (tmp_path / folder).mkdir()
+    for kind, other in (("jpeg rotated", "upright"), ("png 16", "png grey"), ("png alpha", "white")):
+        if other not in made:
+            made[other] = tmp_path / f"{other}.png"
+            _media.image(made[kind]).save(made[other])
+        shutil.copy(made[kind], tmp_path / "drawn" / f"{other}{made[kind].suffix}")
+        shutil.copy(made[other], tmp_path / "real" / f"{other}.png")
+    code, out, err = call("--pictures", "drawn", "--real", "real", "--metrics", "pixel_error", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["pixel_error"] < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -401,7 +401,10 @@ class TestPictures:
             ({"features": 3}, "features are a int; pass None, an encoder"),
             ({"features": lambda pictures: np.full((len(pictures), 3), np.nan)}, "not finite"),
             ({"generated": np.zeros((60, 5, 5), np.uint8), "metrics": ["pixel_error"]}, "pass pictures of one size"),
-            ({"generated": np.zeros((60, 4, 4)), "metrics": ["pixel_error"]}, "a picture is float64 (4, 4)"),
+            (
+                {"generated": np.full((60, 4, 4), 3.0), "metrics": ["pixel_error"]},
+                "floats in [0, 1], got float64 from 3 to 3",
+            ),
         ],
     )
     def test_refusals(self, sets, change, text):

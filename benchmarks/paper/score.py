@@ -23,8 +23,7 @@ import scores
 
 from c3align import encoders
 from c3align.errors import C3AlignError
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+from c3align.io.items import gather
 
 
 def captions(candidates: str, references: Sequence[str], metrics: Sequence[str] | None, tokenizer: str) -> Any:
@@ -59,8 +58,8 @@ def opened(path: Path) -> tuple[list[str], list[Any]]:
     if path.suffix == ".npy":
         stack = np.load(path, mmap_mode="r", allow_pickle=False)
         return [str(i) for i in range(len(stack))], list(stack)
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
-    return [file.stem for file in found], found
+    found = [item.read() for item in gather(str(path), "image")]
+    return [Path(file).stem for file in found], found
 
 
 def note(text: str) -> None:

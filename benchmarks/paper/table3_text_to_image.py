@@ -27,6 +27,7 @@ from _variants import VARIANTS, fit_aligner
 
 from c3align import encoders
 from c3align.decoders import EmbeddingGenerator
+from c3align.io import media
 
 METRICS = ("fid", "kid", "retrieval", "pixel_error")
 
@@ -59,11 +60,8 @@ def stacked(items: Any, edge: int) -> npt.NDArray[np.uint8]:
         return items
     from PIL import Image, ImageOps
 
-    def read(path: str) -> npt.NDArray[np.uint8]:
-        with Image.open(path) as opened:
-            return np.asarray(ImageOps.fit(opened.convert("RGB"), (edge, edge), Image.Resampling.BICUBIC))
-
-    return np.stack([read(path) for path in items])
+    size, how = (edge, edge), Image.Resampling.BICUBIC
+    return np.stack([np.asarray(ImageOps.fit(media.image(path), size, how)) for path in items])
 
 
 def first_captions(split: _data.Split) -> _data.Split:

@@ -13,7 +13,7 @@ from c3align.errors import C3AlignError
 from c3align.io import atomic
 from c3align.io.npy import stored
 from c3align.io.rows import RowSource
-from c3align.io.shards import open_sources
+from c3align.io.shards import open_sources, other_items
 
 
 @app.command(
@@ -39,6 +39,10 @@ def choose(
 
     found = [_one(given) for given in (a, b)]
     one_fingerprint(found, None)
+    if pairs and other_items(found):
+        raise C3AlignError(
+            "the folders hold rows of different items, so that row i is no partner of row i; omit --pairs"
+        )
     choice = choosing.choose(
         *found,
         job=job,

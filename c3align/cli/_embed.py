@@ -51,7 +51,7 @@ def embed(
     aligner: Annotated[Path | None, typer.Option("--fit", help="Fit an aligner on the way and save it here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embed a collection: shards of .npy beside their metadata. Started again, it goes on where it stopped."""
+    """Embed a collection: shards of .npy and metadata. Started again, it embeds what is absent or has changed."""
     from tqdm import tqdm
 
     import c3align
@@ -89,8 +89,14 @@ def embed(
     if as_json:
         print_json(vars(counts))
     else:
-        before = f", {counts.n_before} items of them before" if counts.n_before else ""
-        print(f"{output}: {counts.n_rows} rows of {modality}{before}, in {counts.seconds:.1f} s")
+        told = [
+            (counts.n_before, "items of them before"),
+            (counts.n_changed, "changed since and embedded again"),
+            (counts.n_mended, "no longer broken"),
+            (counts.n_unseen, "behind URLs and not compared"),
+        ]
+        more = "".join(f", {n} {what}" for n, what in told if n)
+        print(f"{output}: {counts.n_rows} rows of {modality}{more}, in {counts.seconds:.1f} s")
 
 
 def _check_device(device: str | None) -> None:

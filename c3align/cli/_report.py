@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from c3align.cli._app import AsJson, app, one_fingerprint, print_json, save_pict
 from c3align.errors import C3AlignError
 from c3align.io import atomic
 from c3align.io.rows import RowSource
-from c3align.io.shards import open_sources
+from c3align.io.shards import open_sources, other_items
 
 Inputs = Annotated[
     list[str],
@@ -46,6 +47,9 @@ def report(
     found = [source for given in inputs for source in open_sources([given])]
     called = _names(found, inputs, names)
     fingerprint = one_fingerprint(found, None)
+    if not unpaired and other_items(found):
+        print("note: the folders hold rows of different items: row i is no partner of row i", file=sys.stderr)
+        unpaired = True
     figures = room.report(
         *found,
         names=called,

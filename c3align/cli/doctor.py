@@ -9,7 +9,8 @@ from importlib import metadata, util
 from typing import Any
 
 from c3align import __version__, ops
-from c3align._imports import LEAST, unsafe
+from c3align._imports import LEAST, check_torchvision, unsafe
+from c3align.errors import MissingExtraError
 from c3align.ops import interpreter
 
 _PACKAGES = ("numpy", "scikit-learn", "safetensors", "typer", "torch")
@@ -38,7 +39,7 @@ def examine() -> dict[str, Any]:
         "interpreter": interpreter.describe(),
         "cuda": _cuda(),
         "extras": {name: _version(package) for name, package in _EXTRAS.items()},
-        "unsafe": sorted({problem for module in LEAST for problem in unsafe(module)}),
+        "unsafe": sorted({problem for module in LEAST for problem in unsafe(module)} | _torchvision()),
     }
 
 
@@ -66,6 +67,15 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _torchvision() -> set[str]:
+    """What is wrong with torchvision, which transformers imports where it is installed."""
+    try:
+        check_torchvision()
+    except MissingExtraError as error:
+        return {str(error)}
+    return set()
 
 
 def _native() -> Any:

@@ -215,12 +215,12 @@ def batches(
     dtype: str = "float32",
     on_error: str = "raise",
     workers: int | None = None,
-    first_item: int = 0,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
     """Embed any number of items; see `Encoder.encode`.
 
-    Items that cannot be read are refused, or skipped with ``on_error="skip"``; errors count from `first_item`. There
-    are one decoding thread less than processors, at most 8, or `workers`.
+    Items that cannot be read are refused, or skipped with ``on_error="skip"``; errors name the items by `numbers`,
+    by default their places. There are one decoding thread less than processors, at most 8, or `workers`.
     """
     check_choice("on_error", on_error, ("raise", "skip"))
     if modality not in encoder.modalities:
@@ -232,7 +232,7 @@ def batches(
     with counting(encoder):
         for batch in prepared_batches(items, prepare, batch_size, workers):
             if on_error == "raise":
-                refuse_broken(batch, modality, first_item, FIX)
+                refuse_broken(batch, modality, numbers, FIX)
             kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
             # an encoder accepts what it prepared itself; others get their items
             good = [item if own else item.value for item in batch if isinstance(item, Prepared)]
@@ -273,12 +273,13 @@ def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtyp
 
 
 def refuse_broken(
-    batch: list[Prepared | Broken], modality: str, first_item: int = 0, fix: str = "remove or fix it"
+    batch: list[Prepared | Broken], modality: str, numbers: Sequence[int] | None = None, fix: str = "remove or fix it"
 ) -> list[Any]:
-    """Raise for the first broken item of a batch; its number counts from `first_item`."""
+    """Raise for the first broken item of a batch; `numbers` are those of all items, by default their places."""
     for item in batch:
         if isinstance(item, Broken):
-            where = f"{modality} {first_item + item.place}" + (f" ({item.name})" if item.name else "")
+            number = item.place if numbers is None else numbers[item.place]
+            where = f"{modality} {number}" + (f" ({item.name})" if item.name else "")
             raise C3AlignError(f"{where} cannot be used: {item.reason}; {fix}")
     return [item.value for item in batch if isinstance(item, Prepared)]
 

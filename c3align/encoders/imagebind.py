@@ -108,7 +108,7 @@ class ImageBindEncoder(base.TowerEncoder):
 def as_file(item: Any, modality: str) -> Iterator[str]:
     """The path of an item, which is written to a file if it has none on this machine."""
     name = media.name_of(item)
-    if name is not None and "://" not in name:
+    if name is not None and "://" not in name and modality != "image":  # whose reader knows no EXIF, and no 16 bits
         media.check(name, modality)  # ImageBind's own readers take any format
         yield name
         return

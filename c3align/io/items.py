@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
+import warnings
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import numpy as np
+
 from c3align._imports import need
-from c3align.errors import C3AlignError
-from c3align.io import npy, tables
-from c3align.io.media import EXTENSIONS
+from c3align.errors import C3AlignError, printable
+from c3align.io import digests, npy, tables
+from c3align.io.media import EXTENSIONS, name_of
+from c3align.io.rows import natural
 
 __all__ = ["Item", "gather"]
 
@@ -23,6 +30,8 @@ PATH_COLUMNS = ("path", "file_name", "filename", "file", "url")
 # of URLs in tables: no chains ("zip://a::https://..."), and no protocol of fsspec's that runs or unpacks something
 PROTOCOLS = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
 _LONGEST_NAME = 4096
+_HALF = re.compile("[\ud800-\udfff]")  # of a character of UTF-16, as JSON may hold it
+_KINDS = 8  # of files left out that a warning names
 
 
 class Item(NamedTuple):
@@ -37,6 +46,27 @@ class Item(NamedTuple):
         """What the encoder takes; a picture of an array is read now."""
         return self.source if self.row < 0 else self.source.read(self.row, self.row + 1)[0]
 
+    def digest(self, modality: str) -> str | None:
+        """The SHA-256 of its bytes; "" of a URL, which is not fetched for it, and None of what has no bytes."""
+        source = self.read()
+        name = name_of(source)
+        if modality == "text":
+            content = str(source).encode("utf-8", "surrogatepass")
+        elif name is not None and "://" in name and not name.startswith("file://"):
+            return ""
+        elif name is not None:
+            with suppress(OSError):
+                return digests.of_file(Path(name.removeprefix("file://")))
+            content = os.fsencode(name)
+        elif isinstance(source, bytes | bytearray | memoryview):
+            content = bytes(source)
+        elif isinstance(source, np.ndarray | np.generic | int):
+            array = np.asarray(source)
+            content = f"{array.dtype} {array.shape} ".encode() + array.tobytes()
+        else:
+            return None
+        return hashlib.sha256(content).hexdigest()
+
 
 def gather(
     data: str,
@@ -47,10 +77,11 @@ def gather(
     allow_absolute: bool = False,
     allow_urls: bool = False,
 ) -> list[Item]:
-    """The items of `data`, in an order that does not change.
+    """The items of `data`, in an order that does not change: names with numbers in them by those.
 
-    `data` is a folder (searched to its leaves), a pattern, one file, a URL of any of them (by fsspec), a table of paths
-    or captions (.txt, .csv, .tsv, .jsonl, .parquet), or pictures as one array (.npy). By default the first column with
+    `data` is a folder (searched to its leaves; what is hidden or no such item is left out), a pattern, one file, a URL
+    of any of them (by fsspec), a table of paths or captions (.txt, .csv, .tsv, .jsonl, .parquet), or pictures as one
+    array (.npy). By default the first column with
     a known name is read. The paths in a table are relative to it, and may not leave `root`, by default its own folder,
     neither by ``..`` nor by a link, unless `allow_absolute` lets it name any file of this machine; `allow_urls` lets it
     name URLs of `PROTOCOLS`.
@@ -64,7 +95,8 @@ def gather(
     elif modality == "text":
         raise C3AlignError(f"{data} holds no texts; pass a file of captions ({', '.join(tables.SUFFIXES)})")
     else:
-        items = [Item(path, path) for path in _paths(data, EXTENSIONS.get(modality, (".npy",)))]
+        paths = _paths(data, EXTENSIONS.get(modality, (".npy",)))
+        items = [Item(path, os.fsencode(path).decode("utf-8", "backslashreplace")) for path in paths]
     if not items:
         raise C3AlignError(f"{data} holds no {modality} items; check the name, the extensions and --modality")
     return items
@@ -73,15 +105,36 @@ def gather(
 def _paths(data: str, extensions: tuple[str, ...]) -> list[str]:
     if "://" in data:
         return _remote_paths(data, extensions)
-    if glob.has_magic(data):
-        found = glob.glob(data, recursive=True)
-    elif os.path.isdir(data):
-        found = [str(path) for path in Path(data).rglob("*")]
-    elif os.path.isfile(data):
+    if os.path.isfile(data):
         return [data]
-    else:
+    if os.path.isdir(data):
+        return _in_folder(data, extensions)
+    if not glob.has_magic(data):
         raise C3AlignError(f"no file or folder {data}; check the name")
-    return sorted(path for path in found if path.lower().endswith(extensions) and os.path.isfile(path))
+    found = glob.glob(data, recursive=True)
+    return sorted((path for path in found if path.lower().endswith(extensions) and os.path.isfile(path)), key=natural)
+
+
+def _in_folder(data: str, extensions: tuple[str, ...]) -> list[str]:
+    """The media of a folder, to its leaves, without what is hidden; what else there is is counted in a warning."""
+    found, others = [], Counter[str]()
+    for folder, folders, names in os.walk(data):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        others["links to folders"] += sum(os.path.islink(os.path.join(folder, name)) for name in folders)
+        for name in (name for name in names if not name.startswith(".")):
+            path = str(Path(folder, name))
+            if name.lower().endswith(extensions) and os.path.isfile(path):
+                found.append(path)
+            else:
+                others[Path(name).suffix.lower() or "without extension"] += 1
+    told = [f"{n} {kind}" for kind, n in others.most_common(_KINDS) if n]
+    if found and told:
+        warnings.warn(
+            f"{data} holds more than was taken: {printable(', '.join(told))}; to take such files or folders too, pass "
+            f"them by name or by a pattern, with the extensions {' '.join(extensions)}",
+            stacklevel=2,
+        )
+    return sorted(found, key=natural)
 
 
 def _remote_paths(data: str, extensions: tuple[str, ...]) -> list[str]:
@@ -91,7 +144,7 @@ def _remote_paths(data: str, extensions: tuple[str, ...]) -> list[str]:
         found = files.glob(path)
     else:
         found = files.find(path) if files.isdir(path) else [path]
-    return sorted(files.unstrip_protocol(name) for name in found if name.lower().endswith(extensions))
+    return sorted((files.unstrip_protocol(n) for n in found if n.lower().endswith(extensions)), key=natural)
 
 
 def _of_array(data: str) -> list[Item]:
@@ -115,6 +168,8 @@ def _of_table(data: str, modality: str, column: str | None, places: Places) -> l
     for i, (value, caption) in enumerate(tables.read(data, choose)):
         if not isinstance(value, str):
             raise C3AlignError(f"row {i} of {data} has {value!r:.200} in its column; fill it in or drop the row")
+        if _HALF.search(value):
+            raise C3AlignError(f"row {i} of {data} has {value!r:.200}, with half of a character; write the table again")
         if modality == "text":
             items.append(Item(value, f"{data}[{i}]", value))
         else:

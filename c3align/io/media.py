@@ -7,7 +7,8 @@ formats, whatever it is called, of bounded size (`limits`), that leads to no oth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from math import gcd
@@ -18,17 +19,18 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.errors import C3AlignError
-from c3align.io.boxes import check_lists
+from c3align.io.claims import check_lists, whole_packets
 from c3align.io.limits import DECODED, FRAMES, PIXELS, SAMPLES, item_errors
 from c3align.io.opening import name_of, opened, size_of
 
 __all__ = ["EXTENSIONS", "audio", "check", "frames", "image", "name_of", "opened"]
 
-EXTENSIONS = {
-    "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif"),
-    "audio": (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".wma"),
-    "video": (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".gif"),
+_ENDINGS = {
+    "image": ".png .jpg .jpeg .jpe .jfif .jp2 .j2k .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .avif .heic .heif",
+    "audio": ".wav .wave .w64 .flac .mp3 .ogg .oga .opus .m4a .aac .aiff .aif .au .caf .amr .mka .wma",
+    "video": ".mp4 .m4v .mkv .webm .avi .mov .mpg .mpeg .ogv .wmv .flv .3gp .ts .m2ts .mts .gif",
 }
+EXTENSIONS = {modality: tuple(endings.split()) for modality, endings in _ENDINGS.items()}
 # Pillow's names; it knows others that run programs (EPS) or that nobody has looked at for years
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "PPM", "JPEG2000")
 # libav's names; it knows others that open files and sockets (SDP, HLS, DASH, concat), or devices
@@ -41,10 +43,12 @@ CODECS = (
     "pcm_s24le,pcm_s32be,pcm_s32le,pcm_s64le,pcm_s8,pcm_u16le,pcm_u24le,pcm_u32le,pcm_u8,png,prores,qtrle,rawvideo,"
     "speex,svq1,svq3,theora,utvideo,vc1,vorbis,vp6,vp6f,vp8,vp9,wavpack,wmalossless,wmapro,wmav1,wmav2,wmv1,wmv2,wmv3"
 )
+_DEEP = ("PNG", "PPM")  # whose 16 bits Pillow may hand over in 32
 _ORIENTATION = 0x0112  # of a photograph, as its camera wrote it
 _TILE = 322, 323  # its width and length, in the tags of a TIFF
 _MOST_PASSES = 100  # of a JPEG; those that are made for the web have ten
 _STRIP = 256  # lines of a picture that are converted at a time
+_LOUDEST = 2.0  # of samples, where full scale is 1
 _LARGEST_RATIO = 200_000  # of two sampling rates, in lowest terms
 N_FRAMES = 8  # of a video, evenly spaced
 
@@ -52,9 +56,10 @@ N_FRAMES = 8  # of a video, evenly spaced
 def image(item: Any, max_pixels: int | None = None) -> Any:
     """A PIL image in RGB, upright, from a path, URL, bytes, PIL image, or array.
 
-    Arrays are (height, width), (height, width, 1), (height, width, 3) or (height, width, 4): uint8, uint16, or floats
-    in [0, 1]. Files are of `FORMATS`, whatever they are called. The first frame stands for an animation; transparent
-    parts become white; 16 bits become 8. By default a file may have 34 million pixels, and up to 134 million where it
+    Arrays are (height, width), (height, width, 1), (height, width, 3) or (height, width, 4): bool, uint8, uint16, or
+    floats in [0, 1]; a grey picture of floats likewise. 32-bit integers are refused, which do not say what white is.
+    Files are of `FORMATS`, whatever they are called. The first frame stands for an animation; transparent parts become
+    white; 16 bits become 8. By default a file may have 34 million pixels, and up to 134 million where it
     has a byte for every 32 of them; more are refused before they are decoded.
     """
     image_module = need("PIL.Image", "pillow")
@@ -102,6 +107,8 @@ def _check_passes(file: Any) -> None:
 def _to_rgb(picture: Any) -> Any:
     from PIL import Image, ImageOps
 
+    if picture.mode == "F" or (picture.mode == "I" and picture.format not in _DEEP):
+        return _to_rgb(Image.fromarray(_bytes_of_picture(np.asarray(picture))))
     turned = picture.getexif().get(_ORIENTATION, 1) != 1
     upright = ImageOps.exif_transpose(picture) if turned else picture
     if upright.mode == "RGB" and "transparency" not in upright.info:
@@ -116,7 +123,7 @@ def _to_rgb(picture: Any) -> Any:
 def _strip_to_rgb(strip: Any) -> Any:
     from PIL import Image
 
-    if strip.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
+    if strip.mode == "I" or strip.mode.startswith("I;16"):
         deep = np.asarray(strip).astype(np.float64)
         strip = Image.fromarray(np.clip(np.rint(deep / 257), 0, 255).astype(np.uint8))
     if strip.mode in ("RGBA", "LA", "PA") or "transparency" in strip.info:
@@ -129,22 +136,26 @@ def _strip_to_rgb(strip: Any) -> Any:
 def _bytes_of_picture(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+    if array.ndim not in (2, 3) or not array.size or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise C3AlignError(f"a picture must be (height, width[, 1, 3 or 4]), got {array.shape}")
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype == np.uint16:
         return np.rint(array / 257).astype(np.uint8)
     if array.dtype.kind == "f" and array.size and array.min() >= 0 and array.max() <= 1:
         return np.rint(array * 255).astype(np.uint8)
-    raise C3AlignError(f"a picture must be uint8, uint16, or floats in [0, 1], got {array.dtype}")
+    span = f" from {array.min():g} to {array.max():g}" if array.size and array.dtype.kind in "iuf" else ""
+    raise C3AlignError(f"a picture must be uint8, uint16, or floats in [0, 1], got {array.dtype}{span}; convert it")
 
 
 def audio(item: Any, rate: int, max_samples: int | None = None) -> npt.NDArray[np.float32]:
     """A waveform (n,) float32 in [-1, 1], mono, at `rate` samples a second, from a path, URL, bytes, or with its rate.
 
-    A waveform is (n,) or (channels, n), floats in [-1, 1] or integers of any width; channels are averaged. Files are of
-    `CONTAINERS` and `CODECS`, whatever they are called. By default a channel of a file may have 17 million samples (6
+    A waveform is (n,) or (channels, n), floats in [-1, 1] (decoders may overshoot), signed integers of any width, or
+    uint8 around 128; channels are averaged. Files are of `CONTAINERS` and `CODECS`, whatever they are called, and no
+    shorter than they state. By default a channel of a file may have 17 million samples (6
     minutes), before and after it is brought to `rate`, and up to 2**30 where the file has a byte for every 32 of them.
     """
     with item_errors("the sound"):
@@ -152,10 +163,16 @@ def audio(item: Any, rate: int, max_samples: int | None = None) -> npt.NDArray[n
             waveform, own_rate = np.asarray(item[0]), int(item[1])
         else:
             waveform, own_rate = _decoded_audio(item, rate, max_samples)
-        samples = _as_floats(waveform).mean(axis=0) if waveform.ndim == 2 else waveform
-        if samples.ndim != 1 or not samples.size:
-            raise C3AlignError(f"a waveform must be (n,) or (channels, n), got {waveform.shape}")
-        return resampled(_as_floats(samples), own_rate, rate)
+        channels = waveform[None] if waveform.ndim == 1 else waveform
+        if channels.ndim != 2 or not channels.size or channels.shape[1] < len(channels):
+            raise C3AlignError(
+                f"a waveform must be (n,) or (channels, n), got {waveform.shape}; of (n, channels) pass waveform.T"
+            )
+        floats = _as_floats(channels)
+        peak = float(np.abs(floats).max())
+        if not peak <= _LOUDEST:  # nor NaN
+            raise C3AlignError(f"a waveform must be finite and in [-1, 1], got a peak of {peak:g}; scale or mend it")
+        return resampled(floats.mean(axis=0), own_rate, rate)
 
 
 def _as_floats(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -163,6 +180,8 @@ def _as_floats(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
     if samples.dtype == np.uint8:
         return ((samples.astype(np.float32) - 128) / 128).astype(np.float32)
+    if samples.dtype.kind != "f":
+        raise C3AlignError(f"a waveform must be floats, signed integers or uint8, got {samples.dtype}; convert it")
     return samples.astype(np.float32)
 
 
@@ -187,8 +206,9 @@ def _decoded_audio(item: Any, rate: int, max_samples: int | None) -> tuple[npt.N
         with _container_of(file, PIXELS.of(n_bytes, None)) as container:
             stream = _first(container.streams.audio, "sound", "one that does")
             planes, found = need("av", "av").AudioResampler(format="fltp"), bytearray()
-            own_rate = max(1, int(stream.rate or 0))
-            for frame in chain(container.decode(stream), [None]):
+            own_rate, packets = max(1, int(stream.rate or 0)), whole_packets(container, file)
+            frames = (frame for packet in packets if packet.stream is stream for frame in packet.decode())
+            for frame in chain(frames, [None]):
                 for part in planes.resample(frame):
                     found += part.to_ndarray().mean(axis=0).tobytes()
                 n_samples = len(found) // 4
@@ -199,7 +219,7 @@ def _decoded_audio(item: Any, rate: int, max_samples: int | None) -> tuple[npt.N
 
 
 def frames(item: Any, n_frames: int = N_FRAMES, rate: float | None = None, max_pixels: int | None = None) -> list[Any]:
-    """Frames of a video as PIL images in RGB: `n_frames` evenly spaced, or `rate` a second.
+    """Frames of a video as PIL images in RGB, upright: `n_frames` evenly spaced in time, or `rate` a second.
 
     A video is a path, URL, bytes, array (frames, height, width, 3) uint8, or a list of pictures. Files are of
     `CONTAINERS` and `CODECS`, whatever they are called. All frames returned of a file together are bounded as for
@@ -214,14 +234,15 @@ def frames(item: Any, n_frames: int = N_FRAMES, rate: float | None = None, max_p
 
 
 def _decoded_frames(file: Any, n_frames: int, rate: float | None, max_pixels: int | None) -> list[Any]:
-    """Frames are counted from the packets, without decoding, so that the ones wanted are known before."""
+    """Which frames are wanted is known from the packets, before any is decoded."""
     n_bytes = size_of(file)
     most = FRAMES.of(n_bytes, max_pixels)
     with _container_of(file, most) as container:
         stream = _first(container.streams.video, "pictures", "a video")
-        total = sum(1 for packet in container.demux(stream) if packet.size)
-        per_second = float(stream.average_rate or stream.guessed_rate or 25)
-        wanted = evenly(total, n_frames if rate is None else max(1, round(total / per_second * rate)))
+        shown = _shown(stream, whole_packets(container, file))
+        seconds = float((shown[-1] - shown[0]) * stream.time_base) if shown else 0.0
+        total = len(shown) - 1
+        wanted = at_times(shown, min(total, n_frames if rate is None else max(1, round(seconds * rate))))
         last = max(wanted, default=-1)
         n_pixels = stream.codec_context.width * stream.codec_context.height
         FRAMES.check(n_pixels * len(wanted), f"pixels in {len(wanted)} frames", n_bytes, max_pixels)
@@ -232,12 +253,38 @@ def _decoded_frames(file: Any, n_frames: int, rate: float | None, max_pixels: in
         found, chosen = {}, set(wanted)
         for i, frame in enumerate(container.decode(stream)):
             if i in chosen:
-                found[i] = frame.to_image().convert("RGB")
+                found[i] = _upright(frame)
             if i >= last:
                 break
     if not found:
         raise C3AlignError("the file holds no pictures; pass a video")
     return [found[i] for i in wanted if i in found]
+
+
+def _shown(stream: Any, packets: Iterable[Any]) -> list[int]:
+    """When the frames of a stream are shown, in its unit of time, and when the last one ends; evenly if unknown."""
+    mine = (packet for packet in packets if packet.stream is stream and packet.size and not packet.is_discard)
+    spans = [(packet.pts, packet.duration) for packet in mine]  # and not the packets, which hold the whole file
+    if not spans or None in (pts for pts, _ in spans):
+        step = round(1 / (stream.time_base * (stream.average_rate or stream.guessed_rate or 25)))
+        return [i * step for i in range(len(spans) + 1)]
+    spans.sort(key=lambda span: span[0])
+    times = [pts for pts, _ in spans]
+    return [*times, times[-1] + (spans[-1][1] or round((times[-1] - times[0]) / max(1, len(times) - 1)) or 1)]
+
+
+def at_times(shown: list[int], n: int) -> list[int]:
+    """The frames that are shown in the middles of `n` equal stretches of time."""
+    span = shown[-1] - shown[0]
+    times = [shown[0] + (2 * i + 1) * span / (2 * n) for i in range(n)]
+    return [bisect_right(shown, time, hi=len(shown) - 1) - 1 for time in times]
+
+
+def _upright(frame: Any) -> Any:
+    """A frame as its camera was held."""
+    picture = frame.to_image().convert("RGB")
+    turned = round(frame.rotation / 90) * 90 % 360  # counterclockwise, by quarters
+    return picture.rotate(turned, expand=True) if turned else picture
 
 
 def check(item: Any, modality: str, max_pixels: int | None = None) -> None:

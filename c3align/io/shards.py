@@ -7,7 +7,9 @@ is written down first, so that another question does not mix with it.
 The digests of all files stand in one list, `embed_image.sha256`, which ``sha256sum -c`` reads too; its first line is
 the digest of the others. When a tree is opened, the list, the names of the shards and what was asked for are checked;
 the rows of a shard when they are read from its first to its last, as `fit`, `transform` and `report` do; rows by
-number, and the metadata, which nothing here reads, are not.
+number are not.
+
+The metadata keep the SHA-256 of every item's bytes beside its row, by which the next run sees what has changed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,13 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.errors import C3AlignError, FormatError, printable
-from c3align.io import atomic, container, digests
+from c3align.io import atomic, container, digests, tables
 from c3align.io.items import Item
 from c3align.io.rows import FILES, RowSource, write_npy
 
-__all__ = ["Tree", "fingerprint_of", "modality_of", "open_sources"]
+__all__ = ["Tree", "fingerprint_of", "modality_of", "n_items_of", "numbers_of", "open_sources", "other_items"]
 
-FORMAT_VERSION = 2  # 1 had no digests
+FORMAT_VERSION = 3  # 1 had no digests, 2 none of the items
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 FOLDERS = {"image": "img"}  # clip-retrieval's name; other modalities are called what they are
 
@@ -53,6 +55,30 @@ def open_sources(patterns: Sequence[str]) -> list[RowSource]:
         RowSource.open([folder], name, modality=name, fingerprint=fingerprint, watch=Tree(root, name).watch())
         for name, folder in sorted(modalities.items())
     ]
+
+
+def numbers_of(source: RowSource) -> npt.NDArray[np.int64] | None:
+    """The item of every row, where the rows come from a tree that `c3align embed` wrote."""
+    if source.modality is None:
+        return None
+    found = Tree(Path(source.paths[0]).parent.parent, source.modality).numbers()
+    if found is not None and len(found) != source.n_rows:
+        raise _not_as_written(f"{source.where(0)} is one of {source.n_rows} rows of {len(found)} items")
+    if found is not None and (np.diff(found) <= 0).any():
+        raise _not_as_written(f"the shards of {source.where(0)} do not follow one another")
+    return found
+
+
+def n_items_of(source: RowSource) -> Any:
+    """How many items were to be embedded, of rows that `numbers_of` knows."""
+    tree = Tree(Path(source.paths[0]).parent.parent, str(source.modality))
+    return container.read_json(tree.run_path, "tree of shards").get("n_items")
+
+
+def other_items(sources: Sequence[RowSource]) -> bool:
+    """Whether some of equally many rows, of trees that name their items, belong to other items at the same places."""
+    known = [found for found in map(numbers_of, sources) if found is not None]
+    return any(len(found) == len(known[0]) and (found != known[0]).any() for found in known)
 
 
 def modality_of(folder: str) -> str:
@@ -120,11 +146,12 @@ class Tree:
         if self.run_path.exists():
             before = container.read_json(self.run_path, "tree of shards")
             changed = [name for name, value in run.items() if before.get(name) != value]
-            if changed == ["on_error"] and not any(self.folder.glob(f"broken_{self.modality}*")):
-                self._write_down(run)  # nothing was skipped so far
-            elif changed:
+            is_free = changed == ["on_error"] and not any(self.folder.glob(f"broken_{self.modality}*"))
+            if changed and not is_free:  # or nothing was skipped so far
                 what = ", ".join(f"{name} was {before.get(name)!r}, now {run[name]!r}" for name in changed)
                 raise C3AlignError(f"{self.folder} holds another run ({what}); go on as before, or pass another folder")
+            if is_free or before.get("format_version") != FORMAT_VERSION:
+                self._write_down(run)
             return
         others = sorted(self.folder.glob("embed_*.json"))
         if others:
@@ -147,34 +174,97 @@ class Tree:
         source = RowSource.open([str(path)], watch=None if known is None else digests.Watch({path.name: known}))
         return np.asarray(source.read(0, source.n_rows)) if source.n_rows else np.asarray(source.parts[0][:])
 
-    def write(self, shard: int, first: int, items: Sequence[Item], batches: Iterable[Any], empty: Any) -> None:
-        """Embed a shard and write it: rows, then what was broken, then the metadata that makes it whole.
+    @property
+    def is_finished(self) -> bool:
+        """Whether a run came to its end; one that changes it begins by taking that back."""
+        return self.digests_path.exists() and self.digests_path.read_bytes()[:1] == b"#"
 
-        `first` is the number of its first item, and `empty` (0, n_dims) of the dtype to be written.
+    def contents(self, shard: int) -> dict[int, tuple[str | None, str | None]]:
+        """The digest and the caption of every item that has a row, by its number; no digests in older trees."""
+        numbers, pairs = self._items(shard), self._column(shard, "sha256")
+        if numbers is None or len(numbers) != len(self.rows(shard)):
+            raise _not_as_written(f"{self.metadata_path(shard)} is not that of its rows; delete it")
+        return dict(zip(numbers.tolist(), pairs or [(None, None)] * len(numbers)))
+
+    def numbers(self) -> npt.NDArray[np.int64] | None:
+        """The item of every row of a tree that `c3align embed` wrote, else None."""
+        if not self.run_path.exists():
+            return None
+        n_shards = sum(1 for path in self.shard_path(0).parent.iterdir() if path.suffix in FILES)
+        parts = [self._items(shard) for shard in range(n_shards) if self.is_whole(shard)]
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if 0 < n_shards == len(known) else None
+
+    def _items(self, shard: int) -> npt.NDArray[np.int64] | None:
+        column = self._column(shard, "item")
+        if column is None:
+            return None
+        if not all(type(number) is int for number, _ in column):
+            raise _not_as_written(f"{self.metadata_path(shard)} names items by something else than numbers")
+        found = np.array([number for number, _ in column], np.int64)
+        if (np.diff(found) <= 0).any():
+            raise _not_as_written(f"the items of {self.metadata_path(shard)} are not in their order")
+        return found
+
+    def _column(self, shard: int, name: str) -> list[tuple[Any, Any]] | None:
+        """A column of a shard's metadata, each value with the caption; None where there is no such column."""
+        path, names = self.metadata_path(shard), list[str]()
+        known = self._noted().get(self._name(path))
+        if known is not None and digests.of_file(path) != known:
+            raise _not_as_written(f"{path} is damaged, or another file")
+
+        def choose(found: Sequence[str]) -> str:
+            names.extend(found)
+            return name if name in found else found[0]
+
+        pairs = list(tables.read(str(path), choose))
+        return pairs if name in names else None
+
+    def write(
+        self,
+        shard: int,
+        first: int,
+        items: Sequence[Item],
+        contents: Sequence[str | None],
+        places: Sequence[int],
+        rows: npt.NDArray[Any],
+        broken: Mapping[int, str],
+    ) -> None:
+        """Write a shard: rows, then what was broken, then the metadata that makes it whole.
+
+        `first` is the number of its first item; `places` count from there, of the items that have `rows`, and in
+        `broken`, which has the reasons.
         """
-        parts, kept, broken = [empty], [], []
-        for batch in batches:
-            parts.append(batch.rows)
-            kept += batch.kept
-            broken += batch.broken
-        rows = np.concatenate(parts)
         if np.isinf(rows).any():
-            raise C3AlignError(f"the embeddings of shard {shard} do not fit in {empty.dtype}; pass --dtype float32")
+            raise C3AlignError(f"the embeddings of shard {shard} do not fit in {rows.dtype}; pass --dtype float32")
+        self._take_back(shard)
         write_npy(self.shard_path(shard), rows.shape, rows.dtype, [rows])
         if broken:
             self.broken_path(shard).parent.mkdir(exist_ok=True)
-            lines = [{"item": first + b.place, "name": items[b.place].name, "reason": b.reason} for b in broken]
+            lines = [{"item": first + i, "name": items[i].name, "reason": broken[i]} for i in sorted(broken)]
             atomic.write(self.broken_path(shard), "".join(json.dumps(line) + "\n" for line in lines).encode())
-        self._write_metadata(shard, first, items, kept)
+        self._write_metadata(shard, first, items, contents, places)
         with self.digests_path.open("a", encoding="utf-8") as file:
             file.writelines(f"{digests.of_file(self.folder / name)}  {name}\n" for name in self._names(shard))
 
-    def _write_metadata(self, shard: int, first: int, items: Sequence[Item], kept: list[int]) -> None:
+    def _take_back(self, shard: int) -> None:
+        """Before a shard is written again it is none, and the list of digests not that of a finished run."""
+        names = self._names(shard)
+        if names and self.digests_path.exists():
+            kept = [f"{digest}  {name}\n" for name, digest in self._noted().items() if name not in names]
+            atomic.write(self.digests_path, "".join(kept).encode())
+        atomic.remove(self.metadata_path(shard))
+        atomic.remove(self.broken_path(shard))
+
+    def _write_metadata(
+        self, shard: int, first: int, items: Sequence[Item], contents: Sequence[str | None], places: Sequence[int]
+    ) -> None:
         pyarrow, parquet = need("pyarrow", "pyarrow"), need("pyarrow.parquet", "pyarrow")
-        columns: dict[str, Any] = {"item": pyarrow.array([first + i for i in kept], pyarrow.int64())}
+        columns: dict[str, Any] = {"item": pyarrow.array([first + i for i in places], pyarrow.int64())}
         if self.modality != "text":
-            columns[f"{self.modality}_path"] = pyarrow.array([items[i].name for i in kept], pyarrow.string())
-        columns["caption"] = pyarrow.array([items[i].caption for i in kept], pyarrow.string())
+            columns[f"{self.modality}_path"] = pyarrow.array([items[i].name for i in places], pyarrow.string())
+        columns["caption"] = pyarrow.array([items[i].caption for i in places], pyarrow.string())
+        columns["sha256"] = pyarrow.array([contents[i] for i in places], pyarrow.string())
         with atomic.replaced_file(self.metadata_path(shard)) as scratch:
             parquet.write_table(pyarrow.table(columns), str(scratch))
 
@@ -184,6 +274,8 @@ class Tree:
         lines = [line for path in paths if path.exists() for line in path.read_bytes().splitlines(keepends=True)]
         if lines:
             atomic.write(self.folder / f"broken_{self.modality}.jsonl", b"".join(lines))
+        else:
+            atomic.remove(self.folder / f"broken_{self.modality}.jsonl")
         noted, listed = self._noted(), []
         for name in [name for shard in range(n_shards) for name in self._names(shard)]:
             listed.append(f"{noted.get(name) or digests.of_file(self.folder / name)}  {name}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from pathlib import PurePath
@@ -39,18 +40,57 @@ def read(name: str, choose: Callable[[Sequence[str]], str]) -> Iterator[Pair]:
 
 
 def _of_text(file: Any, suffix: str, choose: Callable[[Sequence[str]], str]) -> Iterable[Pair]:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")  # programs for spreadsheets write a mark
     if suffix == ".txt":
-        return ((line.rstrip("\r\n"), None) for line in text if line.strip())
+        return ((line, None) for line in _lines(text))
     if suffix == ".jsonl":
         return _chosen((_object(line) for line in text if line.strip()), choose)
-    return _chosen(csv.DictReader(text, delimiter="\t" if suffix == ".tsv" else ","), choose)
+    return _chosen(_records(csv.reader(text, delimiter="\t" if suffix == ".tsv" else ",", strict=True)), choose)
+
+
+def _lines(text: Iterable[str]) -> Iterator[str]:
+    """Lines without their ends; empty ones are left out, which moves those behind them."""
+    first_empty = None
+    for i, line in enumerate(text, 1):
+        if not line.strip():
+            first_empty = first_empty or i
+            continue
+        if first_empty:
+            warnings.warn(
+                f"line {first_empty} is empty and was left out: later lines count from there; if each belongs to "
+                f"another item, such as a picture, remove both or {_FIX}",
+                stacklevel=2,
+            )
+            first_empty = None
+        yield line.rstrip("\r\n")
+
+
+def _records(lines: Iterable[list[str]]) -> Iterator[dict[str, Any]]:
+    """Lines by the names in the first; empty ones are left out, and longer or shorter ones refused."""
+    rows = (line for line in lines if line)
+    names = next(rows, [])
+    if len(set(names)) < len(names):
+        raise C3AlignError(f"two columns have one name ({', '.join(names)}); rename one")
+    for i, row in enumerate(rows):
+        if len(row) != len(names):
+            raise C3AlignError(
+                f"row {i} has {len(row)} values and the header {len(names)}; put quotes around a value with the "
+                f"separator in it, or {_FIX}"
+            )
+        yield dict(zip(names, row))
 
 
 def _object(line: str) -> dict[str, Any]:
-    found = json.loads(line)
+    found = json.loads(line, object_pairs_hook=_each_once)
     if not isinstance(found, dict):
         raise ValueError(f"a line holds a {type(found).__name__} and not an object")
+    return found
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"an object has a key twice: {', '.join(key for key, _ in pairs)}")
     return found
 
 
@@ -70,6 +110,8 @@ def _of_parquet(file: Any, choose: Callable[[Sequence[str]], str]) -> Iterator[P
     wanted = [name for name in dict.fromkeys((column, CAPTION)) if name in flat]
     if column not in wanted:
         raise C3AlignError(f"column {column!r} holds no texts; pass another one as --column")
+    if not table.metadata.num_rows:  # and no pages that could be looked at
+        return
     _check_claims(file, table.metadata, wanted, n_bytes)
     n_rows = 0
     for batch in table.iter_batches(_BATCH, columns=wanted):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from c3align import geometry
 from c3align._imports import need
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError, MissingExtraError
+from c3align.io import media
 
 __all__ = ["PICTURE_METRICS", "picture_scores"]
 
@@ -143,14 +143,7 @@ def _inception_network() -> Any:
 
 def _rgb(picture: Any) -> npt.NDArray[np.uint8]:
     """(height, width, 3) uint8."""
-    if isinstance(picture, str | os.PathLike):
-        with need("PIL.Image", "pillow", "encoders").open(picture) as opened:
-            return np.asarray(opened.convert("RGB"))
-    values = np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
-    if values.dtype != np.uint8 or values.ndim not in (2, 3):
-        raise C3AlignError(f"a picture is {values.dtype} {values.shape}; pass uint8 (height, width[, 3]) or PIL images")
-    grey = values[..., None] if values.ndim == 2 else values
-    return np.array(np.broadcast_to(grey, (*grey.shape[:2], 3)) if grey.shape[2] == 1 else grey[..., :3])
+    return np.array(media.image(picture))
 
 
 def _given(n_features: int) -> Any:

@@ -1,22 +1,27 @@
-"""The lists of an MP4, compared with the file's size before libav notes every sample that they state.
+"""What sounds and videos state of themselves, compared with what is there.
 
-A list may state a thousand million samples in twenty bytes: equal sizes (`stsz`), runs of fragments (`trun`), or edits
-(`elst`) that play all samples again and again.
+The lists of an MP4 are compared with the file's size before libav notes every sample that they state: a thousand
+million samples take twenty bytes, as equal sizes (`stsz`), runs of fragments (`trun`), or edits (`elst`) that play all
+samples again and again. A file that is shorter than it states was cut.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from typing import Any
 
 from c3align.errors import C3AlignError
 
-__all__ = ["check_lists"]
+__all__ = ["check_lists", "whole_packets"]
 
 _FREE = 1 << 22  # samples that every file may state
 _TOLD_BY = {b"moov", b"moof", b"free", b"hoov"}  # where libav looks for lists
 _PIECE = 1 << 22
+_HEADER, _UNKNOWN = 64, 0x7FFF0000  # bytes; what is written into a pipe states the most there can be
+_MISSING = 0.3  # seconds that a file may be shorter than it states
+_TELLS = ("matroska", "mov", "flac", "aiff")  # libav's formats that have their length written down, not estimated
 
 
 def check_lists(file: Any, n_bytes: int) -> None:
@@ -60,3 +65,30 @@ def _lists(file: Any, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]
                 first, second = struct.unpack(">II", piece[at + 8 : at + 16].ljust(8, b"\0"))
                 yield kind, first, second
                 at = piece.find(kind, at + 4, _PIECE + 3)
+
+
+def whole_packets(container: Any, file: Any) -> Iterator[Any]:
+    """All packets that libav finds in a file, which is refused where they end before it says."""
+    place, n_bytes = file.tell(), file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(1 << 16)
+    file.seek(place)
+    _check_size(head, n_bytes)
+    tells = container.format.name.startswith(_TELLS)
+    tells = tells or (container.format.name == "mp3" and (b"Xing" in head or b"Info" in head))
+    end, stated = 0.0, container.duration / 1e6 if tells and container.duration else 0.0
+    for packet in container.demux():
+        if packet.pts is not None and packet.size:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        yield packet
+    start = min(0.0, (container.start_time or 0) / 1e6)
+    if end - start < stated - _MISSING:
+        raise C3AlignError(f"the file ends after {end:.1f} of {stated:.1f} seconds; copy it again")
+
+
+def _check_size(head: bytes, n_bytes: int) -> None:
+    """Refuse a WAV, AVI or AIFF that states more bytes than there are, by more than writers disagree on."""
+    order: Any = {b"RIFF": "little", b"FORM": "big"}.get(head[:4])
+    stated = int.from_bytes(head[4:8], order) + 8 if order else 0
+    if n_bytes + _HEADER < stated < _UNKNOWN:
+        raise C3AlignError(f"the file holds {n_bytes:,} of the {stated:,} bytes that it states; copy it again")
