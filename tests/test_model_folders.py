@@ -107,7 +107,7 @@ class TestFormsOfFolders:
         lm, words = tiny_lms.build(kind, TEXTS)
         for part in (lm.to(getattr(torch, dtype)), words):
             part.save_pretrained(tmp_path / "lm")
-        assert all(torch.equal(a, b) for a, b in zip(lm.parameters(), load_lm(tmp_path / "lm")[0].parameters()))
+        assert all(torch.equal(a, b) for a, b in zip(lm.parameters(), load_lm(tmp_path / "lm", "auto")[0].parameters()))
 
     def test_published_configurations(self, tmp_path):
         """Numbers and names that real ones hold."""
