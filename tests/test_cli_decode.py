@@ -66,6 +66,36 @@ class TestTrain:
         assert code == 2
         assert "call collect(items, modality='image')" in err
 
+    def test_a_folder_of_something_else_is_refused_before_anything_is_learned(
+        self, material, call, monkeypatch, tmp_path
+    ):
+        monkeypatch.chdir(material)
+        (tmp_path / "thesis.tex").write_text("x")
+        monkeypatch.setattr(encoders, "load", None)  # it would be called first
+        options = ("--encoder", "glyphs", *TRAINING, "-o", tmp_path)
+        code, out, err = call("train-captioner", "names.txt", *options)
+        assert (code, out) == (2, "")
+        assert "exists and is not a saved pipeline alone; choose another folder" in err
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_texts_on_the_side_of_images_are_left_out_on_request(self, material, call, monkeypatch, tmp_path):
+        """Three names whose embeddings are replaced by those of pictures."""
+        monkeypatch.chdir(material)
+        glyphs = encoders.load("glyphs")
+        names, kind = Path("names.txt").read_text().splitlines(), type(glyphs)
+        pictures = data.glyphs(split="train").pictures[:N]
+        rows = {name: glyphs.encode([name], modality="text")[0] for name in names}
+        aligner = C3Aligner().fit(np.stack([*rows.values()]), glyphs.encode(pictures, modality="image"))
+        aligner.bind_encoder(glyphs.fingerprint).save_pretrained(tmp_path / "A")
+        rows |= dict(zip(names[5:8], glyphs.encode(pictures[:3], modality="image")))
+        monkeypatch.setattr(kind, "encode", lambda self, items, **options: np.stack([rows[item] for item in items]))
+        options = ("--encoder", "glyphs", *TRAINING, "--aligner", tmp_path / "A", "-o", tmp_path / "Q")
+        code, _, err = call("train-captioner", "names.txt", *options)
+        assert (code, "3 of 120 embeddings" in err, "--on-error skip" in err) == (2, True, True)
+        code, out, err = call("train-captioner", "names.txt", *options, "--on-error", "skip")
+        assert (code, "learned from 117 texts" in out) == (0, True)
+        assert "3 of 120 embeddings given as 'text' are left out, first row 5" in err
+
     def test_an_aligner_with_means(self, material, call, monkeypatch, tmp_path):
         monkeypatch.chdir(material)
         encoder = encoders.load("glyphs")

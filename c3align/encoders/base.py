@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import warnings
 from collections import deque
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -291,6 +293,31 @@ def weights_digest(model: Any) -> str:
 
 def short_digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def preparation(processor: Any) -> str:
+    """All that decides how a processor of transformers, or a tokenizer alone, prepares items, as text."""
+    parts = [getattr(processor, name, None) for name in ("image_processor", "feature_extractor", "video_processor")]
+    settings = [sorted((k, str(v)) for k, v in part.to_dict().items() if "class" not in k) for part in parts if part]
+    return f"{settings} {_tokenization(getattr(processor, 'tokenizer', processor))}"
+
+
+def _tokenization(tokenizer: Any) -> str:
+    """Vocabulary and rules; padding and truncation are set anew by every call."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        rules = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("padding", "truncation", "version")}
+    else:  # tokenizers in Python, and open_clip's own
+        vocabulary = getattr(tokenizer, "get_vocab", lambda: getattr(tokenizer, "encoder", {}))()
+        rules = {"vocabulary": vocabulary, "merges": sorted(map(str, getattr(tokenizer, "bpe_ranks", {}).items()))}
+        rules["kind"] = type(tokenizer).__name__
+    names = ("padding_side", "truncation_side", "pad_token_id", "bos_token_id", "eos_token_id", "do_lower_case")
+    return json.dumps([rules, [str(getattr(tokenizer, name, None)) for name in names]], sort_keys=True, default=str)
+
+
+def is_local(name: str) -> bool:
+    """Whether a name is that of a folder, which says nothing about an encoder."""
+    return Path(name).is_dir()
 
 
 def count_truncated(n_tokens: Iterable[int], limit: int) -> int:

@@ -101,7 +101,8 @@ def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> No
         first, name = min(found.items())
         raise C3AlignError(
             f"{len(found)} of {X.shape[0]} embeddings given as modality={modality!r} lie on the side of {name!r}, "
-            f"first row {first}; a decoder learns from one modality alone: remove those rows, or pass on_error='skip'"
+            f"first row {first}; a decoder learns from one modality alone: remove those rows, or "
+            "pass --on-error skip (on_error='skip')"
         )
 
 

@@ -123,10 +123,8 @@ class EmbeddingGenerator:
             A .safetensors file, replaced after every epoch; a checkpoint of this run is resumed to the same result.
         device : torch device or str, optional
             Where to train; by default on the CPU.
-        progress : bool
-            Whether to show a bar with the loss.
-        on_error : "raise" or "skip"
-            Whether single rows on the side of another modality are refused, or left out and listed in `skipped`.
+        progress, on_error : optional
+            As in `PrefixCaptioner.fit`.
 
         Returns
         -------
@@ -149,11 +147,10 @@ class EmbeddingGenerator:
         task = module.PictureTask(source, whole, settings.batch_size, module.Critic.of(critic, weight))
         net = _built(source.rows.shape[1], whole.shape[1:], width, seed).to(device or "cpu")
         one, path = loop.OneProcess(device or "cpu"), None if checkpoint is None else Path(checkpoint)
-        run = loop.Loop(net, task, None, settings, seed, one, fused=None, checkpoint=path, progress=progress)
+        run = loop.Loop(net, task, None, settings, seed, one, None, path, progress)
         run.run()
         self._net, self.n_dims, self.shape_ = net, source.rows.shape[1], tuple(stack.shape[1:])
-        self.losses_, self.modality_, self._place = run.losses, modality, Place.of(source)
-        self.skipped = skipped
+        self.losses_, self.modality_, self._place, self.skipped = run.losses, modality, Place.of(source), skipped
         return self
 
     def generate(

@@ -152,7 +152,7 @@ def load_tokenizer(folder: Path) -> Any:
     hf = need("transformers", "transformers", "captions")
     auto = need("transformers.models.auto.tokenization_auto", "transformers", "captions")
     named = auto.get_tokenizer_config(folder).get("tokenizer_class")
-    kind = getattr(hf, str(named), None)
+    kind: Any = getattr(hf, str(named), None)
     is_kind = isinstance(kind, type) and issubclass(kind, hf.PreTrainedTokenizerBase)
     return (kind if is_kind else hf.AutoTokenizer).from_pretrained(folder, trust_remote_code=False)
 
