@@ -18,6 +18,7 @@ from c3align.io.model_configs import one_line
 LENGTH, PADDING = 8, (1, 3)  # of the two rows that a language model is tried on
 ROUNDING, ROUNDING_HALF = 1e-3, 0.1  # parts of the largest logit by which two ways of computing it may differ
 KEPT = {"float32", "float16", "bfloat16"}  # that a folder may hold
+PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")  # names of one class
 DECODED = 1000  # captions that are also turned back into text
 LORA = {"alpha_pattern", "bias", "exclude_modules", "fan_in_fan_out", "init_lora_weights", "layers_pattern"}
 LORA |= {"lora_bias", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "r", "rank_pattern"}
@@ -47,6 +48,14 @@ def check_lm(lm: Any, tune: str) -> None:
     fix = "pass a causal language model of transformers, such as gpt2, llama or qwen2"
     if getattr(lm, "peft_config", None):
         raise C3AlignError("lm must be a language model without adapters, got one of peft; pass lm.merge_and_unload()")
+    check_weights(lm, tune)
+    for reason in (_not_the_same_again(lm), _tried(lm)):
+        if reason is not None:
+            raise C3AlignError(f"lm cannot be used: a {type(lm).__name__} {reason}; {fix}")
+
+
+def check_weights(lm: Any, tune: str) -> None:
+    """Refuse weights that are too coarse to learn, or that a folder cannot hold."""
     found = {str(weight.dtype).removeprefix("torch.") for weight in lm.parameters() if weight.is_floating_point()}
     strange = sorted(found - ({"float32"} if tune == "full" else KEPT))
     if strange:
@@ -54,9 +63,6 @@ def check_lm(lm: Any, tune: str) -> None:
             f"the weights must be float32, or in half precision where they do not learn, got {strange[0]}; pass "
             "lm.float(), with Training(precision='bfloat16') to compute in half precision"
         )
-    for reason in (_not_the_same_again(lm), _tried(lm)):
-        if reason is not None:
-            raise C3AlignError(f"lm cannot be used: a {type(lm).__name__} {reason}; {fix}")
 
 
 def _not_the_same_again(lm: Any) -> str | None:
@@ -65,6 +71,7 @@ def _not_the_same_again(lm: Any) -> str | None:
     try:
         with torch.device("meta"):
             again = hf.AutoModelForCausalLM.from_config(lm.config)
+        lm.generation_config.validate(strict=True)  # else it could not be saved
     except Exception as error:
         return f"is none that transformers would load again ({one_line(error, 120)})"
     if type(again) is not type(lm):
@@ -148,31 +155,46 @@ def lora_problem(lora: Any, lm: Any) -> str | None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer that `save_pretrained` wrote, of the class that it names: the model's type would give another."""
+    """The tokenizer of a folder. One of a class without rules of its own is what its file says, whatever the model."""
     hf = need("transformers", "transformers", "captions")
     auto = need("transformers.models.auto.tokenization_auto", "transformers", "captions")
-    named = auto.get_tokenizer_config(folder).get("tokenizer_class")
-    kind: Any = getattr(hf, str(named), None)
-    is_kind = isinstance(kind, type) and issubclass(kind, hf.PreTrainedTokenizerBase)
-    return (kind if is_kind else hf.AutoTokenizer).from_pretrained(folder, trust_remote_code=False)
+    is_plain = auto.get_tokenizer_config(folder).get("tokenizer_class") in PLAIN
+    kind = hf.PreTrainedTokenizerFast if is_plain else hf.AutoTokenizer
+    return kind.from_pretrained(folder, trust_remote_code=False)
 
 
-def check_tokenizer(tokenizer: Any, texts: Sequence[str], tokens: Tokens, eos: int) -> None:
-    """Refuse a tokenizer that does not come back from a folder the same: other tokens of a text, or another text."""
+def check_tokens(lm: Any, tokenizer: Any, texts: Sequence[str], tokens: Tokens, eos: int) -> None:
+    """Refuse captions that the tokenizer does not know, and a tokenizer that a folder would not give back."""
+    flat, n_words = tokens.flat, lm.get_input_embeddings().weight.shape[0]
+    unknown = 0 if tokenizer.unk_token_id in (None, eos) else int((flat == tokenizer.unk_token_id).sum())
+    ends = np.flatnonzero(flat == eos)
+    problem: str | None
+    if flat.max() >= n_words:
+        problem = f"the captions hold token {flat.max()}, and the language model has {n_words}; pass its own tokenizer"
+    elif len(ends) > len(texts):
+        first = int(np.flatnonzero(ends + 1 != np.resize(tokens.starts[1:], len(ends)))[0])
+        problem = f"caption {first} holds the end-of-text token {tokenizer.decode(eos)!r}; remove it there"
+    elif 2 * unknown > len(flat) - len(texts):
+        problem = f"{unknown} of {len(flat) - len(texts)} tokens of the captions are unknown; pass a tokenizer of them"
+    else:
+        problem = _changed(lm, tokenizer, texts, tokens, eos)
+    if problem is not None:
+        raise C3AlignError(f"tokenizer and captions must fit the language model: {problem}")
+
+
+def _changed(lm: Any, tokenizer: Any, texts: Sequence[str], tokens: Tokens, eos: int) -> str | None:
+    """Why a tokenizer comes back from a folder as another one: other tokens of a text, or another text for them."""
     try:
         with tempfile.TemporaryDirectory() as folder:
-            tokenizer.save_pretrained(folder)
+            for part in (lm.config, tokenizer):
+                part.save_pretrained(folder)
             again = load_tokenizer(Path(folder))
         found = Tokens.of(texts, again, eos)
         few = [tokens.of_texts(np.array([i])) for i in range(min(DECODED, len(tokens)))]
         kept = np.array_equal(found.flat, tokens.flat) and np.array_equal(found.starts, tokens.starts)
         kept = kept and tokenizer.batch_decode(few) == again.batch_decode(few)
-        reason = "other tokens, or other texts for them"
+        reason = "gives other tokens, or other texts for them"
     except Exception as error:
         kept, reason = False, one_line(error, 200)
-    if not kept:
-        kind = type(tokenizer).__name__
-        raise C3AlignError(
-            f"the tokenizer must come back from a folder as it is, and a {kind} does not ({reason}); pass one that "
-            "save_pretrained and from_pretrained keep"
-        )
+    kind = type(tokenizer).__name__
+    return None if kept else f"a {kind} that comes back from a folder {reason}; pass one that save_pretrained keeps"

@@ -17,7 +17,7 @@ from c3align._typing import Array, Int64Array
 from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream, usable
 from c3align.decoders.place import Place
 from c3align.decoders.prefix import files
-from c3align.decoders.prefix.checks import check_tokenizer, plain
+from c3align.decoders.prefix.checks import check_tokens, check_weights, plain
 from c3align.decoders.prefix.language_models import adapted, end_of_text, load_lm
 from c3align.decoders.prefix.task import CaptionTask, Retrieval
 from c3align.decoders.prefix.tokens import Tokens
@@ -138,8 +138,7 @@ class PrefixCaptioner:
         self.n_neighbours, self.neighbours_as, self.index = n_neighbours, neighbours_as, index
         self.training = Training() if training is None else training
         self.tokenizer = tokenizer
-        self.losses_: list[float] = []
-        self.validation_losses_: list[float] = []
+        self.losses_, self.validation_losses_ = list[float](), list[float]()
         self.max_tokens_ = self._prompt_tokens = 0
         self._retrieval: Retrieval | None = None
         self._place: Place | None = None
@@ -251,7 +250,8 @@ class PrefixCaptioner:
         source = TrainingRows(checked_rows(rows, self.n_dims), aligner, modality, seed)
         source, texts, skipped = usable(source, check_captions(captions, len(source)), on_error)
         tokens = Tokens.of(texts, self.tokenizer, self._eos)
-        check_tokenizer(self.tokenizer, texts, tokens, self._eos)
+        check_weights(self.lm, self.tune)
+        check_tokens(self.lm, self.tokenizer, texts, tokens, self._eos)
         retrieval, groups = self._neighbours(memory, source, texts)
         task = CaptionTask(source, tokens, np.ones(len(source), bool), settings.batch_size, retrieval, groups)
         task.check_length(self.lm, self.prefix_length)

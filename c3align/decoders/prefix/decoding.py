@@ -19,6 +19,7 @@ from c3align._typing import Int64Array
 from c3align.decoders.prefix.checks import neutral, own_settings
 from c3align.decoders.prefix.task import Retrieval
 from c3align.errors import C3AlignError
+from c3align.io.model_configs import one_line
 from c3align.training.rows import seed_of
 from c3align.training.settings import check_choice, check_whole
 
@@ -112,8 +113,13 @@ def _decode_block(
     elif options.get("do_sample"):
         processors.append(SeededSteps(seed, first_row))
     kept = [embedded.device] if embedded.device.type == "cuda" else []
-    with torch.inference_mode(), torch.random.fork_rng(devices=kept):
-        found = model.lm.generate(inputs_embeds=embedded, attention_mask=mask, logits_processor=processors, **options)
+    options |= {"inputs_embeds": embedded, "attention_mask": mask, "logits_processor": processors}
+    try:
+        with torch.inference_mode(), torch.random.fork_rng(devices=kept):
+            found = model.lm.generate(**options)
+    except (ValueError, TypeError, IndexError) as error:
+        fix = "pass other options or fewer max_new_tokens, or lm_settings='drop' if they are the model's own"
+        raise C3AlignError(f"the language model cannot decode so: {one_line(error, 200)}; {fix}") from error
     tokens = getattr(found, "sequences", found)
     return tokens.cpu().numpy().reshape(len(rows), n_each, -1)
 

@@ -88,20 +88,17 @@ def _without_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_lm(folder: str | os.PathLike[str], dtype: str = "float32", *, as_saved: bool = False) -> tuple[Any, Any]:
+def load_lm(folder: str | os.PathLike[str], dtype: str = "float32") -> tuple[Any, Any]:
     """Language model and tokenizer of a folder, or by a name of the Hub: safetensors only, no remote code.
 
     All files are looked through before transformers sees them; every weight must be there, and finite. "auto" as
-    `dtype` keeps that of the weights; small steps would be lost in half precision. With `as_saved` the tokenizer is of
-    the class that its own file names.
+    `dtype` keeps that of the weights; small steps would be lost in half precision.
     """
     hf = need("transformers", "transformers", "captions")
     fix = "pass a folder with safetensors of a causal language model of transformers, or the name of one on the Hub"
     with model_configs.loading(f"the language model {str(folder)!r} cannot be loaded", fix), _without_bars():
         found = model_folders.fetched(os.fspath(folder))
-        lm = _whole_lm(hf, found, dtype)
-        words = load_tokenizer(found) if as_saved else hf.AutoTokenizer.from_pretrained(found, trust_remote_code=False)
-        return lm, words
+        return _whole_lm(hf, found, dtype), load_tokenizer(found)
 
 
 def _whole_lm(hf: Any, folder: Path, dtype: str) -> Any:
