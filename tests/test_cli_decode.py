@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,14 @@ class TestCaption:
         expected = Pipeline.from_pretrained(pipeline).caption([str(path) for path in good])
         assert [line.get("caption") for line in lines] == [expected[0], None, expected[1]]
         assert "cannot identify image" in lines[1]["error"]
+
+    def test_a_name_that_is_not_utf_8(self, material, pipeline, call, tmp_path):
+        """JSON has a spelling for it, from which the name comes back."""
+        name = tmp_path / os.fsdecode(b"a\xff.png")
+        name.write_bytes((material / "pictures" / "00.png").read_bytes())
+        assert call("caption", tmp_path, "-p", pipeline, "-o", tmp_path / "c.jsonl")[0] == 0
+        line = (tmp_path / "c.jsonl").read_text(encoding="utf-8")
+        assert json.loads(line)["path"] == str(name)
 
     def test_no_pipeline(self, material, call):
         code, _, err = call("caption", material / "pictures", "-p", material)

@@ -163,7 +163,7 @@ def _described(results: Iterator[Any], names: list[str]) -> Iterator[dict[str, s
 
 def _write(path: Path, lines: Iterator[dict[str, str]]) -> int:
     n_captions = 0
-    with atomic.replaced_file(path) as scratch, scratch.open("w", encoding="utf-8") as file:
+    with atomic.replaced_file(path) as scratch, scratch.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for line in lines:
             n_captions += "caption" in line
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
