@@ -381,6 +381,18 @@ class TestPrecomputed:
         np.save(tmp_path / "other.npy", other)
         assert encoders.load(f"precomputed:{tmp_path / 'other.npy'}").fingerprint != encoder.fingerprint
 
+    def test_every_row_counts(self, tmp_path):
+        """Files without a fingerprint, of which one row differs."""
+        rows = np.random.default_rng(0).standard_normal((500, 4)).astype(np.float32)
+        found = set()
+        for i in (None, 1, 250, 499):
+            changed = rows.copy()
+            if i is not None:
+                changed[i, 2] += 1
+            np.save(tmp_path / "rows.npy", changed)
+            found.add(encoders.load(f"precomputed:{tmp_path / 'rows.npy'}").fingerprint)
+        assert len(found) == 4
+
     def test_a_tree_of_shards(self, tmp_path):
         rows = np.random.default_rng(0).standard_normal((10, 6)).astype("f2")
         for name in ("img", "text"):
