@@ -166,6 +166,20 @@ class TestFingerprints:
                 )
         assert encoders.load(f"{backend}{copy}").fingerprint != encoders.load(f"{backend}{folder}").fingerprint
 
+    def test_what_computes_with_the_weights_changes_it(self, given):
+        """Another activation, with the same tensors."""
+        backend, copy, folder = given
+        path = next(path for path in (copy / "config.json", copy / "open_clip_config.json") if path.is_file())
+        found = json.loads(path.read_text())
+        if "model_cfg" in found:
+            found["model_cfg"]["quick_gelu"] = True
+        else:
+            found["text_config"]["hidden_act"] = "gelu"
+        path.write_text(json.dumps(found))
+        a, b = (encoders.load(f"{backend}{each}") for each in (folder, copy))
+        assert not np.array_equal(a.encode(TEXTS, modality="text"), b.encode(TEXTS, modality="text"))
+        assert a.fingerprint != b.fingerprint
+
     def test_a_word_of_the_tokenizer_changes_it(self, own, clip, sentences, tmp_path):
         """Two words that changed places: as many, of as many tokens."""
         for backend, folder in (("transformers", clip), ("sentence-transformers", sentences)):

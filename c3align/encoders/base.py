@@ -25,6 +25,7 @@ from c3align.training.settings import check_choice, check_whole
 __all__ = ["Batch", "Broken", "Prepared", "TowerEncoder", "batches", "prepared_batches", "weights_digest"]
 
 DTYPES = ("float32", "float16")
+_ASIDE = ("architectures", "dtype", "torch_dtype", "transformers_version")  # what changes no row of float32 towers
 BATCHES_AHEAD = 2  # what is prepared while the towers work
 CHUNK_ITEMS = 32
 FIX = "remove or fix it, or pass --on-error skip (on_error='skip')"
@@ -281,14 +282,27 @@ def refuse_broken(
 
 
 def weights_digest(model: Any) -> str:
-    """Hash of all parameters and buffers, by name: equal digests, equal towers."""
+    """Hash of all parameters and buffers, by name, and of what computes with them: equal digests, equal towers."""
     import torch
 
-    digest = hashlib.blake2b(digest_size=6)
+    digest = hashlib.blake2b(f"{model} {_configuration(model)}".encode(), digest_size=6)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _configuration(model: Any) -> str:
+    """What a configuration of transformers says about the towers, as text; not where they came from."""
+    configs = (getattr(part, "config", None) for part in model.modules())
+    found = next((config.to_dict() for config in configs if hasattr(config, "to_dict")), {})
+
+    def told(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return str(value)
+        return sorted((str(k), told(v)) for k, v in value.items() if not str(k).startswith("_") and k not in _ASIDE)
+
+    return str(told(found))
 
 
 def short_digest(text: str) -> str:
