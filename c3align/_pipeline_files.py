@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,12 @@ def save(pipeline: Pipeline, folder: str | os.PathLike[str]) -> None:
             "parts": _parts(scratch),
         }
         (scratch / PIPELINE_FILE).write_bytes(container.signed_json(config))
+
+
+def check_place(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder that a pipeline cannot replace, before anything is learned for it."""
+    with suppress(InterruptedError), atomic.replaced_folder(folder, "pipeline", _is_ours):
+        raise InterruptedError  # nothing takes its place
 
 
 def _is_ours(folder: Path) -> bool:

@@ -398,7 +398,7 @@ class TestShell:
         commands = call("--help")[1].split("Commands:\n")[1]
         assert "..." not in commands
         names = [line.split()[0] for line in commands.splitlines()]
-        assert names[:4] == ["demo", "embed", "fit", "transform"]
+        assert names[:5] == ["demo", "encoders", "embed", "fit", "transform"]
         for command in names:
             code, out, _ = call(command, "--help")
             assert code == 0

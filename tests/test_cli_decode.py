@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,36 @@ class TestTrain:
         code, _, err = call("caption", "pictures", "-p", tmp_path / "Q")
         assert code == 2
         assert "call collect(items, modality='image')" in err
+
+    def test_a_folder_of_something_else_is_refused_before_anything_is_learned(
+        self, material, call, monkeypatch, tmp_path
+    ):
+        monkeypatch.chdir(material)
+        (tmp_path / "thesis.tex").write_text("x")
+        monkeypatch.setattr(encoders, "load", None)  # it would be called first
+        options = ("--encoder", "glyphs", *TRAINING, "-o", tmp_path)
+        code, out, err = call("train-captioner", "names.txt", *options)
+        assert (code, out) == (2, "")
+        assert "exists and is not a saved pipeline alone; choose another folder" in err
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_texts_on_the_side_of_images_are_left_out_on_request(self, material, call, monkeypatch, tmp_path):
+        """Three names whose embeddings are replaced by those of pictures."""
+        monkeypatch.chdir(material)
+        glyphs = encoders.load("glyphs")
+        names, kind = Path("names.txt").read_text().splitlines(), type(glyphs)
+        pictures = data.glyphs(split="train").pictures[:N]
+        rows = {name: glyphs.encode([name], modality="text")[0] for name in names}
+        aligner = C3Aligner().fit(np.stack([*rows.values()]), glyphs.encode(pictures, modality="image"))
+        aligner.bind_encoder(glyphs.fingerprint).save_pretrained(tmp_path / "A")
+        rows |= dict(zip(names[5:8], glyphs.encode(pictures[:3], modality="image")))
+        monkeypatch.setattr(kind, "encode", lambda self, items, **options: np.stack([rows[item] for item in items]))
+        options = ("--encoder", "glyphs", *TRAINING, "--aligner", tmp_path / "A", "-o", tmp_path / "Q")
+        code, _, err = call("train-captioner", "names.txt", *options)
+        assert (code, "3 of 120 embeddings" in err, "--on-error skip" in err) == (2, True, True)
+        code, out, err = call("train-captioner", "names.txt", *options, "--on-error", "skip")
+        assert (code, "learned from 117 texts" in out) == (0, True)
+        assert "3 of 120 embeddings given as 'text' are left out, first row 5" in err
 
     def test_an_aligner_with_means(self, material, call, monkeypatch, tmp_path):
         monkeypatch.chdir(material)
@@ -133,6 +164,14 @@ class TestCaption:
         expected = Pipeline.from_pretrained(pipeline).caption([str(path) for path in good])
         assert [line.get("caption") for line in lines] == [expected[0], None, expected[1]]
         assert "cannot identify image" in lines[1]["error"]
+
+    def test_a_name_that_is_not_utf_8(self, material, pipeline, call, tmp_path):
+        """JSON has a spelling for it, from which the name comes back."""
+        name = tmp_path / os.fsdecode(b"a\xff.png")
+        name.write_bytes((material / "pictures" / "00.png").read_bytes())
+        assert call("caption", tmp_path, "-p", pipeline, "-o", tmp_path / "c.jsonl")[0] == 0
+        line = (tmp_path / "c.jsonl").read_text(encoding="utf-8")
+        assert json.loads(line)["path"] == str(name)
 
     def test_no_pipeline(self, material, call):
         code, _, err = call("caption", material / "pictures", "-p", material)

@@ -235,7 +235,10 @@ class TestLoading:
         import transformers
 
         transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1).save_pretrained(tmp_path)
-        with pytest.raises(C3AlignError, match="is a model of type 'bert'; pass one of these types: clip, siglip"):
+        with pytest.raises(
+            C3AlignError,
+            match=r"is a model of type 'bert', and here are models of clip, siglip, .*; no encoder of c3align",
+        ):
             encoders.load(f"transformers:{tmp_path}")
 
     def test_weights_that_could_run_code_are_not_read(self, tmp_path, loaded, folder):
@@ -388,6 +391,18 @@ class TestPrecomputed:
         other[0] += 1
         np.save(tmp_path / "other.npy", other)
         assert encoders.load(f"precomputed:{tmp_path / 'other.npy'}").fingerprint != encoder.fingerprint
+
+    def test_every_row_counts(self, tmp_path):
+        """Files without a fingerprint, of which one row differs."""
+        rows = np.random.default_rng(0).standard_normal((500, 4)).astype(np.float32)
+        found = set()
+        for i in (None, 1, 250, 499):
+            changed = rows.copy()
+            if i is not None:
+                changed[i, 2] += 1
+            np.save(tmp_path / "rows.npy", changed)
+            found.add(encoders.load(f"precomputed:{tmp_path / 'rows.npy'}").fingerprint)
+        assert len(found) == 4
 
     def test_a_tree_of_shards(self, tmp_path):
         rows = np.random.default_rng(0).standard_normal((10, 6)).astype("f2")

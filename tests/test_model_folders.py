@@ -56,7 +56,7 @@ class TestFormsOfFolders:
             (snapshot / path.name).symlink_to(f"../../blobs/{path.name}")
         found = encoders.load(f"transformers:{snapshot}")
         assert np.array_equal(found.encode(TEXTS, modality="text"), rows(clip))
-        assert found.fingerprint.startswith(f"transformers:{commit}@{commit}/")
+        assert found.fingerprint.startswith("transformers:local/")
 
     def test_in_several_files(self, own, clip):
         tensors = load_file(own / "model.safetensors")
@@ -107,7 +107,7 @@ class TestFormsOfFolders:
         lm, words = tiny_lms.build(kind, TEXTS)
         for part in (lm.to(getattr(torch, dtype)), words):
             part.save_pretrained(tmp_path / "lm")
-        assert all(torch.equal(a, b) for a, b in zip(lm.parameters(), load_lm(tmp_path / "lm")[0].parameters()))
+        assert all(torch.equal(a, b) for a, b in zip(lm.parameters(), load_lm(tmp_path / "lm", "auto")[0].parameters()))
 
     def test_published_configurations(self, tmp_path):
         """Numbers and names that real ones hold."""
@@ -119,6 +119,143 @@ class TestFormsOfFolders:
             "config_sentence_transformers.json": {"prompts": {"auto": "a"}, "__version__": {"pytorch": "2.6"}},
         }.items():
             model_configs.check_config(tmp_path / name, found, 10)
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory):
+    tiny_encoders.write_sentence_transformers(tmp_path_factory.mktemp("st") / "st")
+    return tmp_path_factory.getbasetemp() / "st0" / "st" / "model"
+
+
+@pytest.fixture(scope="module")
+def towers(tmp_path_factory):
+    tiny_encoders.write_open_clip(tmp_path_factory.mktemp("oc") / "model")
+    return tmp_path_factory.getbasetemp() / "oc0" / "model"
+
+
+def _edited(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+class TestFingerprints:
+    """They cover what changes a row, and nothing else."""
+
+    @pytest.fixture(params=["transformers:", "open_clip:local-dir:", "sentence-transformers:"])
+    def given(self, request, clip, towers, sentences, tmp_path):
+        folder = {"t": clip, "o": towers, "s": sentences}[request.param[0]]
+        return request.param, shutil.copytree(folder, tmp_path / "elsewhere"), folder
+
+    def test_a_folders_name_changes_nothing(self, given):
+        backend, copy, folder = given
+        assert encoders.load(f"{backend}{copy}").fingerprint == encoders.load(f"{backend}{folder}").fingerprint
+
+    def test_weights_change_it(self, given):
+        backend, copy, folder = given
+        path = next(copy.glob("*.safetensors"))
+        tensors = load_file(path)
+        name = next(name for name in tensors if "bias" in name)
+        save_file({**tensors, name: tensors[name] + 1e-3}, path, {"format": "pt"})
+        assert encoders.load(f"{backend}{copy}").fingerprint != encoders.load(f"{backend}{folder}").fingerprint
+
+    def test_preprocessing_changes_it(self, given):
+        backend, copy, folder = given
+        for path in (copy / "processor_config.json", copy / "open_clip_config.json"):
+            if path.is_file():
+                path.write_text(
+                    path.read_text().replace("0.48145466", "0.5").replace("[0.5, 0.5, 0.5]", "[0.4, 0.4, 0.4]")
+                )
+        assert encoders.load(f"{backend}{copy}").fingerprint != encoders.load(f"{backend}{folder}").fingerprint
+
+    def test_what_computes_with_the_weights_changes_it(self, given):
+        """Another activation, with the same tensors."""
+        backend, copy, folder = given
+        path = next(path for path in (copy / "config.json", copy / "open_clip_config.json") if path.is_file())
+        found = json.loads(path.read_text())
+        if "model_cfg" in found:
+            found["model_cfg"]["quick_gelu"] = True
+        else:
+            found["text_config"]["hidden_act"] = "gelu"
+        path.write_text(json.dumps(found))
+        a, b = (encoders.load(f"{backend}{each}") for each in (folder, copy))
+        assert not np.array_equal(a.encode(TEXTS, modality="text"), b.encode(TEXTS, modality="text"))
+        assert a.fingerprint != b.fingerprint
+
+    def test_a_word_of_the_tokenizer_changes_it(self, own, clip, sentences, tmp_path):
+        """Two words that changed places: as many, of as many tokens."""
+        for backend, folder in (("transformers", clip), ("sentence-transformers", sentences)):
+            copy = shutil.copytree(folder, tmp_path / backend)
+            core = json.loads((copy / "tokenizer.json").read_text())
+            words = core["model"]["vocab"]
+            words["cat"], words["dog"] = words["dog"], words["cat"]
+            (copy / "tokenizer.json").write_text(json.dumps(core))
+            a, b = (encoders.load(f"{backend}:{path}") for path in (folder, copy))
+            assert not np.array_equal(a.encode(["cat"], modality="text"), b.encode(["cat"], modality="text"))
+            assert a.fingerprint != b.fingerprint
+
+    def test_a_default_prompt_changes_it(self, sentences, tmp_path):
+        copy = shutil.copytree(sentences, tmp_path / "model")
+        path = copy / "config_sentence_transformers.json"
+        found = set()
+        for prompts, default in (
+            ({"q": "red "}, "q"),
+            ({"q": "blue "}, "q"),
+            ({"q": "blue ", "d": "a "}, "q"),
+            ({}, None),
+        ):
+            _edited(path, prompts=prompts, default_prompt_name=default)
+            found.add(encoders.load(f"sentence-transformers:{copy}").fingerprint)
+        assert len(found) == 3
+        assert encoders.load(f"sentence-transformers:{sentences}").fingerprint in found
+
+
+def test_tensors_under_another_name_are_missing(given_renamed):
+    backend, folder = given_renamed
+    for _ in range(2):
+        with pytest.raises(C3AlignError, match=r"is not loaded: its weights lack '.*bias'|cannot load"):
+            encoders.load(f"{backend}{folder}")
+
+
+@pytest.fixture(params=["transformers:", "open_clip:local-dir:", "sentence-transformers:"])
+def given_renamed(request, clip, towers, sentences, tmp_path):
+    """As many numbers as the configuration wants, one tensor of them under a name that nothing asks for."""
+    folder = shutil.copytree({"t": clip, "o": towers, "s": sentences}[request.param[0]], tmp_path / "renamed")
+    path = next(folder.glob("*.safetensors"))
+    tensors = load_file(path)
+    name = next(name for name in tensors if "bias" in name)
+    save_file({"another": tensors.pop(name), **tensors}, path, {"format": "pt"})
+    return request.param, folder
+
+
+class TestWhoTakesIt:
+    def test_another_backend_is_named(self, clip, towers, sentences, tmp_path):
+        strange = tmp_path / "strange"
+        strange.mkdir()
+        (strange / "config.json").write_text(json.dumps({"model_type": "aimv2", "auto_map": {"AutoModel": "m.M"}}))
+        nothing = "no encoder of c3align takes it; .* 'precomputed:FOLDER'"
+        for spec, fix in [
+            (f"transformers:{towers}", f"pass 'open_clip:local-dir:{towers}'"),
+            (f"sentence-transformers:{towers}", f"pass 'open_clip:local-dir:{towers}'"),
+            (f"open_clip:local-dir:{clip}", f"pass 'transformers:{clip}'"),
+            (f"open_clip:local-dir:{sentences}", f"pass 'sentence-transformers:{sentences}'"),
+            (f"transformers:{strange}", nothing),
+            (f"open_clip:local-dir:{strange}", nothing),
+        ]:
+            with pytest.raises(C3AlignError, match=fix) as raised:
+                encoders.load(spec)
+            assert "trust_remote_code" not in str(raised.value)
+
+    def test_all_of_them_are_listed(self):
+        found = {known.spec.partition(":")[0]: known for known in encoders.list()}
+        assert [*found] == encoders.available()
+        assert found["transformers"].version == metadata.version("transformers")
+        assert found["glyphs"].is_installed
+        assert not found["imagebind"].is_installed
+
+
+def test_siglip_2_of_fixed_resolution_reads_lower_case(tmp_path):
+    spec = tiny_encoders.write_transformers("siglip2 of fixed resolution", tmp_path / "model")
+    small, capital = encoders.load(spec).encode(["a photo of the cat", "A Photo of the CAT"], modality="text")
+    assert np.array_equal(small, capital)
 
 
 def test_nothing_is_allocated_for_what_is_refused(tmp_path):

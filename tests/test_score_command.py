@@ -56,6 +56,16 @@ def test_coco_by_image(files):
     assert err == "note: 1 items of the references have no candidate and were left out\n"
 
 
+def test_what_caption_skipped_is_left_out(files, tmp_path):
+    """The lines that `c3align caption --on-error skip` writes."""
+    lines = [{"path": "a", "caption": "two dogs"}, {"path": "b", "error": "b: cannot be read"}]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "refs.jsonl").write_text("\n".join(json.dumps({"path": i, "caption": "two dogs"}) for i in "ab"))
+    code, out, err = files("mine.jsonl", "refs.jsonl", "--metrics", "exact")
+    assert (code, out) == (0, "n_items          1\nexact            1.0000\n")
+    assert err == "note: 1 items of the references have no candidate and were left out\n"
+
+
 def test_without_java_it_says_what_is_missing(files, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, err = files("mine.txt", "refs.txt")

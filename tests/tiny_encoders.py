@@ -105,6 +105,18 @@ def _siglip2(folder):
     return hf.Siglip2Model(config), hf.Siglip2Processor(images, words)
 
 
+def _siglip2_fixed(folder):
+    """SigLIP 2 of fixed resolution: a model of SigLIP with Gemma's tokenizer, which keeps capitals."""
+    import transformers as hf
+
+    core = json.loads(siglip2_tokenizer(folder).backend_tokenizer.to_str())["model"]
+    merges = [tuple(merge) for merge in core["merges"]]
+    words = hf.GemmaTokenizer(vocab=core["vocab"], merges=merges, model_max_length=TEXT_LENGTH)
+    text = {**TEXT, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1, "vocab_size": len(words)}
+    config = hf.SiglipConfig(text_config=text, vision_config=VISION)
+    return hf.SiglipModel(config), hf.SiglipProcessor(hf.SiglipImageProcessor(size=EDGE), words)
+
+
 def _align(folder):
     import transformers as hf
 
@@ -171,7 +183,7 @@ def write_transformers(kind: str, folder: Path) -> str:
     import_torchvision()
     torch.manual_seed(0)
     folder.mkdir(parents=True)
-    model, processor = TRANSFORMERS[kind](folder)
+    model, processor = {**TRANSFORMERS, "siglip2 of fixed resolution": _siglip2_fixed}[kind](folder)
     for parameter in model.parameters():  # random layers of zeros would embed everything alike
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)

@@ -26,26 +26,44 @@ def tokenizer(texts):
     return PreTrainedTokenizerFast(tokenizer_object=core, clean_up_tokenization_spaces=False, **names)
 
 
-def _gpt2(hf, n_words, **changes):
-    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
-    return hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=n_words, **{**sizes, **IDS, **changes}))
-
-
-def _llama(hf, n_words, **changes):
-    return hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=n_words, **{**SMALL, **WIDE, **IDS, **changes}))
-
-
-def _qwen(hf, n_words, **changes):
-    return hf.Qwen2ForCausalLM(hf.Qwen2Config(vocab_size=n_words, **{**SMALL, **WIDE, **IDS, **changes}))
-
-
-def _opt(hf, n_words, **changes):
+# what a type of model calls its sizes, or needs besides
+GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+HEADS, WINDOW = {"head_dim": 8}, {"head_dim": 8, "sliding_window": 8}
+EXPERTS = {"num_experts": 2, "num_local_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 32}
+STATES = {"state_size": 4, "num_heads": 8, "n_groups": 1, "chunk_size": 4, **HEADS}
+KINDS = {
+    "gpt2": GPT,
+    "llama": {},
+    "qwen2": {},
     # token embeddings narrower than the layers, as in the 350M model
-    sizes = {**SMALL, "ffn_dim": 64, "word_embed_proj_dim": 16}
-    return hf.OPTForCausalLM(hf.OPTConfig(vocab_size=n_words, **{**sizes, **IDS, **changes}))
-
-
-KINDS = {"gpt2": _gpt2, "llama": _llama, "qwen2": _qwen, "opt": _opt}
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 16},
+}
+MORE = {
+    **{kind: {} for kind in ("biogpt", "cohere", "falcon", "gpt_neox", "mistral", "nemotron", "olmo", "olmo2")},
+    **{kind: {} for kind in ("granite", "persimmon", "phi", "phi3", "smollm3", "stablelm", "starcoder2")},
+    **dict.fromkeys(("gemma", "helium", "qwen3"), HEADS),
+    **dict.fromkeys(("gemma2", "gemma3_text"), WINDOW),
+    **{kind: {**GPT, "rotary_dim": 4} for kind in ("codegen", "gptj")},
+    "bloom": {"n_head": 4, "n_layer": 2},
+    "falcon_mamba": {"state_size": 4},
+    "gpt_bigcode": GPT,
+    "gpt_neo": {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 4},
+    "mamba": {"state_size": 4},
+    "mamba2": STATES,
+    "mixtral": EXPERTS,
+    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 128},
+    "qwen2_moe": {**EXPERTS, "shared_expert_intermediate_size": 32},
+    "xglm": {"d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 64},
+}
+DECODER = {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 64}
+REFUSED = {
+    **{kind: {} for kind in ("bert", "electra", "roberta")},
+    "bart": DECODER,
+    "ctrl": {**GPT, "dff": 64},
+    "openai-gpt": GPT,
+    "recurrent_gemma": {"lru_width": 32, "attention_window_size": 8, "num_hidden_layers": 3},
+    "rwkv": {"attention_hidden_size": 32, "context_length": 128},
+}
 
 
 def build(kind, texts, seed=0, **changes):
@@ -56,4 +74,6 @@ def build(kind, texts, seed=0, **changes):
     words = tokenizer(texts)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return KINDS[kind](hf, len(words), **changes), words
+        sizes = {**SMALL, **WIDE, **IDS, **{**KINDS, **MORE, **REFUSED}[kind], **changes}
+        config = type(hf.AutoConfig.for_model(kind))(vocab_size=len(words), **sizes)
+        return hf.AutoModelForCausalLM.from_config(config), words

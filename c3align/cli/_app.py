@@ -22,6 +22,7 @@ from c3align.io.rows import RowSource
 # what --help lists, in this order
 SUMMARIES = {
     "demo": "See a real gap open and closed, and what that is good for.",
+    "encoders": "List what embeds, and what of it is installed.",
     "embed": "Embed a collection; rerun to resume.",
     "fit": "Learn an aligner from embeddings on disk.",
     "transform": "Align embeddings on disk with a saved aligner.",

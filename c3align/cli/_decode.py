@@ -60,14 +60,16 @@ def train_captioner(
     noise_cosine: Annotated[
         float | None, typer.Option(help="Noise as a cosine; the aligner's, or the paper's, when absent.")
     ] = None,
+    on_error: Annotated[str, typer.Option(help="'raise', or 'skip' pictures and texts that cannot be used.")] = "raise",
     checkpoint: Annotated[Path | None, typer.Option(help="A .safetensors file to go on from after a kill.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and noise.")] = 0,
 ) -> None:
     """Train a captioner on texts alone (C3), and save it with its encoder's name and aligner as one folder."""
-    from c3align import C3Aligner, Pipeline, encoders
+    from c3align import C3Aligner, Pipeline, _pipeline_files, encoders
     from c3align.decoders import PrefixCaptioner
 
     _quiet()
+    _pipeline_files.check_place(output)
     texts = [item.read() for item in items.gather(captions, "text", column)]
     learner = C3Aligner(seed=seed) if aligner is None else C3Aligner.from_pretrained(aligner)
     if noise_cosine is not None:
@@ -78,12 +80,14 @@ def train_captioner(
     if images is not None:
         allow(pipeline.encoder, max_pixels)
         may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
-        pipeline.collect((item.read() for item in items.gather(images, modality, **may)), modality=modality)
+        found = (item.read() for item in items.gather(images, modality, **may))
+        pipeline.collect(found, modality=modality, on_error=on_error)
     training: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "checkpoint": checkpoint}
+    training["on_error"] = on_error
     pipeline.fit_text(texts, seed=seed, progress=sys.stderr.isatty(), **training)
     pipeline.save_pretrained(output)
     known = ", ".join(pipeline.aligner.statistics_)
-    print(f"{output}: learned from {len(texts)} texts; knows the means of {known}")
+    print(f"{output}: learned from {len(texts) - len(decoder.skipped)} texts; knows the means of {known}")
     if len(pipeline.aligner.statistics_) == 1:
         print("note: no other modality's mean is known; pass --images or --aligner to caption any", file=sys.stderr)
 
@@ -159,7 +163,7 @@ def _described(results: Iterator[Any], names: list[str]) -> Iterator[dict[str, s
 
 def _write(path: Path, lines: Iterator[dict[str, str]]) -> int:
     n_captions = 0
-    with atomic.replaced_file(path) as scratch, scratch.open("w", encoding="utf-8") as file:
+    with atomic.replaced_file(path) as scratch, scratch.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for line in lines:
             n_captions += "caption" in line
             file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -109,3 +109,17 @@ def _check_device(device: str | None) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise C3AlignError(f"--device {device!r} cannot be used here ({reason}); omit it to use the CPU") from error
+
+
+@app.command("encoders", epilog="Examples:  c3align encoders   |   c3align encoders --json")
+def known_encoders(as_json: AsJson = False) -> None:
+    """List the encoders: how each is written, what it embeds, and whether it is installed."""
+    from c3align import encoders
+
+    found = encoders.list()
+    if as_json:
+        print_json({"encoders": [known._asdict() for known in found]})
+        return
+    for known in found:
+        state = "built in" if known.package is None else f"{known.package} {known.version or 'is not installed'}"
+        print(f"{known.spec}\n    {known.modalities} ({state})")

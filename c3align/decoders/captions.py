@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError, EncoderMismatchError
 from c3align.ops.arrays import as_rows, first_non_finite, is_tensor
+from c3align.training.rows import TrainingRows
 from c3align.training.settings import check_choice, check_whole
 
 Say = Callable[[npt.NDArray[np.float32], Int64Array], Iterator[tuple[int, Any]]]
@@ -120,6 +122,23 @@ def _checked(row: Any, n_dims: int) -> tuple[npt.NDArray[np.float32] | None, str
         return None, "it holds NaN or infinity"
     values = rows.widened()[0].astype(np.float32, copy=False)
     return (values, None) if values.any() else (None, "it is zero, and has no direction")
+
+
+def usable(source: TrainingRows, items: Any, on_error: str) -> tuple[TrainingRows, Any, list[Skipped]]:
+    """Rows of one modality and their items; with "skip" without those on another one's side, which are listed."""
+    check_choice("on_error", on_error, ("raise", "skip"))
+    found = sorted(source.check(on_error == "skip").items())
+    skipped = [Skipped(row, f"it lies on the side of {name!r}") for row, name in found]
+    if not skipped:
+        return source, items, skipped
+    warnings.warn(
+        f"{len(skipped)} of {len(source)} embeddings given as {source.modality!r} are left out, first row "
+        f"{skipped[0].row} ({skipped[0].reason}); all are listed in skipped",
+        stacklevel=3,
+    )
+    kept = np.delete(np.arange(len(source)), [row for row, _ in found])
+    fewer = replace(source, rows=source.rows.take(kept))
+    return fewer, items[kept] if isinstance(items, np.ndarray) else [items[i] for i in kept], skipped
 
 
 def check_captions(captions: Any, n_rows: int) -> list[str]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from c3align._typing import Array, Int64Array
 from c3align.decoders import retrieval
-from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream
+from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream, usable
 from c3align.decoders.place import Place
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory
 from c3align.errors import C3AlignError
@@ -88,6 +88,7 @@ class MemoryCaptioner:
         modality: str = "text",
         folder: str | os.PathLike[str] | None = None,
         progress: bool = False,
+        on_error: str = "raise",
     ) -> MemoryCaptioner:
         """Remember texts; forget earlier ones.
 
@@ -105,6 +106,8 @@ class MemoryCaptioner:
             Where the rows are written and read from block by block, for memories larger than RAM.
         progress : bool
             Ignored: nothing is trained.
+        on_error : "raise" or "skip"
+            Whether single rows on the side of another modality are refused, or left out and listed in `skipped`.
 
         Returns
         -------
@@ -117,8 +120,7 @@ class MemoryCaptioner:
             Rows of another modality or not finite, or another number of captions.
         """
         source = TrainingRows(checked_rows(rows), aligner, modality, 0)
-        texts = check_captions(captions, len(source))
-        source.check()
+        source, texts, self.skipped = usable(source, check_captions(captions, len(source)), on_error)
         self.memory_ = Memory.of(source, texts, folder, self.index)
         self._place = Place.of(source)
         self.n_dims, self.modality_ = self.memory_.n_dims, modality

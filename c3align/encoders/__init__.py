@@ -5,14 +5,15 @@ Importing this imports none of them; `load` does, and names the pip command for 
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 from c3align._typing import Encoder
 from c3align.errors import C3AlignError, EncoderMismatchError
 
-__all__ = ["Encoder", "available", "check_claim", "fit_stream", "load"]
+__all__ = ["Encoder", "Known", "available", "check_claim", "fit_stream", "list", "load"]
 
 ENTRY_POINTS = "c3align.encoders"  # third parties: name = "module:function", which takes what follows the colon
 _BUILT_IN = {
@@ -25,7 +26,66 @@ _BUILT_IN = {
 }
 
 
-def available() -> list[str]:
+class Known(NamedTuple):
+    """An encoder that `load` knows.
+
+    Parameters
+    ----------
+    spec, modalities : str
+        How it is written, and what it embeds.
+    package : str or None
+        The package that it needs besides c3align.
+    version : str or None
+        That package's version, or None if it is not installed.
+    """
+
+    spec: str
+    modalities: str
+    package: str | None = None
+    version: str | None = None
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it can be loaded here."""
+        return self.package is None or self.version is not None
+
+
+_KNOWN = (
+    Known("glyphs", "image, text"),
+    Known("imagebind", "image, text, audio, video, depth, thermal, imu", "imagebind"),
+    Known(
+        "open_clip:MODEL/TAG, open_clip:hf-hub:ORG/NAME or open_clip:local-dir:FOLDER",
+        "image, text, video",
+        "open_clip_torch",
+    ),
+    Known("precomputed:FOLDER", "what is in it"),
+    Known("sentence-transformers:NAME", "text, and what the model has: image, video, audio", "sentence-transformers"),
+    Known("transformers:NAME", "image, text, video; audio, text (CLAP); video, text (X-CLIP)", "transformers"),
+)
+
+
+def list() -> tuple[Known, ...]:
+    """List the encoders that `load` knows, with what they embed and whether they are installed; imports none.
+
+    Returns
+    -------
+    tuple of Known
+        Built-in encoders, and those of installed packages, whose modalities are known once they are loaded.
+    """
+    own = [known._replace(version=known.package and _version(known.package)) for known in _KNOWN]
+    others = [point for point in metadata.entry_points(group=ENTRY_POINTS) if point.name not in _BUILT_IN]
+    found = [(point, point.dist.metadata["Name"] if point.dist else None) for point in others]
+    return (*own, *(Known(f"{point.name}:...", "ask it", name, name and _version(name)) for point, name in found))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def available() -> builtins.list[str]:
     """List the names that `load` knows.
 
     Returns

@@ -13,6 +13,7 @@ from typing import Any
 
 from c3align._imports import need
 from c3align.encoders import base
+from c3align.encoders.families import taken_by
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
 
@@ -23,13 +24,16 @@ CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")  # as the library chooses
 LOCAL_WEIGHTS = (*WEIGHTS, "model.safetensors")  # the last where no pickle of the library's own name is there
 TOKENIZER_OPTIONS = {"additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token"}
+CLEANED = ("clean_fn", "context_length", "strip_sep_token", "tokenizer_mode")  # what decides a tokenizer's result
 MAX_CONTEXT = 1 << 16  # tokens of a text, where no tensor says how many
 
 
 def claim(rest: str) -> str:
     """How the fingerprint of the encoder of `rest` begins: known before it is built."""
-    local = rest.startswith("local-dir:")
-    return f"open_clip:{'local-dir:' + Path(rest.removeprefix('local-dir:')).name if local else rest}/"
+    name, _, tag = rest.partition("/")
+    if rest.startswith("local-dir:"):
+        return "open_clip:local-dir/"
+    return f"open_clip:{name}/local/" if tag.endswith(".safetensors") else f"open_clip:{rest}/"
 
 
 def load(rest: str) -> OpenClipEncoder:
@@ -63,10 +67,10 @@ def _check(open_clip: Any, rest: str) -> None:
     """Refuse a folder or repository whose files lead elsewhere, or whose weights do not fit what it describes."""
     scheme, _, name = rest.partition(":")
     folder = model_folders.fetched(name, weights=WEIGHTS) if scheme == "hf-hub" else Path(name)
-    found = model_configs.read_config(folder / CONFIG)
+    found = model_configs.read_config(folder / CONFIG) if (folder / CONFIG).is_file() or not folder.is_dir() else None
     config = found.get("model_cfg") if isinstance(found, dict) else None
     if not isinstance(config, dict) or not all(isinstance(config.get(k), dict) for k in ("text_cfg", "vision_cfg")):
-        raise model_configs.refused(folder / CONFIG, "it describes no towers", "save the model with open_clip")
+        raise model_configs.refused(folder / CONFIG, "it describes no towers", taken_by(folder, name))
     usual = WEIGHTS if scheme == "hf-hub" or any(folder.glob("open_clip_pytorch_model.*")) else LOCAL_WEIGHTS
     weights = next((file for file in usual if (folder / file).is_file()), None)
     if weights is None:
@@ -125,8 +129,10 @@ class OpenClipEncoder(base.TowerEncoder):
         self._preprocess, self._tokenizer = preprocess, tokenizer
         self.name = claim(spec)[:-1]
         self.n_dims = int(self._rows([""], "text").shape[1])
-        preparation = base.short_digest(f"{preprocess} {type(tokenizer).__name__} {tokenizer.context_length}")
-        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{preparation}"
+        rules = {k: getattr(v, "__name__", v) for k, v in vars(tokenizer).items() if k in CLEANED}
+        words = base.preparation(getattr(tokenizer, "tokenizer", tokenizer))
+        prepared = base.short_digest(f"{preprocess} {sorted(rules.items())} {words}")
+        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{prepared}"
 
     def _prepare_picture(self, picture: Any) -> Any:
         return self._preprocess(picture)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.encoders import base
+from c3align.encoders.families import taken_by
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
 
@@ -39,7 +40,7 @@ OPTIONS |= {"max_pixels", "padding", "truncation", "is_causal", "use_cache"}
 
 def claim(rest: str) -> str:
     """How the fingerprint of the encoder of `rest` begins: known before it is built."""
-    return f"sentence-transformers:{Path(rest).name if Path(rest).is_dir() else rest}/"
+    return f"sentence-transformers:{'local' if base.is_local(rest) else rest}/"
 
 
 def load(rest: str) -> SentenceTransformersEncoder:
@@ -49,7 +50,7 @@ def load(rest: str) -> SentenceTransformersEncoder:
         raise C3AlignError("no model is named; write sentence-transformers:NAME, for instance clip-ViT-B-32")
     with model_configs.loading(f"sentence-transformers cannot load {rest!r}", "check the name"):
         folder = _fetched(rest)
-        _check(folder)
+        _check(folder, rest)
         options = {"trust_remote_code": False, "local_files_only": True, "model_kwargs": {"use_safetensors": True}}
         model = model_folders.check_finite(module.SentenceTransformer(str(folder), **options), folder)
         return SentenceTransformersEncoder(model, rest)
@@ -62,10 +63,12 @@ def _fetched(rest: str) -> Path:
     return model_folders.fetched(f"sentence-transformers/{rest}" if own else rest, weights=weights)
 
 
-def _check(folder: Path) -> None:
+def _check(folder: Path, rest: str) -> None:
     """Refuse modules that are not on the list, or elsewhere, or whose files are not as they should be."""
     model_folders.check_files(folder)
     path = folder / "modules.json"
+    if not path.is_file() and not (folder / "config.json").is_file():
+        raise model_configs.refused(folder, "it is no model of sentence-transformers", taken_by(folder, rest))
     listed = model_configs.read_config(path) if path.is_file() else [{"path": "", "type": f"{_MODULES}.Transformer"}]
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise model_configs.refused(path, "it is no list of modules", "save the model again")
@@ -87,7 +90,9 @@ def _check_module(folder: Path, kind: str) -> None:
     if kind in TOWERS:
         weights = model_folders.check_folder(folder)
         task = _check_settings(folder)
-        model_folders.check_size(lambda: _towers(folder, task), weights, folder)
+        shell = model_folders.check_size(lambda: _towers(folder, task), weights, folder)
+        if not set(shell.state_dict()) <= set(weights.shapes):  # older names, or random weights
+            model_folders.check_built(_towers(folder, task, whole=True), folder)
     elif kind in WEIGHED:
         weights = model_folders.check_folder(folder, model_folders.SAFE)
         if kind == "Dense":
@@ -102,12 +107,17 @@ def _check_module(folder: Path, kind: str) -> None:
             raise model_configs.refused(path, f"the activation {activation!r} is none of torch", "use one of torch.nn")
 
 
-def _towers(folder: Path, task: Any) -> Any:
+def _towers(folder: Path, task: Any, whole: bool = False) -> Any:
+    """A tower of a configuration; or, with its weights, what transformers tells of loading them."""
     from sentence_transformers.base.modules.transformer import TRANSFORMER_TASK_TO_AUTO_MODEL
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    return TRANSFORMER_TASK_TO_AUTO_MODEL[task].from_config(config)
+    auto = TRANSFORMER_TASK_TO_AUTO_MODEL[task]
+    if whole:
+        options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+        return auto.from_pretrained(folder, config=config, **options)[1]
+    return auto.from_config(config)
 
 
 def _check_settings(folder: Path) -> str:
@@ -138,6 +148,13 @@ def _check_dense(folder: Path, weights: model_folders.Weights) -> None:
         raise model_configs.refused(path, f"its layer of {shape} numbers is not in its weights", "save the model again")
 
 
+def _settings(part: Any) -> str:
+    """What a module does with its items, as text."""
+    config = part.get_config_dict() if hasattr(part, "get_config_dict") else {}
+    processor = getattr(part, "processor", None) or getattr(part, "tokenizer", None)
+    return f"{sorted(map(str, config.items()))} {base.preparation(processor) if processor is not None else ''}"
+
+
 class SentenceTransformersEncoder(base.TowerEncoder):
     """A model of sentence-transformers; the embeddings are as its modules leave them."""
 
@@ -152,8 +169,10 @@ class SentenceTransformersEncoder(base.TowerEncoder):
             self.sample_rate = int(getattr(self._extractor, "sampling_rate", self.sample_rate))
         self.name = claim(spec)[:-1]
         self.n_dims = int(self._rows([""], "text").shape[1])
-        preparation = base.short_digest(f"{[type(part).__name__ for part in model]} {model.max_seq_length}")
-        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{preparation}"
+        prompt = (getattr(model, "prompts", None) or {}).get(getattr(model, "default_prompt_name", None))
+        modules = [(type(part).__name__, _settings(part)) for part in model]
+        prepared = base.short_digest(f"{modules} {model.max_seq_length} {prompt} {model.truncate_dim}")
+        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{prepared}"
 
     def _prepare_picture(self, picture: Any) -> Any:
         return picture

@@ -9,37 +9,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.encoders import base
+from c3align.encoders.families import FAMILIES, Family, taken_by
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
 
 __all__ = ["FAMILIES", "TransformersEncoder", "claim", "load"]
-
-
-class Family(NamedTuple):
-    """What a kind of model takes."""
-
-    modalities: tuple[str, ...]
-    text_length: int | None = None  # texts are padded to it, as in training; None pads to the longest of a batch
-
-
-PICTURES = ("image", "text", "video")
-FAMILIES = {
-    "clip": Family(PICTURES),
-    "siglip": Family(PICTURES, 64),
-    "siglip2": Family(PICTURES, 64),
-    "metaclip_2": Family(PICTURES),
-    "align": Family(PICTURES, 64),
-    "clap": Family(("audio", "text")),
-    "xclip": Family(("video", "text")),
-}
-
 
 # what prepares their pictures and sounds, under the names that it has had
 PREPARED_BY = re.compile(
@@ -50,12 +31,8 @@ PREPARED_IN = ("preprocessor_config.json", "processor_config.json")
 
 def claim(rest: str) -> str:
     """How the fingerprint of the encoder of `rest` begins: known before it is built."""
-    return f"transformers:{_name(rest)}@"
-
-
-def _name(rest: str) -> str:
     name = rest.partition("@")[0]
-    return Path(name).name if Path(name).is_dir() else name
+    return f"transformers:{'local' if base.is_local(name) else name}/"
 
 
 def load(rest: str) -> TransformersEncoder:
@@ -67,17 +44,17 @@ def load(rest: str) -> TransformersEncoder:
         folder = model_folders.fetched(name, revision or None)
         model = _model(transformers, folder, rest)
         processor = _processor(transformers, model.config.model_type, folder)
-        commit = folder.name if folder.parent.name == "snapshots" else revision
-        return TransformersEncoder(model, processor, f"{name}@{commit}")
+        return TransformersEncoder(model, processor, rest)
 
 
 def _model(transformers: Any, folder: Path, rest: str) -> Any:
     """The towers, after a look at all that the folder says."""
-    found = model_configs.read_config(folder / "config.json")
+    path = folder / "config.json"
+    found = model_configs.read_config(path) if path.is_file() else None
     kind = found.get("model_type") if isinstance(found, dict) else None
     if kind not in FAMILIES:
-        known = ", ".join(FAMILIES)
-        raise C3AlignError(f"{rest!r} is a model of type {kind!r}; pass one of these types: {known}")
+        known, fix = ", ".join(FAMILIES), taken_by(folder, rest.partition("@")[0])
+        raise C3AlignError(f"{rest!r} is a model of type {kind!r}, and here are models of {known}; {fix}")
     weights = model_folders.check_folder(folder)
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     model_folders.check_size(lambda: transformers.AutoModel.from_config(config), weights, folder)
@@ -111,12 +88,13 @@ class TransformersEncoder(base.TowerEncoder):
             self._embed_videos = True  # by a tower of its own, not frame by frame
         if "audio" in self.modalities:
             self.sample_rate = processor.feature_extractor.sampling_rate
-        commit = getattr(config, "_commit_hash", None) or spec.partition("@")[2] or "local"
-        self.name = f"transformers:{_name(spec)}"
+        self.name = claim(spec)[:-1]
+        # SigLIP 2 was trained on lower case; for its models of fixed resolution only the tokenizer tells
+        self._lower = config.model_type == "siglip" and type(processor.tokenizer).__name__.startswith("Gemma")
         self._text_limit = _text_limit(processor.tokenizer, config, self._family)
         self.n_dims = int(self._rows([""], "text").shape[1])
-        digests = f"{base.weights_digest(model)}/{self.n_dims}d/{base.short_digest(_describe(processor))}"
-        self.fingerprint = f"{self.name}@{commit}/{digests}"
+        prepared = base.short_digest(f"{base.preparation(processor)} {self._text_limit} {self._lower}")
+        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{prepared}"
 
     def _prepare_picture(self, picture: Any) -> Any:
         return _first(self._processor.image_processor(images=[picture], return_tensors="pt"))
@@ -147,6 +125,7 @@ class TransformersEncoder(base.TowerEncoder):
 
     def _tokens(self, texts: list[str]) -> dict[str, Any]:
         tokenizer, length = self._processor.tokenizer, self._family.text_length
+        texts = [text.lower() for text in texts] if self._lower else texts
         whole = tokenizer(texts, truncation=False, padding=False, verbose=False)["input_ids"]
         self._truncated += base.count_truncated(map(len, whole), self._text_limit)
         padding = {"padding": True} if length is None else {"padding": "max_length"}
@@ -179,10 +158,3 @@ def _stacked(batch: list[dict[str, Any]]) -> dict[str, Any]:
     import torch
 
     return {name: torch.stack([item[name] for item in batch]) for name in batch[0]}
-
-
-def _describe(processor: Any) -> str:
-    """What decides how items are prepared, as text."""
-    parts = [getattr(processor, name, None) for name in ("image_processor", "feature_extractor")]
-    settings = [sorted((k, str(v)) for k, v in part.to_dict().items() if "class" not in k) for part in parts if part]
-    return f"{settings} {type(processor.tokenizer).__name__} {len(processor.tokenizer)}"

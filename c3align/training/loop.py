@@ -168,9 +168,12 @@ class Loop:
             self.n_seen += count
             self._show(bar)
             is_last = self.step == (epoch + 1) * n_batches
+            is_due = is_last or (every is not None and self.step % every == 0)
+            if is_due:
+                self._check_weights()
             if is_last:
                 self._finish_epoch()
-            if self.checkpoint is not None and (is_last or (every is not None and self.step % every == 0)):
+            if self.checkpoint is not None and is_due:
                 self._write(self.checkpoint)
                 self.processes.wait_for_everyone()
 
@@ -200,8 +203,17 @@ class Loop:
     def _check_finite(self, loss: float) -> None:
         """Refuse to go on with weights that are lost; the checkpoint before them stays."""
         if not math.isfinite(loss):
-            advice = f"lower lr (it was {self.settings.lr:g}) or set max_grad_norm, and train weights of float32"
-            raise C3AlignError(f"the loss became {loss} at step {self.step} of {self.n_steps}; {advice}")
+            self._lost(f"the loss became {loss}")
+
+    def _check_weights(self) -> None:
+        """A step of finite loss can still lose the weights."""
+        for name, value in self.trained().items():
+            if not bool(value.isfinite().all()):
+                self._lost(f"weight {name!r} became NaN or infinite")
+
+    def _lost(self, what: str) -> None:
+        advice = f"lower lr (it was {self.settings.lr:g}) or set max_grad_norm"
+        raise C3AlignError(f"{what} at step {self.step} of {self.n_steps}; {advice}")
 
     def _loss(self, task: Task, network: Any, piece: Any) -> torch.Tensor:
         is_half = self.settings.precision == "bfloat16"

@@ -76,28 +76,34 @@ def refuse_other_modality(X: Any, aligner: Any, modality: str) -> None:
         )
 
 
-def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> None:
-    """Refuse single rows on another modality's side of the gap.
+def strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> dict[int, str]:
+    """Numbers of the rows on another modality's side of the gap, and its name.
 
     Asked only where the gap is wide, four standard deviations (as if columns were independent) from mean to middle.
     On CLIP's COCO pairs, ConVIRT and the glyphs this separates every row: none of a modality lies beyond 0.47 of
     the way to the other's mean, none of the other before 0.73.
     """
-    own = aligner.statistics_[modality]
+    own, found = aligner.statistics_[modality], dict[int, str]()
     for name, other in aligner.statistics_.items():
         gap = other.mean - own.mean
         length = float(np.linalg.norm(gap))
         spread = float(np.sqrt((gap**2) @ own.variance)) / length if length else np.inf
-        if name == modality or not other.n_rows or 4 * spread > length / 2:
-            continue
-        rows = as_rows(X)
-        stray = _beyond_the_middle(rows, own.mean, gap)
-        if len(stray):
-            raise C3AlignError(
-                f"{len(stray)} of {rows.shape[0]} embeddings given as modality={modality!r} lie on the side of "
-                f"{name!r}, first row {first_row + stray[0]}; a decoder learns from one modality alone: remove those "
-                "rows"
-            )
+        if name != modality and other.n_rows and 4 * spread <= length / 2:
+            beyond = first_row + _beyond_the_middle(as_rows(X), own.mean, gap)
+            found |= dict.fromkeys(beyond.tolist(), name)
+    return found
+
+
+def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> None:
+    """Refuse single rows on another modality's side of the gap."""
+    found = strays(X, aligner, modality, first_row)
+    if found:
+        first, name = min(found.items())
+        raise C3AlignError(
+            f"{len(found)} of {X.shape[0]} embeddings given as modality={modality!r} lie on the side of {name!r}, "
+            f"first row {first}; a decoder learns from one modality alone: remove those rows, or "
+            "pass --on-error skip (on_error='skip')"
+        )
 
 
 def _beyond_the_middle(rows: Rows, mean: npt.NDArray[Any], gap: npt.NDArray[Any]) -> Int64Array:
@@ -122,13 +128,20 @@ class TrainingRows:
     def __len__(self) -> int:
         return self.rows.shape[0]
 
-    def check(self) -> None:
-        """Refuse other modalities, block by block, so that none hides behind the first rows."""
-        if self.aligner is not None:
-            for part in self._parts():
-                block = self.rows.take(part)
-                refuse_other_modality(block, self.aligner, self.modality)
+    def check(self, skip: bool = False) -> dict[int, str]:
+        """Refuse other modalities, block by block, so that none hides behind the first rows.
+
+        With `skip`, single rows on the side of another one are not refused but returned, with its name.
+        """
+        found: dict[int, str] = {}
+        for part in self._parts() if self.aligner is not None else []:
+            block = self.rows.take(part)
+            refuse_other_modality(block, self.aligner, self.modality)
+            if skip:
+                found |= strays(block, self.aligner, self.modality, part.start)
+            else:
                 refuse_strays(block, self.aligner, self.modality, part.start)
+        return found
 
     def _parts(self) -> list[slice]:
         # what is left over goes with the last block: a few rows would say little about their mean

@@ -40,22 +40,22 @@ def of(folder: Path, build, kind: str) -> Path:
 @attack("pipeline", "module class 'evil.Evil' is not among")
 def names_a_class_of_a_file_beside_it(folder: Path) -> Path:
     """The encoder's modules.json names a class of a file beside it, which sentence-transformers 5 runs."""
-    return of(folder, encoders.lists_a_class_of_a_file_beside_it, "sentence-transformers:model")
+    return of(folder, encoders.lists_a_class_of_a_file_beside_it, "sentence-transformers:local")
 
 
 @attack("pipeline", "'auto_map' names code")
 def names_a_model_class_of_a_file_beside_it(folder: Path) -> Path:
     """The encoder's config.json names a class of a file beside it."""
-    return of(folder, encoders.names_a_model_class_of_a_file_beside_it, "transformers:model@local")
+    return of(folder, encoders.names_a_model_class_of_a_file_beside_it, "transformers:local")
 
 
 @attack("pipeline", "no weights in safetensors")
 def has_an_encoder_of_pickles(folder: Path) -> Path:
     """The encoder is a folder of open_clip with a pickle."""
-    return of(folder, encoders.has_a_pickle_that_open_clip_prefers, "open_clip:local-dir:model")
+    return of(folder, encoders.has_a_pickle_that_open_clip_prefers, "open_clip:local-dir")
 
 
-@attack("pipeline", "has a fingerprint that begins 'transformers:model@'")
+@attack("pipeline", "has a fingerprint that begins 'transformers:local/'")
 def states_another_encoder_than_it_names(folder: Path) -> Path:
     """The fingerprint is that of the embedded encoder, and the spec names a folder: refused before it is opened."""
     model = encoders.copied("clip", folder)
@@ -69,11 +69,11 @@ def states_other_weights_of_the_embedded_encoder(folder: Path) -> Path:
     return pipeline(folder, "glyphs", "c3align:glyphs/0123456789ab/256d/32x32 grey, words and letter groups")
 
 
-@attack("pipeline", "comes from the encoder transformers:model@local/0123456789ab/24d/01234567 and not from")
+@attack("pipeline", "comes from the encoder transformers:local/0123456789ab/24d/01234567 and not from")
 def states_other_weights(folder: Path) -> Path:
     """An honest folder of another encoder under the name that the fingerprint says."""
     return of(folder, lambda at: encoders.spec(at, f"transformers:{encoders.copied('clip', at)}"),
-              "transformers:model@local")  # fmt: skip
+              "transformers:local")  # fmt: skip
 
 
 @attack("pipeline", "is unknown; pass one of")

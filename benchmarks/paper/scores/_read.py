@@ -92,6 +92,8 @@ def _gathered(source: str, records: list[Any]) -> Captions:
     plain: list[list[str]] = []
     for i, record in enumerate(records):
         item, captions = _parsed(record)
+        if captions is None and item is not None and isinstance(record.get("error"), str):
+            continue  # an item that `c3align caption --on-error skip` had no caption for
         if captions is None or (plain and item is not None) or (items and item is None):
             raise C3AlignError(f"row {i} of {source} is {_short(record)}; give every row a caption, and an id or none")
         if item is None:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from c3align import ops
 from c3align._imports import need
 from c3align._typing import Array
+from c3align.decoders.captions import Skipped, usable
 from c3align.decoders.place import Place
 from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError
@@ -52,6 +53,8 @@ class EmbeddingGenerator:
         Mean loss of each epoch, in nats per value.
     modality_ : str
         The modality that it learned from.
+    skipped : list of Skipped
+        Rows not used in the last `fit`, with ``on_error="skip"``.
 
     Examples
     --------
@@ -63,6 +66,7 @@ class EmbeddingGenerator:
     takes: ClassVar[Literal["aligned"]] = "aligned"
     modality_: str = "image"
     shape_: tuple[int, ...]
+    skipped: list[Skipped]
     losses_: list[float]
 
     def __init__(self, *, width: int = 32) -> None:
@@ -87,6 +91,7 @@ class EmbeddingGenerator:
         checkpoint: str | os.PathLike[str] | None = None,
         device: Any = None,
         progress: bool = True,
+        on_error: str = "raise",
     ) -> EmbeddingGenerator:
         """Learn to draw; forget what was learned before.
 
@@ -118,8 +123,8 @@ class EmbeddingGenerator:
             A .safetensors file, replaced after every epoch; a checkpoint of this run is resumed to the same result.
         device : torch device or str, optional
             Where to train; by default on the CPU.
-        progress : bool
-            Whether to show a bar with the loss.
+        progress, on_error : optional
+            As in `PrefixCaptioner.fit`.
 
         Returns
         -------
@@ -136,17 +141,16 @@ class EmbeddingGenerator:
         seed, width = check_seed(seed), check_whole("width", self.width)
         weight = check_number("critic_weight", critic_weight)
         source = TrainingRows(checked_rows(rows), aligner, modality, seed)
-        stack = _pictures(pictures, len(source))
-        source.check()
+        source, stack, skipped = usable(source, _pictures(pictures, len(source)), on_error)
         module, loop = need("c3align.decoders.pictures.task", "torch"), need("c3align.training.loop", "torch")
         whole = stack if stack.ndim == 4 else stack[..., None]
         task = module.PictureTask(source, whole, settings.batch_size, module.Critic.of(critic, weight))
         net = _built(source.rows.shape[1], whole.shape[1:], width, seed).to(device or "cpu")
         one, path = loop.OneProcess(device or "cpu"), None if checkpoint is None else Path(checkpoint)
-        run = loop.Loop(net, task, None, settings, seed, one, fused=None, checkpoint=path, progress=progress)
+        run = loop.Loop(net, task, None, settings, seed, one, None, path, progress)
         run.run()
         self._net, self.n_dims, self.shape_ = net, source.rows.shape[1], tuple(stack.shape[1:])
-        self.losses_, self.modality_, self._place = run.losses, modality, Place.of(source)
+        self.losses_, self.modality_, self._place, self.skipped = run.losses, modality, Place.of(source), skipped
         return self
 
     def generate(

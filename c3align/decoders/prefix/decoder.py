@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align._typing import Array, Int64Array
-from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream
+from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream, usable
 from c3align.decoders.place import Place
 from c3align.decoders.prefix import files
+from c3align.decoders.prefix.checks import check_tokens, check_weights, plain
 from c3align.decoders.prefix.language_models import adapted, end_of_text, load_lm
 from c3align.decoders.prefix.task import CaptionTask, Retrieval
 from c3align.decoders.prefix.tokens import Tokens
@@ -83,7 +84,7 @@ class PrefixCaptioner:
     encoder_fingerprint_ : str or None
         The encoder of the rows that it learned from, if its aligner knew.
     skipped : list of Skipped
-        Rows without a caption in the last call with ``on_error="skip"``.
+        Rows not used in the last call with ``on_error="skip"``.
 
     Raises
     ------
@@ -99,6 +100,8 @@ class PrefixCaptioner:
 
     * ``consensus=16``: draw this many captions, and take the one that shares most words with all of them and with the
       row's neighbors, if any;
+    * ``lm_settings="keep"`` or ``"drop"``: what the language model's own generation settings (``min_length``,
+      ``bad_words_ids``, ``repetition_penalty``) ask for; by default they are kept, with a warning;
     * ``block_size=16``: how many rows the language model always sees at once, so that rounding is the same for any
       batch; 64 by default on a GPU. Captions may change with it where two words are about equally likely.
 
@@ -130,21 +133,22 @@ class PrefixCaptioner:
         training: Training | None = None,
         seed: int = 0,
     ) -> None:
-        self.n_dims, self.mapper, self.prefix_length, self.tune, self.lora = n_dims, mapper, prefix_length, tune, lora
+        self.n_dims, self.mapper, self.prefix_length, self.tune = n_dims, mapper, prefix_length, tune
+        self.lora = plain(lora)
         self.n_neighbours, self.neighbours_as, self.index = n_neighbours, neighbours_as, index
         self.training = Training() if training is None else training
         self.tokenizer = tokenizer
-        self.losses_: list[float] = []
-        self.validation_losses_: list[float] = []
+        self.losses_, self.validation_losses_ = list[float](), list[float]()
         self.max_tokens_ = self._prompt_tokens = 0
         self._retrieval: Retrieval | None = None
         self._place: Place | None = None
         self._check_settings()
+        self._told: set[str] = set()  # what was warned of
         self._eos = end_of_text(lm, tokenizer)
         torch, module = need("torch", "torch", "captions"), need("c3align.decoders.prefix.model", "torch", "captions")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(check_seed(seed))  # that of the CPU, where the mapper is made
-            ready = adapted(lm, tune, lora)
+            ready = adapted(lm, tune, self.lora)
             shown = n_neighbours if neighbours_as == "embeddings" else 0
             self._model = module.PrefixModel(ready, mapper, n_dims, prefix_length, shown).eval()
         self._model.to(next(ready.parameters()).device)
@@ -197,6 +201,7 @@ class PrefixCaptioner:
         seed: int = 0,
         checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = True,
+        on_error: str = "raise",
         **training: Any,
     ) -> PrefixCaptioner:
         """Learn captions from their own noisy embeddings, continuing from the current weights.
@@ -224,6 +229,8 @@ class PrefixCaptioner:
             run, training resumes from it, to the same weights as without a break.
         progress : bool
             Whether to show a bar with loss and tokens per second.
+        on_error : "raise" or "skip"
+            Whether single rows on the side of another modality are refused, or left out and listed in `skipped`.
         **training : optional
             Fields of `Training` that replace the captioner's own: ``epochs``, ``batch_size``, ``lr``, ``accumulate``,
             ``precision``, ``validation``, ...
@@ -241,13 +248,16 @@ class PrefixCaptioner:
         """
         settings, seed = self.training.changed(training), check_seed(seed)
         source = TrainingRows(checked_rows(rows, self.n_dims), aligner, modality, seed)
-        texts = check_captions(captions, len(source))
+        source, texts, skipped = usable(source, check_captions(captions, len(source)), on_error)
         tokens = Tokens.of(texts, self.tokenizer, self._eos)
-        source.check()
+        check_weights(self.lm, self.tune)
+        check_tokens(self.lm, self.tokenizer, texts, tokens, self._eos)
         retrieval, groups = self._neighbours(memory, source, texts)
         task = CaptionTask(source, tokens, np.ones(len(source), bool), settings.batch_size, retrieval, groups)
         task.check_length(self.lm, self.prefix_length)
+        self.max_tokens_ = 0  # not fitted if the run stops midway
         run = self._run(task, settings, seed, checkpoint, progress)
+        self.skipped = skipped
         self.losses_, self.validation_losses_ = run.losses, run.validation_losses
         self._retrieval, self.max_tokens_ = retrieval, int(tokens.lengths.max())
         self._prompt_tokens = 0 if retrieval is None else retrieval.limit
@@ -383,6 +393,7 @@ class PrefixCaptioner:
     ) -> Iterator[tuple[int, Any]]:
         """Number and caption of each row."""
         decoding = need("c3align.decoders.prefix.decoding", "transformers", "captions")
+        options = decoding.spelled_out(options)
         n_draws = options.pop("consensus", None)
         options = options if n_draws is None else decoding.drawing(n_draws, options)
         several = (options.get("num_return_sequences") or 1) > 1
@@ -390,7 +401,8 @@ class PrefixCaptioner:
             "block_size": options.pop("block_size", None) or BLOCK_SIZES.get(self.lm.device.type, 64),
             "prompt_tokens": self._prompt_tokens,
         }
-        how = {"seed": check_seed(seed), "options": self._defaults(options)}
+        settled = decoding.settled(self.lm, self.tokenizer, self._eos, self.max_tokens_, options, self._told)
+        how = {"seed": check_seed(seed), "options": settled}
         found = decoding.decode_rows(self._model, rows, numbers, self._retrieval, **sizes, **how)
         for i, (number, tokens) in enumerate(found):
             texts = [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
@@ -408,14 +420,6 @@ class PrefixCaptioner:
             texts = texts + [self._retrieval.memory.texts[place] for place in places[0] if place >= 0]
             weights = np.concatenate([weights, nearness[places[0] >= 0] / nearness.sum()])
         return texts[consensus(texts, weights)]
-
-    def _defaults(self, given: dict[str, Any]) -> dict[str, Any]:
-        pad = self.tokenizer.pad_token_id
-        options = {"do_sample": False, "num_beams": 1, "pad_token_id": self._eos if pad is None else pad}
-        options["eos_token_id"] = self._eos
-        if not {"max_new_tokens", "max_length", "generation_config"} & set(given):
-            options["max_new_tokens"] = self.max_tokens_
-        return {**options, **given}
 
     def _check_ready(self) -> None:
         if not self.is_fitted:

@@ -6,6 +6,7 @@ blocks of one size: row r stands at place ``r % block_size``, and places without
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +16,12 @@ import transformers
 
 from c3align import ops
 from c3align._typing import Int64Array
+from c3align.decoders.prefix.checks import neutral, own_settings
 from c3align.decoders.prefix.task import Retrieval
 from c3align.errors import C3AlignError
+from c3align.io.model_configs import one_line
 from c3align.training.rows import seed_of
-from c3align.training.settings import check_whole
+from c3align.training.settings import check_choice, check_whole
 
 # what transformers does to the logits before it draws, in its order
 WARPERS = {
@@ -110,8 +113,13 @@ def _decode_block(
     elif options.get("do_sample"):
         processors.append(SeededSteps(seed, first_row))
     kept = [embedded.device] if embedded.device.type == "cuda" else []
-    with torch.inference_mode(), torch.random.fork_rng(devices=kept):
-        found = model.lm.generate(inputs_embeds=embedded, attention_mask=mask, logits_processor=processors, **options)
+    options |= {"inputs_embeds": embedded, "attention_mask": mask, "logits_processor": processors}
+    try:
+        with torch.inference_mode(), torch.random.fork_rng(devices=kept):
+            found = model.lm.generate(**options)
+    except (ValueError, TypeError, IndexError) as error:
+        fix = "pass other options or fewer max_new_tokens, or lm_settings='drop' if they are the model's own"
+        raise C3AlignError(f"the language model cannot decode so: {one_line(error, 200)}; {fix}") from error
     tokens = getattr(found, "sequences", found)
     return tokens.cpu().numpy().reshape(len(rows), n_each, -1)
 
@@ -151,6 +159,38 @@ def _warpers(lm: Any, options: dict[str, Any]) -> list[Any]:
         if not is_neutral:
             found.append(getattr(transformers, kind)(value))
     return found
+
+
+def spelled_out(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with those of a ``generation_config`` among them, over which c3align's own would win."""
+    config = options.get("generation_config")
+    listed = {} if config is None else config.to_diff_dict()
+    return {k: v for k, v in {**listed, **options}.items() if k not in ("generation_config", "transformers_version")}
+
+
+def settled(
+    lm: Any, tokenizer: Any, eos: int, max_tokens: int, given: dict[str, Any], told: set[str]
+) -> dict[str, Any]:
+    """All options of ``generate``: those given, c3align's own, and what the model's own settings add or not.
+
+    What they add is told once, and put in `told`.
+    """
+    own, kept = own_settings(lm), given.pop("lm_settings", None)
+    if kept is not None:
+        check_choice("lm_settings", kept, ("keep", "drop"))
+    heard = [name for name in own if name not in given and (given.get("do_sample") or name not in WARPERS)]
+    if kept is None and heard and not told:
+        told.update(heard)
+        warnings.warn(
+            f"the language model's own settings change captions: {', '.join(f'{k}={own[k]!r}' for k in heard)}"[:500]
+            + "; pass lm_settings='keep' to use them without this warning, or lm_settings='drop'",
+            stacklevel=2,
+        )
+    pad = eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    options = {"do_sample": False, "num_beams": 1, "num_return_sequences": 1, "pad_token_id": pad, "eos_token_id": eos}
+    if not {"max_new_tokens", "max_length"} & set(given):
+        options["max_new_tokens"] = max_tokens
+    return {**(neutral(lm) if kept == "drop" else {}), **options, **given}
 
 
 def drawing(n_draws: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from c3align._imports import need
 from c3align._settings import check_modality_name
 from c3align.decoders.place import Place
-from c3align.decoders.prefix.language_models import load_lm, save_lm
+from c3align.decoders.prefix.checks import lora_problem
+from c3align.decoders.prefix.language_models import is_adapter, load_lm, save_lm
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory, is_captioner
 from c3align.io import atomic, container, digests
 from c3align.training.settings import Training
@@ -25,12 +25,6 @@ PARTS = (LM_FOLDER, MEMORY_FOLDER)  # the folders of files that have no digest o
 SETTINGS = ("n_dims", "mapper", "prefix_length", "tune", "lora", "n_neighbours", "neighbours_as", "index")
 LEARNED = ("max_tokens", "prompt_tokens", "losses", "validation_losses", "encoder_fingerprint", "training", "modality")
 MAX_TOKENS = 1 << 16
-LORA = {"alpha_pattern", "bias", "exclude_modules", "fan_in_fan_out", "init_lora_weights", "layers_pattern"}
-LORA |= {"lora_bias", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save", "r", "rank_pattern"}
-LORA |= {"target_modules", "use_dora", "use_rslora"}
-LORA_STARTS = (True, False, "gaussian", "orthogonal")  # others change the language model, or need data
-MODULE_NAMES = re.compile(r"(?:[\w.|^$\\()-]|\.\*){0,300}")  # of which no pattern takes long, with few ".*"
-LORA_BYTES = 1 << 26  # beside as many as the language model has
 
 
 def save(captioner: PrefixCaptioner, folder: str | os.PathLike[str]) -> None:
@@ -61,10 +55,12 @@ def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str]) -> PrefixCa
     path = atomic.found(folder)
     keys = {*SETTINGS, *LEARNED}
     config, tensors = container.read_decoder(path, CAPTIONER_FILE, FORMAT, keys, PARTS, modality="text")
-    lm, tokenizer = load_lm(path / LM_FOLDER)
+    learns = config["tune"] == "full"  # then its weights are float32; others stay as they were trained with
+    lm, tokenizer = load_lm(path / LM_FOLDER, "float32" if learns else "auto")
     place = Place.taken_from(tensors)
-    if config["lora"] is not None:
-        _check_lora(config["lora"], lm)
+    problem = None if config["lora"] is None else lora_problem(config["lora"], lm)
+    if problem is not None:  # before peft sees them
+        raise container.refusal("decoder", problem)
     _check_mapper(config, lm, tensors)
     try:
         training = Training(**config["training"])
@@ -84,7 +80,7 @@ def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str]) -> PrefixCa
 def _own_weights(captioner: PrefixCaptioner) -> dict[str, Any]:
     """All that is not in the language model's own files: the mapper, and LoRA."""
     state = captioner._model.state_dict()
-    return {name: value for name, value in state.items() if not name.startswith("lm.") or ".lora_" in name}
+    return {name: value for name, value in state.items() if not name.startswith("lm.") or is_adapter(name)}
 
 
 def _check_mapper(config: dict[str, Any], lm: Any, tensors: dict[str, Any]) -> None:
@@ -98,24 +94,6 @@ def _check_mapper(config: dict[str, Any], lm: Any, tensors: dict[str, Any]) -> N
         own = {name: value for name, value in shell.state_dict().items() if not name.startswith("lm.")}
         given = {name: value for name, value in tensors.items() if not name.startswith("lm.")}
         container.check_tensors(given, container.layout(own), "decoder")
-
-
-def _check_lora(lora: Any, lm: Any) -> None:
-    """Refuse settings that would import, search for long, or fill the memory, before peft sees them."""
-    if not isinstance(lora, dict) or not set(lora) <= LORA or lora.get("init_lora_weights", True) not in LORA_STARTS:
-        raise container.refusal("decoder", f"its LoRA settings {str(lora)[:200]!r} are not known")
-    for value in lora.values():
-        names = list(value) if isinstance(value, list | dict) else [value]
-        texts = [name for name in names if isinstance(name, str)]
-        if not all(MODULE_NAMES.fullmatch(text) and text.count(".*") <= 2 for text in texts):
-            raise container.refusal("decoder", "its LoRA settings hold a pattern that c3align does not search for")
-    patterns = lora.get("rank_pattern") or {}
-    ranks = [lora.get("r", 8), *(patterns.values() if isinstance(patterns, dict) else [None])]
-    if not all(type(rank) is int and rank > 0 for rank in ranks):
-        raise container.refusal("decoder", "a rank of its LoRA is no number")
-    sides = sum(sum(weight.shape) for weight in lm.parameters() if weight.ndim == 2)
-    if 4 * max(ranks) * sides > LORA_BYTES + sum(weight.nbytes for weight in lm.parameters()):
-        raise container.refusal("decoder", f"LoRA of rank {max(ranks)} is larger than the language model")
 
 
 def _set_learned(captioner: PrefixCaptioner, config: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from c3align._imports import need
+from c3align.decoders.prefix.checks import LORA, check_lm, load_tokenizer, lora_problem
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
 
@@ -32,11 +34,17 @@ def end_of_text(lm: Any, tokenizer: Any) -> int:
 
 def adapted(lm: Any, tune: str, lora: dict[str, Any] | None) -> Any:
     """The language model with those weights trainable that `tune` selects."""
+    check_lm(lm, tune)
     for parameter in lm.parameters():
         parameter.requires_grad_(tune == "full")
     if tune != "lora":
         return lm
     peft = need("peft", "peft", "captions")
+    problem = lora_problem(lora or {}, lm)
+    if problem is not None:
+        raise C3AlignError(
+            f"LoRA that a folder can keep is needed, and {problem}; pass some of {', '.join(sorted(LORA))}"
+        )
     try:
         config = peft.LoraConfig(task_type="CAUSAL_LM", **(lora or {}))
         return peft.get_peft_model(lm, config)
@@ -47,11 +55,16 @@ def adapted(lm: Any, tune: str, lora: dict[str, Any] | None) -> Any:
         ) from error
 
 
+def is_adapter(name: str) -> bool:
+    """Whether a tensor is one that LoRA added to a language model."""
+    return ".lora_" in name or ".modules_to_save." in name
+
+
 def save_lm(lm: Any, tokenizer: Any, folder: Path) -> None:
     """By their own `save_pretrained`; of a model with LoRA the weights that it was made of."""
     base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
-    state = {name: value for name, value in base.state_dict().items() if ".lora_" not in name}
-    weights = {name.replace(".base_layer.", "."): value for name, value in state.items()}
+    state = {name: value for name, value in base.state_dict().items() if not is_adapter(name)}
+    weights = {re.sub(r"\.(base_layer|original_module)\.", ".", name): value for name, value in state.items()}
     try:
         with _without_bars():
             base.save_pretrained(folder, state_dict=weights, safe_serialization=True)
@@ -75,19 +88,20 @@ def _without_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_lm(folder: str | os.PathLike[str]) -> tuple[Any, Any]:
+def load_lm(folder: str | os.PathLike[str], dtype: str = "float32") -> tuple[Any, Any]:
     """Language model and tokenizer of a folder, or by a name of the Hub: safetensors only, no remote code.
 
-    All files are looked through before transformers sees them; every weight must be there, and finite.
+    All files are looked through before transformers sees them; every weight must be there, and finite. "auto" as
+    `dtype` keeps that of the weights; small steps would be lost in half precision.
     """
     hf = need("transformers", "transformers", "captions")
     fix = "pass a folder with safetensors of a causal language model of transformers, or the name of one on the Hub"
     with model_configs.loading(f"the language model {str(folder)!r} cannot be loaded", fix), _without_bars():
         found = model_folders.fetched(os.fspath(folder))
-        return _whole_lm(hf, found), hf.AutoTokenizer.from_pretrained(found, trust_remote_code=False)
+        return _whole_lm(hf, found, dtype), load_tokenizer(found)
 
 
-def _whole_lm(hf: Any, folder: Path) -> Any:
+def _whole_lm(hf: Any, folder: Path, dtype: str) -> Any:
     known = need("transformers.models.auto.modeling_auto", "transformers", "captions")
     described = model_configs.read_config(folder / "config.json")
     kind = described.get("model_type") if isinstance(described, dict) else None
@@ -97,7 +111,7 @@ def _whole_lm(hf: Any, folder: Path) -> Any:
     weights = model_folders.check_folder(folder)
     config = hf.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     model_folders.check_size(lambda: hf.AutoModelForCausalLM.from_config(config), weights, folder)
-    options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+    options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, "dtype": dtype}
     lm, told = hf.AutoModelForCausalLM.from_pretrained(folder, **options)
     model_folders.check_built(told, folder)
     return model_folders.check_finite(lm, folder)

@@ -62,7 +62,7 @@ class PrefixModel(nn.Module):
 
     def __init__(self, lm: Any, mapper: str, n_dims: int, length: int, n_neighbours: int = 0) -> None:
         super().__init__()
-        width = lm.get_input_embeddings().embedding_dim
+        width = lm.get_input_embeddings().weight.shape[1]
         self.lm = lm
         self.mapper = MAPPERS[mapper](n_dims, width, length)
         self.neighbour_mapper = nn.Linear(n_dims, width) if n_neighbours else None
