@@ -112,6 +112,15 @@ class TestFit:
         assert not os.path.exists("aligner")
 
 
+class TestForgottenOptions:
+    def test_two_modalities_as_one(self, folder, call):
+        code, _, err = call("fit", "text.npy", "image.npy", "-o", "a")
+        assert code == 0
+        assert err.startswith("warning: the rows of image.npy lie 0.85 from the mean of those of text.npy")
+        assert "learned as one modality; pass one of the files as --pair" in err
+        assert call("fit", "text/*.npy", "-o", "a")[2] == ""
+
+
 class TestMerge:
     def test_it_is_the_whole(self, folder, call):
         for part in "01":

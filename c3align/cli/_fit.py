@@ -15,9 +15,11 @@ import typer
 from c3align import centering, mappings
 from c3align.cli._app import AlignerFolder, Fingerprint, Output, Rows, app, one_fingerprint, progress, say
 from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.io.npy import Stored
 from c3align.io.rows import RowSource, write_npy
 from c3align.io.shards import n_items_of, numbers_of, open_sources
 
+GLANCE_ROWS, GLANCE_FILES = 1024, 32  # looked at, where several files are learned as one modality
 SAMPLE_ROWS = 4096  # of a file, by which the mean for all its rows is chosen
 _REST = 1 << 14  # rows without partners that are read at a time
 Joined = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # numbers of rows of both sides, rising
@@ -63,6 +65,7 @@ def fit(
     names = {"modality": modality or found[0].modality or "text"}
     names["y_modality"] = pair_modality or (second and found[1].modality) or "image"
     joined, how = (None, "") if second is None else _joined(first, second)
+    _check_alike(first)
     _learn(aligner, first, second, joined, **names)
     if fingerprint:
         aligner.bind_encoder(fingerprint)
@@ -93,6 +96,29 @@ def _learn(
     if joined is not None and second is not None:
         for at in range(place, second.n_rows, _REST):
             second.read(at, at + _REST)
+
+
+def _check_alike(source: RowSource) -> None:
+    """Files of one modality that lie as far apart as two modalities do are told of: `--pair` was forgotten, perhaps."""
+    from c3align import C3Aligner
+
+    samples = [part[:GLANCE_ROWS] for part in source.parts[:GLANCE_FILES] if isinstance(part, Stored)]
+    if len(samples) < 2:
+        return
+    try:
+        state = C3Aligner().fit(samples[0]).state_
+    except ValueError:  # what is wrong with these rows is said where they are learned
+        return
+    for path, rows in zip(source.paths[1:], samples[1:]):
+        doubt = centering.doubt_about("text", state, centering.Glance.of(rows), centering.FAR)
+        if doubt is not None:
+            warnings.warn(
+                f"the rows of {path} {doubt.replace('its mean', f'the mean of those of {source.paths[0]}')}, and were "
+                "learned as one modality; pass one of the files as --pair if they are two",
+                ModalityMeanWarning,
+                stacklevel=2,
+            )
+            return
 
 
 def _joined(first: RowSource, second: RowSource) -> tuple[Joined | None, str]:
