@@ -147,6 +147,18 @@ class TestTree:
         with pytest.raises(C3AlignError, match="do not fit in float16; pass --dtype float32"):
             embed.embed(Loud(), [Item("a", "a")], tmp_path, modality="text")
 
+    def test_rows_that_are_nan_are_not_written(self, tmp_path):
+        class Lost:
+            modalities, n_dims, fingerprint = ("text",), 2, "lost"
+
+            def encode(self, items, *, modality, batch_size, device=None, dtype="float32", progress=False):
+                return np.array([[1, np.nan if item == "b" else 1] for item in items], dtype)
+
+        items = [Item(name, name) for name in "abcb"]
+        with pytest.raises(C3AlignError, match="embeddings of b and 1 more items are NaN; remove those items"):
+            embed.embed(Lost(), items, tmp_path, modality="text", on_error="skip")
+        assert not list(tmp_path.glob("text_emb/*"))
+
 
 class TestResuming:
     @pytest.fixture

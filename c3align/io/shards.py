@@ -235,6 +235,12 @@ class Tree:
         `first` is the number of its first item; `places` count from there, of the items that have `rows`, and in
         `broken`, which has the reasons.
         """
+        is_nan = np.isnan(rows).any(axis=1)
+        if is_nan.any():
+            name = items[places[int(is_nan.argmax())]].name
+            raise C3AlignError(
+                f"the embeddings of {name} and {is_nan.sum() - 1} more items are NaN; remove those items"
+            )
         if np.isinf(rows).any():
             raise C3AlignError(f"the embeddings of shard {shard} do not fit in {rows.dtype}; pass --dtype float32")
         self._take_back(shard)
