@@ -373,6 +373,8 @@ class TestGroupsOfRecall:
         image, text = np.eye(4), np.eye(4)[[1, 0, 3, 2]]
         assert geometry.recall_at_k(image, text)[1] == 0
         assert geometry.recall_at_k(image, text, groups=[5, 5, 9, 9])[1] == 1
+        # equal pictures of two groups: each ties with the other, which ranks before it
+        assert geometry.recall_at_k(image, image[[0, 0, 1, 1]], groups=[0, 1, 2, 3]) == {1: 0, 5: 1, 10: 1}
         with pytest.raises(C3AlignError, match="groups must be 4 integers, got int64 of shape"):
             geometry.recall_at_k(image, text, groups=[1, 2])
 

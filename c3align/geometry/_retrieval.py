@@ -57,7 +57,7 @@ def recall_at_k(
     """
     query, target = (unit_rows(rows) for rows in as_pairs(queries, targets))
     labels = pair_groups(query, target) if groups is None else _as_groups(groups, len(query))
-    places = distinct_rows(query), distinct_rows(target)
+    places = _distinct(query, labels), _distinct(target, labels)
     (query, target), (mine, theirs) = zip(*((rows[at], labels[at]) for rows, at in zip((query, target), places)))
     ranks = np.empty(len(query), np.int64)
     step = max(1, _BLOCK_ELEMENTS // len(target))
@@ -101,6 +101,13 @@ def distinct_rows(X: Array) -> Int64Array:
     keys = row_keys(X, zero_rows="keep")
     places = np.sort(np.unique(keys, return_index=True)[1])
     return places if len(places) > 1 else np.arange(len(keys))
+
+
+def _distinct(rows: Float64Array, labels: Int64Array) -> Int64Array:
+    """Places of the first of equal rows of one group, rising; all where everything is one row."""
+    keys = row_keys(rows, zero_rows="keep")
+    places = np.sort(np.unique(np.stack([keys, labels]), axis=1, return_index=True)[1])
+    return places if len(np.unique(keys)) > 1 else np.arange(len(keys))
 
 
 def _as_groups(groups: npt.ArrayLike, n_rows: int) -> Int64Array:
