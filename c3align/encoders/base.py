@@ -294,8 +294,8 @@ def weights_digest(model: Any) -> str:
 
 def _configuration(model: Any) -> str:
     """What a configuration of transformers says about the towers, as text; not where they came from."""
-    configs = (getattr(part, "config", None) for part in model.modules())
-    found = next((config.to_dict() for config in configs if hasattr(config, "to_dict")), {})
+    configs: list[Any] = [getattr(part, "config", None) for part in model.modules()]
+    found: dict[str, Any] = next((config.to_dict() for config in configs if hasattr(config, "to_dict")), {})
 
     def told(value: Any) -> Any:
         if not isinstance(value, dict):
