@@ -147,6 +147,12 @@ class TestCaption:
         expected = Pipeline.from_pretrained(pipeline).caption([str(path) for path in files], num_beams=3)
         assert found["captions"] == [{"path": str(p), "caption": c} for p, c in zip(files, expected)]
 
+    def test_the_language_models_own_settings(self, material, pipeline, call):
+        code, out, err = call("caption", material / "pictures", "-p", pipeline, "--lm-settings", "drop")
+        assert (code, out, err) == call("caption", material / "pictures", "-p", pipeline)  # it has none
+        code, _, err = call("caption", material / "pictures", "-p", pipeline, "--lm-settings", "none")
+        assert (code, "lm_settings must be one of 'keep', 'drop', got 'none'" in err) == (2, True)
+
     def test_broken_files(self, material, pipeline, call, tmp_path):
         """Refused by name, or skipped, told, listed, and the rest unharmed; the file is whole or not there."""
         good = sorted((material / "pictures").iterdir())[:2]

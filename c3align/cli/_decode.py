@@ -102,6 +102,7 @@ def caption(
     modality: Annotated[str, typer.Option(help="What they are: image, audio, video.")] = "image",
     batch_size: Annotated[int, typer.Option(help="Items at a time.")] = 64,
     beams: Annotated[int, typer.Option(help="Of the search; 1 takes the likeliest word each time.")] = 1,
+    lm_settings: Annotated[str | None, typer.Option(help="The language model's own settings: keep or drop.")] = None,
     on_error: OnError = "raise",
     root: Root = None,
     allow_absolute: AllowAbsolute = False,
@@ -120,6 +121,7 @@ def caption(
     loaded = Pipeline.from_pretrained(pipeline)
     allow(loaded.encoder, max_pixels, max_samples)
     options: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
+    options |= {} if lm_settings is None else {"lm_settings": lm_settings}
     sources = (item.read() for item in found)
     results = loaded.stream(sources, modality=modality, batch_size=batch_size, on_error=on_error, **options)
     lines = _described(results, [item.name for item in found])

@@ -85,7 +85,7 @@ def _tried(lm: Any) -> str | None:
     """Why two rows of different lengths are read in another way in generation than in training."""
     torch, was_training = need("torch", "torch", "captions"), lm.training
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # tables that a model makes on the way must serve in training too
             return _difference(torch, lm.eval())
     except Exception as error:
         return f"cannot caption rows ({one_line(error, 200)})"
