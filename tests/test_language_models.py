@@ -142,7 +142,7 @@ class TestLora:
             {"bias": "all"},
             {"init_lora_weights": "orthogonal", "rank_pattern": {"h.0.attn.c_attn": 4}},
         ],
-        ids=str,
+        ids=["set", "tuple", "excluded", "words", "head", "layers", "bias", "ranks"],  # a set has no order
     )
     def test_what_is_taken_comes_back(self, lora, tmp_path):
         made = fitted(captioner(tune="lora", lora=lora))
