@@ -177,7 +177,7 @@ class TestCaption:
         name.write_bytes((material / "pictures" / "00.png").read_bytes())
         assert call("caption", tmp_path, "-p", pipeline, "-o", tmp_path / "c.jsonl")[0] == 0
         line = (tmp_path / "c.jsonl").read_text(encoding="utf-8")
-        assert json.loads(line)["path"] == str(name)
+        assert os.fsencode(json.loads(line)["path"]) == os.fsencode(name)
 
     def test_no_pipeline(self, material, call):
         code, _, err = call("caption", material / "pictures", "-p", material)

@@ -124,7 +124,8 @@ def caption(
     options |= {} if lm_settings is None else {"lm_settings": lm_settings}
     sources = (item.read() for item in found)
     results = loaded.stream(sources, modality=modality, batch_size=batch_size, on_error=on_error, **options)
-    lines = _described(results, [item.name for item in found])
+    # a path as it is, which JSON can spell, where a name is for people
+    lines = _described(results, [item.source if isinstance(item.source, str) else item.name for item in found])
     if output is not None:
         say(output, f"{output}: {_write(output, lines)} captions of {len(found)} items")
     elif as_json:
