@@ -25,6 +25,14 @@ hypothesis.settings.register_profile("nightly", max_examples=5000, deadline=None
 hypothesis.settings.load_profile(os.environ.get("C3ALIGN_HYPOTHESIS_PROFILE", "dev"))
 
 
+@pytest.fixture(autouse=True)
+def _pillows_own_limit(monkeypatch):
+    """`--max-pixels` raises or lowers it for the whole process, as is right for a command."""
+    from PIL import Image
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
 def _load(name: str):
     path = DATA / name
     if not path.exists():

@@ -353,7 +353,7 @@ class TestSettings:
 
     @pytest.mark.parametrize("seed", [1.5, "3", np.float64(2)])
     def test_seeds_are_integers(self, rows, seed):
-        with pytest.raises(TypeError, match="integer"):
+        with pytest.raises(C3AlignError, match="seed must be an integer"):
             C3Aligner().fit(rows[0]).corrupt(rows[0], seed=seed)
         with pytest.raises(C3AlignError, match=r"seed must be an integer in \[0, 2\*\*64\), got -1"):
             C3Aligner().fit(rows[0]).corrupt(rows[0], seed=-1)
