@@ -7,6 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
@@ -28,9 +29,10 @@ hypothesis.settings.load_profile(os.environ.get("C3ALIGN_HYPOTHESIS_PROFILE", "d
 @pytest.fixture(autouse=True)
 def _pillows_own_limit(monkeypatch):
     """`--max-pixels` raises or lowers it for the whole process, as is right for a command."""
-    from PIL import Image
+    if find_spec("PIL"):
+        from PIL import Image
 
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
 
 
 def _load(name: str):
