@@ -283,7 +283,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_used(vars(self))
         state = centering.state_of(self, modality)
         name = state.only if modality not in state.statistics else modality
-        given = centering.told_of_raw(ingest(Z, n_dims=state.n_dims, known=state.feature_names), state, name)
+        given = ingest(Z, n_dims=state.n_dims, known=state.feature_names)
+        centering.warn_of_raw(given.rows, state, name, self.mapping)
         how: Any = {"renormalized": self.renormalize, "zero_rows": given.policy(self.zero_rows)}
         return given.like(mapped.invert(given.rows, state.row_map(name, self.mapping), **how))
 
@@ -314,8 +315,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         from c3align.calibration import Calibration
 
         state = centering.state_of(self)
-        rows = state.aligned_samples(self.mapping, self.renormalize)
-        return Calibration.from_rows(rows, groups=related(state.samples))
+        return Calibration.from_rows(
+            state.aligned_samples(self.mapping, self.renormalize), groups=related(state.samples)
+        )
 
     def as_module(self) -> AlignerModule:
         """Make a torch module of the aligner as it is now.

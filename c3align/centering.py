@@ -41,6 +41,7 @@ from c3align._discriminant import (
 )
 from c3align._state import State
 from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.mappings import RowAffine
 from c3align.ops import glance as looks
 from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.glance import Glance
@@ -285,20 +286,17 @@ def state_of(aligner: Any, *modalities: str, whose: str = "this") -> State:
     return state
 
 
-def told_of_raw(given: Any, state: State, name: str) -> Any:
-    """Give back what was ingested as aligned rows; warn of eight or more that lie around the modality's raw mean."""
-    mean, rows = state.statistics[name].mean, given.rows
-    if rows.shape[0] < MIN_ROWS_FOR_BATCH_MEAN or not mean.any() or not looks.can_look(rows):
-        return given
+def warn_of_raw(rows: Any, state: State, name: str, mapping: Any) -> None:
+    """Warn of eight or more rows given as aligned that lie around the modality's raw mean, which the mapping moves."""
+    mean, row_map = state.statistics[name].mean, state.row_map(name, mapping)
+    is_moved = isinstance(row_map, RowAffine) and bool((abs(row_map.apply(mean[None])) < ROUNDING).all())  # to zero
+    if rows.shape[0] < MIN_ROWS_FOR_BATCH_MEAN or not (mean.any() and is_moved and looks.can_look(rows)):
+        return
     sample = slice(None, None, -(-rows.shape[0] // _POSITIONS))
     along = looks.positions(rows[sample] if is_on_device(rows) else as_rows(rows).take(sample), mean / (mean @ mean))
     if len(along) > 1 and along.mean() > max(1 / 2, SURPRISE * along.std() / math.sqrt(len(along))):
-        warnings.warn(
-            f"these look like raw rows of {name!r}, as they lie around its raw mean; pass what transform gave",
-            ModalityMeanWarning,
-            stacklevel=3,
-        )
-    return given
+        text = f"these look like raw rows of {name!r}, as they lie around its raw mean; pass what transform gave"
+        warnings.warn(text, ModalityMeanWarning, stacklevel=3)
 
 
 def two_of(aligner: Any, a: str, b: str) -> tuple[State, str, str]:

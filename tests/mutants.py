@@ -363,6 +363,7 @@ MUTANTS = [
     Mutant("geo", "benchmarks/paper/_theory_training.py", "rows[:, unused] @ basis", "rows[:, unused] @ basis / 2", "fewer_dimensions"),
     # public docstrings
     Mutant("mean", "c3align/centering.py", "max(1 / 2, SURPRISE * along.std() / math.sqrt(len(along)))", "1 / 2", "inverse_of_raw"),
+    Mutant("mean", "c3align/centering.py", "mean.any() and is_moved and", "mean.any() and", "no_mapping_makes_raw"),
     Mutant("P1", "c3align/distributed.py", "        merged.merge(part)", "        pass", "bytes_of_one_process"),
     Mutant("P1", "c3align/distributed.py", "    if wrong:", "    if False:", "error_of_one_is_told"),
     Mutant("P5", "c3align/cli/_fit.py", "centering.Glance.of(rows), centering.FAR", "centering.Glance.of(rows), 9", "two_modalities_as_one"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle  # of the user's own estimators, as scikit-learn's tools do; the library itself never loads one
 import warnings
@@ -18,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 import c3align
-from c3align import C3Aligner, ops
+from c3align import C3Aligner, mappings, ops
 from c3align.errors import C3AlignError, EncoderMismatchError, ModalityMeanWarning
 from tests import strategies
 from tests.test_ops import raw
@@ -95,6 +96,17 @@ class TestOnRealEmbeddings:
             with pytest.warns(ModalityMeanWarning, match="look like raw rows of .* pass what transform gave") as told:
                 aligner.inverse_transform(3 * rows, modality=modality)
             assert told[0].filename == __file__
+
+    @pytest.mark.parametrize("mapping", [*mappings.available(), mappings.Center(strength=0.4)], ids=str)
+    def test_no_mapping_makes_raw_rows_of_aligned_ones(self, coco, mapping):
+        """Some leave aligned rows around a mean of their own."""
+        for renormalize in (True, False):
+            aligner = C3Aligner(mapping=mapping, renormalize=renormalize, sigma=0.1).fit(coco[1], coco[0])
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                for name, rows in zip(("image", "text"), coco):
+                    with contextlib.suppress(C3AlignError):  # of mappings that have no way back
+                        aligner.inverse_transform(aligner.transform(rows, modality=name), modality=name)
 
     def test_gap_of_rows_that_are_all_alike(self):
         assert "residual sigma 0.0000" in str(C3Aligner().fit(np.ones((5, 4)), np.ones((5, 4))).gap())
