@@ -225,7 +225,7 @@ class State:
         known = {name: second.get(name, found) for name, found in self.usable.items()}
         return mapping.solve(known, pairs=self.across, sketches=self.sketches, samples=rows)
 
-    def aligned_samples(self, mapping: str | mappings.Mapping, renormalize: bool) -> dict[str, Any]:
+    def aligned_rows(self, mapping: str | mappings.Mapping, renormalize: bool) -> dict[str, Any]:
         """Aligned rows of each modality.
 
         Raises

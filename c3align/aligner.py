@@ -315,9 +315,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         from c3align.calibration import Calibration
 
         state = centering.state_of(self)
-        return Calibration.from_rows(
-            state.aligned_samples(self.mapping, self.renormalize), groups=related(state.samples)
-        )
+        return Calibration.from_rows(state.aligned_rows(self.mapping, self.renormalize), groups=related(state.samples))
 
     def as_module(self) -> AlignerModule:
         """Make a torch module of the aligner as it is now.
