@@ -71,7 +71,7 @@ def random_cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) ->
     float in (0, 1]
         Expected cosine between a clean row and the noisy one.
     """
-    full = math.sqrt(3 * n_dims) * sigma / norm
+    full = math.sqrt(3 * n_dims) * _from_zero("sigma", sigma) / norm
     return math.asinh(full) / full if full > 1e-6 else 1.0
 
 

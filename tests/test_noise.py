@@ -241,6 +241,8 @@ def test_cones_of_other_widths_are_told():
         lambda: noise.sigma_from_capdec_variance(-1),
         lambda: noise.sigma_from_close_weight(-1),
         lambda: noise.cosine_from_sigma(-1, 5),
+        lambda: noise.random_cosine_from_sigma(-1, 5),
+        lambda: noise.sigma_from_random_cosine(0, 5),
         lambda: noise.cosine_from_lafite_mix(2),
         lambda: noise.cosine_from_alpha_bar(0),
         lambda: C3Aligner(zero_rows="keep", noise_cosine=0.5).fit(np.zeros((3, 4))).sigma_,

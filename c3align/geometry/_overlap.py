@@ -116,10 +116,8 @@ def doubt(a: Array, b: Array, *, paired: bool) -> UserWarning | None:
 
     Parameters
     ----------
-    a, b : (n_a, n_dims), (n_b, n_dims)
-        Rows of any norm.
-    paired : bool
-        Whether row i of a is the partner of row i of b.
+    a, b, paired : optional
+        As in `one_encoder`.
 
     Returns
     -------
@@ -153,8 +151,8 @@ def order_evidence(a: Array, b: Array) -> float:
     """Measure how far the similarity of partners lies above that of rows in a random order.
 
     ``sum_i a_i . b_i`` of centered unit rows, over its standard deviation when the rows of b are put in random order,
-    ``sqrt(sum_ij (a_i . b_j)^2 / (n - 1))``, which is exact. Pairs of a trained encoder give 20 or more from some
-    hundred rows on, those in a wrong order less than 3.
+    ``sqrt(sum_ij (a_i . b_j)^2 / (n - 1))``, which is exact. Pairs of CLIP, CLAP, ConVIRT and glyphs
+    give 6 to 17 with 30 rows and 15 to 56 with 200, those in a random order a standard normal number.
 
     Parameters
     ----------
