@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,9 +14,8 @@ import numpy as np
 from c3align import mappings
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.cross_covariance import CrossCovariance
-from c3align.errors import C3AlignError, CalibrationWarning, EncoderMismatchError
+from c3align.errors import C3AlignError, EncoderMismatchError
 from c3align.mappings import CENTER, QuantileSketch, RowTransform
-from c3align.mappings.rows import align
 from c3align.sample import RowSample
 from c3align.statistics import ModalityStatistics, PairStatistics
 
@@ -224,36 +222,6 @@ class State:
         second = self.second_moments if "second_moments" in mapping.needs else {}
         known = {name: second.get(name, found) for name, found in self.usable.items()}
         return mapping.solve(known, pairs=self.across, sketches=self.sketches, samples=rows)
-
-    def aligned_rows(self, mapping: str | mappings.Mapping, renormalize: bool) -> dict[str, Any]:
-        """Aligned rows of each modality.
-
-        Raises
-        ------
-        C3AlignError
-            When rows of one were learned without a sample.
-        """
-        found, told = {}, list[str]()
-        for name in self.usable:
-            if name not in self.samples:
-                raise C3AlignError(
-                    f"no rows of {name!r} were sampled; fit C3Aligner(second_moments=True), or call "
-                    "calibration.Calibration.from_rows with aligned rows of each modality"
-                )
-            row_map = self.row_map(name, mapping)
-            n_rows = self.statistics[name].n_rows
-            if getattr(row_map, "has_matrix", False) and n_rows < 2 * self.n_dims:
-                told.append(f"{n_rows} of {name!r}")
-            found[name] = align(self.samples[name].rows, row_map, renormalize=renormalize, zero_rows="keep")
-        if told:
-            warnings.warn(
-                f"the mapping follows from the rows that this calibration sees, {', '.join(told)}, too few for "
-                f"{self.n_dims} dimensions: of new rows a threshold lets less through than it says, down to a third; "
-                f"fit {2 * self.n_dims} rows of each modality, or calibrate by others: Calibration.from_rows(aligned)",
-                CalibrationWarning,
-                stacklevel=3,
-            )
-        return found
 
     @property
     def only(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -19,12 +20,13 @@ from c3align._typing import Float64Array, Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor, to_like
 from c3align.ops.backends import load
-from c3align.sample import RowSample
+from c3align.sample import RowSample, samples_of
 
 __all__ = [
     "KNOTS",
     "LEAST_DEVIATION",
     "SHARES",
+    "Sampled",
     "as_values",
     "common_place",
     "few_message",
@@ -33,6 +35,7 @@ __all__ = [
     "like",
     "odds_of_pairs",
     "piecewise",
+    "sampled",
     "scores_of_pairs",
     "share_above",
     "unequal_message",
@@ -52,12 +55,37 @@ LEAST_DEVIATION = 1e-6  # below it scores are one number and float32's rounding
 MOST_UNEQUAL = 2.5  # shares above one threshold of 1 %: 1.1 to 1.7 times each other on CLIPs, 10 on ConVIRT
 
 
-def _matrix(a: RowSample, b: RowSample) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Scores (n_a, n_b) of all rows of two samples, and which of them are of unrelated rows."""
-    return a.rows @ b.rows.T, (a.groups[:, None] != b.groups) & (a.keys[:, None] != b.keys)
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """Rows of a modality whose scores are compared, and the fold of each, which is scored within itself alone."""
+
+    sample: RowSample
+    folds: Int64Array
+
+    @property
+    def rows(self) -> npt.NDArray[np.float32]:
+        """The unit rows (n, n_dims)."""
+        return self.sample.rows
 
 
-def unrelated(a: RowSample, b: RowSample, names: str) -> tuple[float, float, int, Float64Array]:
+def sampled(
+    rows: Mapping[str, Any], groups: Mapping[str, Any], folds: Mapping[str, Any] | None, size: int
+) -> dict[str, Sampled]:
+    """Samples of the modalities' rows, as `samples_of`; one fold of all rows by default."""
+    found = samples_of(rows, groups, size)
+    if folds is None:
+        return {name: Sampled(sample, np.zeros(len(sample.keys), np.int64)) for name, sample in found.items()}
+    parts = samples_of(rows, folds, size)
+    return {name: Sampled(sample, parts[name].groups) for name, sample in found.items()}
+
+
+def _matrix(a: Sampled, b: Sampled) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Scores (n_a, n_b) of all rows of two samples, and which of them are of unrelated rows of one fold."""
+    others = (a.sample.groups[:, None] != b.sample.groups) & (a.sample.keys[:, None] != b.sample.keys)
+    return a.rows @ b.rows.T, others & (a.folds[:, None] == b.folds)
+
+
+def unrelated(a: Sampled, b: Sampled, names: str) -> tuple[float, float, int, Float64Array]:
     """Mean, standard deviation, number and quantiles of the scores of unrelated rows."""
     scores, mask = _matrix(a, b)
     chosen = scores[mask]
@@ -72,7 +100,7 @@ def unrelated(a: RowSample, b: RowSample, names: str) -> tuple[float, float, int
     return float(mean), deviation, n_scores, np.quantile(chosen, SHARES).astype(np.float64)
 
 
-def share_above(a: RowSample, b: RowSample, limit: float) -> tuple[float, float]:
+def share_above(a: Sampled, b: Sampled, limit: float) -> tuple[float, float]:
     """Share of the scores of unrelated rows above a limit, and the variance of its sampling error.
 
     Rows are what was drawn at random, so that the shares of each row tell the error, and not the number of scores.

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from c3align import centering
+from c3align._held_out import aligned_rows
 from c3align._ingest import Ingested, ingest
 from c3align._learn import learn
 from c3align._settings import check_used, wanted
@@ -22,7 +23,6 @@ from c3align.geometry import GapReport, measure_gap
 from c3align.mappings import Mapping, RowTransform
 from c3align.mappings import rows as mapped
 from c3align.noise import Noise, NoiseName, stream_seed
-from c3align.sample import related
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
@@ -314,8 +314,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         from c3align.calibration import Calibration
 
-        state = centering.state_of(self)
-        return Calibration.from_rows(state.aligned_rows(self.mapping, self.renormalize), groups=related(state.samples))
+        rows, groups, folds = aligned_rows(centering.state_of(self), self.mapping, self.renormalize)
+        return Calibration.from_rows(rows, groups=groups, folds=folds)
 
     def as_module(self) -> AlignerModule:
         """Make a torch module of the aligner as it is now.

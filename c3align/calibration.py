@@ -24,8 +24,8 @@ from c3align import ops
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align._unrelated import (
     KNOTS,
-    LEAST_DEVIATION,
     SHARES,
+    Sampled,
     as_values,
     common_place,
     few_message,
@@ -34,6 +34,7 @@ from c3align._unrelated import (
     like,
     odds_of_pairs,
     piecewise,
+    sampled,
     scores_of_pairs,
     share_above,
     unequal_message,
@@ -44,7 +45,7 @@ from c3align._unrelated import (
 )
 from c3align.errors import C3AlignError, CalibrationWarning
 from c3align.ops.arrays import is_tensor
-from c3align.sample import SIZE, RowSample, samples_of
+from c3align.sample import SIZE
 
 __all__ = ["LEVELS", "Calibration"]
 
@@ -80,6 +81,8 @@ class Calibration:
         How many pairs `with_pairs` has learned; 0 by default.
     related : (m, m, 137) float64
         Quantiles of the pairs' scores, at the levels of `quantiles`; zeros where none were learned.
+    is_held_out : bool
+        Whether `from_rows` was given folds, so that thresholds hold with few rows too.
 
     Examples
     --------
@@ -103,6 +106,7 @@ class Calibration:
     uses_quantiles: bool
     n_pairs: Int64Array
     related: Float64Array
+    is_held_out: bool
 
     def __post_init__(self) -> None:
         for array in self._arrays():
@@ -113,7 +117,12 @@ class Calibration:
 
     @classmethod
     def from_rows(
-        cls, rows: Mapping[str, Array], *, groups: Mapping[str, npt.ArrayLike] | None = None, size: int = SIZE
+        cls,
+        rows: Mapping[str, Array],
+        *,
+        groups: Mapping[str, npt.ArrayLike] | None = None,
+        folds: Mapping[str, npt.ArrayLike] | None = None,
+        size: int = SIZE,
     ) -> Calibration:
         """Calibrate on aligned rows; pairs are not needed.
 
@@ -125,6 +134,9 @@ class Calibration:
             What each row is about. Rows of one number are related, and their scores left out; without it only equal
             rows are. It matters where related rows are many: with class prompts, of which one in n_classes fits, and
             below some thousand rows, where pairs are a share of ``1 / n_rows`` of all scores.
+        folds : mapping of str to (n_rows,) integers, optional
+            Rows of one fold alone are scored against each other: for rows of a cross-validation, where a map that the
+            other folds have taught aligns each fold. `C3Aligner.calibrate` does so with few rows.
         size : int
             The most rows of a modality that are used.
 
@@ -138,7 +150,7 @@ class Calibration:
         CalibrationWarning
             Where the self-test fails.
         """
-        samples = samples_of(rows, groups or {}, size)
+        samples = sampled(rows, groups or {}, folds, size)
         names, m = tuple(samples), len(samples)
         means, deviations = np.zeros((2, m, m))
         n_scores, quantiles = np.zeros((m, m), np.int64), np.zeros((m, m, len(KNOTS)))
@@ -148,10 +160,10 @@ class Calibration:
             for target, value in zip((means, deviations, n_scores, quantiles), found):
                 target[[i, j], [j, i]] = value
         rates, n_pairs, related = np.zeros((m, m, len(LEVELS))), np.zeros((m, m), np.int64), np.zeros_like(quantiles)
-        untested = cls(names, means, deviations, n_scores, quantiles, rates, False, n_pairs, related)
+        untested = cls(names, means, deviations, n_scores, quantiles, rates, False, n_pairs, related, folds is not None)
         return untested._tested(list(samples.values()))
 
-    def _tested(self, samples: Sequence[RowSample]) -> Calibration:
+    def _tested(self, samples: Sequence[Sampled]) -> Calibration:
         """With the rates of the self-test, and what follows from them."""
         rates, unequal = np.zeros_like(self.rates), []
         for i, query in enumerate(self.modalities):
@@ -163,7 +175,7 @@ class Calibration:
             warnings.warn(unequal[0], CalibrationWarning, stacklevel=3)
         return replace(self, rates=rates, uses_quantiles=bool(unequal))
 
-    def _rates(self, samples: Sequence[RowSample], i: int, level: float) -> list[tuple[float, float]]:
+    def _rates(self, samples: Sequence[Sampled], i: int, level: float) -> list[tuple[float, float]]:
         """For each modality of documents the share above the common threshold, and its sampling error."""
         common = common_place([self._z(self.quantiles[i, j], i, j) for j in range(len(samples))], 1 - level)
         limits = self.means[i] + self.deviations[i] * common
@@ -260,7 +272,7 @@ class Calibration:
             raise C3AlignError(
                 f"false_positive_rate must be in {allowed}; pass a larger one, or calibrate with more rows"
             )
-        if message := few_message(self.n_scores):
+        if not self.is_held_out and (message := few_message(self.n_scores)):
             warnings.warn(message, CalibrationWarning, stacklevel=2)
         return common_place([self._z(self.quantiles[i, k], i, k) for k in documents], 1 - false_positive_rate)
 
@@ -387,29 +399,6 @@ class Calibration:
         slope, offset = odds_of_pairs(pairs, others, int(self.n_pairs[i, j]), prior)
         odds = values * slope + offset
         return like(odds.sigmoid() if is_tensor(odds) else expit(odds), scores)
-
-    def problem(self) -> str | None:
-        """Find a contradiction in these numbers, as loading does.
-
-        Returns
-        -------
-        str or None
-            What is wrong.
-        """
-        m, numbers = len(self.modalities), self._arrays()
-        shapes = [(m, m)] * 3 + [(m, m, len(KNOTS)), (m, m), (m, m, len(KNOTS)), (m, m, len(LEVELS))]
-        if not m or [array.shape for array in numbers] != shapes or [*self.modalities] != sorted({*self.modalities}):
-            return "the calibration's arrays do not fit its modalities"
-        if not all(np.isfinite(array).all() for array in numbers):
-            return "the calibration holds NaN or infinity"
-        if any((array != np.swapaxes(array, 0, 1)).any() for array in numbers[:-1]):
-            return "the calibration is not the same both ways"
-        if (self.deviations < LEAST_DEVIATION).any() or (self.n_scores < 1).any() or (self.n_pairs < 0).any():
-            return "a deviation or a count of the calibration is too small"
-        curves = np.stack([self.quantiles, self.related])
-        if (np.diff(curves) < 0).any() or np.abs(curves).max() > 1 + 1e-5:
-            return "the calibration's quantiles are not those of cosines"
-        return None if ((self.rates >= 0) & (self.rates <= 1)).all() else "the calibration's rates are no shares"
 
     def __str__(self) -> str:
         lines = ["query        document       mean  deviation   above 1 %  above 0.1 %"]

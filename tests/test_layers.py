@@ -27,7 +27,7 @@ LAYERS = [
     ("mappings", "_unrelated"),
     ("calibration",),
     ("_state",),
-    ("_discriminant", "_strength", "_state_tensors"),
+    ("_discriminant", "_held_out", "_strength", "_state_tensors"),
     ("centering",),
     ("_settings", "_ingest", "nn", "persistence"),
     ("_learn",),
