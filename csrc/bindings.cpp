@@ -273,10 +273,11 @@ RowMap as_row_map_on_device(const py::object& request) {
 }
 
 void on_cuda_transform(const RowsTuple& in, const RowsTuple& out, const py::object& request, uintptr_t status,
-                       uintptr_t stream) {
+                       uintptr_t flag, uintptr_t stream) {
     RowMap map = as_row_map_on_device(request);
     map.at_mean = at_mean_limit(map, as_rows(in));
-    throw_if(cuda_transform(as_rows(in), as_rows(out), map, at<uint8_t>(status), at<void>(stream)));
+    throw_if(cuda_transform(as_rows(in), as_rows(out), map, at<uint8_t>(status), at<uint32_t>(flag),
+                            at<void>(stream)));
 }
 
 void on_cuda_moments(const RowsTuple& in, uintptr_t totals, uintptr_t status, uintptr_t stream) {

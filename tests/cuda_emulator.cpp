@@ -118,6 +118,7 @@ static int __syncthreads_and(int mine) {
     return result;
 }
 
+static void atomicOr(uint32_t* target, uint32_t value) { *target |= value; }
 static void atomicAdd(unsigned long long* target, unsigned long long value) { *target += value; }
 
 struct __half : c3align::Half {};

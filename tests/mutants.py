@@ -598,6 +598,14 @@ MUTANTS = [
     Mutant("calib", "c3align/_unrelated.py", "if np.ptp(places) <= MOST_UNEVEN:", "if True:", "test_calibration and means_differ"),
     Mutant("calib", "c3align/_unrelated.py", "if n_rows >= FEW_ROWS:", "if True:", "test_calibration and few_rows"),
     Mutant("noise", "c3align/_strength.py", "if abs(own - asked) > TOLERATED:", "if False:", "test_noise and other_widths"),
+    # what is wrong with rows on a device, by one flag, told at once or later
+    Mutant("P3", "csrc/cuda/transform.cu", "norm < kMinNorm ? kSawSmall : kSawUnusable", "kSawSmall", "test_cuda_emulated and (widths or deferred)"),
+    Mutant("P5", "csrc/cuda/transform.cu", "atomicOr(flag, flag_of(verdict, norm));", ";", "test_cuda_emulated and (widths or stays_as_it_was)"),
+    Mutant("P5", "c3align/ops/deferred.py", "_KEPT = ~(SMALL | AT_MEAN_FLAG)", "_KEPT = 0", "unusable_rows_are_told"),
+    Mutant("P5", "c3align/ops/_device.py", "later |= _more_bits(row_map)", "pass", "beside_the_rows"),
+    Mutant("P5", "c3align/ops/_device.py", "asks or later is not None or (", "asks or (", "TestDeferredChecks and in_place"),
+    Mutant("P5", "c3align/ops/_device.py", "int(totals[-1]) < len(status)", "False", "test_cuda_emulated and later_blocks_are_named"),
+    Mutant("P3", "c3align/ops/known_answers.py", " and int(flag) == int(_device.kinds_of(X, wanted))", "", "known_answers_find and flag"),
 ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from c3align.ops.rowmap import NO_NOISE, Noise, RowMap
 from tests import strategies
 from tests.test_at_mean import around
 from tests.test_corrupt import KINDS, N_DIMS
+from tests.test_device import Waits
 from tests.test_ops import affine_of, as_dtype, raw
 
 pybind11 = pytest.importorskip("pybind11")
@@ -76,10 +77,22 @@ def describe(values, dtype):
 
 def transform(library, rows, row_map):
     out, status = np.empty(rows.shape, rows.values.dtype), np.empty(rows.shape[0], np.uint8)
+    flag = np.zeros(1, np.uint32)
     noise = with_addresses(row_map.noise, "columns", "direction", "row_ids", "first_row")
     there = with_addresses(row_map._replace(noise=noise), "mean", "scale", "shift")
-    library.cuda_transform(describe(rows.values, rows.dtype), describe(out, rows.dtype), there, address(status), 0)
+    given = describe(rows.values, rows.dtype), describe(out, rows.dtype), there, address(status)
+    library.cuda_transform(*given, address(flag), 0)
+    assert flag[0] == kinds_of(rows, status)
+    out.fill(0)
+    library.cuda_transform(*given, 0, 0)  # and nobody who asks
     return out, status
+
+
+def kinds_of(rows, status):
+    """The bits of what is wrong with any row: too short, unusable otherwise, at the mean."""
+    bad = np.abs(rows.take(np.flatnonzero(status == reference.BAD_NORM)).widened())
+    short = (bad <= 1).all(axis=1)
+    return int(short.any()) + 2 * int((~short).any()) + 4 * int((status == reference.AT_MEAN).any())
 
 
 def with_addresses(value, *names):
@@ -175,6 +188,7 @@ FAULTS = {
     "bit of noise": "^isotropic noise of 5 columns",
     "bit of moments": "^moments of 5 columns in torch.float32",
     "status": "^normalize of 5 columns",
+    "flag": "^normalize of 5 columns",
     "bit of normals": "^normals",
     "bit of wide rows": "of 1025 columns in torch.float32",
     "bit of bfloat16": "of 5 columns in torch.bfloat16",
@@ -191,10 +205,10 @@ class Faulty:
     def __getattr__(self, name):
         return getattr(self.emulated, name)
 
-    def cuda_transform(self, X, out, row_map, status, queue):
+    def cuda_transform(self, X, out, row_map, status, flag, queue):
         if self.fault == "no image":
             raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
-        self.emulated.cuda_transform(X, out, row_map, status, queue)
+        self.emulated.cuda_transform(X, out, row_map, status, flag, queue)
         is_hit = {
             "bit of align": True,
             "bit of noise": bool(row_map.noise.sigma),
@@ -205,6 +219,8 @@ class Faulty:
             flip(out[0])
         if self.fault == "status":
             flip(status + 3)
+        if self.fault == "flag":
+            flip(flag)
 
     def cuda_moments(self, X, totals, status, queue):
         self.emulated.cuda_moments(X, totals, status, queue)
@@ -355,6 +371,31 @@ class TestFace:
         with pytest.raises(C3AlignError, match="mean holds NaN"):
             on_a_card(ops.align, X, torch.full((N_DIMS,), np.nan), out=X, zero_rows="keep")
         assert raw(X.numpy()) == raw(before.numpy())
+
+    def test_one_flag_tells_of_all_rows(self, on_a_card, monkeypatch):
+        """The host reads one number a call; rows that are kept as zeros it need not look at."""
+        X = self.rows()
+        with Waits() as waits:
+            on_a_card(ops.align, X, None)
+        assert waits.n == 1
+        X[4] = 0
+        monkeypatch.setattr("c3align.ops._device._found", None)
+        same(on_a_card(ops.align, X, None, zero_rows="keep"), ops.align(X, None, zero_rows="keep"))
+
+    def test_deferred_checks(self, on_a_card):
+        X = self.rows()
+        X[4] = 0
+        with ops.deferred_checks():
+            kept = on_a_card(ops.align, X, None, zero_rows="keep")
+        same(kept, ops.align(X, None, zero_rows="keep"))
+        with pytest.raises(C3AlignError, match="norm of zero"), ops.deferred_checks():  # noqa: PT012
+            with Waits() as waits:
+                found = on_a_card(ops.align, X, None)
+            assert waits.n == 0
+            same(found, kept)
+        X[5, 1] = torch.inf
+        with pytest.raises(C3AlignError, match="NaN, infinity"), ops.deferred_checks():
+            on_a_card(ops.align, X, None, zero_rows="keep")
 
     def test_rows_of_later_blocks_are_named(self, on_a_card, monkeypatch):
         X = self.rows()

@@ -6,6 +6,8 @@ tensors of a GPU show what would cross to the host; and the meta device has noth
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -418,6 +420,104 @@ def test_devices_without_float64_come_close(without_float64, dtype, monkeypatch)
 
 def test_which_devices_have_float64():
     assert _eager_math.wide_dtype(torch.device("cpu")) == torch.float64
+
+
+class Waits(TorchDispatchMode):
+    """Counts how often the host asks for a value."""
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.n += func.name() == "aten::_local_scalar_dense"
+        return func(*args, **(kwargs or {}))
+
+
+class TestDeferredChecks:
+    """Inside `ops.deferred_checks` no call waits; what was wrong is told at its end."""
+
+    @pytest.fixture(autouse=True)
+    def on_a_device(self, as_if_on_a_device, monkeypatch):
+        monkeypatch.setattr(_device, "is_device_scalar", arrays.is_tensor)
+
+    @staticmethod
+    def rows():
+        return torch.from_numpy(np.random.default_rng(0).standard_normal((40, N_DIMS))).float()
+
+    @staticmethod
+    def calls(X, mean):
+        """Every op that checks rows."""
+        noise = {"sigma": 0.1, "seed": 1}
+        yield lambda **k: ops.normalize(X, **k)
+        yield lambda **k: ops.align(X, mean, **k)
+        yield lambda **k: ops.align(X, mean, renormalize=False, **k)
+        yield lambda **k: ops.corrupt(X, mean, row_ids=torch.arange(40), **noise, **k)
+        yield lambda **k: ops.invert(ops.normalize(X, **k), mean, **k)
+        yield lambda **k: ops.translate(X, mean, mean / 2, norm=2.0, **k)
+
+    def test_the_same_rows_and_no_wait(self):
+        X, mean = self.rows(), torch.linspace(-0.02, 0.03, N_DIMS)
+        for call in self.calls(X, mean):
+            expected = call()
+            with Waits() as waits:
+                with ops.deferred_checks():
+                    found = call()
+                    assert waits.n == 0
+                assert waits.n == 1  # at the end
+                call()
+                assert waits.n >= 2
+            assert raw(found) == raw(expected)
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [(0.0, "norm of zero"), (1e-42, "norm of zero"), (np.nan, "NaN, infinity"), (np.inf, "NaN"), (3e38, "above 2")],
+    )
+    def test_unusable_rows_are_told_at_the_end(self, value, text):
+        X = self.rows()
+        X[7], X[8, 3] = (value, X[8, 3]) if abs(value) < 1 else (X[7], value)
+        which = 7 if abs(value) < 1 else 8
+        for call in self.calls(X, torch.linspace(-0.02, 0.03, N_DIMS)):
+            with pytest.raises(C3AlignError, match=f"{text}.*and zeros came out"), ops.deferred_checks():  # noqa: PT012
+                found = call()
+                assert not found[which].any()
+            refusal = contextlib.nullcontext() if abs(value) < 1 else pytest.raises(C3AlignError, match=text)
+            with refusal, ops.deferred_checks():
+                found = call(zero_rows="keep")
+        assert found[:6].any()
+
+    def test_what_is_beside_the_rows(self, monkeypatch):
+        monkeypatch.setattr(torch.Tensor, "is_cpu", False)  # else the host looks at them
+        X, mean = ops.normalize(self.rows()), torch.linspace(-0.02, 0.03, N_DIMS)
+        wrong = {
+            "rows that equal the mean": lambda: ops.align(X, X[7]),
+            "negative row_ids": lambda: ops.corrupt(X, None, sigma=0.1, seed=1, row_ids=torch.arange(40) - 1),
+            "a mean, scale or shift that holds NaN": lambda: ops.align(X, mean * np.nan, renormalize=False),
+            "a target mean longer than 1": lambda: ops.translate(X, mean, 50 * mean, norm=1.0),
+        }
+        for text, call in wrong.items():
+            with pytest.raises(C3AlignError, match=text), ops.deferred_checks():
+                call()
+
+    def test_in_place(self):
+        X = self.rows()
+        expected, X[7] = ops.normalize(X), 0
+        with pytest.raises(C3AlignError, match="norm of zero"), ops.deferred_checks():
+            ops.normalize(X, out=X)
+        expected[7] = 0
+        assert raw(X) == raw(expected)
+
+    def test_the_outer_block_tells_and_an_error_inside_comes_first(self):
+        X = self.rows() * 0
+        with pytest.raises(C3AlignError, match="deferred_checks"), ops.deferred_checks():  # noqa: PT012
+            with ops.deferred_checks():
+                ops.normalize(X)
+            ops.normalize(X)
+        with pytest.raises(ZeroDivisionError), ops.deferred_checks():  # noqa: PT012
+            ops.normalize(X)
+            raise ZeroDivisionError
+        with pytest.raises(C3AlignError, match="norm of zero or below 2\\*\\*-126, so no direction, in 40 of 40"):
+            ops.normalize(X)
 
 
 @pytest.fixture

@@ -29,11 +29,12 @@ from c3align.ops.backends import (
     pick,
     set_num_threads,
 )
+from c3align.ops.deferred import deferred_checks
 from c3align.ops.rowmap import NoiseRequest, Request, stream
 
 __all__ = ["Moments", "PairMoments", "align", "backend", "backend_reason", "column_products", "corrupt"]
-__all__ += ["get_num_threads", "invert", "moments", "normalize", "num_threads_reason", "pair_moments"]
-__all__ += ["philox_normal", "set_num_threads", "translate"]
+__all__ += ["deferred_checks", "get_num_threads", "invert", "moments", "normalize", "num_threads_reason"]
+__all__ += ["pair_moments", "philox_normal", "set_num_threads", "translate"]
 
 NORM_BINS = fixed.NORM_BINS
 

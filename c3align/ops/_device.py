@@ -15,10 +15,11 @@ import torch
 
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
-from c3align.ops import _checks, fixed
+from c3align.ops import _checks, deferred, fixed
 from c3align.ops.arrays import as_vector, check_shape_and_dtype, check_tensor, dtype_name
 from c3align.ops.reference import AT_MEAN, BAD_NORM
 from c3align.ops.rowmap import (
+    MOST_GOAL,
     NO_NOISE,
     Noise,
     NoiseRequest,
@@ -29,7 +30,7 @@ from c3align.ops.rowmap import (
     raise_for_negative,
 )
 
-__all__ = ["compute_dtype", "may_ask", "moments", "on_device", "transform", "vector_on"]
+__all__ = ["compute_dtype", "kinds_of", "may_ask", "moments", "on_device", "transform", "vector_on"]
 
 _VECTORS = ("mean", "scale", "shift", "goal")
 _BLOCK_ELEMENTS = 1 << 22
@@ -50,12 +51,26 @@ def transform(
         return target
     asks = may_ask(X)
     row_map, is_shared = (row_map, False) if out is None else _apart(row_map, target, X)
-    is_direct = out is None or not asks or (overwrite_out and not is_shared)
+    later = deferred.flag_for(X.device, request.zero_rows) if asks else None
+    is_direct = out is None or not asks or later is not None or (overwrite_out and not is_shared)
     result = target if is_direct else torch.empty_like(target)
-    status = backend.run(X, result, row_map)
-    if asks:
-        _refuse(X, status, row_map, request.zero_rows)
+    if later is not None:
+        backend.run(X, result, row_map, later)
+        later |= _more_bits(row_map)
+    elif asks:
+        _refuse(X, *_run(backend, X, result, row_map), row_map, request.zero_rows)
+    else:
+        backend.run(X, result, row_map)
     return target if is_direct else target.copy_(result)
+
+
+def _run(backend: Any, X: torch.Tensor, out: torch.Tensor, row_map: RowMap) -> tuple[torch.Tensor, torch.Tensor]:
+    """The status of each row, and one number () that is 0 where all are usable: bits, where the backend knows them."""
+    if not backend.KNOWS_KINDS:
+        status = backend.run(X, out, row_map)
+        return status, status.any() * (deferred.SMALL | deferred.UNUSABLE | deferred.AT_MEAN_FLAG)
+    flag = torch.zeros((), dtype=torch.int32, device=X.device)
+    return backend.run(X, out, row_map, flag), flag
 
 
 def moments(
@@ -71,7 +86,7 @@ def moments(
     for start in range(0, X.shape[0], _ROWS_PER_BLOCK):
         on_device, status = backend.summed(X[start : start + _ROWS_PER_BLOCK])
         totals = on_device.cpu().numpy()
-        if zero_rows is not None and bool(status.any()):
+        if zero_rows is not None and int(totals[-1]) < len(status):
             _checks.refuse("X", X.shape[0], zero_rows, _found(X, status, start))
         block_sums, block_squares, block_bins, kept = np.split(totals, [n_dims, 2 * n_dims, len(totals) - 1])
         sums, squares = fixed.add(sums, fixed.widen(block_sums)), fixed.add(squares, fixed.widen(block_squares))
@@ -155,13 +170,39 @@ def may_ask(X: torch.Tensor) -> bool:
     return not (X.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
-def _refuse(X: torch.Tensor, status: torch.Tensor, row_map: RowMap, zero_rows: str) -> None:
-    """Raise for vectors, numbers of rows and rows that are unusable; one wait where all are usable."""
+def kinds_of(X: torch.Tensor, status: torch.Tensor) -> torch.Tensor:
+    """What is wrong with any row, () int32 of the bits in `deferred`, where a backend knows their status alone."""
+    is_bad = status == BAD_NORM
+    is_unusable = is_bad & ~(X.abs() <= 1).all(dim=1)  # for NaN too
+    found = {deferred.UNUSABLE: is_unusable, deferred.SMALL: is_bad & ~is_unusable}
+    found[deferred.AT_MEAN_FLAG] = status == AT_MEAN
+    return sum(flags.any().to(torch.int32) * bit for bit, flags in found.items())  # type: ignore[return-value]
+
+
+def _more_bits(row_map: RowMap) -> torch.Tensor | int:
+    """What is wrong beside the rows, () int32 of the bits in `deferred`."""
+    negative, vectors = _negative(row_map), [getattr(row_map, name) for name in _VECTORS]
+    bits: Any = 0 if negative is None else negative.to(torch.int32) * deferred.NEGATIVE
+    for vector in vectors:
+        if vector is not None:
+            bits = bits | (~vector.isfinite().all()).to(torch.int32) * deferred.VECTOR
+    if row_map.goal is not None:
+        is_beyond = torch.linalg.vector_norm(row_map.goal) > MOST_GOAL
+        bits = bits | is_beyond.to(torch.int32) * deferred.VECTOR
+    return bits
+
+
+def _negative(row_map: RowMap) -> torch.Tensor | None:
     ids = row_map.noise.row_ids
-    negative = (ids < 0).any() if ids is not None and ids.dtype.is_signed else None
-    wrong = status.any() if negative is None else status.any() | negative
+    return (ids < 0).any() if ids is not None and ids.dtype.is_signed else None
+
+
+def _refuse(X: torch.Tensor, status: torch.Tensor, flag: torch.Tensor, row_map: RowMap, zero_rows: str) -> None:
+    """Raise for vectors, numbers of rows and rows that are unusable; one wait where all are usable."""
+    negative = _negative(row_map)
+    bits = int(flag if negative is None else flag | negative * deferred.NEGATIVE)
     # of vectors that are not finite no row keeps a length, unless none is asked for
-    if row_map.renormalize and row_map.goal is None and len(X) and not bool(wrong):
+    if row_map.renormalize and row_map.goal is None and len(X) and not bits:
         return
     for name in _VECTORS:
         vector = getattr(row_map, name)
@@ -169,9 +210,9 @@ def _refuse(X: torch.Tensor, status: torch.Tensor, row_map: RowMap, zero_rows: s
             raise C3AlignError(f"{name} holds NaN or infinity; pass finite values")
     if row_map.goal is not None:
         check_goal(float(torch.linalg.vector_norm(row_map.goal)))
-    if negative is not None and bool(negative):
+    if bits & deferred.NEGATIVE:
         raise_for_negative()
-    if bool(wrong):
+    if deferred.is_wrong(bits, zero_rows):
         _checks.refuse("X", X.shape[0], zero_rows, _found(X, status, 0))
 
 

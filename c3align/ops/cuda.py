@@ -11,8 +11,9 @@ from c3align.ops import fixed
 from c3align.ops.arrays import dtype_name
 from c3align.ops.rowmap import Request, RowMap
 
-__all__ = ["MAX_DIMS", "philox_normal", "run", "serves", "summed"]
+__all__ = ["KNOWS_KINDS", "MAX_DIMS", "philox_normal", "run", "serves", "summed"]
 
+KNOWS_KINDS = True  # of what is wrong with rows, beside each row's status
 MAX_DIMS: int = getattr(_C, "max_cuda_dims", 0)  # of a build without the kernels
 _CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
 
@@ -23,13 +24,16 @@ def serves(X: torch.Tensor, request: Request | None) -> bool:
     return is_known and X.shape[-1] <= MAX_DIMS
 
 
-def run(X: torch.Tensor, out: torch.Tensor, row_map: RowMap) -> torch.Tensor:
-    """What is wrong with each row, (n_rows,) uint8 on the device, once the kernel that is queued here has run."""
+def run(X: torch.Tensor, out: torch.Tensor, row_map: RowMap, flag: torch.Tensor | None = None) -> torch.Tensor:
+    """What is wrong with each row, (n_rows,) uint8 on the device, once the kernel that is queued here has run.
+
+    What is wrong with any is added to the bits of `flag`, () int32, of `_device.kinds_of`.
+    """
     status = torch.empty(X.shape[0], dtype=torch.uint8, device=X.device)
     noise = _with_addresses(row_map.noise, "columns", "direction", "row_ids", "first_row")
     at = _with_addresses(row_map._replace(noise=noise), "mean", "scale", "shift")
     with torch.cuda.device(X.device):
-        _C.cuda_transform(_describe(X), _describe(out), at, status.data_ptr(), _queue())
+        _C.cuda_transform(_describe(X), _describe(out), at, status.data_ptr(), _address(flag), _queue())
     return status
 
 
@@ -57,9 +61,12 @@ def _queue() -> int:
 
 
 def _with_addresses(value: Any, *names: str) -> Any:
-    """The value with these tensors replaced by their addresses, which the binding takes; 0 for None."""
-    tensors = {name: getattr(value, name) for name in names}
-    return value._replace(**{name: 0 if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()})
+    """The value with these tensors replaced by their addresses, which the binding takes."""
+    return value._replace(**{name: _address(getattr(value, name)) for name in names})
+
+
+def _address(tensor: torch.Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
 
 
 def _describe(X: torch.Tensor) -> tuple[int, int, int, int, int, int]:

@@ -14,19 +14,21 @@ import torch
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _eager_math, _matrix_noise, fixed
-from c3align.ops._device import compute_dtype, may_ask, moments, vector_on
+from c3align.ops._device import compute_dtype, kinds_of, may_ask, moments, vector_on
 from c3align.ops.reference import BAD_NORM, FIXED_SCALE, MAX_NORM, MIN_NORM, OK
 from c3align.ops.rowmap import Noise, RowMap
 
-__all__ = ["MAX_DIMS", "glance", "gram", "in_float64", "matrix_noise", "positions", "run", "summed", "vector_on"]
+__all__ = ["KNOWS_KINDS", "MAX_DIMS", "glance", "gram", "in_float64", "matrix_noise", "positions", "run", "summed"]
+__all__ += ["vector_on"]
 
+KNOWS_KINDS = False  # at once: they take a look at all values
 MAX_DIMS = 1 << 40
 _PAIRS_PER_BLOCK = 1 << 20  # an int64 holds the fixed-point sum of the squares of this many differences
 _BLOCK_ELEMENTS = 1 << 22  # about 20 arrays of a block are held, some of them float64
 
 
-def run(X: torch.Tensor, out: torch.Tensor, row_map: RowMap) -> torch.Tensor:
-    """Fill `out` and return a status (n_rows,) uint8; nothing here waits for the device."""
+def run(X: torch.Tensor, out: torch.Tensor, row_map: RowMap, flag: torch.Tensor | None = None) -> torch.Tensor:
+    """Fill `out` and return a status (n_rows,) uint8, and the bits of `flag`; nothing here waits for the device."""
     status = torch.empty(X.shape[0], dtype=torch.uint8, device=X.device)
     noise = row_map.noise
     numbers = numbers_of(noise, len(X), X.device) if noise.sigma else None
@@ -35,6 +37,8 @@ def run(X: torch.Tensor, out: torch.Tensor, row_map: RowMap) -> torch.Tensor:
         rows = X[block].to(compute_dtype(X))
         computed, status[block] = _eager_math.transform(rows, row_map._replace(noise=here))
         out[block] = computed
+        if flag is not None:
+            flag |= kinds_of(X[block], status[block])
     return status
 
 

@@ -103,9 +103,11 @@ def _is_same(X: torch.Tensor, on_device: torch.Tensor, request: Request) -> bool
     expected = np.empty(rows.shape, rows.values.dtype)
     status = native.transform(rows, expected, request.on_host(rows))
     out = torch.empty(X.shape, dtype=X.dtype, device=on_device.device)
-    found = cuda.run(on_device, out, _device.on_device(request, on_device))
-    wanted = np.zeros(len(X), np.uint8) if status is None else status
-    return np.array_equal(found.cpu().numpy(), wanted) and as_rows(out.cpu()).values.tobytes() == expected.tobytes()
+    flag = torch.zeros((), dtype=torch.int32, device=on_device.device)
+    found = cuda.run(on_device, out, _device.on_device(request, on_device), flag)
+    wanted = torch.from_numpy(np.zeros(len(X), np.uint8) if status is None else status)
+    is_told = torch.equal(found.cpu(), wanted) and int(flag) == int(_device.kinds_of(X, wanted))
+    return is_told and as_rows(out.cpu()).values.tobytes() == expected.tobytes()
 
 
 def _has_same_moments(rows: Rows, on_device: torch.Tensor) -> bool:

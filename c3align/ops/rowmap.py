@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _NUMBERS = 2**64
+MOST_GOAL = 1 + 1e-6  # the norm of a mean of unit rows, and its rounding
 _LEAST_NORM, _MOST_NORM = 2.0**-126, 2.0**126
 
 
@@ -175,7 +176,7 @@ class Request(NamedTuple):
 
 def check_goal(norm: float) -> None:
     """Refuse a goal outside the sphere, which cannot be a mean of unit rows."""
-    if norm > 1 + 1e-6:
+    if norm > MOST_GOAL:
         raise C3AlignError(
             f"the target mean must be a mean of unit rows, of norm 1 at most, got a norm of {norm:.3g}; pass "
             "statistics_[modality].mean"

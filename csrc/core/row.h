@@ -21,6 +21,9 @@ constexpr double kAtMeanInFloat = 0x1p-22, kAtMeanInDouble = 0x1p-40;
 
 enum Status : uint8_t { kOk = 0, kBadNorm = 1, kAtMean = 2 };
 
+// What was wrong with any row of a call, as bits of one number that a host can read without looking at each status.
+enum Flag : uint32_t { kSawSmall = 1, kSawUnusable = 2, kSawAtMean = 4 };  // too short; not finite, or too long; a mean
+
 C3_HD bool usable_norm(double norm) { return norm >= kMinNorm && norm <= kMaxNorm; }  // false for NaN
 
 C3_HD int64_t padded_to_slots(int64_t n_dims) {

@@ -6,8 +6,10 @@
 
 namespace c3align {
 
-// Errors of the launch, as text; null when there is none.
-const char* cuda_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, void* stream);
+// Errors of the launch, as text; null when there is none. A status is written for each row; the bits `Flag` of what was
+// wrong with any are added to `flag`, where there is one.
+const char* cuda_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, uint32_t* flag,
+                           void* stream);
 // Adds to `totals`: n_dims sums of unit rows, as many of their squares, the kNormBins bins of the norms, and the number
 // of usable rows.
 const char* cuda_moments(const Rows& in, int64_t* totals, uint8_t* status, void* stream);

@@ -108,11 +108,15 @@ __device__ __forceinline__ double finish_map(Quad<T>* row, const Noise& noise, c
     return sum_of_products<kSteps>(row, row, place, slots);
 }
 
+__device__ __forceinline__ uint32_t flag_of(uint8_t verdict, double norm) {
+    return verdict == kAtMean ? kSawAtMean : norm < kMinNorm ? kSawSmall : kSawUnusable;  // NaN is not below
+}
+
 // One row in the registers of a warp, or of a block when it has several segments.
 template <typename Stored, typename T, int kSteps, Layout kLayout, NoiseKind kKind>
 __device__ __forceinline__ void transform_row(const Rows& in, const Rows& out, const RowMap& map,
-                                              const KeySchedule& keys, uint8_t* status, int64_t index,
-                                              const Place& place, int n_threads, double (*slots)[kSlots]) {
+                                              const KeySchedule& keys, uint8_t* status, uint32_t* flag,
+                                              int64_t index, const Place& place, int n_threads, double (*slots)[kSlots]) {
     const Stored* source = first_column<const Stored>(in, index, place);
     Stored* target = first_column<Stored>(out, index, place);
     Quad<T> row[kSteps];
@@ -135,7 +139,10 @@ __device__ __forceinline__ void transform_row(const Rows& in, const Rows& out, c
         const bool at_mean = measured_last && length <= map.at_mean;
         if (verdict == kOk && (at_mean || !usable_norm(length))) verdict = kAtMean;
     }
-    if (place.lane == 0 && place.segment == 0) status[index] = verdict;
+    if (place.lane == 0 && place.segment == 0) {
+        status[index] = verdict;
+        if (verdict != kOk && flag) atomicOr(flag, flag_of(verdict, norm));
+    }
     if (!map.writes) return;
     if (verdict == kOk) {
 #pragma unroll
@@ -151,21 +158,22 @@ __device__ __forceinline__ void transform_row(const Rows& in, const Rows& out, c
 
 template <typename Stored, typename T, int kSteps, Layout kLayout, NoiseKind kKind>
 __global__ void __launch_bounds__(kThreads)
-    transform_narrow(Rows in, Rows out, RowMap map, KeySchedule keys, uint8_t* status) {
+    transform_narrow(Rows in, Rows out, RowMap map, KeySchedule keys, uint8_t* status, uint32_t* flag) {
     const Place place(int(threadIdx.x) % kWarp, 0, 1, in.n_dims);
     const int64_t warps = int64_t(gridDim.x) * (kThreads / kWarp);
     for (int64_t row = int64_t(blockIdx.x) * (kThreads / kWarp) + threadIdx.x / kWarp; row < in.n_rows; row += warps)
-        transform_row<Stored, T, kSteps, kLayout, kKind>(in, out, map, keys, status, row, place, kThreads, nullptr);
+        transform_row<Stored, T, kSteps, kLayout, kKind>(in, out, map, keys, status, flag, row, place, kThreads,
+                                                            nullptr);
 }
 
 template <typename Stored, typename T, Layout kLayout, NoiseKind kKind>
 __global__ void __launch_bounds__(kMaxWarps* kWarp)
-    transform_wide(Rows in, Rows out, RowMap map, KeySchedule keys, uint8_t* status) {
+    transform_wide(Rows in, Rows out, RowMap map, KeySchedule keys, uint8_t* status, uint32_t* flag) {
     __shared__ double slots[kMaxWarps][kSlots];
     const Place place(int(threadIdx.x) % kWarp, int(threadIdx.x) / kWarp, int(blockDim.x) / kWarp, in.n_dims);
     for (int64_t row = blockIdx.x; row < in.n_rows; row += gridDim.x)
-        transform_row<Stored, T, kMostSteps, kLayout, kKind>(in, out, map, keys, status, row, place, int(blockDim.x),
-                                                             slots);
+        transform_row<Stored, T, kMostSteps, kLayout, kKind>(in, out, map, keys, status, flag, row, place,
+                                                             int(blockDim.x), slots);
 }
 
 __global__ void normals_kernel(float* out, int64_t n_rows, int n_dims, KeySchedule keys, uint64_t row_offset) {
@@ -200,10 +208,10 @@ bool is_aligned(const RowMap& map, size_t item) {
 // With the shared memory that rows with plain noise wait in.
 template <typename T, int kSteps, NoiseKind kKind, typename Kernel>
 void start(Kernel kernel, int grid, int threads, cudaStream_t stream, const Rows& in, const Rows& out,
-           const RowMap& map, uint8_t* status) {
+           const RowMap& map, uint8_t* status, uint32_t* flag) {
     const size_t shared = kKind == NoiseKind::kPlain ? size_t(threads) * kSteps * sizeof(Quad<T>) : 0;
     allow_shared(kernel, shared);
-    launch(kernel, grid, threads, shared, stream, in, out, map, KeySchedule(map.noise.seed), status);
+    launch(kernel, grid, threads, shared, stream, in, out, map, KeySchedule(map.noise.seed), status, flag);
 }
 
 // Of rows in whole steps. For float64, where memory takes longest, fewer kernels are compiled.
@@ -213,31 +221,34 @@ constexpr Layout kWholeOf = sizeof(T) == sizeof(float) ? Layout::kWhole : Layout
 // The kernel with the fewest steps that hold a row. Every number of whole steps has its own; of the others fewer are
 // compiled.
 template <typename Stored, typename T, Layout kLayout, NoiseKind kKind, int kSteps>
-void launch_narrow(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, cudaStream_t stream) {
+void launch_narrow(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, uint32_t* flag,
+                   cudaStream_t stream) {
     constexpr int kFewer = kLayout == Layout::kWhole ? kSteps - 1 : kSteps / 2;
     if constexpr (kFewer > 0)
         if (in.n_dims <= kFewer * kSlots)
-            return launch_narrow<Stored, T, kLayout, kKind, kFewer>(in, out, map, status, stream);
+            return launch_narrow<Stored, T, kLayout, kKind, kFewer>(in, out, map, status, flag, stream);
     constexpr int kRows = kThreads / kWarp;
     const int grid = grid_for((in.n_rows + kRows - 1) / kRows);
     start<T, kSteps, kKind>(transform_narrow<Stored, T, kSteps, kLayout, kKind>, grid, kThreads, stream, in, out, map,
-                            status);
+                            status, flag);
 }
 
 template <typename Stored, typename T, Layout kLayout, NoiseKind kKind>
-void launch_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, cudaStream_t stream) {
+void launch_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, uint32_t* flag,
+                      cudaStream_t stream) {
     if constexpr (kLayout == Layout::kQuads)
         if (in.n_dims <= kSegment && in.n_dims % kSlots == 0)
-            return launch_narrow<Stored, T, kWholeOf<T>, kKind, kMostSteps>(in, out, map, status, stream);
+            return launch_narrow<Stored, T, kWholeOf<T>, kKind, kMostSteps>(in, out, map, status, flag, stream);
     if (in.n_dims <= kSegment)
-        return launch_narrow<Stored, T, kLayout, kKind, kMostSteps>(in, out, map, status, stream);
+        return launch_narrow<Stored, T, kLayout, kKind, kMostSteps>(in, out, map, status, flag, stream);
     const int warps = int((in.n_dims + kSegment - 1) / kSegment), grid = grid_for(in.n_rows);
     start<T, kMostSteps, kKind>(transform_wide<Stored, T, kLayout, kKind>, grid, warps * kWarp, stream, in, out, map,
-                                status);
+                                status, flag);
 }
 
 template <typename Stored, typename T>
-const char* run_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, cudaStream_t stream) {
+const char* run_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, uint32_t* flag,
+                          cudaStream_t stream) {
     if (in.n_rows == 0) return nullptr;
     const bool aligned =
         is_aligned(in, sizeof(Stored)) && is_aligned(out, sizeof(Stored)) && is_aligned(map, sizeof(T));
@@ -247,7 +258,7 @@ const char* run_transform(const Rows& in, const Rows& out, const RowMap& map, ui
                      : noisy                     ? launch_transform<Stored, T, Layout::kStrided, NoiseKind::kPlain>
                      : aligned                   ? launch_transform<Stored, T, Layout::kQuads, NoiseKind::kNone>
                                                  : launch_transform<Stored, T, Layout::kStrided, NoiseKind::kNone>;
-    run(in, out, map, status, stream);
+    run(in, out, map, status, flag, stream);
     return launch_error();
 }
 
@@ -281,14 +292,15 @@ const char* run_moments(const Rows& in, int64_t* totals, uint8_t* status, cudaSt
 
 }  // namespace
 
-const char* cuda_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, void* stream) {
+const char* cuda_transform(const Rows& in, const Rows& out, const RowMap& map, uint8_t* status, uint32_t* flag,
+                           void* stream) {
     const cudaStream_t queue = static_cast<cudaStream_t>(stream);
     if (in.n_dims > kMaxCudaDims) return "rows wider than 8192";
     switch (in.dtype) {
-        case Dtype::kFloat32: return run_transform<float, float>(in, out, map, status, queue);
-        case Dtype::kFloat64: return run_transform<double, double>(in, out, map, status, queue);
-        case Dtype::kFloat16: return run_transform<__half, float>(in, out, map, status, queue);
-        case Dtype::kBFloat16: return run_transform<__nv_bfloat16, float>(in, out, map, status, queue);
+        case Dtype::kFloat32: return run_transform<float, float>(in, out, map, status, flag, queue);
+        case Dtype::kFloat64: return run_transform<double, double>(in, out, map, status, flag, queue);
+        case Dtype::kFloat16: return run_transform<__half, float>(in, out, map, status, flag, queue);
+        case Dtype::kBFloat16: return run_transform<__nv_bfloat16, float>(in, out, map, status, flag, queue);
     }
     return "an unknown dtype";
 }
