@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +44,8 @@ _CHECKS: dict[str, Any] = {"dtype": _DTYPES, "ensure_all_finite": False}  # the 
 _PLAIN = {np.dtype(dtype): np.dtype(dtype).name for dtype in _DTYPES}
 _FIX = "{} must be a 2-d array of floats, one embedding a row"
 _TIMES = ("datetime", "timedelta", "duration", "date", "time", "period")
-_EIGHT_BITS = ("int8", "uint8", "bool")
+_EIGHT_BITS = ("int8", "uint8", "bool", "boolean")
+_TEXTS = ("str", "category", "categorical", "enum", "utf8")
 EMBEDDING_COLUMNS = 64  # a y of so many floating columns, other than X's, is rows of another encoder and no target
 
 
@@ -218,7 +219,7 @@ def _as_scikit_learn(name: str, check: Callable[..., Any], *arguments: Any, **ho
 
 
 def _refuse_no_rows(y: Any) -> None:
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    shape = y.shape if hasattr(y, "shape") else _as_scikit_learn("y", np.asarray, y).shape
     if isinstance(y, str | bytes) or len(shape) == 0:
         raise C3AlignError(
             f"y must be rows paired with X's or labels, got {y!r}; name the modality of X with modality={y!r}"
@@ -274,16 +275,32 @@ def _names_of(X: Any) -> Names:
 
 
 def _refuse_kinds(X: Any, name: str) -> None:
-    """Refuse what scikit-learn would make floats of, though it is no embeddings: times, packed bits."""
-    found = getattr(X, "dtypes", None)  # of a frame
-    for dtype in [getattr(X, "dtype", None)] if found is None else list(found):
-        if getattr(dtype, "kind", "") in ("m", "M") or str(dtype).lower().startswith(_TIMES):
+    """Refuse what scikit-learn would make floats of, though it is no embeddings: times, texts, packed bits."""
+    for dtype in _dtypes_of(X):
+        kind, said = getattr(dtype, "kind", ""), str(dtype).lower()
+        if kind in ("m", "M") or said.startswith(_TIMES):
             raise C3AlignError(f"{name} holds {dtype}, times and not embeddings; pass floating rows")
-    if dtype_name_of(X) in _EIGHT_BITS:
-        raise C3AlignError(
-            f"{name} holds {dtype_name_of(X)}, packed bits or quantized values and not embeddings; unpack bits with "
-            f"numpy.unpackbits({name}, axis=1), or undo the quantization, and pass floating rows"
-        )
+        if kind in ("S", "U", "V") or said.startswith(_TEXTS):
+            raise C3AlignError(f"{name} holds {dtype}, texts or records and not embeddings; pass floating rows")
+        if said in _EIGHT_BITS:
+            raise C3AlignError(
+                f"{name} holds {dtype}, packed bits or quantized values and not embeddings; unpack bits with "
+                f"numpy.unpackbits({name}, axis=1), or undo the quantization, and pass floating rows"
+            )
+
+
+def _dtypes_of(X: Any) -> list[Any]:
+    """The dtypes of an array, of a frame's columns, or of what a list holds; of objects that of the first."""
+    found = getattr(X, "dtypes", getattr(X, "dtype", None))
+    dtypes = list(found) if isinstance(found, Iterable) else [found]
+    if found is None or any(str(dtype) == "object" for dtype in dtypes):
+        try:
+            values = np.asarray(X)
+            first = values.flat[0] if values.dtype == object and values.size else values
+            return [np.asarray(first).dtype]
+        except (TypeError, ValueError):  # said where it is made an array
+            return []
+    return dtypes
 
 
 def _is_integer(X: Any) -> bool:
