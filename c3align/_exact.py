@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from c3align import ops
+from c3align._arguments import check_same_class, check_whole, checked
 from c3align._typing import Float64Array, Int64Array
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import digests
@@ -70,6 +71,7 @@ class ExactSums:
             raise C3AlignError("these statistics hold no rows; learn at least one first")
 
     @classmethod
+    @checked
     def empty(cls: type[_Sums], n_dims: int) -> _Sums:
         """Make the statistics of no rows, the identity of `merge`.
 
@@ -78,6 +80,7 @@ class ExactSums:
         n_dims : int
             Dimension of the rows.
         """
+        check_whole("n_dims", n_dims)
         bins = [np.zeros(ops.NORM_BINS, np.int64)] * (len(fields(cls)) - 4)
         return cls(0, 0, *np.zeros((2, 2, n_dims), np.int64), *bins)
 
@@ -115,8 +118,7 @@ class ExactSums:
     __sub__ = subtract
 
     def _combined(self: _Sums, other: _Sums, sign: int) -> _Sums:
-        if type(self) is not type(other):
-            raise TypeError(f"cannot combine {type(self).__name__} with {type(other).__name__}")
+        check_same_class(self, other)
         if self.n_dims != other.n_dims:
             raise C3AlignError(
                 f"statistics of {self.n_dims} and of {other.n_dims} dimensions cannot be combined; "

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from c3align import geometry
+from c3align._arguments import as_groups
 from c3align._typing import Int64Array
 from c3align.aligner import C3Aligner
-from c3align.errors import C3AlignError
+from c3align.errors import KEEP, C3AlignError, without_advice
 from c3align.io.rows import RowSource
 from c3align.sample import row_keys, together
 
@@ -94,7 +95,7 @@ def draw(
     chosen = _even(x.n_rows, max_rows if labels is None else x.n_rows), _even(y.n_rows, max_rows)
     sides, keys = zip(*map(_taken, (x, y), chosen))
     if pairs:
-        more = [] if groups is None else [_integers(groups, "groups", y.n_rows)[chosen[1]]]
+        more = [] if groups is None else [as_groups("groups", groups, y.n_rows, "row of Y")[chosen[1]]]
         keys = (together(*keys, *more),) * 2
     elif labels is None:
         first = [np.unique(key, return_index=True)[1] for key in keys]  # no copies, which are no neighbors
@@ -133,23 +134,15 @@ def _taken(source: RowSource, chosen: Int64Array) -> tuple[Any, Int64Array]:
     """Some rows and their keys."""
     rows = source.take(chosen)
     try:
-        return rows, row_keys(rows)
+        with without_advice(KEEP):
+            return rows, row_keys(rows)
     except C3AlignError as error:
         every = "every row" if len(chosen) == source.n_rows else f"{len(chosen)} even rows of {source.n_rows}"
         raise C3AlignError(f"{source.name} ({every}): {error}") from error
 
 
-def _integers(values: Any, name: str, n_rows: int) -> Int64Array:
-    found = np.asarray(values)
-    if found.shape != (n_rows,) or found.dtype.kind not in "iu":
-        raise C3AlignError(
-            f"{name} must be {n_rows} integers, got {found.dtype} of shape {found.shape}; pass one for each row of Y"
-        )
-    return found.astype(np.int64)
-
-
 def _classes(labels: Any, n_classes: int, n_rows: int) -> Int64Array:
-    found = _integers(labels, "labels", n_rows)
+    found = as_groups("labels", labels, n_rows, "row of Y")
     if n_rows and not 0 <= found.min() <= found.max() < n_classes:
         raise C3AlignError(
             f"labels must be from 0 to {n_classes - 1}, as X has {n_classes} class prompts, got {found.min()} to "
@@ -163,5 +156,5 @@ def _doubts(rows: Rows) -> list[str]:
     found = geometry.doubt(*rows.sides, paired=rows.paired)
     if found is None:
         return []
-    warnings.warn(found, stacklevel=4)
+    warnings.warn(found, stacklevel=5)
     return [str(found)]

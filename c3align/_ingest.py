@@ -5,18 +5,19 @@ A tensor goes down the same path by its shape and dtype, so that refusals have t
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+from sklearn.utils.validation import check_array, validate_data
 
 from c3align._state import State, check_order
 from c3align._typing import ZeroRows
 from c3align.centering import BATCH
-from c3align.errors import C3AlignError, ModalityMeanWarning, ZeroRowsWarning
+from c3align.errors import C3AlignError, InputTypeError, ModalityMeanWarning, ZeroRowsWarning
 from c3align.mappings import Center, RowAffine, RowTransform, load, refuse_own_mean
 from c3align.ops.arrays import (
     Rows,
@@ -41,7 +42,10 @@ Names = tuple[str, ...] | None
 _DTYPES = [np.float64, np.float32, np.float16]
 _CHECKS: dict[str, Any] = {"dtype": _DTYPES, "ensure_all_finite": False}  # the ops say which rows are not
 _PLAIN = {np.dtype(dtype): np.dtype(dtype).name for dtype in _DTYPES}
-_EIGHT_BITS = ("int8", "uint8", "bool")
+_FIX = "{} must be a 2-d array of floats, one embedding a row"
+_TIMES = ("datetime", "timedelta", "duration", "date", "time", "period")
+_EIGHT_BITS = ("int8", "uint8", "bool", "boolean")
+_TEXTS = ("str", "category", "categorical", "enum", "utf8")
 EMBEDDING_COLUMNS = 64  # a y of so many floating columns, other than X's, is rows of another encoder and no target
 
 
@@ -136,14 +140,14 @@ def ingest(
     if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] == n_dims and len(X) and not known and X.dtype in _PLAIN:
         return Ingested(Rows(X, _PLAIN[X.dtype], None, name), _as_it_is)
     host, like = (_stand_in(X, name), _as_it_is) if is_on_device(X) else _to_host(_stacked(X), name)
-    _refuse_eight_bits(host, name)
+    _refuse_kinds(host, name)
     probe, names = C3Aligner(), _names_of(X)
     if n_dims is not None:
         probe.n_features_in_ = n_dims
         if known:
             fitting = [columns for columns in known.values() if columns == names]
             probe.feature_names_in_ = np.array(fitting[0] if fitting else next(iter(known.values())), dtype=object)
-    values = validate_data(probe, host, reset=n_dims is None, **_CHECKS)
+    values = _as_scikit_learn(name, validate_data, probe, host, reset=n_dims is None, **_CHECKS)
     found = getattr(probe, "feature_names_in_", None) if n_dims is None else None
     names = None if found is None else tuple(found)
     if is_on_device(X):
@@ -179,9 +183,13 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     if not (is_named or _looks_paired(rows, y)):
         return None
     host = _stand_in(y, "y") if is_on_device(y) else _to_host(_stacked(y), "y")[0]
-    _refuse_eight_bits(host, "y")
-    values = check_array(host, input_name="y", **_CHECKS)
-    check_consistent_length(np.empty(rows.shape[0]), values)
+    _refuse_kinds(host, "y")
+    values = _as_scikit_learn("y", check_array, host, input_name="y", **_CHECKS)
+    if len(values) != rows.shape[0]:
+        raise C3AlignError(
+            f"y must have one row for each of X's, got {len(values)} for {rows.shape[0]}; pass row i of y as the "
+            "partner of row i of X, or fit them one after the other, without pairs"
+        )
     if values.shape[1] != rows.shape[1]:
         raise C3AlignError(
             f"y has {values.shape[1]} columns and X {rows.shape[1]}; a 2-d y holds the rows paired with X's, from the "
@@ -192,8 +200,26 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     return y if is_on_device(y) else Rows(values, values.dtype.name, None, "y"), partner_names
 
 
+def _as_scikit_learn(name: str, check: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
+    """What a check of scikit-learn's returns; its refusals in its words, which its own tests ask for, and with a fix.
+
+    Raises
+    ------
+    C3AlignError
+    """
+    try:
+        return check(*arguments, **how)
+    except (TypeError, ValueError) as error:
+        text = re.sub(r"array=.*?\.\n(?=Reshape)", "", str(error), flags=re.DOTALL).partition("\n[")[0]
+        if isinstance(error, C3AlignError) or text.startswith("The feature names should match"):  # on lines of its own
+            raise
+        fix = "pass rows of the encoder that fit saw" if "is expecting" in text else _FIX.format(name)
+        kind = InputTypeError if isinstance(error, TypeError) else C3AlignError
+        raise kind(f"{text.rstrip('.')}; {fix}") from error
+
+
 def _refuse_no_rows(y: Any) -> None:
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    shape = y.shape if hasattr(y, "shape") else _as_scikit_learn("y", np.asarray, y).shape
     if isinstance(y, str | bytes) or len(shape) == 0:
         raise C3AlignError(
             f"y must be rows paired with X's or labels, got {y!r}; name the modality of X with modality={y!r}"
@@ -248,12 +274,33 @@ def _names_of(X: Any) -> Names:
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
-def _refuse_eight_bits(X: Any, name: str) -> None:
-    if dtype_name_of(X) in _EIGHT_BITS:
-        raise C3AlignError(
-            f"{name} holds {dtype_name_of(X)}, packed bits or quantized values and not embeddings; unpack bits with "
-            f"numpy.unpackbits({name}, axis=1), or undo the quantization, and pass floating rows"
-        )
+def _refuse_kinds(X: Any, name: str) -> None:
+    """Refuse what scikit-learn would make floats of, though it is no embeddings: times, texts, packed bits."""
+    for dtype in _dtypes_of(X):
+        kind, said = getattr(dtype, "kind", ""), str(dtype).lower()
+        if kind in ("m", "M") or said.startswith(_TIMES):
+            raise C3AlignError(f"{name} holds {dtype}, times and not embeddings; pass floating rows")
+        if kind in ("S", "U", "V") or said.startswith(_TEXTS):
+            raise C3AlignError(f"{name} holds {dtype}, texts or records and not embeddings; pass floating rows")
+        if said in _EIGHT_BITS:
+            raise C3AlignError(
+                f"{name} holds {dtype}, packed bits or quantized values and not embeddings; unpack bits with "
+                f"numpy.unpackbits({name}, axis=1), or undo the quantization, and pass floating rows"
+            )
+
+
+def _dtypes_of(X: Any) -> list[Any]:
+    """The dtypes of an array, of a frame's columns, or of what a list holds; of objects that of the first."""
+    found = getattr(X, "dtypes", getattr(X, "dtype", None))
+    dtypes = list(found) if isinstance(found, Iterable) else [found]
+    if found is None or any(str(dtype) == "object" for dtype in dtypes):
+        try:
+            values = np.asarray(X)
+            first = values.flat[0] if values.dtype == object and values.size else values
+            return [np.asarray(first).dtype]
+        except (TypeError, ValueError):  # said where it is made an array
+            return []
+    return dtypes
 
 
 def _is_integer(X: Any) -> bool:

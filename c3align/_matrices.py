@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import as_floats, shown
 from c3align._typing import Float64Array
+from c3align.errors import C3AlignError
 
-__all__ = ["rounded", "symmetric_root"]
+__all__ = ["check_covariance", "check_packed", "rounded", "symmetric_root"]
+
+_ROUNDING = 1e-8  # of the largest entry
+
+
+def check_covariance(covariance: Any, n_dims: int | None = None, *, may_be_zero: bool = False) -> Float64Array:
+    """Read a covariance, which is square, finite, symmetric, and has some variance.
+
+    Raises
+    ------
+    C3AlignError
+        For any other.
+    """
+    found = as_floats("covariance", covariance)
+    n = found.shape[0] if n_dims is None and found.ndim == 2 else n_dims
+    if found.shape != (n, n) or not n:
+        raise C3AlignError(f"covariance must be {n or 'n'} x {n or 'n'}, got shape {found.shape}; pass a square one")
+    if not np.isfinite(found).all() or not (may_be_zero or np.trace(found) > 0):
+        raise C3AlignError("covariance must be finite and have some variance, got none; pass that of rows that vary")
+    if np.abs(found - found.T).max() > _ROUNDING * np.abs(found).max():
+        raise C3AlignError("covariance must be symmetric, got another; pass one such as numpy.cov(rows, rowvar=False)")
+    return found
+
+
+def check_packed(statistics: Any, packed: Any) -> int:
+    """The width of the rows whose upper triangle this is.
+
+    Raises
+    ------
+    C3AlignError
+        When it is none of theirs.
+    """
+    n_dims = int(getattr(statistics, "n_dims", 0))
+    is_float = getattr(getattr(packed, "dtype", None), "kind", "") == "f"
+    if not (n_dims and is_float and packed.shape == (n_dims * (n_dims + 1) // 2,)):
+        raise C3AlignError(f"packed must be what packed() gave, got {shown(packed)}; pass its statistics with it")
+    return n_dims
 
 
 def symmetric_root(covariance: Float64Array) -> Float64Array:
@@ -26,7 +66,7 @@ def symmetric_root(covariance: Float64Array) -> Float64Array:
     (n_dims, n_dims) float64
         Its product with itself is the covariance.
     """
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = np.linalg.eigh(check_covariance(covariance, may_be_zero=True))
     values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
     root: Float64Array = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     return root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from c3align._arguments import check_number, check_whole, checked
 from c3align.errors import C3AlignError
 
 __all__ = ["PAPER_SIGMA", "cosine_from_alpha_bar", "cosine_from_lafite_mix", "cosine_from_sigma", "paper_sigma"]
@@ -14,6 +15,7 @@ PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after C
 PAPER_DIMS = 512
 
 
+@checked
 def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float:
     """Convert a noise cosine to sigma: ``norm * sqrt((1 / cosine**2 - 1) / d)``.
 
@@ -33,9 +35,11 @@ def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float
     """
     if not 0 < cosine <= 1:
         raise C3AlignError(f"a noise cosine must be in (0, 1], got {cosine}; 1 is no noise")
+    _check(n_dims, norm)
     return norm * math.sqrt((1 / cosine**2 - 1) / n_dims)
 
 
+@checked
 def cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
     """Convert sigma to a noise cosine, the inverse of `sigma_from_cosine`.
 
@@ -53,9 +57,11 @@ def cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
     float in (0, 1]
         Expected cosine between a clean row and the noisy one.
     """
-    return norm / math.sqrt(norm**2 + n_dims * _from_zero("sigma", sigma) ** 2)
+    _check(n_dims, norm, above=True)
+    return norm / math.sqrt(norm**2 + n_dims * check_number("sigma", sigma) ** 2)
 
 
+@checked
 def random_cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) -> float:
     """Convert sigma to a noise cosine for noise of uniform random strength: ``asinh(s) / s``, the mean over strengths.
 
@@ -71,10 +77,12 @@ def random_cosine_from_sigma(sigma: float, n_dims: int, *, norm: float = 1.0) ->
     float in (0, 1]
         Expected cosine between a clean row and the noisy one.
     """
-    full = math.sqrt(3 * n_dims) * _from_zero("sigma", sigma) / norm
+    _check(n_dims, norm, above=True)
+    full = math.sqrt(3 * n_dims) * check_number("sigma", sigma) / norm
     return math.asinh(full) / full if full > 1e-6 else 1.0
 
 
+@checked
 def sigma_from_random_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float:
     """Convert a noise cosine to sigma for noise of uniform random strength, the inverse of `random_cosine_from_sigma`.
 
@@ -90,6 +98,7 @@ def sigma_from_random_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -
     float
         Standard deviation per coordinate over all rows.
     """
+    _check(n_dims, norm, above=True)
     low, high = 0.0, sigma_from_cosine(cosine, n_dims, norm=norm)
     while random_cosine_from_sigma(high, n_dims, norm=norm) > cosine:
         high *= 2
@@ -99,6 +108,7 @@ def sigma_from_random_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -
     return high
 
 
+@checked
 def cosine_from_alpha_bar(alpha_bar: float) -> float:
     """Convert the level of unCLIP's noise to a noise cosine: ``sqrt(alpha_bar)``.
 
@@ -119,6 +129,7 @@ def cosine_from_alpha_bar(alpha_bar: float) -> float:
     return math.sqrt(alpha_bar)
 
 
+@checked
 def sigma_from_capdec_variance(variance: float) -> float:
     """Convert CapDec's strength to sigma: ``sqrt(variance)``.
 
@@ -132,9 +143,10 @@ def sigma_from_capdec_variance(variance: float) -> float:
     float
         Standard deviation per coordinate.
     """
-    return math.sqrt(_from_zero("variance", variance))
+    return math.sqrt(check_number("variance", variance))
 
 
+@checked
 def sigma_from_close_weight(weight: float) -> float:
     """Convert CLOSE's strength to sigma: they are equal.
 
@@ -148,9 +160,10 @@ def sigma_from_close_weight(weight: float) -> float:
     float
         Standard deviation per coordinate.
     """
-    return float(_from_zero("weight", weight))
+    return float(check_number("weight", weight))
 
 
+@checked
 def cosine_from_lafite_mix(mix: float) -> float:
     """Convert LAFITE's strength to a noise cosine: ``(1 - a) / sqrt((1 - a)**2 + a**2)``.
 
@@ -169,6 +182,7 @@ def cosine_from_lafite_mix(mix: float) -> float:
     return (1 - mix) / math.hypot(1 - mix, mix)
 
 
+@checked
 def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> float:
     """Convert LAFITE's strength to sigma of noise with a fixed norm: ``norm * a / (1 - a) / sqrt(d)``.
 
@@ -190,10 +204,12 @@ def sigma_from_lafite_mix(mix: float, n_dims: int, *, norm: float = 1.0) -> floa
         Standard deviation per coordinate.
     """
     if not 0 <= mix < 1:
-        raise C3AlignError(f"mix must be in [0, 1), got {mix}")
+        raise C3AlignError(f"mix must be in [0, 1), got {mix}; 0 is no noise")
+    _check(n_dims, norm)
     return norm * mix / (1 - mix) / math.sqrt(n_dims)
 
 
+@checked
 def paper_sigma(n_dims: int) -> float:
     """Give the paper's sigma at another dimension, with the same norm ``sigma * sqrt(d)``.
 
@@ -207,10 +223,9 @@ def paper_sigma(n_dims: int) -> float:
     float
         ``sqrt(0.016)`` at 512.
     """
-    return PAPER_SIGMA * math.sqrt(PAPER_DIMS / n_dims)
+    return PAPER_SIGMA * math.sqrt(PAPER_DIMS / check_whole("n_dims", n_dims))
 
 
-def _from_zero(name: str, value: float) -> float:
-    if not 0 <= value < math.inf:
-        raise C3AlignError(f"{name} must be a number from 0, got {value}; 0 is no noise")
-    return value
+def _check(n_dims: int, norm: float, *, above: bool = False) -> None:
+    check_whole("n_dims", n_dims)
+    check_number("norm", norm, above=above)

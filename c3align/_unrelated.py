@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import ops
+from c3align._arguments import as_floats, check_by_modality, shown
 from c3align._typing import Float64Array, Int64Array
-from c3align.errors import C3AlignError
+from c3align.errors import KEEP, C3AlignError, without_advice
 from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor, to_like
 from c3align.ops.backends import load
 from c3align.sample import RowSample, samples_of
@@ -35,6 +36,7 @@ __all__ = [
     "like",
     "odds_of_pairs",
     "piecewise",
+    "rate_message",
     "sampled",
     "scores_of_pairs",
     "share_above",
@@ -148,6 +150,8 @@ def is_number(value: Any) -> bool:
 
 def weights_of(rows: Mapping[str, Any], weights: Mapping[str, float] | None) -> dict[str, float]:
     """A weight for each of the modalities: 1, or as given."""
+    if weights is not None:
+        check_by_modality("weights", weights)
     found = dict.fromkeys(rows, 1.0) if weights is None else dict(weights)
     whole = set(found) == set(rows) and all(map(is_number, found.values()))
     if not (whole and 0 < sum(found.values()) < math.inf and min(found.values()) >= 0):
@@ -165,6 +169,16 @@ def few_message(n_scores: Int64Array) -> str | None:
     return (
         f"a modality was calibrated by about {n_rows} rows: by less than {FEW_ROWS} a threshold may let through twice "
         "the share that it is asked for; calibrate with more rows"
+    )
+
+
+def rate_message(least: float, given: Any) -> str:
+    """What is wrong with a false-positive rate, of which `least` is the lowest that the scores tell."""
+    if least >= 1:
+        return "too few unrelated scores were seen to tell any false-positive rate; calibrate with more rows"
+    return (
+        f"false_positive_rate must be in [{least:.2g}, 1) by the unrelated scores that were seen, got {shown(given)}; "
+        "pass a larger one, or calibrate with more rows"
     )
 
 
@@ -231,19 +245,19 @@ def piecewise(values: Any, points: Float64Array, z: Float64Array, outer: float) 
 def unit_rows(X: Any, name: str) -> Any:
     """Unit rows in float32: a tensor on a device, else a NumPy array."""
     X = from_dlpack(X, name) if is_foreign(X) else X
-    if is_on_device(X):
-        return ops.normalize(load("eager").computed(X.detach())).float()
-    rows: Any = as_rows(X, name).in_compute_dtype()
-    return ops.normalize(rows).astype(np.float32, copy=False)
+    with without_advice(KEEP):
+        if is_on_device(X):
+            return ops.normalize(load("eager").computed(X.detach())).float()
+        rows: Any = as_rows(X, name).in_compute_dtype()
+        return ops.normalize(rows).astype(np.float32, copy=False)
 
 
 def as_values(scores: Any) -> Any:
     """Scores of any shape as a tensor, where they are one or in some other library, else as a NumPy array."""
     found: Any = from_dlpack(scores, "scores") if is_foreign(scores) else scores
-    found = found if is_tensor(found) else np.asarray(found)
-    if "float" in str(found.dtype):
+    if "float" in str(getattr(found, "dtype", "")):
         return found
-    return found.double() if is_tensor(found) else found.astype(np.float64)
+    return found.double() if is_tensor(found) else as_floats("scores", found)
 
 
 def like(result: Any, X: Any) -> Any:

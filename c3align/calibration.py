@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import ops
+from c3align._arguments import check_by_modality
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align._unrelated import (
     KNOTS,
@@ -34,6 +35,7 @@ from c3align._unrelated import (
     like,
     odds_of_pairs,
     piecewise,
+    rate_message,
     sampled,
     scores_of_pairs,
     share_above,
@@ -150,7 +152,7 @@ class Calibration:
         CalibrationWarning
             Where the self-test fails.
         """
-        samples = sampled(rows, groups or {}, folds, size)
+        samples = sampled(rows, {} if groups is None else groups, folds, size)
         names, m = tuple(samples), len(samples)
         means, deviations = np.zeros((2, m, m))
         n_scores, quantiles = np.zeros((m, m), np.int64), np.zeros((m, m, len(KNOTS)))
@@ -268,10 +270,7 @@ class Calibration:
         documents = range(len(self.modalities)) if document is None else [j]
         least = max(MIN_EXCEEDING / int(self.n_scores[i, list(documents)].min()), 1 - SHARES[-1])
         if not (is_number(false_positive_rate) and least <= false_positive_rate < 1):
-            allowed = f"[{least:.2g}, 1) by the unrelated scores that were seen, got {false_positive_rate!r}"
-            raise C3AlignError(
-                f"false_positive_rate must be in {allowed}; pass a larger one, or calibrate with more rows"
-            )
+            raise C3AlignError(rate_message(least, false_positive_rate))
         if not self.is_held_out and (message := few_message(self.n_scores)):
             warnings.warn(message, CalibrationWarning, stacklevel=2)
         return common_place([self._z(self.quantiles[i, k], i, k) for k in documents], 1 - false_positive_rate)
@@ -326,6 +325,7 @@ class Calibration:
         C3AlignError
             Shapes that differ; weights that are not of these modalities, below zero, or all zero; rows that cancel out.
         """
+        check_by_modality("rows", rows)
         given = weights_of(rows, weights)
         units = {name: unit_rows(X, name) for name, X in rows.items()}
         if len({(tuple(unit.shape), str(getattr(unit, "device", "cpu"))) for unit in units.values()}) > 1:
@@ -412,7 +412,7 @@ class Calibration:
 
     def _place(self, query: str, document: str) -> tuple[int, int]:
         for what, name in (("query", query), ("document", document)):
-            if name not in self.modalities:
+            if not isinstance(name, str) or name not in self.modalities:
                 names = ", ".join(map(repr, self.modalities))
                 raise C3AlignError(f"{what} must be one of {names}, got {name!r}; calibrate with rows of it")
         return self.modalities.index(query), self.modalities.index(document)

@@ -302,7 +302,7 @@ def warn_of_raw(rows: Any, state: State, name: str, mapping: Any) -> None:
 def two_of(aligner: Any, a: str, b: str) -> tuple[State, str, str]:
     """Get what an aligner has learned and two modalities: those named, or the two that there are for the default."""
     state = state_of(aligner)
-    if (a, b) == ("image", "text") and len(state.statistics) == 2:
+    if isinstance(a, str) and isinstance(b, str) and (a, b) == ("image", "text") and len(state.statistics) == 2:
         a, b = state.statistics
     return state_of(aligner, a, b), a, b
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from c3align import _judging
+from c3align._arguments import check_choice, checked
 from c3align._halves import MAX_ROWS, Rows, draw
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
@@ -134,6 +135,7 @@ class Choice:
         return "\n".join([judged, "", *lines, "", self.reason, f"use: {self.line}", *notes])
 
 
+@checked
 def choose(
     X: Array,
     Y: Array,
@@ -188,12 +190,11 @@ def choose(
     EncoderMismatchWarning
         Where the rows do not look like those of one encoder.
     """
-    if job not in JOBS:
-        raise C3AlignError(f"job must be one of {', '.join(map(repr, JOBS))}, got {job!r}; choose one of them")
-    if (job == "classification") != (labels is not None):
-        raise C3AlignError(
-            f"labels are for classification, which needs them, got job={job!r}; pass labels= (--labels) with it"
-        )
+    check_choice("job", job, JOBS)
+    if job == "classification" and labels is None:
+        raise C3AlignError("job='classification' needs the class of each row of Y; pass labels= (--labels FILE.npy)")
+    if job != "classification" and labels is not None:
+        raise C3AlignError(f"labels must come with job='classification', got job={job!r}; pass that job, or no labels")
     if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 2:
         raise C3AlignError(f"seeds must be an integer of 2 or more, got {seeds!r}; omit it for 5")
     rows, notes = draw((X, Y), names, pairs=pairs, groups=groups, labels=labels, max_rows=max_rows)

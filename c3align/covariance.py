@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from c3align._matrices import rounded, symmetric_root
+from c3align._arguments import check_same_class, checked
+from c3align._matrices import check_packed, rounded, symmetric_root
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.ops import products
 from c3align.statistics import ModalityStatistics, PairStatistics
@@ -57,6 +58,7 @@ class _Products:
         """Eigenvalues (n_dims,) of the covariance, largest first, none below zero."""
         return np.maximum(0.0, np.linalg.eigvalsh(self.covariance)[::-1])
 
+    @checked
     def packed(self, dtype: Precision = "float64") -> npt.NDArray[Any]:
         """Flatten the upper triangle of `products`, or in half the space that of `covariance`.
 
@@ -76,6 +78,7 @@ class _Products:
         return rounded(self.covariance)[_upper(len(self.products))]
 
     @classmethod
+    @checked
     def from_packed(cls: type[_Sums], statistics: Any, packed: npt.NDArray[Any]) -> _Sums:
         """Build statistics from the result of `packed`.
 
@@ -86,8 +89,9 @@ class _Products:
         packed : (n_dims * (n_dims + 1) / 2,) float64 or float32
             Upper triangle of the products, or of the covariances.
         """
-        products = np.zeros((statistics.n_dims, statistics.n_dims))
-        upper = _upper(statistics.n_dims)
+        n_dims = check_packed(statistics, packed)
+        products = np.zeros((n_dims, n_dims))
+        upper = _upper(n_dims)
         products[upper] = products.T[upper] = packed
         if packed.dtype == np.float32 and statistics.n_rows:
             np.fill_diagonal(products, statistics.variance)
@@ -128,8 +132,7 @@ class _Products:
     __sub__ = subtract
 
     def _combined(self: _Sums, other: _Sums, sign: int) -> _Sums:
-        if type(self) is not type(other):
-            raise TypeError(f"cannot combine {type(self).__name__} with {type(other).__name__}")
+        check_same_class(self, other)
         both = self.statistics.merge if sign > 0 else self.statistics.subtract
         return type(self)(both(other.statistics), self.products + sign * other.products)
 
@@ -180,6 +183,7 @@ class CovarianceStatistics(_Products):
     statistics: ModalityStatistics
 
     @classmethod
+    @checked
     def empty(cls, n_dims: int) -> CovarianceStatistics:
         """Make the statistics of no rows, the identity of `merge`.
 
@@ -191,6 +195,7 @@ class CovarianceStatistics(_Products):
         return cls(ModalityStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
 
     @classmethod
+    @checked
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> CovarianceStatistics:
         """Learn the unit rows of X, which is read twice.
 
@@ -244,6 +249,7 @@ class CovarianceStatistics(_Products):
         """The covariance (n_dims, n_dims) shrunk towards a multiple of the identity by `shrinkage`."""
         return self.shrunken_by(self.shrinkage)
 
+    @checked
     def shrunken_by(self, weight: float) -> Float64Array:
         """Shrink the covariance towards a multiple of the identity.
 
@@ -289,6 +295,7 @@ class PairCovariance(_Products):
     statistics: PairStatistics
 
     @classmethod
+    @checked
     def empty(cls, n_dims: int) -> PairCovariance:
         """Make the statistics of no pairs, the identity of `merge`.
 
@@ -300,6 +307,7 @@ class PairCovariance(_Products):
         return cls(PairStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
 
     @classmethod
+    @checked
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairCovariance:
         """Learn the differences of paired unit rows, which are read twice.
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import ops
+from c3align._arguments import check_same_class, checked
 from c3align._matrices import rounded
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, Precision
@@ -57,6 +58,7 @@ class CrossCovariance:
         return self.products / self.n_rows - np.outer(self.x.statistics.mean, self.y.statistics.mean)
 
     @classmethod
+    @checked
     def empty(cls, n_dims: int) -> CrossCovariance:
         """Make the statistics of no pairs, the identity of `merge`.
 
@@ -68,6 +70,7 @@ class CrossCovariance:
         return cls(CovarianceStatistics.empty(n_dims), CovarianceStatistics.empty(n_dims), np.zeros((n_dims, n_dims)))
 
     @classmethod
+    @checked
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> CrossCovariance:
         """Learn paired rows.
 
@@ -113,6 +116,7 @@ class CrossCovariance:
         CrossCovariance
             Statistics of all pairs together; ``+`` does the same.
         """
+        check_same_class(self, other)
         return CrossCovariance(self.x + other.x, self.y + other.y, self.products + other.products)
 
     def subtract(self, other: CrossCovariance) -> CrossCovariance:
@@ -128,11 +132,13 @@ class CrossCovariance:
         CrossCovariance
             Exact in the means and variances of both sides, up to rounding in all products; ``-`` does the same.
         """
+        check_same_class(self, other)
         return CrossCovariance(self.x - other.x, self.y - other.y, self.products - other.products)
 
     __add__ = merge
     __sub__ = subtract
 
+    @checked
     def kept(self, dtype: Precision = "float64") -> npt.NDArray[Any]:
         """Give what a file holds of the products: they themselves, or the covariance in half the space.
 
@@ -149,6 +155,7 @@ class CrossCovariance:
         return self.products.astype(dtype) if dtype == "float64" or not self.n_rows else rounded(self.covariance)
 
     @classmethod
+    @checked
     def from_kept(cls, x: CovarianceStatistics, y: CovarianceStatistics, kept: npt.NDArray[Any]) -> CrossCovariance:
         """Build statistics from the result of `kept`.
 

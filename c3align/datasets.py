@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import checked
 from c3align._imports import need
 from c3align.training.settings import check_choice
 
@@ -67,6 +68,7 @@ class Glyphs:
         return len(self.names)
 
 
+@checked
 def glyphs(font: str = "DejaVuSans", split: str = "all") -> Glyphs:
     """Render a font's named characters.
 
@@ -104,6 +106,7 @@ def glyphs(font: str = "DejaVuSans", split: str = "all") -> Glyphs:
     return Glyphs(whole.pictures[chosen], names, whole.code_points[chosen])
 
 
+@checked
 def is_held_out(code_point: int) -> bool:
     """Tell whether a character belongs to the tenth that nothing may be trained on.
 
@@ -143,7 +146,7 @@ def _font_path(font: str) -> Path:
         warnings.warn(
             f"{path.name} of matplotlib {matplotlib.__version__} is not the file that the glyphs were measured with "
             f"(sha256 {digest}, not {FONTS[font]}), so figures may differ; matplotlib 3.11 has that file",
-            stacklevel=4,
+            stacklevel=5,
         )
     return path
 
@@ -167,7 +170,7 @@ def _check_unicode(points: list[int]) -> None:
         warnings.warn(
             f"the character names of Unicode {unicodedata.unidata_version} are not those of 13.0 to 15.1 that the "
             "glyphs were measured with, so figures may differ; Python 3.10 to 3.13 have those names",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

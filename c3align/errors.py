@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "C3AlignError",
@@ -10,6 +12,7 @@ __all__ = [
     "EncoderMismatchError",
     "EncoderMismatchWarning",
     "FormatError",
+    "InputTypeError",
     "MissingExtraError",
     "ModalityMeanWarning",
     "NoDigestWarning",
@@ -21,6 +24,10 @@ __all__ = [
 ]
 
 # control characters, and what turns the direction of writing or stands for bytes that are no UTF-8
+# advice that some callers replace, as they take no such option
+KEEP = ", or keep them as zeros with zero_rows='keep'"
+ALONE = "pass X and y to partial_fit one after the other, each with its modality="
+_LONGEST = 1000  # characters of a message, whatever was given; its last words are the fix
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -64,11 +71,27 @@ class C3AlignError(ValueError):
     """Base of the library's own errors: an input or a setting that cannot be used."""
 
     def __str__(self) -> str:
-        return one_line(super().__str__())  # names of a stranger's files among them
+        text = one_line(super().__str__())  # names of a stranger's files among them
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 210]} [...] {text[-200:]}"
+
+
+@contextmanager
+def without_advice(text: str) -> Iterator[None]:
+    """Leave a piece of advice out of errors, where what it names cannot be passed."""
+    try:
+        yield
+    except C3AlignError as error:
+        if text in str(error):
+            raise type(error)(str(error).replace(text, "")) from error
+        raise
 
 
 class FormatError(C3AlignError):
     """A file that is not a c3align aligner, or is damaged; the message says what is wrong with it."""
+
+
+class InputTypeError(C3AlignError, TypeError):
+    """Rows that are no numbers; a TypeError too, as scikit-learn has it."""
 
 
 class EncoderMismatchError(C3AlignError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import as_floats, check_number, checked, shown
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 
@@ -35,7 +36,7 @@ def list_z_scores(scores: npt.ArrayLike) -> Float64Array:
     C3AlignError
         No scores, or scores that are not finite.
     """
-    found = np.asarray(scores, np.float64)
+    found = as_floats("scores", scores)
     if not found.ndim or not found.size or not np.isfinite(found).all():
         raise C3AlignError(f"scores must be finite and at least one a list, got shape {found.shape}; remove the others")
     away = found - found.mean(axis=-1, keepdims=True)
@@ -45,6 +46,7 @@ def list_z_scores(scores: npt.ArrayLike) -> Float64Array:
     )
 
 
+@checked
 def merge_by_rank(lists: Iterable[Sequence[Hashable]], *, constant: float = 60) -> tuple[list[Hashable], Float64Array]:
     """Merge several lists into one by places alone: reciprocal rank fusion (Cormack et al. 2009).
 
@@ -68,14 +70,30 @@ def merge_by_rank(lists: Iterable[Sequence[Hashable]], *, constant: float = 60) 
     C3AlignError
         A list that names a document twice; a constant below zero.
     """
-    if not 0 <= constant < math.inf:
-        raise C3AlignError(f"constant must be a number from 0, got {constant}; omit it for 60")
+    check_number("constant", constant)
     total: dict[Hashable, float] = {}
     for number, given in enumerate(lists):
-        documents = given.tolist() if hasattr(given, "tolist") else list(given)
+        documents = given.tolist() if hasattr(given, "tolist") else given
+        if (
+            isinstance(documents, str | bytes)
+            or not isinstance(documents, Sequence)
+            or not all(map(_is_name, documents))
+        ):
+            raise C3AlignError(
+                f"list {number} must be a list of documents' names or numbers, got {shown(given)}; pass each list's "
+                "documents, the best first"
+            )
         if len(set(documents)) < len(documents):
             raise C3AlignError(f"list {number} names a document twice; give each document its best place alone")
         for place, document in enumerate(documents, 1):
             total[document] = total.get(document, 0.0) + 1 / (constant + place)
     best = sorted(total, key=lambda document: -total[document])
     return best, np.array([total[document] for document in best])
+
+
+def _is_name(document: Any) -> bool:
+    try:
+        hash(document)
+    except TypeError:
+        return False
+    return document == document  # NaN is none

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from c3align._arguments import as_groups, check_seed, checked, shown
 from c3align._imports import need
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align.errors import C3AlignError
@@ -31,6 +32,7 @@ _RESCORED_ELEMENTS = 1 << 21
 _FLOAT32_STEP = 2.0**-24
 
 
+@checked
 def nearest(
     queries: Array,
     memory: Array | Sequence[Array],
@@ -76,6 +78,7 @@ def nearest(
     return Search(memory, groups=memory_groups, index=index).nearest(queries, k, groups=query_groups, progress=progress)
 
 
+@checked
 def faiss_index(memory: Array | Sequence[Array], factory: str = "Flat", *, seed: int = 0) -> Any:
     """Build a faiss index over the memory's dot products, for memories too large for exact search.
 
@@ -100,6 +103,7 @@ def faiss_index(memory: Array | Sequence[Array], factory: str = "Flat", *, seed:
         If faiss is not installed.
     """
     faiss = need("faiss", "faiss", "search")
+    check_seed(seed)
     source = _memory(memory)
     try:
         index = faiss.index_factory(source.n_dims, factory, faiss.METRIC_INNER_PRODUCT)
@@ -135,13 +139,6 @@ def _checked(X: Any, name: str, n_dims: int) -> Rows:
     if count:
         raise C3AlignError(f"{name} holds NaN or infinity in {count} rows, first in row {first}; remove or fix them")
     return rows
-
-
-def _groups(groups: Any, n_rows: int, name: str) -> Int64Array:
-    found = np.asarray(groups, np.int64)
-    if found.shape != (n_rows,):
-        raise C3AlignError(f"{name} has shape {found.shape} for {n_rows} rows; pass one number per row")
-    return found
 
 
 def _blocks(source: RowSource) -> Iterator[tuple[int, npt.NDArray[Any]]]:
@@ -194,14 +191,17 @@ class Search:
     def __init__(self, memory: Array | Sequence[Array], *, groups: npt.ArrayLike | None = None, index: Any = None):
         self._source = _memory(memory)
         self.n_rows, self.n_dims = self._source.shape
-        self._groups = None if groups is None else _groups(groups, self.n_rows, "memory_groups")
+        self._groups = None if groups is None else as_groups("memory_groups", groups, self.n_rows)
         self._largest = [_norms(block).max() for _, block in _blocks(self._source)]
         self._index = index
+        if index is not None and not hasattr(index, "ntotal"):
+            raise C3AlignError(f"index must be an index of faiss, got {shown(index)}; pass what faiss_index gives")
         if index is not None and index.ntotal != self.n_rows:
             raise C3AlignError(
                 f"the index holds {index.ntotal} rows and the memory {self.n_rows}; build it from this memory"
             )
 
+    @checked
     def nearest(
         self, queries: Array, k: int, *, groups: npt.ArrayLike | None = None, progress: bool = False
     ) -> tuple[npt.NDArray[np.float32], Int64Array]:
@@ -226,7 +226,7 @@ class Search:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= self.n_rows:
             raise C3AlignError(f"k must be an integer in [1, {self.n_rows}], the number of rows, got {k!r}")
         rows = _checked(queries, "queries", self.n_dims)
-        own = None if groups is None else _groups(groups, rows.shape[0], "query_groups")
+        own = None if groups is None else as_groups("query_groups", groups, rows.shape[0])
         scores, indices = np.empty((rows.shape[0], k), np.float32), np.empty((rows.shape[0], k), np.int64)
         starts = range(0, rows.shape[0], QUERY_BLOCK)
         for start in tqdm(starts, disable=not progress, unit="block", desc="nearest"):

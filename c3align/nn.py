@@ -36,7 +36,8 @@ class AlignerModule(torch.nn.Module):
     for any batches and processes.
 
     **It is a snapshot.** Means, noise, seed and settings are those of the aligner at `as_module()`; it does not see
-    what the aligner learns later, and its `state_dict` is empty: it is saved with the aligner, not the weights.
+    what the aligner learns later. **Its `state_dict` is empty**: a checkpoint of a model's weights holds nothing of it;
+    keep it by the aligner's `save_pretrained`, and make the module anew after loading.
 
     Whether named rows lie near their mean is checked once for each modality, in the first unrecorded forward pass after
     each switch between training and evaluation; "auto" and "batch" look at each batch. Recorded graphs

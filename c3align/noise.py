@@ -28,6 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import ops
+from c3align._arguments import as_groups, check_choice, check_number, checked
+from c3align._matrices import check_covariance
 from c3align._typing import Array, Float64Array
 from c3align._units import (
     PAPER_SIGMA,
@@ -42,7 +44,7 @@ from c3align._units import (
     sigma_from_lafite_mix,
     sigma_from_random_cosine,
 )
-from c3align.errors import C3AlignError
+from c3align.errors import KEEP, C3AlignError, without_advice
 from c3align.ops import reference
 from c3align.ops.arrays import as_rows
 from c3align.ops.rowmap import NoiseRequest, stream
@@ -89,10 +91,8 @@ class Noise:
     orthogonal: bool = False
 
     def __post_init__(self) -> None:
-        if self.covariance not in _COVARIANCES:
-            raise C3AlignError(f"covariance must be one of {', '.join(_COVARIANCES)}, got {self.covariance!r}")
-        if isinstance(self.power, bool | str) or not 0 < self.power < math.inf:
-            raise C3AlignError(f"power must be a number above 0, got {self.power!r}; 1 keeps the covariance")
+        check_choice("covariance", self.covariance, _COVARIANCES)
+        check_number("power", self.power, above=True)
         object.__setattr__(self, "power", float(self.power))
         if self.rank is not None and not (type(self.rank) is int and self.rank > 0):
             raise C3AlignError(f"rank must be None or an integer above 0, got {self.rank!r}; omit it for all")
@@ -124,7 +124,8 @@ class Noise:
         (n_dims, n_dims) float64
             Symmetric; eigenvalues below rounding count as zero.
         """
-        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = np.linalg.eigh(check_covariance(covariance))
+        sigma = check_number("sigma", sigma)
         values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
         if self.rank is not None and self.rank < len(values):
             values[: -self.rank] = values[: -self.rank].mean()
@@ -183,9 +184,9 @@ def sigma_from_groups(X: Array, groups: npt.ArrayLike) -> float:
         Standard deviation per coordinate, ``sqrt(2 V / d)``.
     """
     unit = as_rows(X).widened()
-    rows, numbers = ops.normalize(unit).astype(np.float64), np.asarray(groups)
-    if numbers.shape != rows.shape[:1] or numbers.dtype.kind not in "iu":
-        raise C3AlignError(f"groups must be {len(rows)} integers, one a row, got {numbers.dtype} {numbers.shape}")
+    with without_advice(KEEP):
+        rows = ops.normalize(unit).astype(np.float64)
+    numbers = as_groups("groups", groups, len(rows))
     _, which, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     n_free = len(rows) - len(counts)
     if not n_free:
@@ -196,6 +197,7 @@ def sigma_from_groups(X: Array, groups: npt.ArrayLike) -> float:
     return math.sqrt(2 * float((away**2).sum()) / n_free / rows.shape[1])
 
 
+@checked
 def stream_seed(seed: int, modality: str) -> int:
     """Derive the key of a modality's noise stream: two modalities get independent noise under one seed.
 
@@ -215,6 +217,7 @@ def stream_seed(seed: int, modality: str) -> int:
     return int.from_bytes(hashlib.blake2b(modality.encode(), digest_size=8).digest(), "little") ^ seed
 
 
+@checked
 def row_levels(n_rows: int, *, seed: int, row_offset: int = 0, row_ids: npt.ArrayLike | None = None) -> Float64Array:
     """Find the level of each row's noise under ``noise="random"``, which unCLIP's decoder is told.
 

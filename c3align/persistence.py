@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from c3align import _state_tensors, mappings, noise
+from c3align._arguments import checked
 from c3align._settings import NAMES, check_modality_name, check_settings
 from c3align._state import State
 from c3align._state_tensors import COVARIANCES, MOST_SAMPLED, PRODUCTS, refusal
@@ -54,6 +55,7 @@ _CONFIG_KEYS = {
 _SINCE_5 = {"across", "sketches", "samples"}
 
 
+@checked
 def dump(settings: Mapping[str, Any], state: State) -> bytes:
     """Serialize a fitted aligner.
 
@@ -91,6 +93,7 @@ def _dumped(settings: Mapping[str, Any], state: State, dtype: Precision) -> tupl
     return content, config
 
 
+@checked
 def save(
     settings: Mapping[str, Any], state: State, folder: str | os.PathLike[str], covariances: Precision = "float64"
 ) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import ops
+from c3align._arguments import as_groups, check_by_modality, check_same_class, check_whole, checked, shown
 from c3align._typing import Array, Int64Array, ZeroRows
-from c3align.errors import C3AlignError
+from c3align.errors import KEEP, C3AlignError, without_advice
 from c3align.ops import reference
 from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor
 from c3align.ops.backends import load
@@ -76,6 +77,7 @@ class RowSample:
         return self.rows.shape[1]
 
     @classmethod
+    @checked
     def empty(cls, n_dims: int, *, size: int = SIZE) -> RowSample:
         """Make a sample of no rows, the identity of `merge` for samples of this size.
 
@@ -86,10 +88,12 @@ class RowSample:
         size : int
             The most rows that are kept.
         """
+        check_whole("n_dims", n_dims)
         none = np.zeros(0, np.int64)
         return cls(size, none, none, np.zeros((0, n_dims), np.float32), none, none.reshape(0, 2))
 
     @classmethod
+    @checked
     def from_rows(
         cls,
         X: Array,
@@ -124,11 +128,11 @@ class RowSample:
             raise C3AlignError(f"size must be an integer above zero, got {size!r}; omit it for {SIZE}")
         X = from_dlpack(X) if is_foreign(X) else X
         keys, usable = _keys_of(X, zero_rows)
-        given = keys if groups is None else _as_groups(groups, len(keys))
+        given = keys if groups is None else as_groups("groups", groups, len(keys))
         where = np.flatnonzero(usable)
         chosen = where[_smallest(keys[where], given[where], size)]
         kept, rows = keys[chosen], _on_host(_unit_rows(X, chosen, zero_rows))
-        others = keys if partners is None else _as_groups(partners, len(keys))
+        others = keys if partners is None else as_groups("partners", partners, len(keys))
         links = _linked(kept, np.stack([keys, others], axis=1)[where])
         return cls(
             int(size), kept, given[chosen], rows, _counted(kept, keys[where], np.ones(len(where), np.int64)), links
@@ -147,8 +151,7 @@ class RowSample:
         RowSample
             The sample of all rows together, to the bit, of the smaller `size`; ``+`` does the same.
         """
-        if not isinstance(other, RowSample):
-            raise TypeError(f"cannot combine RowSample with {type(other).__name__}")
+        check_same_class(self, other)
         if self.n_dims != other.n_dims:
             raise C3AlignError(
                 f"samples of {self.n_dims} and of {other.n_dims} dimensions cannot be combined; use rows of one encoder"
@@ -184,6 +187,7 @@ class RowSample:
             return "the links of a sample are not those of its rows"
         return None
 
+    @checked
     def drawn(self, most: int = 4 * SIZE) -> npt.NDArray[np.float32]:
         """Give each row as often as it came, by and large.
 
@@ -202,6 +206,7 @@ class RowSample:
         return self.rows[np.searchsorted(np.cumsum(self.counts), places, side="right").clip(0, len(self.keys) - 1)]
 
 
+@checked
 def related(samples: Mapping[str, RowSample]) -> dict[str, Int64Array]:
     """Number what the rows of several modalities are about: rows that pairs or groups connect have one number.
 
@@ -215,6 +220,8 @@ def related(samples: Mapping[str, RowSample]) -> dict[str, Int64Array]:
     dict of str to (n,) int64
         For each modality a number for each of its rows, such as `RowSample.from_rows` takes as `groups`.
     """
+    if not all(isinstance(found, RowSample) for found in samples.values()) or not samples:
+        raise C3AlignError(f"samples must be a RowSample for each modality, got {shown(samples)}; pass some")
     edges = [np.stack([found.keys, found.groups], axis=1) for found in samples.values()]
     edges += [found.links for found in samples.values()]
     numbers, labels = _connected(np.concatenate(edges))
@@ -241,6 +248,7 @@ def together(*keys: Int64Array) -> Int64Array:
     return np.argsort(np.argsort(first))[which].astype(np.int64)
 
 
+@checked
 def samples_of(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int = SIZE) -> dict[str, RowSample]:
     """Sample the rows of each modality.
 
@@ -263,11 +271,7 @@ def samples_of(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int =
     C3AlignError
         No modality; groups of others; rows of different widths; and as `RowSample.from_rows`.
     """
-    if not (isinstance(rows, Mapping) and rows and all(isinstance(name, str) for name in rows)):
-        given = f"{type(rows).__name__} {[*rows] if isinstance(rows, Mapping) else ''}"
-        raise C3AlignError(
-            f"rows must be by modality, such as {{'text': X}}, got {given}; pass rows of each by its name"
-        )
+    check_by_modality("rows", rows)
     if not set(groups) <= set(rows):
         raise C3AlignError(
             f"rows are of {[*rows]} and groups of {[*groups]}; pass rows, and groups of some of their modalities"
@@ -275,13 +279,15 @@ def samples_of(rows: Mapping[str, Array], groups: Mapping[str, Any], size: int =
     found = {}
     for name in sorted(rows):
         X = rows[name] if is_on_device(rows[name]) or is_foreign(rows[name]) else as_rows(rows[name], name)
-        found[name] = RowSample.from_rows(X, groups=groups.get(name), size=size)
+        with without_advice(KEEP):
+            found[name] = RowSample.from_rows(X, groups=groups.get(name), size=size)
     widths = {name: sample.n_dims for name, sample in found.items()}
     if len(set(widths.values())) > 1:
         raise C3AlignError(f"the modalities' rows differ in width ({widths}); pass rows of one encoder")
     return found
 
 
+@checked
 def row_keys(X: Array, *, zero_rows: ZeroRows = "raise") -> Int64Array:
     """Hash each row's direction to a key of 64 bits.
 
@@ -387,16 +393,6 @@ def _places(kept: Int64Array, keys: Int64Array) -> Int64Array:
         return np.full(len(keys), -1)
     where = np.searchsorted(kept, keys).clip(0, len(kept) - 1)
     return np.where(kept[where] == keys, where, -1)
-
-
-def _as_groups(groups: Any, n_rows: int) -> Int64Array:
-    found = _on_host(groups) if is_tensor(groups) else np.asarray(groups)
-    if found.shape != (n_rows,) or found.dtype.kind not in "iu":
-        raise C3AlignError(
-            f"groups must be {n_rows} integers, one a row, got {found.dtype} of shape {found.shape}; "
-            "number what the rows are about"
-        )
-    return found.astype(np.int64)
 
 
 def _on_host(values: Any) -> Any:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from c3align import ops
+from c3align._arguments import checked
 from c3align._exact import ONE, ExactSums
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.ops import fixed
@@ -45,6 +46,7 @@ class ModalityStatistics(ExactSums):
     norms: Int64Array
 
     @classmethod
+    @checked
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> ModalityStatistics:
         """Learn the unit rows of X.
 
@@ -114,6 +116,7 @@ class PairStatistics(ExactSums):
         return found
 
     @classmethod
+    @checked
     def from_rows(cls, X: Array, Y: Array, *, zero_rows: ZeroRows = "raise") -> PairStatistics:
         """Learn the differences of paired unit rows.
 
@@ -153,6 +156,7 @@ class PairStatistics(ExactSums):
         return 1 - sum(fixed.to_ints(self.squares)) / (2 * self.n_rows * ONE)
 
 
+@checked
 def paired_statistics(
     X: Array, Y: Array, *, zero_rows: ZeroRows = "raise", y_zero_rows: ZeroRows | None = None
 ) -> tuple[ModalityStatistics, ModalityStatistics, PairStatistics]:

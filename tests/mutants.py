@@ -557,7 +557,7 @@ MUTANTS = [
     Mutant("P6", "c3align/io/npy.py", "if _identity(file) != self.seen:", "if False:", "exchanged_while"),
     Mutant("P6", "c3align/io/npy.py", "left[n_bytes:]", "left[:0]", "short_read"),
     Mutant("P6", "c3align/encoders/precomputed.py", "if not np.isfinite(rows).all():", "if False:", "attacks and holds_no_number"),
-    Mutant("P6", "c3align/errors.py", "        return one_line(super().__str__())", "        return super().__str__()", "what_is_shown"),
+    Mutant("P6", "c3align/errors.py", "        text = one_line(super().__str__())", "        text = super().__str__()", "what_is_shown"),
     Mutant("P6", "c3align/cli/_app.py", "if to.isatty() else text", "if False else text", "where_no_terminal"),
     # mappings through every door
     Mutant("mapping", "c3align/mappings/rows.py", "found = centred @ matrix", "found = centred @ matrix.T", "test_mapped and it_is_the_formula"),

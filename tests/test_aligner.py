@@ -387,7 +387,7 @@ class TestP5BadInput:
 
     def test_pairs_that_do_not_fit(self, pairs):
         text, image = pairs
-        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        with pytest.raises(ValueError, match="y must have one row for each of X's, got 199 for 200"):
             C3Aligner().fit(text, image[:-1])
         with pytest.raises(C3AlignError, match="y has 23 columns and X 24"):
             C3Aligner().fit(text, image[:, :-1], y_modality="image")

@@ -426,7 +426,7 @@ class TestNoiseFit:
             geometry.noise_fit(np.tile(np.random.default_rng(0).standard_normal(30), (9, 1)))
         with pytest.raises(C3AlignError, match="residuals hold NaN"):
             geometry.noise_fit(np.full((5, 3), np.nan))
-        with pytest.raises(C3AlignError, match="pass one of 3 x 3"):
+        with pytest.raises(C3AlignError, match="covariance must be 3 x 3"):
             geometry.noise_fit(np.eye(3), np.eye(2))
 
 

@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # lowest first; a module imports from its own room or from lower lines
 LAYERS = [
-    ("_typing", "errors", "_version", "_imports"),
+    ("_typing", "errors", "_version", "_imports", "_arguments"),
     ("ops",),
     ("io",),
     ("_exact", "_matrices", "_units"),

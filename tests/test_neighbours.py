@@ -162,7 +162,10 @@ def test_refusals(coco):
         ({"k": 501}, "got 501"),
         ({"k": True}, "got True"),
         ({"query_groups": np.arange(500)}, "one of query_groups and memory_groups is missing"),
-        ({"query_groups": np.arange(500), "memory_groups": np.arange(9)}, r"memory_groups has shape \(9,\) for 500"),
+        (
+            {"query_groups": np.arange(500), "memory_groups": np.arange(9)},
+            r"memory_groups must be 500 integers, got int64 of shape \(9,\)",
+        ),
     ]:
         with pytest.raises(C3AlignError, match=message):
             nearest(**{"queries": image, "memory": text, "k": 3, **options})

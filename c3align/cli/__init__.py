@@ -21,7 +21,7 @@ import typer
 # a module of commands adds them to the application
 from c3align.cli import _choose, _decode, _demo, _embed, _fit, _merge, _report  # noqa: F401
 from c3align.cli._app import app
-from c3align.errors import one_line
+from c3align.errors import ALONE, one_line
 
 INTERRUPTED = 130
 
@@ -52,7 +52,7 @@ def _signals() -> Iterator[None]:
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     with warnings.catch_warnings(), _signals():
-        warnings.showwarning = lambda message, *_, **__: print(f"warning: {one_line(message)}", file=sys.stderr)
+        warnings.showwarning = _told
         try:
             given = sys.argv[1:] if arguments is None else arguments
             code = app(given or ["--help"], prog_name="c3align", standalone_mode=False, obj=given)
@@ -72,6 +72,12 @@ def run(arguments: list[str] | None = None) -> int:
             return 128 + int(stopped.args[0])
         except Exception as error:
             return _explain(error)
+
+
+def _told(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning, with a command where it advises a call of Python's."""
+    text = str(message).replace(ALONE, "fit each without --pair under its --modality, and c3align merge the two")
+    print(f"warning: {one_line(text)}", file=sys.stderr)
 
 
 def _explain(error: Exception) -> int:

@@ -29,7 +29,9 @@ from c3align.errors import C3AlignError
     "   |   c3align embed captions.csv --encoder transformers:openai/clip-vit-base-patch32 --modality text -o emb-text"
 )
 def embed(
-    data: Annotated[str, typer.Argument(help="Folder, pattern, URL, media file, or a .txt .csv .jsonl .parquet.")],
+    data: Annotated[
+        str, typer.Argument(help="Folder, pattern, URL, media file, .npy of pictures, or .txt .csv .jsonl .parquet.")
+    ],
     encoder: Annotated[str, typer.Option(help="Such as open_clip:MODEL/TAG, transformers:NAME, imagebind, glyphs.")],
     modality: Annotated[str, typer.Option(help="What the items are: image, text, audio, video, ...")],
     output: Output,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from typing import Any, NamedTuple
 
+from c3align._arguments import checked
 from c3align._typing import Encoder
 from c3align.errors import C3AlignError, EncoderMismatchError
 
@@ -96,6 +97,7 @@ def available() -> builtins.list[str]:
     return sorted({*_BUILT_IN, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))})
 
 
+@checked
 def load(spec: str) -> Encoder:
     """Load an encoder.
 
@@ -130,6 +132,7 @@ def load(spec: str) -> Encoder:
     return maker(rest)
 
 
+@checked
 def check_claim(spec: str, fingerprint: str) -> None:
     """Refuse a fingerprint that a spec's encoder cannot have, before anything is loaded.
 
@@ -159,6 +162,7 @@ def check_claim(spec: str, fingerprint: str) -> None:
         )
 
 
+@checked
 def fit_stream(aligner: Any, encoder: Encoder, items: Sequence[Any], *, modality: str, batch_size: int = 32) -> Any:
     """Fit an aligner while items are encoded: one pass, no embedding kept; binds the encoder's fingerprint.
 

@@ -10,9 +10,10 @@ from scipy import linalg
 from scipy.special import logsumexp
 
 from c3align import ops
+from c3align._arguments import check_seed, checked
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
-from c3align.geometry._rows import BLOCK_ELEMENTS, Source, moments_of, pair_blocks, unit_rows
+from c3align.geometry._rows import BLOCK_ELEMENTS, Source, check_widths, moments_of, pair_blocks, unit_both, unit_rows
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
@@ -50,6 +51,7 @@ class Separability(NamedTuple):
     auc: float
 
 
+@checked
 def distribution_gap(a: Source, b: Source) -> DistributionGap:
     """Measure the Fréchet distance of Gaussians with the unit rows' means and covariances (Dowson and Landau, 1982).
 
@@ -64,6 +66,7 @@ def distribution_gap(a: Source, b: Source) -> DistributionGap:
         With covariances of divisor n_rows - 1. Estimates from few rows are too large, as FID's are.
     """
     both = moments_of(a), moments_of(b)
+    check_widths(len(both[0].mean), len(both[1].mean))
     gap = both[0].mean - both[1].mean
     roots = [_square_root(moments.covariance) for moments in both]
     # tr (A^1/2 B A^1/2)^1/2 is the nuclear norm of B^1/2 A^1/2, without a root of rounding errors
@@ -78,6 +81,7 @@ def _square_root(covariance: Float64Array) -> Float64Array:
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
+@checked
 def linear_separability(a: Array, b: Array, *, n_folds: int = 5, centered: bool = False, seed: int = 0) -> Separability:
     """Cross-validate a logistic regression that separates a's rows from b's.
 
@@ -103,7 +107,8 @@ def linear_separability(a: Array, b: Array, *, n_folds: int = 5, centered: bool 
     """
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-    units = unit_rows(a), unit_rows(b)
+    units = unit_both(a, b)
+    check_seed(seed)
     if min(map(len, units)) < n_folds or n_folds < 2:
         raise C3AlignError(
             f"n_folds must be from 2 to the number of rows, got {n_folds} for {[*map(len, units)]} rows; pass more rows"
@@ -133,6 +138,7 @@ def _centred(rows: Float64Array, learned: BoolArray) -> Float64Array:
     return ops.align(rows, rows[learned].mean(axis=0), zero_rows="keep")
 
 
+@checked
 def alignment(a: Array, b: Array, *, alpha: float = 2) -> float:
     """Average ``||u_a - u_b||**alpha`` over pairs (Wang and Isola, ICML 2020).
 
@@ -153,6 +159,7 @@ def alignment(a: Array, b: Array, *, alpha: float = 2) -> float:
     return float(np.concatenate(powers).mean())
 
 
+@checked
 def uniformity(X: Array, *, t: float = 2) -> float:
     """Compute ``log E exp(-t ||u_i - u_j||**2)`` over all pairs of different rows, exactly.
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from c3align._arguments import check_seed, checked
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align.errors import C3AlignError
-from c3align.geometry._rows import Source, as_pairs, mean_of, moments_of_blocks, pair_blocks, unit_blocks
+from c3align.geometry._rows import Source, as_pairs, check_widths, mean_of, moments_of_blocks, pair_blocks, unit_blocks
 from c3align.geometry._spectrum import participation_ratio, spectrum_of
 from c3align.ops.arrays import as_rows
 
@@ -72,6 +73,7 @@ class GroupedGap:
         )
 
 
+@checked
 def gap_vector(a: Source, b: Source) -> Float64Array:
     """Compute the gap c, the mean of a's unit rows minus that of b's (C3, Proposition 1).
 
@@ -86,11 +88,11 @@ def gap_vector(a: Source, b: Source) -> Float64Array:
         NumPy array, on the host for tensors too.
     """
     means = mean_of(a), mean_of(b)
-    if means[0].shape != means[1].shape:
-        raise C3AlignError(f"a has {len(means[0])} dimensions and b {len(means[1])}; pass rows of one encoder")
+    check_widths(len(means[0]), len(means[1]))
     return means[0] - means[1]
 
 
+@checked
 def grouped_gap(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> GroupedGap:
     """Measure all of C3's Table 1: gap length, direction and orthogonality, residual mean and direction.
 
@@ -111,6 +113,7 @@ def grouped_gap(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> Group
     GroupedGap
         `direction` is NaN with fewer than two groups, `length` with none.
     """
+    check_seed(seed)
     n_pairs = as_pairs(a, b)[0].shape[0]
     gap = gap_vector(a, b)
     gaps = _group_gaps(a, b, group, seed)
@@ -128,6 +131,7 @@ def grouped_gap(a: Array, b: Array, *, group: int = 100, seed: int = 0) -> Group
     )
 
 
+@checked
 def gap_orthogonality(a: Array, b: Array, *, seed: int = 0) -> MeanStd:
     """Measure the cosine between the gap and differences of rows within a modality (C3, Table 1).
 
@@ -146,6 +150,7 @@ def gap_orthogonality(a: Array, b: Array, *, seed: int = 0) -> MeanStd:
     MeanStd
         Over both modalities; a mean near 0 says that the gap is orthogonal to the modalities' own content.
     """
+    check_seed(seed)
     gap = gap_vector(a, b)
     return _mean_std([*_step_cosines(a, gap, seed), *_step_cosines(b, gap, seed)])
 

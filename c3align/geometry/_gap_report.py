@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from c3align import noise
+from c3align._arguments import checked
 from c3align._typing import Float64Array
 from c3align.statistics import ModalityStatistics, PairStatistics
 
@@ -61,6 +62,7 @@ class GapReport:
         )
 
 
+@checked
 def measure_gap(
     a: str, b: str, of_a: ModalityStatistics, of_b: ModalityStatistics, pairs: PairStatistics | None
 ) -> GapReport:

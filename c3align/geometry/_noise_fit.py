@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from c3align import ops
-from c3align._matrices import symmetric_root
+from c3align._arguments import checked
+from c3align._matrices import check_covariance, symmetric_root
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import as_rows
@@ -37,6 +38,7 @@ class NoiseFit(NamedTuple):
         return self.likeness >= self.attainable - TOLERATED
 
 
+@checked
 def noise_fit(residuals: Array, covariance: Array | None = None, *, seed: int = 0) -> NoiseFit:
     """Test whether residuals of pairs, the `eps` of ``u - v = c + eps``, have the shape of a noise model.
 
@@ -62,9 +64,7 @@ def noise_fit(residuals: Array, covariance: Array | None = None, *, seed: int = 
     """
     rows = as_rows(residuals, "residuals").widened().astype(np.float64)
     n_rows, n_dims = rows.shape
-    model = np.eye(n_dims) if covariance is None else np.asarray(covariance, np.float64)
-    if model.shape != (n_dims, n_dims) or not np.trace(model) > 0:
-        raise C3AlignError(f"covariance has shape {model.shape} or no variance; pass one of {n_dims} x {n_dims}")
+    model = np.eye(n_dims) if covariance is None else check_covariance(covariance, n_dims)
     if not np.isfinite(rows).all():
         raise C3AlignError("residuals hold NaN or infinity; remove or fix those rows")
     if n_rows < 2 or not np.trace(_covariance(rows)) > _ROUNDING * float((rows**2).mean()):

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from c3align import ops
+from c3align._arguments import checked
 from c3align._typing import Array
-from c3align.errors import C3AlignError, EncoderMismatchWarning, PairOrderWarning
+from c3align.errors import ALONE, C3AlignError, EncoderMismatchWarning, PairOrderWarning
+from c3align.geometry._rows import as_pairs
 from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.backends import load
 from c3align.statistics import ModalityStatistics, PairStatistics
@@ -61,6 +63,7 @@ def encoder_overlap(a: Array, b: Array) -> float:
     return float(products.sum()) / expected
 
 
+@checked
 def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool]:
     """Decide whether the rows may come from one encoder.
 
@@ -80,7 +83,7 @@ def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool
     may_be_one : bool
         Always True where the overlap is None.
     """
-    if min(a.shape[0], b.shape[0]) < ENOUGH_ROWS:
+    if min(_n_rows(a), _n_rows(b)) < ENOUGH_ROWS:
         return None, True
     try:
         overlap = encoder_overlap(a, b)
@@ -89,6 +92,7 @@ def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool
     return overlap, overlap >= ONE_ENCODER or (paired and centered_pair_cosine(a, b) >= PARTNERS)
 
 
+@checked
 def are_partners(of_a: ModalityStatistics, of_b: ModalityStatistics, of_pairs: PairStatistics) -> bool:
     """Decide from all pairs whether centered partners are as similar as one encoder's; `one_encoder` takes a sample.
 
@@ -111,6 +115,7 @@ def are_partners(of_a: ModalityStatistics, of_b: ModalityStatistics, of_pairs: P
     return shared > 0 and shared >= PARTNERS * (a * b) ** 0.5
 
 
+@checked
 def doubt(a: Array, b: Array, *, paired: bool) -> UserWarning | None:
     """Find what speaks against the rows: two encoders, or pairs in which row i does not belong to row i.
 
@@ -134,8 +139,7 @@ def doubt(a: Array, b: Array, *, paired: bool) -> UserWarning | None:
     if paired and a.shape[0] >= FEW_PAIRS and order_evidence(a, b) < BY_CHANCE:
         return PairOrderWarning(
             "these do not look like pairs: row i of X is no more like row i of y than like any other, so that gap and "
-            "noise come out far too large; put both into the same order, or, if they are no pairs, pass X and y to "
-            "partial_fit one after the other, each with its modality="
+            f"noise come out far too large; put both into the same order, or, if they are no pairs, {ALONE}"
         )
     return None
 
@@ -173,15 +177,21 @@ def order_evidence(a: Array, b: Array) -> float:
 
 def _centered_pairs(a: Array, b: Array) -> tuple[Any, Any]:
     """Unit rows less their mean of a sample of pairs in which both have a direction."""
+    if not is_on_device(a):
+        as_pairs(a, b)
     first, second = _sample(a, "a"), _sample(b, "b")
     whole = first.any(axis=1) & second.any(axis=1)
     first, second = first[whole], second[whole]
     return first - first.mean(axis=0), second - second.mean(axis=0)
 
 
+def _n_rows(X: Array) -> int:
+    return int((X if is_on_device(X) else as_rows(X)).shape[0])
+
+
 def _sample(X: Array, name: str) -> Any:
     """Unit rows, evenly spaced, float64, on the rows' device; zeros for those without a direction."""
-    step = max(1, -(-X.shape[0] // SAMPLE_ROWS))
+    step = max(1, -(-_n_rows(X) // SAMPLE_ROWS))
     if is_on_device(X):
         eager = load("eager")
         return eager.widest(ops.normalize(eager.computed(X[::step].detach()), zero_rows="keep"))

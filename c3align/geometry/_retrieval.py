@@ -8,12 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import as_groups, check_whole, checked
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align.errors import C3AlignError
-from c3align.geometry._rows import as_pairs, unit_rows
+from c3align.geometry._rows import as_pairs, unit_both, unit_part, unit_rows
+from c3align.ops.arrays import as_rows
 from c3align.sample import row_keys, together
 
 _BLOCK_ELEMENTS = 1 << 23
+_SIDES = "queries", "targets"
 
 
 class Hubness(NamedTuple):
@@ -34,6 +37,7 @@ class Hubness(NamedTuple):
     largest: float
 
 
+@checked
 def recall_at_k(
     queries: Array, targets: Array, ks: Sequence[int] = (1, 5, 10), *, groups: npt.ArrayLike | None = None
 ) -> dict[int, float]:
@@ -55,8 +59,9 @@ def recall_at_k(
     dict of int to float
         Recall at each k. Other targets that tie with a query's own rank before it, so that a collapsed space scores 0.
     """
-    query, target = (unit_rows(rows) for rows in as_pairs(queries, targets))
-    labels = pair_groups(query, target) if groups is None else _as_groups(groups, len(query))
+    ranked = [check_whole("each of ks", k) for k in ks]
+    query, target = (unit_part(rows, slice(None)) for rows in as_pairs(queries, targets, _SIDES))
+    labels = pair_groups(query, target) if groups is None else as_groups("groups", groups, len(query), "pair")
     places = _distinct(query, labels), _distinct(target, labels)
     (query, target), (mine, theirs) = zip(*((rows[at], labels[at]) for rows, at in zip((query, target), places)))
     ranks = np.empty(len(query), np.int64)
@@ -65,7 +70,7 @@ def recall_at_k(
         scores, own = query[start : start + step] @ target.T, mine[start : start + step, None] == theirs
         best = np.where(own, scores, -np.inf).max(axis=1)
         ranks[start : start + step] = ((scores >= best[:, None]) & ~own).sum(axis=1)
-    return {k: float((ranks < k).mean()) for k in ks}
+    return {k: float((ranks < k).mean()) for k in ranked}
 
 
 def pair_groups(a: Array, b: Array) -> Int64Array:
@@ -81,6 +86,7 @@ def pair_groups(a: Array, b: Array) -> Int64Array:
     (n,) int64
         Numbers from 0; each pair's own where all of them would be one group, as in a collapsed space.
     """
+    as_pairs(a, b)
     labels = together(*(row_keys(rows, zero_rows="keep") for rows in (a, b)))
     return labels if labels.any() else np.arange(len(labels))
 
@@ -110,15 +116,7 @@ def _distinct(rows: Float64Array, labels: Int64Array) -> Int64Array:
     return places if len(np.unique(keys)) > 1 else np.arange(len(keys))
 
 
-def _as_groups(groups: npt.ArrayLike, n_rows: int) -> Int64Array:
-    found = np.asarray(groups)
-    if found.shape != (n_rows,) or found.dtype.kind not in "iu":
-        raise C3AlignError(
-            f"groups must be {n_rows} integers, got {found.dtype} of shape {found.shape}; pass one for each pair"
-        )
-    return found.astype(np.int64)
-
-
+@checked
 def modality_bias(a: Array, b: Array, k: int = 10) -> tuple[float, float]:
     """Measure how strongly one index over both modalities prefers the query's own.
 
@@ -135,7 +133,8 @@ def modality_bias(a: Array, b: Array, k: int = 10) -> tuple[float, float]:
         Share of a row's k nearest neighbors that are of its own modality: mean over a, and over b. With equally many
         rows 0.5 is fair; 1 never finds the other modality.
     """
-    units = unit_rows(a), unit_rows(b)
+    units = unit_both(a, b)
+    check_whole("k", k)
     both, is_b = np.concatenate(units), np.repeat([False, True], [len(units[0]), len(units[1])])
     same = [
         (is_b[nearest] == is_b[start : start + len(nearest), None]).mean(axis=1)
@@ -145,6 +144,7 @@ def modality_bias(a: Array, b: Array, k: int = 10) -> tuple[float, float]:
     return float(shares[~is_b].mean()), float(shares[is_b].mean())
 
 
+@checked
 def k_occurrence(queries: Array, targets: Array | None = None, k: int = 10) -> Int64Array:
     """Count how many queries have each target among their k nearest.
 
@@ -162,7 +162,8 @@ def k_occurrence(queries: Array, targets: Array | None = None, k: int = 10) -> I
     (n_targets,) int64
         Counts, with sum ``k * n_queries``.
     """
-    query, target = unit_rows(queries), None if targets is None else unit_rows(targets)
+    check_whole("k", k)
+    query, target = (unit_rows(queries), None) if targets is None else unit_both(queries, targets, _SIDES)
     n_targets = len(query) if target is None else len(target)
     k = min(k, n_targets - (target is None))
     if k < 1:
@@ -173,6 +174,7 @@ def k_occurrence(queries: Array, targets: Array | None = None, k: int = 10) -> I
     )
 
 
+@checked
 def hubness(queries: Array, targets: Array | None = None, k: int = 10) -> Hubness:
     """Measure hubness: skewness of the k-occurrence, and the share of targets that no query finds.
 
@@ -189,7 +191,7 @@ def hubness(queries: Array, targets: Array | None = None, k: int = 10) -> Hubnes
         `skewness` is 0 where all targets are found equally often.
     """
     counts = k_occurrence(queries, targets, k)
-    n_queries = queries.shape[0]
+    n_queries = as_rows(queries).shape[0]
     centered = counts - counts.mean()
     spread = float((centered**2).mean())
     skewness = float((centered**3).mean()) / spread**1.5 if spread else 0.0

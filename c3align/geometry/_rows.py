@@ -10,7 +10,7 @@ import numpy as np
 from c3align import ops
 from c3align._typing import Array, Float64Array
 from c3align.covariance import CovarianceStatistics
-from c3align.errors import C3AlignError
+from c3align.errors import KEEP, C3AlignError, without_advice
 from c3align.ops.arrays import Rows, as_rows
 from c3align.statistics import ModalityStatistics
 
@@ -44,11 +44,12 @@ def unit_rows(X: Array) -> Float64Array:
 
 def unit_part(rows: Rows, index: Any) -> Float64Array:
     """Unit rows of the rows in a slice, or with these numbers."""
-    try:
-        return ops.normalize(rows.take(index).widened().astype(np.float64))
-    except C3AlignError:
-        ops.moments(rows)  # refuses with the row's number in the whole
-        raise
+    with without_advice(KEEP):
+        try:
+            return ops.normalize(rows.take(index).widened().astype(np.float64))
+        except C3AlignError:
+            ops.moments(rows)  # refuses with the row's number in the whole
+            raise
 
 
 def block_rows(n_dims: int, multiple: int = 1) -> int:
@@ -123,12 +124,29 @@ def _need_two(n_rows: int) -> None:
         raise C3AlignError(f"a covariance needs at least two rows, got {n_rows}; pass more")
 
 
-def as_pairs(a: Array, b: Array) -> tuple[Rows, Rows]:
+def check_widths(a: int, b: int, names: tuple[str, str] = ("a", "b")) -> None:
+    """Refuse rows of two widths."""
+    if a != b:
+        raise C3AlignError(f"{names[0]} has {a} dimensions and {names[1]} {b}; pass rows of one encoder")
+
+
+def unit_both(a: Array, b: Array, names: tuple[str, str] = ("a", "b")) -> tuple[Float64Array, Float64Array]:
+    """Unit rows of two sets, of one width and one row or more."""
+    both = unit_rows(a), unit_rows(b)
+    check_widths(both[0].shape[1], both[1].shape[1], names)
+    for unit, name in zip(both, names):
+        if not len(unit):
+            raise C3AlignError(f"{name} must have one row or more, got none; pass some")
+    return both
+
+
+def as_pairs(a: Array, b: Array, names: tuple[str, str] = ("a", "b")) -> tuple[Rows, Rows]:
     """Both as rows, of equal shape."""
-    pair = as_rows(a, "a"), as_rows(b, "b")
+    pair = as_rows(a, names[0]), as_rows(b, names[1])
     if pair[0].shape != pair[1].shape:
+        shapes = f"{pair[0].shape} and {pair[1].shape}"
         raise C3AlignError(
-            f"pairs need equal shapes, got {pair[0].shape} and {pair[1].shape}; pass row i of b as partner of a's"
+            f"pairs need equal shapes, got {shapes}; pass row i of {names[1]} as partner of {names[0]}'s"
         )
     if not pair[0].shape[0]:
         raise C3AlignError("cannot measure zero pairs; pass at least one")

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
+from c3align._arguments import as_floats, checked
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
-from c3align.geometry._rows import Moments, Source, moments_of
+from c3align.geometry._rows import Moments, Source, check_widths, moments_of
 
 
 class DimensionalCollapse(NamedTuple):
@@ -55,6 +56,7 @@ def spectrum_of(moments: Moments) -> Float64Array:
     return np.maximum(linalg.eigvalsh(moments.covariance)[::-1], 0)
 
 
+@checked
 def effective_dimension(X: Source, energy: float = 0.99) -> int:
     """Find the smallest k whose k largest covariance eigenvalues hold more than `energy` of their sum (C3, section 3).
 
@@ -73,6 +75,7 @@ def effective_dimension(X: Source, energy: float = 0.99) -> int:
     return dimensional_collapse(X, energy).effective_dimension
 
 
+@checked
 def dimensional_collapse(X: Source, energy: float = 0.99) -> DimensionalCollapse:
     """Find the effective dimension with the partial sums that the authors' notebook prints (C3, Figure 3).
 
@@ -125,10 +128,14 @@ def participation_ratio(values: Float64Array) -> float:
     float
         In [1, n]; 0 if all are zero.
     """
+    values = as_floats("values", values)
+    if not (values.ndim == 1 and np.isfinite(values).all() and values.size and values.sum() >= 0):
+        raise C3AlignError(f"values must be finite eigenvalues (n,), got shape {values.shape}; pass a spectrum")
     energy = float((values**2).sum())
     return float(values.sum() ** 2 / energy) if energy else 0.0
 
 
+@checked
 def principal_angles(a: Source, b: Source, k: int | tuple[int, int]) -> Float64Array:
     """Compute the angles between the subspaces of the k largest principal components of two modalities.
 
@@ -147,10 +154,9 @@ def principal_angles(a: Source, b: Source, k: int | tuple[int, int]) -> Float64A
     both = moments_of(a), moments_of(b)
     sizes = k if isinstance(k, tuple) else (k, k)
     n_dims = len(both[0].mean)
-    if len(both[1].mean) != n_dims:
-        raise C3AlignError(f"a has {n_dims} dimensions and b {len(both[1].mean)}; pass rows of one encoder")
-    if not all(1 <= size <= n_dims for size in sizes):
-        raise C3AlignError(f"k must be from 1 to {n_dims}, got {k}")
+    check_widths(n_dims, len(both[1].mean))
+    if len(sizes) != 2 or not all(type(size) is not bool and 1 <= size <= n_dims for size in sizes):
+        raise C3AlignError(f"k must be from 1 to {n_dims}, got {k}; pass one, or two for a and for b")
     bases = [
         linalg.eigh(moments.covariance, subset_by_index=(n_dims - size, n_dims - 1))[1]
         for moments, size in zip(both, sizes)

@@ -38,6 +38,8 @@ _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # what file systems say 
 
 def expanded(path: str | os.PathLike[str]) -> str:
     """A name with `~` expanded; neither empty, nor a URL, nor in the home folder of an unknown user."""
+    if not isinstance(path, str | os.PathLike):
+        raise C3AlignError(f"the name of a file or folder must be a string or a path, got a {type(path).__name__}")
     name = os.path.expanduser(os.fspath(path))
     if not name:
         raise C3AlignError("the name of a file or folder must not be empty; write . for the folder that you are in")

@@ -290,7 +290,7 @@ def read_decoder(
 
     Its file has the digests of what is in `folders`; `older` files lack these entries.
     """
-    path = Path(folder) / name
+    path = Path(atomic.expanded(folder)) / name
     if not path.is_file():
         raise FileNotFoundError(f"{path} is absent; pass a folder that {form.partition('.')[2]}.save_pretrained wrote")
 

@@ -224,6 +224,8 @@ class RowAffine:
 
 def check_rows(rows: Any, n_dims: int) -> None:
     """Refuse what is not float32 or float64 rows of this width."""
+    if not hasattr(rows, "dtype"):
+        raise C3AlignError(f"rows must be an array or a tensor, got a {type(rows).__name__}; pass (n_rows, {n_dims})")
     if dtype_name(rows) not in ("float32", "float64"):
         raise C3AlignError(f"rows must be float32 or float64, got {dtype_name(rows)}; convert them to float32")
     if rows.ndim != 2 or rows.shape[1] != n_dims:

@@ -123,10 +123,11 @@ def check_share(name: str, value: float) -> None:
         raise C3AlignError(f"{name} must be in [0, 1], got {value}; 0 changes nothing, 1 is the whole mapping")
 
 
-def check_count(name: str, value: int, least: int, most: int) -> None:
-    """Refuse what is no whole number in a range."""
+def check_count(name: str, value: int, least: int, most: int, more: str = "") -> None:
+    """Refuse what is no whole number in a range; `more` follows the advice."""
     if not (isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= most):
-        raise C3AlignError(f"{name} must be from {least} to {most}, got {value}; pass one in that range")
+        fix = f"pass {name}={most} or fewer" if most >= least else "choose the mapping 'center'"
+        raise C3AlignError(f"{name} must be from {least} to {most}, got {value}; {fix}{more}")
 
 
 def check_steps(tolerance: float, max_steps: int) -> None:

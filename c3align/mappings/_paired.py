@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from c3align._arguments import check_number
 from c3align._typing import Float64Array
 from c3align.cross_covariance import CrossCovariance
 from c3align.errors import C3AlignError
@@ -48,7 +49,7 @@ class Procrustes:
     needs: ClassVar[tuple[Need, ...]] = ("pairs",)
 
     def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
+        check_number("alpha", self.alpha)
 
     def _map(self, found: CrossCovariance) -> Float64Array:
         left, sizes, right = np.linalg.svd(found.n_rows * found.covariance + self.alpha * np.eye(len(found.products)))
@@ -109,7 +110,8 @@ class CCA:
             raise C3AlignError(f"cca maps two modalities, got {len(centers)}; choose 'ridge' for more")
         a, b = centers
         found = _pairs(learned.get("pairs"), a, b)
-        check_count("n_components", self.n_components, 1, len(centers[a]))
+        n_dims = len(centers[a])
+        check_count("n_components", self.n_components, 1, n_dims, f", as mapping=mappings.CCA(n_components={n_dims})")
         shrunk = shrunken({a: found.x, b: found.y}, self.shrinkage)
         roots = [cholesky(shrunk[name]) for name in (a, b)]
         across = np.linalg.solve(roots[1], np.linalg.solve(roots[0], found.covariance).T).T
@@ -135,8 +137,3 @@ def _pairs(pairs: abc.Mapping[tuple[str, str], CrossCovariance] | None, a: str, 
     if found is None or found.n_rows < 2:
         raise C3AlignError(f"this mapping needs two pairs or more of {a!r} and {b!r}; fit rows that belong together")
     return found
-
-
-def _check_alpha(alpha: float) -> None:
-    if isinstance(alpha, str | bool) or not (math.isfinite(alpha) and alpha >= 0):
-        raise C3AlignError(f"alpha must be a finite number >= 0, got {alpha}; 1 suits unit rows")

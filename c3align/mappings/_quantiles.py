@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from c3align import ops
+from c3align._arguments import as_floats, check_same_class, check_whole, checked, shown
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.mappings._affine import RowTransform, check_rows
@@ -61,6 +62,7 @@ class QuantileSketch:
         return int(self.counts[0].sum())
 
     @classmethod
+    @checked
     def empty(cls, n_dims: int) -> QuantileSketch:
         """Make the sketch of no rows, the identity of `merge`.
 
@@ -69,9 +71,11 @@ class QuantileSketch:
         n_dims : int
             Dimension of the rows.
         """
+        check_whole("n_dims", n_dims)
         return cls(np.zeros((n_dims, BINS), np.int64))
 
     @classmethod
+    @checked
     def from_rows(cls, X: Array, *, zero_rows: ZeroRows = "raise") -> QuantileSketch:
         """Count the unit rows of X, on the host: rows on a device are copied there block by block.
 
@@ -130,6 +134,7 @@ class QuantileSketch:
     __sub__ = subtract
 
     def _combined(self, other: QuantileSketch, sign: int) -> QuantileSketch:
+        check_same_class(self, other)
         if self.n_dims != other.n_dims:
             raise C3AlignError(
                 f"sketches of {self.n_dims} and of {other.n_dims} dimensions cannot be combined; "
@@ -170,6 +175,9 @@ class QuantileSketch:
         """
         if not self.n_rows:
             raise C3AlignError("this sketch holds no rows; fit it on some first")
+        at = as_floats("at", at)
+        if at.ndim != 1 or not ((at >= 0) & (at <= 1)).all():
+            raise C3AlignError(f"at must be shares (n,) of the rows, in [0, 1], got {shown(at)}; pass such as [0.5]")
         edges = np.linspace(-1, 1, BINS + 1)
         below = np.concatenate([np.zeros((self.n_dims, 1)), np.cumsum(self.counts, axis=1)], axis=1) / self.n_rows
         return np.stack([np.interp(at, column, edges) for column in below], axis=1)

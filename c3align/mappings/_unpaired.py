@@ -279,7 +279,8 @@ class DropUnequal:
         """See `Mapping.solve`."""
         centers, covariances = means(statistics), shrunken(statistics, self.shrinkage)
         n_dims = len(next(iter(centers.values())))
-        check_count("n_directions", self.n_directions, 1, n_dims - 1)
+        fewer = f", as mapping=mappings.DropUnequal(n_directions={n_dims // 2})" if n_dims > 1 else ""
+        check_count("n_directions", self.n_directions, 1, n_dims - 1, fewer)
         root = cholesky(np.mean(list(covariances.values()), axis=0))
         unequal = np.zeros((n_dims, n_dims))
         for covariance in covariances.values():

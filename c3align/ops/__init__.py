@@ -9,11 +9,10 @@ in float64. Every backend and device gives the bits of `c3align.ops.reference`; 
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
+from c3align._arguments import check_whole
 from c3align._typing import AnyArray, Array, Float64Array, ZeroRows
-from c3align.errors import C3AlignError
 from c3align.ops import _checks, _moments, fixed, products
 from c3align.ops._compute import device_backend
 from c3align.ops._dispatch import run
@@ -110,6 +109,7 @@ def align(
     C3AlignError
         As in `normalize`; also vectors of another width or not finite.
     """
+    _checks.flags(normalize=normalize, renormalize=renormalize)
     request = Request(mean, scale, shift, None, renormalize, not normalize, zero_rows=zero_rows)
     return run(X, request, out, overwrite_out)
 
@@ -147,6 +147,7 @@ def translate(
     array or tensor like X
         The moved rows.
     """
+    _checks.flags(renormalize=renormalize)
     if not renormalize:
         return run(X, Request(mean, shift=goal, norm=norm, zero_rows=zero_rows), out, overwrite_out)
     return run(X, Request(mean, goal=goal, norm=norm, zero_rows=zero_rows), out, overwrite_out)
@@ -181,6 +182,7 @@ def invert(
     array or tensor like Z
         The unit rows; with ``zero_rows="keep"`` rows of zeros stay zeros.
     """
+    _checks.flags(renormalized=renormalized)
     if renormalized:
         return run(Z, Request(renormalize=False, goal=mean, zero_rows=zero_rows), out, overwrite_out)
     return run(Z, Request(shift=mean, is_raw=True, zero_rows=zero_rows), out, overwrite_out)
@@ -242,6 +244,8 @@ def corrupt(
     array or tensor like X
         The noisy rows; each depends only on its own row, its number in the stream, and the settings.
     """
+    _checks.flags(fixed_norm=fixed_norm, random_strength=random_strength)
+    _checks.flags(normalize=normalize, renormalize=renormalize)
     noise = NoiseRequest(sigma, direction, fixed_norm, random_strength, seed, row_offset, row_ids)
     request = Request(mean, scale, shift, noise, renormalize, not normalize, zero_rows=zero_rows)
     return run(X, request, out, overwrite_out)
@@ -296,6 +300,9 @@ def pair_moments(
     for policy in policies:
         _checks.zero_rows(policy)
     X, y = (from_dlpack(Z, name) if is_foreign(Z) else Z for Z, name in ((X, "X"), (y, "y")))
+    for Z, name in ((X, "X"), (y, "y")):
+        if not hasattr(Z, "shape"):
+            as_rows(Z, name)  # refuses
     _checks.pairs(X, y)
     where = device_backend(X)
     if where is not None:
@@ -338,7 +345,5 @@ def philox_normal(n_rows: int, n_dims: int, *, seed: int, row_offset: int = 0) -
     (n_rows, n_dims) float32
         NumPy array; its rows a to b are ``philox_normal(b - a, n_dims, seed=seed, row_offset=row_offset + a)``.
     """
-    n_rows, n_dims = operator.index(n_rows), operator.index(n_dims)
-    if n_rows < 0 or n_dims < 1:
-        raise C3AlignError(f"n_rows must be at least 0 and n_dims at least 1, got {n_rows} and {n_dims}")
+    n_rows, n_dims = check_whole("n_rows", n_rows, 0), check_whole("n_dims", n_dims)
     return pick().philox_normal(n_rows, n_dims, **stream(seed, row_offset, n_rows))

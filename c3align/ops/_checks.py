@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align.errors import C3AlignError
+from c3align.errors import KEEP, C3AlignError
 from c3align.ops.arrays import Rows, as_rows, dtype_name, first_non_finite, is_on_device, is_tensor
 from c3align.ops.reference import AT_MEAN, BAD_NORM
 from c3align.ops.rowmap import RowMap
@@ -23,8 +23,20 @@ def zero_rows(value: Any) -> None:
     ------
     C3AlignError
     """
-    if value not in ("raise", "keep"):
+    if not isinstance(value, str) or value not in ("raise", "keep"):
         raise C3AlignError(f"zero_rows must be 'raise' or 'keep', got {value!r}")
+
+
+def flags(**given: Any) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises
+    ------
+    C3AlignError
+    """
+    for name, value in given.items():
+        if value is not True and value is not False and not isinstance(value, np.bool_):
+            raise C3AlignError(f"{name} must be True or False, got a {type(value).__name__}; omit it for the default")
 
 
 def pairs(X: Any, y: Any) -> None:
@@ -64,10 +76,7 @@ def refuse(name: str, n_rows: int, policy: str, found: Mapping[int, tuple[int, i
         raise C3AlignError(f"{name} holds a norm above 2**126 in {where[HUGE]}; scale the rows down")
     for kind, what in ((BAD_NORM, "has a norm of zero or below 2**-126"), (AT_MEAN, "equals the mean")):
         if kind in where and policy != "keep":
-            raise C3AlignError(
-                f"{name} {what}, so no direction, in {where[kind]}; "
-                "remove those rows, or keep them as zeros with zero_rows='keep'"
-            )
+            raise C3AlignError(f"{name} {what}, so no direction, in {where[kind]}; remove those rows{KEEP}")
 
 
 def _huge_rows(rows: Rows, flagged: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import as_floats
 from c3align._typing import Float64Array, ZeroRows
 from c3align.errors import C3AlignError
 from c3align.ops import _checks
@@ -36,7 +37,7 @@ class _Root(NamedTuple):
 
 
 def _fixed_point(root: Any, n_dims: int) -> _Root:
-    values = np.asarray(root.detach().cpu() if is_tensor(root) else root, np.float64)
+    values = as_floats("sigma", root.detach().cpu() if is_tensor(root) else root)
     if values.shape != (n_dims, n_dims):
         raise C3AlignError(
             f"sigma has shape {values.shape} and the rows have {n_dims} dimensions; pass a number, one per column, or "

@@ -183,7 +183,10 @@ def as_vector(vector: Any, n_dims: int, dtype: type[np.floating[Any]], name: str
     if is_tensor(vector):
         vector = _on_host(vector)
         vector = (vector.float() if dtype_name(vector) == "bfloat16" else vector).numpy()
-    values = np.ascontiguousarray(vector, dtype)
+    try:
+        values = np.ascontiguousarray(vector, dtype)
+    except (TypeError, ValueError) as error:
+        raise C3AlignError(f"{name} must be {n_dims} numbers, got a {type(vector).__name__}; pass floats") from error
     if values.shape != (n_dims,):
         raise C3AlignError(
             f"{name} has shape {values.shape} and the rows have {n_dims} dimensions; pass one value per column"

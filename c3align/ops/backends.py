@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import check_whole, checked
 from c3align.errors import C3AlignError
 from c3align.ops import fixed, interpreter, reference
 from c3align.ops._floats import usual_floats
@@ -187,6 +188,7 @@ def _threads() -> tuple[int, str]:
     return (1, "the reference has no threads") if isinstance(native, ImportError) else native.decide_threads()
 
 
+@checked
 def set_num_threads(n: int) -> None:
     """Set how many threads one call of the compiled core may use; no bit of a result depends on it.
 
@@ -197,4 +199,4 @@ def set_num_threads(n: int) -> None:
     """
     native = _native()
     if not isinstance(native, ImportError):
-        native.set_num_threads(n)
+        native.set_num_threads(check_whole("n", n))

@@ -119,15 +119,18 @@ class NoiseRequest(NamedTuple):
 
     def check_one_place(self) -> None:
         """Refuse both row numbers and a row offset."""
-        if self.row_ids is not None and (is_tensor(self.row_offset) or self.row_offset != 0):
+        if self.row_ids is not None and (is_tensor(self.row_offset) or np.any(np.not_equal(self.row_offset, 0))):
             raise C3AlignError("row_offset and row_ids both number the rows; pass one of them")
 
     def _strength(self, n_dims: int, dtype: type[np.floating[Any]]) -> tuple[Any, float, float]:
         """The vector of standard deviations or None, the number beside it, and the root of the sum of squares."""
         if isinstance(self.sigma, float) or not np.ndim(self.sigma):
-            sigma = float(self.sigma)
+            try:
+                sigma = float(self.sigma)
+            except (TypeError, ValueError):
+                sigma = math.nan
             if not (math.isfinite(sigma) and sigma >= 0):
-                raise C3AlignError(f"sigma must be a finite number >= 0, got {self.sigma}")
+                raise C3AlignError(f"sigma must be a finite number >= 0, got {self.sigma!r}")
             return None, sigma, sigma * math.sqrt(n_dims)
         columns = as_vector(self.sigma, n_dims, np.float64, "sigma")
         if (columns < 0).any():
@@ -186,12 +189,13 @@ def check_goal(norm: float) -> None:
 def stream(seed: Any, row_offset: Any, n_rows: int = 0) -> dict[str, Any]:
     """Both as integers, checked to fit in 64 bits together with the rows."""
     for name, number in (("seed", seed), ("row_offset", row_offset)):
-        if not hasattr(number, "__index__"):
+        try:
+            is_in_range = 0 <= operator.index(number) < _NUMBERS
+        except TypeError:
+            is_in_range = False
+        if not is_in_range:
             raise C3AlignError(f"{name} must be an integer in [0, 2**64), got {number!r}")
     seed, row_offset = operator.index(seed), operator.index(row_offset)
-    for name, number in (("seed", seed), ("row_offset", row_offset)):
-        if not 0 <= number < _NUMBERS:
-            raise C3AlignError(f"{name} must be an integer in [0, 2**64), got {number}")
     if row_offset + n_rows > _NUMBERS:
         raise C3AlignError(f"row_offset={row_offset} leaves no room for {n_rows} rows; pass a smaller one")
     return {"seed": seed, "row_offset": row_offset}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
 from string import ascii_lowercase
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from c3align import geometry, noise, ops
+from c3align import centering, geometry, noise, ops
+from c3align._arguments import checked, shown
 from c3align._typing import Array, Float64Array
-from c3align.errors import C3AlignError
+from c3align.errors import KEEP, C3AlignError, without_advice
 from c3align.io.rows import RowSource
 from c3align.ops.arrays import as_rows
 from c3align.report._figures import ModalityReport, PairMeasures, PairReport
@@ -34,6 +35,7 @@ _FOLDS = 5
 _Align = Callable[[int, Any], Any]
 
 
+@checked
 def report(
     *arrays: Array,
     names: tuple[str, ...] | list[str] | None = None,
@@ -102,6 +104,7 @@ def report(
     return Report(modalities, tuple(pairs), OWN_MEANS if aligner is None else BY_ALIGNER, samples)
 
 
+@checked
 def samples_of(
     arrays: tuple[Array, ...],
     names: tuple[str, ...] | list[str] | None = None,
@@ -121,7 +124,8 @@ def _sources(arrays: tuple[Array, ...], names: Any) -> list[RowSource]:
         raise C3AlignError(f"a report compares at least two modalities, got {len(arrays)}; pass the rows of each")
     if names is None:
         names = ["image", "text"] if len(arrays) == 2 else list(ascii_lowercase[: len(arrays)])
-    names = [str(name) for name in names]
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise C3AlignError(f"names must be a list of strings, got {shown(names)}; pass one for each modality")
     if len(names) != len(arrays) or len(set(names)) < len(names):
         raise C3AlignError(
             f"names must be {len(arrays)} different strings, got {', '.join(names)}; pass one for each modality"
@@ -156,7 +160,7 @@ def _total(source: RowSource, bar: Any, align: Callable[[Any], Any] | None = Non
     """Exact statistics of every row of a modality, or of every aligned row."""
     total = ModalityStatistics.empty(source.n_dims)
     for start, block in source.blocks():
-        with source.located(start, block):
+        with source.located(start, block), without_advice(KEEP):
             rows = as_rows(block, source.name) if align is None else align(block)
             total = total + ModalityStatistics.from_rows(rows)
         bar.update(len(block))
@@ -177,6 +181,8 @@ def _pair_statistics(sources: list[RowSource], bar: Any) -> dict[tuple[int, int]
 def _alignment(sources: list[RowSource], before: list[ModalityStatistics], aligner: C3Aligner | None) -> _Align:
     """The function that aligns rows of the i-th modality."""
     if aligner is not None:
+        for source in sources:
+            centering.state_of(aligner, source.name)
         return lambda i, rows: aligner.transform(rows, modality=sources[i].name)
     return lambda i, rows: ops.align(as_rows(rows).widened(), before[i].mean)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from c3align._arguments import checked, shown
 from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.report import _charts, _text
@@ -50,7 +51,7 @@ def _plot(chart: Callable[..., Figure], what: str, *, of_all: bool = False) -> C
 
     def plot(*data: Any, pair: tuple[str, str] | None = None, ax: Any = None, **settings: Any) -> Any:
         samples = _samples(data, settings)
-        which = () if of_all else (0, 1) if pair is None else tuple(map(samples.index, pair))
+        which = () if of_all else (0, 1) if pair is None else _which(samples, pair)
         return _on_axes(chart(samples, *which), ax)
 
     plot.__name__ = plot.__qualname__ = f"plot_{chart.__name__}"
@@ -73,6 +74,7 @@ plot_variances = _plot(_charts.variances, "the variance of each dimension in one
 plot_gap_share = _plot(_charts.gap_share, "how much of the squared gap its k largest dimensions hold")
 
 
+@checked
 def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:
     """Draw all pictures of two modalities in one figure, under the report's headline.
 
@@ -89,7 +91,7 @@ def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:
         With three axes per line.
     """
     samples = found.samples
-    i, j = map(samples.index, pair or _text.widest(found.pairs).names)
+    i, j = _which(samples, _text.widest(found.pairs).names if pair is None else pair)
     figures = [_charts.cones(samples), _charts.spectra(samples)]
     figures += [draw(samples, i, j) for draw in _charts.of_pair(samples)]
     charts = [(figure, chart) for figure in figures for chart in figure.charts]
@@ -104,11 +106,23 @@ def plot_overview(found: Report, *, pair: tuple[str, str] | None = None) -> Any:
     return whole
 
 
+def _which(samples: Samples, pair: Any) -> tuple[int, int]:
+    """Numbers of two modalities."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(name, str) for name in pair):
+        raise C3AlignError(f"pair must be two modalities, got {shown(pair)}; pass such as {samples.names[:2]}")
+    return samples.index(pair[0]), samples.index(pair[1])
+
+
 def _samples(data: tuple[Any, ...], settings: dict[str, Any]) -> Samples:
     if len(data) == 1 and isinstance(data[0], Report):
         if settings:
             raise C3AlignError(f"a Report is already measured; omit {', '.join(settings)}, or pass arrays")
         return data[0].samples
+    unknown = set(settings) - {"names", "paired", "aligner", "max_rows"}
+    if unknown:
+        raise C3AlignError(
+            f"{sorted(unknown)[0]!r} is no setting of a plot; pass pair, ax, names, paired, aligner or max_rows"
+        )
     return samples_of(data, **settings)
 
 
@@ -121,6 +135,8 @@ def _on_axes(figure: Figure, ax: Any) -> Any:
     given = np.ravel(ax)
     if len(given) != n:
         raise C3AlignError(f"{figure.name} needs {n} axes, got {len(given)}; pass {n}, or omit ax=")
+    if not all(hasattr(one, "scatter") for one in given):
+        raise C3AlignError(f"ax must be axes of matplotlib, got {shown(ax)}; omit it for new ones")
     for chart, one in zip(figure.charts, given):
         _draw(chart, one, chart.title or figure.title)
     return given if n > 1 else given[0]

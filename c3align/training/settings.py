@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from numbers import Integral, Real
 from typing import Any
 
+from c3align._arguments import check_choice, check_number, check_seed, check_whole
 from c3align.errors import C3AlignError
 
 __all__ = ["Training", "check_choice", "check_number", "check_seed", "check_whole"]
@@ -17,36 +16,6 @@ _CHOICES = {
     "optimizer": ("adamw", "adam"),
     "precision": ("float32", "bfloat16"),
 }
-
-
-def check_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """Check an integer between two bounds; returns it as an int."""
-    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_whole or value < least or (most is not None and value > most):
-        bounds = f"of {least} or more" if most is None else f"in [{least}, {most}]"
-        raise C3AlignError(f"{name} must be an integer {bounds}, got {value!r}")
-    return int(value)
-
-
-def check_seed(seed: Any) -> int:
-    """Check a seed; returns it as an int."""
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
-        raise C3AlignError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-    return int(seed)
-
-
-def check_number(name: str, value: Any, *, above: bool = False) -> float:
-    """Check a finite number of at least 0, or `above` 0; returns it unchanged."""
-    is_real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_real or value < 0 or (above and not value):
-        raise C3AlignError(f"{name} must be a finite number {'above 0' if above else 'of 0 or more'}, got {value!r}")
-    return value
-
-
-def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
-    """Refuse a value that is not one of the known ones."""
-    if value not in known:
-        raise C3AlignError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
 @dataclass(frozen=True)
