@@ -280,7 +280,7 @@ class TestGather:
         frame.to_csv(tmp_path / "c.tsv", index=False, sep="\t")
         frame.to_json(tmp_path / "c.jsonl", orient="records", lines=True)
         frame.to_parquet(tmp_path / "c.parquet")
-        (tmp_path / "c.txt").write_text('a cat, red\n\ntwo "birds"\n')
+        (tmp_path / "c.txt").write_text('a cat, red\ntwo "birds"\n')
         for suffix in ("csv", "tsv", "jsonl", "parquet", "txt"):
             items = gather(str(tmp_path / f"c.{suffix}"), "text")
             assert [item.source for item in items] == ["a cat, red", 'two "birds"'], suffix
@@ -288,6 +288,7 @@ class TestGather:
             items = gather(str(tmp_path / f"c.{suffix}"), "image", allow_absolute=True)
             assert [item.source for item in items] == [str(tmp_path / "x.png"), "/y.png"]
             assert items[0].caption == "a cat, red"
+            assert [item.id for item in items] == ["1", "2"]
         assert gather(str(tmp_path / "c.csv"), "text", "image_path")[0].source == "x.png"
         with pytest.raises(C3AlignError, match="has the columns 'id', 'caption', 'image_path'; pass the one of audio"):
             gather(str(tmp_path / "c.csv"), "audio")
@@ -311,13 +312,48 @@ class TestGather:
         (tmp_path / "c.txt").write_text("C:\\users\\udon\n")
         assert gather(str(tmp_path / "c.txt"), "text")[0].source == "C:\\users\\udon"
 
-    def test_an_empty_line_moves_those_behind_it(self, tmp_path, recwarn):
-        (tmp_path / "c.txt").write_text("a\nb\n\n\n")
-        assert len(gather(str(tmp_path / "c.txt"), "text")) == 2
-        assert not [warning for warning in recwarn if warning.category is UserWarning]
-        (tmp_path / "c.txt").write_text("a\n \nb\nc\n\nd\n")
-        with pytest.warns(UserWarning, match="line 2 is empty and was left out"):
-            assert [item.source for item in gather(str(tmp_path / "c.txt"), "text")] == ["a", "b", "c", "d"]
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("c.txt", "a\n \nb\n\nc\n\n\n"),
+            ("c.csv", "caption\na\n \nb\n\nc\n\n\n"),
+            ("c.csv", 'caption,n\na,0\n" ",1\nb,2\n,3\nc,4\n\n'),
+            ("c.jsonl", "".join(f'{{"caption": "{text}"}}\n' for text in ("a", " ", "b", "", "c"))),
+        ],
+    )
+    def test_a_blank_caption_keeps_its_number(self, name, content, tmp_path):
+        (tmp_path / name).write_text(content)
+        items = gather(str(tmp_path / name), "text")
+        assert [item.source.strip() for item in items] == ["a", "", "b", "", "c"]
+        assert [item.is_blank for item in items] == [False, True, False, True, False]
+
+    @pytest.mark.parametrize(
+        ("given", "ids"),
+        [
+            ('{"n": 7}, {"n": 7.0}, {"n": "7"}, {"n": "07"}', ["7", "7", "7", "07"]),
+            ('{"n": null}, {"n": NaN}, {"n": ""}, {"m": 1}', [None] * 4),
+        ],
+    )
+    def test_ids_are_texts_or_whole_numbers(self, given, ids, tmp_path):
+        rows = given.replace("{", '{"caption": "a", ').split("}, ")
+        (tmp_path / "c.jsonl").write_text("}\n".join(rows) + "\n")
+        assert [item.id for item in gather(str(tmp_path / "c.jsonl"), "text", id_column="n")] == ids
+
+    @pytest.mark.parametrize("value", ["1.5", "true", "[1]", '"\\ud800"'])
+    def test_other_ids_are_refused(self, value, tmp_path):
+        (tmp_path / "c.jsonl").write_text(f'{{"caption": "a", "id": {value}}}\n')
+        with pytest.raises(C3AlignError, match=r"row 0 of .* an id must be a text or a whole number"):
+            gather(str(tmp_path / "c.jsonl"), "text")
+
+    def test_columns_of_what_has_none(self, tmp_path, pictures):
+        (tmp_path / "c.txt").write_text("a\n")
+        (tmp_path / "c.csv").write_text("caption\na\n")
+        for data, modality in ((tmp_path / "c.txt", "text"), (pictures["png"], "image")):
+            for asked in ({"column": "caption"}, {"id_column": "id"}):
+                with pytest.raises(C3AlignError, match="has no columns"):
+                    gather(str(data), modality, **asked)
+        with pytest.raises(C3AlignError, match="pass the one of ids as --id"):
+            gather(str(tmp_path / "c.csv"), "text", id_column="id")
 
     @pytest.mark.parametrize(
         ("name", "content", "text"),

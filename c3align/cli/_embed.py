@@ -34,6 +34,9 @@ def embed(
     modality: Annotated[str, typer.Option(help="What the items are: image, text, audio, video, ...")],
     output: Output,
     column: Annotated[str | None, typer.Option(help="Of a table: captions, or paths.")] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="Of a table: what `--on id` pairs by; its column id by default.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Of the files: float16 or float32.")] = "float16",
     batch_size: Annotated[int, typer.Option(help="Items at a time.")] = 64,
     shard_items: Annotated[int, typer.Option(help="Items of a file; a kill costs one file at most.")] = 10_000,
@@ -60,7 +63,8 @@ def embed(
     from c3align.io.items import gather
 
     _check_device(device)
-    items = gather(data, modality, column, root=root, allow_absolute=allow_absolute, allow_urls=allow_urls)
+    may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
+    items = gather(data, modality, column, id_column=id_column, **may)
     loaded = encoders.load(encoder)
     for name, value in (("n_frames", frames), ("frame_rate", frame_rate)):
         if value is not None:

@@ -60,6 +60,8 @@ def prepared_batches(
     """Batches of prepared items, in order; threads prepare the next ones while the caller uses a batch."""
 
     def attempt(index: int, item: Any) -> Prepared | Broken:
+        if isinstance(item, Broken):  # as its caller knows
+            return item._replace(place=index)
         try:
             return item if isinstance(item, Prepared) else prepare(item)
         except (MissingExtraError, MemoryError):
