@@ -35,7 +35,6 @@ class Run:
     items_digest: str
     shard_items: int
     on_error: str  # may change, as long as nothing was skipped
-    frames: str | None = None  # how a video is looked at
 
     @property
     def n_shards(self) -> int:
@@ -112,10 +111,7 @@ def embed(
     check_whole("shard_items", shard_items)
     need("pyarrow.parquet", "pyarrow")  # before the first shard is written without metadata
     digest = hashlib.sha256("\n".join(item.name for item in items).encode()).hexdigest()[:16]
-    rate, frames = getattr(encoder, "frame_rate", None), None
-    if modality == "video":
-        frames = f"{rate} a second" if rate else f"{getattr(encoder, 'n_frames', None)} of a video"
-    run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error, frames)
+    run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error)
     tree = Tree(output, modality)
     tree.begin(asdict(run))
     counts, begin = Counts(), time.monotonic()

@@ -117,7 +117,16 @@ class TestTree:
         assert run("embed", tmp_path / "*.mp4", *options, "--frames", 3) == 0
         assert encoder.n_frames == 3
         assert run("embed", tmp_path / "*.mp4", *options, "--frame-rate", 2) == 2
-        assert "frames was '3 of a video', now '2.0 a second'" in capsys.readouterr().err
+        assert "/3 frames', now " in (err := capsys.readouterr().err)
+        assert "/2 frames a second')" in err
+        for wrong, text in ((("--frames", 0), "--frames must be"), (("--frame-rate", 0), "--frame-rate must be")):
+            assert run("embed", tmp_path / "*.mp4", *options, *wrong) == 2
+            assert text in capsys.readouterr().err
+        assert run("embed", tmp_path / "*.mp4", *options, "--frames", 3, "--frame-rate", 2) == 2
+        assert "exclude each other" in capsys.readouterr().err
+        monkeypatch.setattr(type(encoder), "chooses_frames", False)
+        assert run("embed", tmp_path / "*.mp4", *options, "--frames", 3) == 2
+        assert "takes no number of frames" in capsys.readouterr().err
         assert np.load(tmp_path / "emb" / "video_emb" / "video_emb_000.npy").shape == (2, 24)
 
     def test_another_run_does_not_mix_with_it(self, pictures, tmp_path, capsys):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.errors import C3AlignError
+from c3align.io import heic
 from c3align.io.claims import check_lists, whole_packets
 from c3align.io.limits import DECODED, FRAMES, PIXELS, SAMPLES, item_errors
 from c3align.io.opening import name_of, opened, size_of
@@ -69,14 +70,15 @@ def image(item: Any, max_pixels: int | None = None) -> Any:
     if isinstance(item, np.ndarray):
         return _to_rgb(image_module.fromarray(_bytes_of_picture(item)))
     with opened(item) as file, item_errors("the picture"), _picture_of(file, max_pixels) as picture:
-        picture.seek(0)
+        if picture.format != "HEIF":  # whose main picture need not be its first
+            picture.seek(0)
         picture.load()  # what is cut off shows here
         return _to_rgb(picture)
 
 
 def _picture_of(file: Any, max_pixels: int | None) -> Any:
     """A PIL image of which no more than the header is read."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     Image.init()  # or the formats that Pillow knows are not known yet
     n_bytes = size_of(file)
@@ -86,6 +88,10 @@ def _picture_of(file: Any, max_pixels: int | None) -> Any:
         raise C3AlignError(
             f"more pixels than Pillow takes ({error}); {PIXELS.fix} and Image.MAX_IMAGE_PIXELS"
         ) from error
+    except UnidentifiedImageError:
+        if not heic.is_heic(file):
+            raise
+        picture = heic.picture_of(file)
     tags = getattr(picture, "tag_v2", {})  # of a TIFF, whose tiles are decoded whole
     n_pixels = max(picture.width * picture.height, tags.get(_TILE[0], 1) * tags.get(_TILE[1], 1))
     PIXELS.check(n_pixels, "pixels", n_bytes, max_pixels)
