@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -129,23 +129,36 @@ def _paths(data: str, extensions: tuple[str, ...]) -> list[str]:
 def _in_folder(data: str, extensions: tuple[str, ...]) -> list[str]:
     """The media of a folder, to its leaves, without what is hidden; what else there is is counted in a warning."""
     found, others = [], Counter[str]()
-    for folder, folders, names in os.walk(data):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        others["links to folders"] += sum(os.path.islink(os.path.join(folder, name)) for name in folders)
-        for name in (name for name in names if not name.startswith(".")):
-            path = str(Path(folder, name))
-            if name.lower().endswith(extensions) and os.path.isfile(path):
-                found.append(path)
-            else:
-                others[Path(name).suffix.lower() or "without extension"] += 1
-    told = [f"{n} {kind}" for kind, n in others.most_common(_KINDS) if n]
+    for path in _leaves(data):
+        if path.lower().endswith(extensions) and os.path.isfile(path):
+            found.append(path)
+        else:
+            others[Path(path).suffix.lower() or "without extension"] += 1
+    told = [f"{n} {kind}" for kind, n in others.most_common(_KINDS)]
     if found and told:
         warnings.warn(
-            f"{data} holds more than was taken: {printable(', '.join(told))}; to take such files or folders too, pass "
-            f"them by name or by a pattern, with the extensions {' '.join(extensions)}",
+            f"{data} holds more than was taken: {printable(', '.join(told))}; to take such files too, pass them by "
+            f"name or by a pattern, with the extensions {' '.join(extensions)}",
             stacklevel=2,
         )
     return sorted(found, key=natural)
+
+
+def _leaves(data: str) -> Iterator[str]:
+    """All files of a folder; links to folders are followed where they lead to one that has not been seen."""
+    todo, seen = [data], set[str]()
+    while todo:
+        links = list[str]()
+        for start in todo:
+            for folder, folders, names in os.walk(start):
+                if (real := os.path.realpath(folder)) in seen:
+                    folders.clear()
+                    continue
+                seen.add(real)
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                links += [path for name in folders if os.path.islink(path := os.path.join(folder, name))]
+                yield from (str(Path(folder, name)) for name in names if not name.startswith("."))
+        todo = links
 
 
 def _remote_paths(data: str, extensions: tuple[str, ...]) -> list[str]:

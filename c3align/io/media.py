@@ -51,6 +51,7 @@ _MOST_PASSES = 100  # of a JPEG; those that are made for the web have ten
 _STRIP = 256  # lines of a picture that are converted at a time
 _LOUDEST = 2.0  # of samples, where full scale is 1
 _LARGEST_RATIO = 200_000  # of two sampling rates, in lowest terms
+_TILTED = 1.0  # degrees off a quarter that are none
 N_FRAMES = 8  # of a video, evenly spaced
 
 
@@ -287,10 +288,23 @@ def at_times(shown: list[int], n: int) -> list[int]:
 
 
 def _upright(frame: Any) -> Any:
-    """A frame as its camera was held."""
+    """A frame as its camera was held: mirrored, then turned by quarters, as the file says; others are refused."""
+    from PIL import Image
+
     picture = frame.to_image().convert("RGB")
-    turned = round(frame.rotation / 90) * 90 % 360  # counterclockwise, by quarters
-    return picture.rotate(turned, expand=True) if turned else picture
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    across, down = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]].reshape(2, 2).astype(np.float64)
+    if np.linalg.det([across, down]) < 0:
+        picture, across = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), -across
+    angle = float(np.degrees(np.arctan2(across[1], across[0])))  # to the right
+    turned = round(angle / 90) * 90
+    if abs(angle - turned) > _TILTED or abs(across @ down) > _TILTED / 100 * (across @ across + down @ down):
+        raise C3AlignError(
+            f"a video that is to be shown tilted by {angle - turned:.0f} degrees, or slanted; convert it"
+        )
+    return picture.rotate(-turned, expand=True) if turned else picture
 
 
 def check(item: Any, modality: str, max_pixels: int | None = None) -> None:
