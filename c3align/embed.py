@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import need
-from c3align.encoders.base import DTYPES, Batch, batches, counting
+from c3align.encoders.base import DTYPES, Batch, Broken, batches, counting
 from c3align.io.items import Item
 from c3align.io.shards import Tree
 from c3align.training.settings import check_choice, check_whole
@@ -35,7 +35,6 @@ class Run:
     items_digest: str
     shard_items: int
     on_error: str  # may change, as long as nothing was skipped
-    frames: str | None = None  # how a video is looked at
 
     @property
     def n_shards(self) -> int:
@@ -49,7 +48,7 @@ class Counts:
     n_rows: int = 0
     n_broken: int = 0
     n_before: int = 0  # items that an earlier run has seen to, and that are as they were
-    n_changed: int = 0  # items embedded again, since their content or caption is another one
+    n_changed: int = 0  # items embedded again, since their content, caption or id is another one
     n_mended: int = 0  # items that were broken before
     n_unseen: int = 0  # of `n_before`, those behind URLs, which are not fetched to see whether they have changed
     seconds: float = 0.0
@@ -112,10 +111,7 @@ def embed(
     check_whole("shard_items", shard_items)
     need("pyarrow.parquet", "pyarrow")  # before the first shard is written without metadata
     digest = hashlib.sha256("\n".join(item.name for item in items).encode()).hexdigest()[:16]
-    rate, frames = getattr(encoder, "frame_rate", None), None
-    if modality == "video":
-        frames = f"{rate} a second" if rate else f"{getattr(encoder, 'n_frames', None)} of a video"
-    run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error, frames)
+    run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error)
     tree = Tree(output, modality)
     tree.begin(asdict(run))
     counts, begin = Counts(), time.monotonic()
@@ -150,7 +146,7 @@ def _write_shards(
         on_progress(len(part) - len(redo))
         stream = batches(
             encoder,
-            (part[i].read() for i in redo),
+            (_said(part[i], run.modality) for i in redo),
             on_error=run.on_error,
             numbers=[first + i for i in redo],
             **options,
@@ -170,6 +166,13 @@ def _write_shards(
             aligner.partial_fit(rows, modality=run.modality)
 
 
+def _said(item: Item, modality: str) -> Any:
+    """What the encoder takes; a text that says nothing is no item, but keeps its number."""
+    if modality == "text" and item.is_blank:
+        return Broken(0, item.name, "its text is blank")
+    return item.read()
+
+
 def _contents(part: Sequence[Item], modality: str) -> list[str | None]:
     """Digests of items, taken before they are read: one that changes in between is embedded again next time."""
     if modality == "text":
@@ -185,7 +188,8 @@ class _Before:
         self, tree: Tree, shard: int, first: int, part: Sequence[Item], contents: list[str | None], was_finished: bool
     ) -> None:
         known = {number - first: content for number, content in tree.contents(shard).items()}
-        same = {i for i, (content, caption) in known.items() if (content, caption) == (contents[i], part[i].caption)}
+        now = {i: (contents[i], part[i].caption, part[i].id) for i in known}
+        same = {i for i in known if known[i] == now[i]}
         self.changed = {i for i in known if i not in same or contents[i] is None}
         self.broken = set(range(len(part))).difference(known)
         self.n_unseen = sum(contents[i] == "" for i in known)

@@ -70,7 +70,10 @@ def write_coded_sound(path: Path, samples: np.ndarray, rate: int = 48000) -> Pat
     import av
 
     codecs = {".mp3": "libmp3lame", ".mka": "libopus", ".m4a": "aac", ".aiff": "pcm_s16be", ".flac": "flac"}
-    with av.open(str(path), "w", format="matroska" if path.suffix == ".mka" else None) as container:
+    codecs |= {".opus": "libopus", ".ts": "aac", ".m2ts": "mp2", ".caf": "pcm_s16le", ".w64": "pcm_s16le"}
+    codecs |= {".au": "pcm_s16be"}
+    options = {"mpegts_m2ts_mode": "1"} if path.suffix == ".m2ts" else {}
+    with av.open(str(path), "w", format="matroska" if path.suffix == ".mka" else None, options=options) as container:
         stream = container.add_stream(codecs[path.suffix], rate=rate, layout="mono")
         whole = av.AudioFrame.from_ndarray(np.rint(samples * 32767).astype(np.int16)[None], "s16", "mono")
         whole.sample_rate = rate
@@ -81,14 +84,18 @@ def write_coded_sound(path: Path, samples: np.ndarray, rate: int = 48000) -> Pat
 
 
 def write_video(
-    path: Path, n_frames: int = 12, times: list[int] | None = None, picture: np.ndarray | None = None
+    path: Path,
+    n_frames: int = 12,
+    times: list[int] | None = None,
+    picture: np.ndarray | None = None,
+    codec: str = "mpeg4",
 ) -> Path:
     """Frames that grow brighter, so that which ones were taken can be read off; each at its sixth of a second."""
     import av
 
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=6)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream = container.add_stream(codec, rate=6)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb8" if codec == "gif" else "yuv420p"
         for i in range(n_frames):
             shade = np.full((48, 64, 3), 20 * i, np.uint8)
             if picture is not None:
@@ -104,8 +111,14 @@ def write_video(
 
 def turn_video(path: Path, turns: int) -> None:
     """Note in an MP4 by how many quarters to the right it is to be shown turned, as phones do."""
+    a, b = [(0, 1), (-1, 0), (0, -1)][turns - 1]
+    show_video(path, a, b, -b, a)
+
+
+def show_video(path: Path, *matrix: float) -> None:
+    """Note in an MP4 where a step across and a step down lead when it is shown."""
     content = bytearray(path.read_bytes())
     at = content.index(b"tkhd") + 44
-    a, b = [(0, 1), (-1, 0), (0, -1)][turns - 1]
-    content[at : at + 20] = struct.pack(">5i", a << 16, b << 16, 0, -b << 16, a << 16)
+    a, b, c, d = (round(value * (1 << 16)) for value in matrix)
+    content[at : at + 20] = struct.pack(">5i", a, b, 0, c, d)
     path.write_bytes(content)

@@ -240,7 +240,7 @@ MUTANTS = [
     Mutant("enc", "c3align/io/media.py", "floats.mean(axis=0)", "floats[0]", "sound"),
     Mutant("P5", "c3align/io/media.py", "picture.format not in _DEEP", "False", "no_white"),
     Mutant("P5", "c3align/io/media.py", "        if not peak <= _LOUDEST:", "        if peak > _LOUDEST:", "sounds_are_refused"),
-    Mutant("P5", "c3align/io/media.py", "return picture.rotate(turned, expand=True) if turned else picture", "return picture", "held"),
+    Mutant("P5", "c3align/io/media.py", "return picture.rotate(-turned, expand=True) if turned else picture", "return picture", "held"),
     Mutant("P5", "c3align/io/media.py", "bisect_right(shown, time, hi=len(shown) - 1) - 1", "int(len(shown) * (time - shown[0]) / (span + 1))", "by_time"),
     Mutant("P5", "c3align/io/items.py", "if not name.startswith(\".\")):", "):", "folder_holds_besides"),
     Mutant("enc", "c3align/_imports.py", "in _USES_TORCHVISION:", "in ():", "does_not_fit"),

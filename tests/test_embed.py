@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c3align import C3Aligner, cli, datasets, embed, encoders
+from c3align import C3Aligner, cli, datasets, embed, encoders, report
 from c3align.embed import Tree
 from c3align.errors import C3AlignError
 from c3align.io.items import Item, gather
@@ -117,7 +117,16 @@ class TestTree:
         assert run("embed", tmp_path / "*.mp4", *options, "--frames", 3) == 0
         assert encoder.n_frames == 3
         assert run("embed", tmp_path / "*.mp4", *options, "--frame-rate", 2) == 2
-        assert "frames was '3 of a video', now '2.0 a second'" in capsys.readouterr().err
+        assert "/3 frames', now " in (err := capsys.readouterr().err)
+        assert "/2 frames a second')" in err
+        for wrong, text in ((("--frames", 0), "--frames must be"), (("--frame-rate", 0), "--frame-rate must be")):
+            assert run("embed", tmp_path / "*.mp4", *options, *wrong) == 2
+            assert text in capsys.readouterr().err
+        assert run("embed", tmp_path / "*.mp4", *options, "--frames", 3, "--frame-rate", 2) == 2
+        assert "exclude each other" in capsys.readouterr().err
+        monkeypatch.setattr(type(encoder), "chooses_frames", False)
+        assert run("embed", tmp_path / "*.mp4", *options, "--frames", 3) == 2
+        assert "takes no number of frames" in capsys.readouterr().err
         assert np.load(tmp_path / "emb" / "video_emb" / "video_emb_000.npy").shape == (2, 24)
 
     def test_another_run_does_not_mix_with_it(self, pictures, tmp_path, capsys):
@@ -308,14 +317,105 @@ class TestAligners:
         assert "no item in common" in capsys.readouterr().err
         both = [tmp_path / "emb a" / "img_emb", tmp_path / "emb b" / "img_emb"]
         assert run("choose", *both, "--names", "a,b", "--job", "search", "--pairs") == 2
-        assert "rows of different items" in capsys.readouterr().err
+        assert "no item in common" in capsys.readouterr().err
         assert run("report", *both, "--names", "a,b", "--json") == 0
         out, err = capsys.readouterr()
         assert not json.loads(out)["paired"]
-        assert "rows of different items" in err
+        assert "measured without pairs: the rows and their partners have no item in common" in err
         assert (
             run("embed", tmp_path / "b", *OPTIONS, "--on-error", "skip", "-o", tmp_path / "emb b") == 0
         )  # an empty shard
+
+    @pytest.fixture
+    def of_tables(self, characters, tmp_path):
+        """Trees of 12 pictures and of 30 captions of 10 of them, in another order; and which picture is whose."""
+        from PIL import Image
+
+        (tmp_path / "p").mkdir()
+        for i in range(12):
+            Image.fromarray(characters.pictures[i]).save(tmp_path / "p" / f"{i:02d}.png")
+        (tmp_path / "p" / "05.png").write_bytes(b"no picture")
+        lines = [f"k{(7 * i) % 12},p/{(7 * i) % 12:02d}.png" for i in range(12)]
+        (tmp_path / "p.csv").write_text("\n".join(["key,path", *lines]))
+        whose = [(7 * i) % 10 for i in range(30)]
+        lines = [f"k{j},{characters.names[j]} {i}" for i, j in enumerate(whose)]
+        (tmp_path / "c.csv").write_text("\n".join(["key,caption", *lines]))
+        options = ("--encoder", "glyphs", "--dtype", "float32", "--on-error", "skip", "--shard-items", 7, "--id", "key")
+        for given, modality in (("p.csv", "image"), ("c.csv", "text")):
+            assert run("embed", tmp_path / given, *options, "--modality", modality, "-o", tmp_path / modality) == 0
+        return tmp_path, whose
+
+    def test_pairs_by_a_column(self, of_tables, capsys, monkeypatch):
+        """Several captions of a picture, in any order, for any blocks; what is alone is told."""
+        folder, whose = of_tables
+        image, text = (
+            np.concatenate([np.load(path) for path in sorted((folder / name).glob("*.npy"))])
+            for name in ("image/img_emb", "text/text_emb")
+        )
+        known = [(7 * i) % 12 for i in range(12) if (7 * i) % 12 != 5]
+        kept = [i for i in range(30) if whose[i] != 5]
+        pictures = image[[known.index(whose[i]) for i in kept]]
+        expected = C3Aligner().fit(text[kept], pictures)
+        for rows_of_a_block in (None, 4):
+            if rows_of_a_block:
+                monkeypatch.setattr("c3align.io.rows.BLOCK_BYTES", 4 * 256 * rows_of_a_block)
+            for sides in (("text", "image"), ("image", "text")):
+                first, second = (folder / side for side in sides)
+                capsys.readouterr()
+                assert run("fit", first, "--pair", second, "--on", "id", "-o", folder / "a") == 0
+                out = capsys.readouterr().out
+                assert f"{len(kept)} pairs by their id" in out
+                assert "3 of text have no partner and were left out: k5, k5, k5" in out
+                assert "of image have no partner and were left out: k" in out
+                found = C3Aligner.from_pretrained(folder / "a")
+                assert found.statistics_ == expected.statistics_
+                assert found.pairs_ == expected.pairs_
+        assert run("report", folder / "image", folder / "text", "--on", "id", "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["paired"]
+        assert f"{len(kept)} pairs by their id" in found["provenance"]["Pairs"]
+        same = report.report(pictures, text[kept], names=("image", "text")).to_dict()
+        assert found["pairs"] == json.loads(json.dumps(same["pairs"]))
+
+    def test_columns_that_do_not_pair(self, of_tables, capsys):
+        folder, _ = of_tables
+        asked = ("fit", folder / "text", "--pair", folder / "image", "-o", folder / "a")
+        for more, text in [
+            (("--on", "key"), "have no 'key' but 'item', 'caption', 'id', 'sha256'; pass one that all sides have"),
+            (("--on", "sha256"), "have no sha256 in common"),
+            ((), "lists of 30 and 12 items, whose numbers do not correspond; embed two lists"),
+        ]:
+            assert run(*asked, *more) == 2
+            assert text in capsys.readouterr().err
+        assert (
+            run("fit", folder / "text", "--pair", folder / "text", "--pair-modality", "x", "--on", "id", "-o", "a") == 2
+        )
+        assert "several rows of text and several of text have one 'id'" in capsys.readouterr().err
+        np.save(folder / "x.npy", np.zeros((30, 256), np.float32))
+        assert run("fit", folder / "text", "--pair", folder / "x.npy", "--on", "id", "-o", folder / "a") == 2
+        assert "x.npy, row 0 is not of a tree that c3align embed wrote" in capsys.readouterr().err
+        assert run("fit", folder / "text", "--on", "id", "-o", folder / "a") == 2
+        assert "pass the other as --pair" in capsys.readouterr().err
+        assert run("report", folder / "text", folder / "image", "--on", "id", "--unpaired") == 2
+        assert "contradict each other" in capsys.readouterr().err
+
+    def test_numbers_that_ids_contradict(self, characters, tmp_path, capsys):
+        for name, ids in (("a", "123"), ("b", "132")):
+            (tmp_path / f"{name}.csv").write_text(
+                "id,caption\n" + "".join(f"{j},{characters.names[int(j)]} {name}\n" for j in ids)
+            )
+            asked = ("--encoder", "glyphs", "--modality", "text", "-o", tmp_path / name)
+            assert run("embed", tmp_path / f"{name}.csv", *asked) == 0
+        asked = ("fit", tmp_path / "a", "--pair", tmp_path / "b", "--pair-modality", "b", "-o", tmp_path / "x")
+        assert run(*asked) == 2
+        assert "item 1 has the id '2' on one side and '3' on another; pass --on id to" in capsys.readouterr().err
+        for column, partner in (("id", [0, 2, 1]), ("item", [0, 1, 2])):
+            assert run(*asked, "--on", column) == 0
+            a, b = (np.load(tmp_path / name / "text_emb" / "text_emb_000.npy") for name in "ab")
+            assert (
+                C3Aligner.from_pretrained(tmp_path / "x").pairs_
+                == C3Aligner().fit(a, b[partner], modality="text", y_modality="b").pairs_
+            )
 
     def test_rows_of_another_encoder_are_refused(self, pictures, tmp_path, capsys):
         skip = ("--on-error", "skip")
@@ -415,6 +515,30 @@ class TestChanges:
             "new"
         ]
         assert "1 changed since and embedded again" in capsys.readouterr().out
+
+    def test_an_id(self, tmp_path, capsys):
+        path = tmp_path / "t.csv"
+        for ids in ("ab", "ac"):
+            path.write_text("id,caption\n" + "".join(f"{name},letter {i}\n" for i, name in enumerate(ids)))
+            self.again(path, tmp_path, capsys, "text")
+        assert parquet.read_table(tmp_path / "emb" / "metadata" / "metadata_000.parquet")["id"].to_pylist() == [
+            "a",
+            "c",
+        ]
+
+    def test_blank_captions_are_broken(self, tmp_path, capsys):
+        path = tmp_path / "t.txt"
+        path.write_text("letter a\n \nletter b\n\n")
+        asked = ("embed", path, "--encoder", "glyphs", "--modality", "text", "-o", tmp_path / "emb")
+        assert run(*asked) == 2
+        assert "error: text 1 (" in (err := capsys.readouterr().err)
+        assert "t.txt[1]) cannot be used: its text is blank; remove or fix it, or pass --on-error skip" in err
+        assert run(*asked, "--on-error", "skip") == 0
+        found = parquet.read_table(tmp_path / "emb" / "metadata" / "metadata_000.parquet")
+        assert found["item"].to_pylist() == [0, 2]
+        path.write_text("letter a\nletter c\nletter b\n")
+        assert run(*asked, "--on-error", "skip") == 0
+        assert "1 no longer broken" in capsys.readouterr().out
 
     def test_a_failure_at_any_write_leaves_no_row_that_is_old(self, characters, tmp_path, monkeypatch):
         path, real, calls = tmp_path / "t.txt", os.replace, []

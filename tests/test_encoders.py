@@ -174,12 +174,15 @@ def test_real_media_through_the_whole_path(loaded, tmp_path):
     for kind in ("clip", "xclip"):
         assert loaded(kind).encode([video], modality="video").shape == (1, loaded(kind).n_dims)
     encoder = loaded("clip")
-    eight = encoder.encode([video], modality="video")
+    eight, usual = encoder.encode([video], modality="video"), encoder.fingerprint
     encoder.frame_rate = 2  # of two seconds: frames 1, 4, 7, 10
     four = encoder.encode([video], modality="video")
+    assert encoder.fingerprint == f"{usual}/2 frames a second"
     encoder.frame_rate, encoder.n_frames = None, 4
     assert np.array_equal(four, encoder.encode([video], modality="video"))
+    assert encoder.fingerprint == f"{usual}/4 frames"
     encoder.n_frames = 8
+    assert encoder.fingerprint == usual
     assert not np.array_equal(four, eight)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
@@ -86,6 +87,53 @@ class TestFamilies:
         for lm, reason in ((own, "Own would be loaded as a GPT2LMHeadModel"), (shorter, "has other tensors than")):
             with pytest.raises(C3AlignError, match=reason):
                 captioner(lm=lm)
+
+
+class Packed(torch.Tensor):
+    """Weights of another kind behind those of a usual one, as torchao has them."""
+
+
+class TestQuantized:
+    """No folder would bring it back, so that it is refused before it learns, however it is tuned."""
+
+    @staticmethod
+    def as_bytes(lm):
+        layer = lm.get_output_embeddings()
+        layer.weight = torch.nn.Parameter(layer.weight.data.to(torch.int8), requires_grad=False)
+
+    @staticmethod
+    def as_other_tensors(lm):
+        layer = lm.model.layers[0].mlp.up_proj
+        layer.weight = torch.nn.Parameter(layer.weight.data.as_subclass(Packed))
+
+    @staticmethod
+    def by_configuration(lm):
+        lm.config.quantization_config = {"quant_method": "gptq", "bits": 4}
+
+    @pytest.mark.parametrize("tune", ["full", "frozen", "lora"])
+    @pytest.mark.parametrize("change", [as_bytes, as_other_tensors, by_configuration])
+    def test_by_weights_and_by_configuration(self, change, tune):
+        lm = tiny_lms.build("llama", WORDS)[0]
+        change(lm)
+        with pytest.raises(C3AlignError, match=r"got a quantized LlamaForCausalLM .* load it without quantization"):
+            captioner(lm=lm, tune=tune)
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_by_torch_itself(self):
+        lm = torch.ao.quantization.quantize_dynamic(tiny_lms.build("llama", WORDS)[0], {torch.nn.Linear})
+        with pytest.raises(C3AlignError, match="has other tensors than its configuration says"):
+            captioner(lm=lm)
+
+    @pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "torchao", "awq"])
+    def test_by_a_folder(self, method, tmp_path):
+        lm, words = tiny_lms.build("llama", WORDS)
+        for part in (lm, words):
+            part.save_pretrained(tmp_path)
+        config = json.loads((tmp_path / "config.json").read_text())
+        config["quantization_config"] = {"quant_method": method, "load_in_8bit": True}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(C3AlignError, match="'quantization_config': quantized weights are not read; save the model"):
+            PrefixCaptioner.from_pretrained_lm(tmp_path, n_dims=16)
 
 
 class TestTokenizers:

@@ -246,7 +246,7 @@ class TestTables:
     def test_commands_pass_it_on(self, command, folder, monkeypatch, capsys):
         asked = []
 
-        def seen(data, modality, column=None, **may):
+        def seen(data, modality, column=None, id_column=None, **may):
             asked.append(may)
             raise C3AlignError("seen; go on")
 
@@ -279,17 +279,17 @@ class TestTables:
         path = tmp_path / "t.parquet"
         table = {"n": [1, 2, 3], "caption": ["a", "a", "b"], "image_path": ["x.png", "y.png", "z.png"]}
         parquet.write_table(pyarrow.table(table), path, row_group_size=2)
-        assert list(tables.read(str(path), lambda names: "image_path")) == [
+        assert list(tables.read(str(path), lambda names: ("image_path", "caption"))) == [
             ("x.png", "a"),
             ("y.png", "a"),
             ("z.png", "b"),
         ]
-        assert list(tables.read(str(path), lambda names: "caption"))[2] == ("b", "b")
+        assert list(tables.read(str(path), lambda names: ("caption", "caption")))[2] == ("b", "b")
         parquet.write_table(pyarrow.table({"caption": ["a", None]}), path)
         with pytest.raises(C3AlignError, match=r"row 1 of .* has None in its column"):
             gather(str(path), "text")
         parquet.write_table(pyarrow.table({"n": [1], "path": pyarrow.array(["a"], pyarrow.large_string())}), path)
-        assert list(tables.read(str(path), lambda names: "path")) == [("a", None)]
+        assert list(tables.read(str(path), lambda names: ("path", "caption"))) == [("a", None)]
 
 
 class TestStoredRows:

@@ -60,6 +60,9 @@ Rows = Annotated[
     typer.Argument(help="Embeddings (n, d): .npy, .safetensors, quoted patterns, or a `c3align embed` folder."),
 ]
 Fingerprint = Annotated[str | None, typer.Option("--encoder", help="Fingerprint of the encoder: binds, or refuses.")]
+On = Annotated[
+    str | None, typer.Option(help="Pair rows of equal values in this column of both trees: id, caption, item, ...")
+]
 Plot = Annotated[Path | None, typer.Option(help="Draw both modalities before and after into this PNG.")]
 Root = Annotated[
     str | None, typer.Option(help="Folder that paths in a table may not leave; the table's own by default.")

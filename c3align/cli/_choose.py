@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align.cli._app import app, one_fingerprint, say
+from c3align.cli._app import On, app, one_fingerprint, say
 from c3align.errors import C3AlignError
 from c3align.io import atomic
+from c3align.io.joins import joined
 from c3align.io.npy import stored
 from c3align.io.rows import RowSource
-from c3align.io.shards import open_sources, other_items
+from c3align.io.shards import open_sources
 
 
 @app.command(
@@ -25,6 +26,7 @@ def choose(
     b: Annotated[str, typer.Argument(help="Rows of the other modality.")],
     job: Annotated[str, typer.Option(help="'search' (one index), 'retrieval', 'captioning' or 'classification'.")],
     pairs: Annotated[bool, typer.Option("--pairs", help="Row i of B belongs to row i of A: measure the job.")] = False,
+    on: On = None,
     groups: Annotated[Path | None, typer.Option(help=".npy: a number a pair, equal where about one thing.")] = None,
     labels: Annotated[Path | None, typer.Option(help=".npy: for each row of B, which row of A is its class.")] = None,
     names: Annotated[str | None, typer.Option(help="Modalities, as text,audio; else folders say.")] = None,
@@ -39,10 +41,11 @@ def choose(
 
     found = [_one(given) for given in (a, b)]
     one_fingerprint(found, None)
-    if pairs and other_items(found):
-        raise C3AlignError(
-            "the folders hold rows of different items, so that row i is no partner of row i; omit --pairs"
-        )
+    how = ""
+    if pairs:
+        found, how = joined(found, on)
+    elif on is not None:
+        raise C3AlignError(f"--on {on} is about pairs; pass --pairs too")
     choice = choosing.choose(
         *found,
         job=job,
@@ -55,7 +58,7 @@ def choose(
     )
     if output:
         atomic.write(output, (json.dumps(choice.to_dict(), indent=1) + "\n").encode())
-    say(output or "", str(choice))
+    say(output or "", f"{choice}\n{how}" if how else str(choice))
 
 
 def _one(given: str) -> RowSource:

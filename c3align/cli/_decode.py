@@ -70,7 +70,7 @@ def train_captioner(
 
     _quiet()
     _pipeline_files.check_place(output)
-    texts = [item.read() for item in items.gather(captions, "text", column)]
+    texts = _texts(captions, column, on_error)
     learner = C3Aligner(seed=seed) if aligner is None else C3Aligner.from_pretrained(aligner)
     if noise_cosine is not None:
         learner.set_params(noise_cosine=noise_cosine, sigma=None)
@@ -90,6 +90,17 @@ def train_captioner(
     print(f"{output}: learned from {len(texts) - len(decoder.skipped)} texts; knows the means of {known}")
     if len(pipeline.aligner.statistics_) == 1:
         print("note: no other modality's mean is known; pass --images or --aligner to caption any", file=sys.stderr)
+
+
+def _texts(captions: str, column: str | None, on_error: str) -> list[str]:
+    found = items.gather(captions, "text", column)
+    blank = [item.name for item in found if item.is_blank]
+    if blank:
+        told = f"{len(blank)} of {len(found)} captions are blank, first {blank[0]}"
+        if on_error != "skip":
+            raise C3AlignError(f"{told}; remove or fix them, or pass --on-error skip")
+        print(f"{told}; they were left out", file=sys.stderr)
+    return [item.read() for item in found if not item.is_blank]
 
 
 @app.command(

@@ -22,6 +22,7 @@ from c3align.cli._app import (
     print_json,
 )
 from c3align.errors import C3AlignError
+from c3align.training.settings import check_number, check_whole
 
 
 @app.command(
@@ -36,6 +37,9 @@ def embed(
     modality: Annotated[str, typer.Option(help="What the items are: image, text, audio, video, ...")],
     output: Output,
     column: Annotated[str | None, typer.Option(help="Of a table: captions, or paths.")] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="Of a table: what `--on id` pairs by; its column id by default.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Of the files: float16 or float32.")] = "float16",
     batch_size: Annotated[int, typer.Option(help="Items at a time.")] = 64,
     shard_items: Annotated[int, typer.Option(help="Items of a file; a kill costs one file at most.")] = 10_000,
@@ -62,11 +66,10 @@ def embed(
     from c3align.io.items import gather
 
     _check_device(device)
-    items = gather(data, modality, column, root=root, allow_absolute=allow_absolute, allow_urls=allow_urls)
+    may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
+    items = gather(data, modality, column, id_column=id_column, **may)
     loaded = encoders.load(encoder)
-    for name, value in (("n_frames", frames), ("frame_rate", frame_rate)):
-        if value is not None:
-            setattr(loaded, name, value)
+    _look_at(loaded, frames, frame_rate)
     allow(loaded, max_pixels, max_samples)
     learner = c3align.C3Aligner() if aligner else None  # as it alone needs scikit-learn
     settings: dict[str, Any] = {"modality": modality, "dtype": dtype, "on_error": on_error, "aligner": learner}
@@ -99,6 +102,20 @@ def embed(
         ]
         more = "".join(f", {n} {what}" for n, what in told if n)
         print(f"{output}: {counts.n_rows} rows of {modality}{more}, in {counts.seconds:.1f} s")
+
+
+def _look_at(encoder: Any, frames: int | None, rate: float | None) -> None:
+    """Which frames of a video an encoder takes; texts and pictures may be told too, so that all come from one."""
+    if frames is None and rate is None:
+        return
+    if "video" not in encoder.modalities or not getattr(encoder, "chooses_frames", False):
+        raise C3AlignError("this encoder takes no number of frames; omit --frames and --frame-rate")
+    if frames is not None and rate is not None:
+        raise C3AlignError("--frames and --frame-rate exclude each other; pass one of them")
+    if frames is not None:
+        encoder.n_frames = check_whole("--frames", frames)
+    else:
+        encoder.frame_rate = check_number("--frame-rate", rate, above=True)
 
 
 def _check_device(device: str | None) -> None:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
 from c3align import centering, mappings
-from c3align.cli._app import AlignerFolder, Fingerprint, Output, Rows, app, one_fingerprint, progress, say
+from c3align.cli._app import AlignerFolder, Fingerprint, On, Output, Rows, app, one_fingerprint, progress, say
 from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.io.joins import joined
 from c3align.io.npy import Stored
 from c3align.io.rows import RowSource, write_npy
-from c3align.io.shards import n_items_of, numbers_of, open_sources
+from c3align.io.shards import open_sources
 
 GLANCE_ROWS, GLANCE_FILES = 1024, 32  # looked at, where several files are learned as one modality
 SAMPLE_ROWS = 4096  # of a file, by which the mean for all its rows is chosen
-_REST = 1 << 14  # rows without partners that are read at a time
-Joined = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # numbers of rows of both sides, rising
 OWN = "these rows"  # the modality of rows that are centered by their own mean
 
 
@@ -34,6 +29,7 @@ def fit(
         list[str] | None, typer.Option(help="Partners: by item where embed wrote both, else in order.")
     ] = None,
     modality: Annotated[str | None, typer.Option(help="What the rows are: 'text' unless their folder says.")] = None,
+    on: On = None,
     pair_modality: Annotated[str | None, typer.Option(help="What their partners are: 'image' unless ...")] = None,
     encoder: Fingerprint = None,
     mapping: Annotated[
@@ -64,38 +60,27 @@ def fit(
     first, second = found[0], found[1] if len(found) > 1 else None
     names = {"modality": modality or found[0].modality or "text"}
     names["y_modality"] = pair_modality or (second and found[1].modality) or "image"
-    joined, how = (None, "") if second is None else _joined(first, second)
     _check_alike(first)
-    _learn(aligner, first, second, joined, **names)
+    how = ""
+    if second is not None:
+        (first, second), how = joined((first, second), on)
+    elif on is not None:
+        raise C3AlignError(f"--on {on} joins two sides, and there is one; pass the other as --pair")
+    _learn(aligner, first, second, **names)
     if fingerprint:
         aligner.bind_encoder(fingerprint)
     aligner.save_pretrained(output)
-    say(output, f"{output}: {_summary(aligner)}{how}")
+    say(output, f"{output}: {_summary(aligner)}" + (f"\n{how}" if how else ""))
 
 
-def _learn(
-    aligner: Any, first: RowSource, second: RowSource | None = None, joined: Joined | None = None, **names: str
-) -> None:
-    """Every row, block by block; `second` holds their partners, at the same places unless `joined` says where."""
+def _learn(aligner: Any, first: RowSource, second: RowSource | None = None, **names: str) -> None:
+    """Every row, block by block; `second` holds their partners."""
     if not first.n_rows:
         raise C3AlignError(f"{first.where(0)} holds no rows; pass some")
-    place = 0
     for start, rows in progress(first, "fit"):
-        stop, partners, chosen = start + len(rows), None, rows
-        if joined is not None and second is not None:
-            low, high = np.searchsorted(joined[0], [start, stop])
-            if low == high:
-                continue
-            after = int(joined[1][high - 1]) + 1  # all between is read, so that files are compared with their digests
-            partners = second.read(place, after)[joined[1][low:high] - place]
-            chosen, place = rows[joined[0][low:high] - start], after
-        elif second is not None:
-            partners = second.read(start, stop)
+        partners = None if second is None else second.read(start, start + len(rows))
         with first.located(start, rows):
-            aligner.partial_fit(chosen, partners, **names)
-    if joined is not None and second is not None:
-        for at in range(place, second.n_rows, _REST):
-            second.read(at, at + _REST)
+            aligner.partial_fit(rows, partners, **names)
 
 
 def _check_alike(source: RowSource) -> None:
@@ -116,58 +101,6 @@ def _check_alike(source: RowSource) -> None:
                 f"the rows of {path} {doubt.replace('its mean', f'the mean of those of {source.paths[0]}')}, and were "
                 "learned as one modality; pass one of the files as --pair if they are two",
                 ModalityMeanWarning,
-                stacklevel=2,
-            )
-            return
-
-
-def _joined(first: RowSource, second: RowSource) -> tuple[Joined | None, str]:
-    """The rows of both that belong to one item, where both sides name their items, and how that went."""
-    numbers = [numbers_of(source) for source in (first, second)]
-    if numbers[0] is None or numbers[1] is None:
-        return _by_place(first, second, numbers)
-    lists = [n_items_of(source) for source in (first, second)]
-    if lists[0] != lists[1]:
-        raise C3AlignError(
-            f"the folders come from lists of {lists[0]} and {lists[1]} items, whose numbers do not correspond; embed "
-            "two lists in which item i belongs to item i"
-        )
-    common, a, b = np.intersect1d(numbers[0], numbers[1], assume_unique=True, return_indices=True)
-    if not len(common):
-        raise C3AlignError("the rows and their partners have no item in common; pass trees of one list of items")
-    text = f"\n{len(common)} pairs by the numbers of their items"
-    for source, own in ((first, numbers[0]), (second, numbers[1])):
-        alone = np.setdiff1d(own, common, assume_unique=True)
-        if len(alone):
-            shown = ", ".join(map(str, alone[:5])) + (", ..." if len(alone) > 5 else "")
-            text += f"; {len(alone)} of {source.modality} have no partner and were left out: {shown}"
-    return ((a, b) if len(common) < max(first.n_rows, second.n_rows) else None), text
-
-
-def _by_place(first: RowSource, second: RowSource, numbers: list[Any]) -> tuple[None, str]:
-    """Row i belongs to row i, unless one side skipped items and the other does not name its own."""
-    for source, own in zip((first, second), numbers):
-        if own is not None and len(own) and own[-1] != len(own) - 1:
-            raise C3AlignError(
-                f"the {source.modality} rows lack items that could not be embedded, and their partners do not say "
-                "which items they belong to; pass a folder of c3align embed on both sides"
-            )
-    if second.shape != first.shape:
-        raise C3AlignError(f"the rows are {first.shape} and their partners {second.shape}; pass files of equal shape")
-    _check_order(first, second)
-    return None, "\npairs by their places: row i of the one with row i of the other"
-
-
-def _check_order(first: RowSource, second: RowSource) -> None:
-    """The numbers in the names of several files say whether the places correspond."""
-    if len(first.paths) < 2 or len(second.paths) < 2:
-        return
-    numbers = [[re.findall(r"\d+", Path(path).stem)[-1:] for path in source.paths] for source in (first, second)]
-    for i, (a, b) in enumerate(zip(*numbers)):
-        if a and b and int(a[0]) != int(b[0]):
-            warnings.warn(
-                f"{first.paths[i]} is paired with {second.paths[i]}, and the numbers in their names differ; pass "
-                "the files of both in one order",
                 stacklevel=2,
             )
             return

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align.cli._app import AsJson, app, one_fingerprint, print_json, save_picture, visible
-from c3align.errors import C3AlignError
+from c3align.cli._app import AsJson, On, app, one_fingerprint, print_json, save_picture, visible
+from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic
+from c3align.io.joins import joined
 from c3align.io.rows import RowSource
-from c3align.io.shards import open_sources, other_items
+from c3align.io.shards import open_sources, tree_of
 
 Inputs = Annotated[
     list[str],
@@ -34,6 +35,7 @@ def report(
         str | None, typer.Option(help="What they are, with commas between; else the folders or files say.")
     ] = None,
     unpaired: Annotated[bool, typer.Option("--unpaired", help="Row i does not belong to row i.")] = False,
+    on: On = None,
     aligner: Annotated[
         Path | None,
         typer.Option("--aligner", "-a", help="After is what this aligner makes of them, not their own means."),
@@ -47,13 +49,11 @@ def report(
     found = [source for given in inputs for source in open_sources([given])]
     called = _names(found, inputs, names)
     fingerprint = one_fingerprint(found, None)
-    if not unpaired and other_items(found):
-        print("note: the folders hold rows of different items: row i is no partner of row i", file=sys.stderr)
-        unpaired = True
+    found, paired, how = _paired(found, on, unpaired)
     figures = room.report(
         *found,
         names=called,
-        paired=False if unpaired else None,
+        paired=paired,
         aligner=_fitted(aligner, called, fingerprint),
         max_rows=sample,
         progress=True,
@@ -61,10 +61,13 @@ def report(
     provenance = {
         "Command": shlex.join(["c3align", *context.obj]),
         "Files": _files_told(found, called),
+        "Pairs": how,
         "Encoder": fingerprint or "not written down beside these files",
         "Aligner": str(aligner or ""),
         "Date": date or "",
     }
+    if how:
+        print(f"note: {visible(how, sys.stderr)}", file=sys.stderr)
     if output:
         atomic.write(output, figures.to_html(provenance=provenance).encode())
     if png:
@@ -73,6 +76,24 @@ def report(
         print_json({**figures.to_dict(), "provenance": provenance})
     else:
         print(visible("\n".join([str(figures), *(f"{path}: written" for path in (output, png) if path)])))
+
+
+def _paired(found: list[RowSource], on: str | None, unpaired: bool) -> tuple[list[RowSource], bool, str]:
+    """The rows, whether row i of each belongs to row i of the others, and in words why."""
+    if unpaired and on is not None:
+        raise C3AlignError(f"--unpaired and --on {on} contradict each other; pass one of them")
+    others = len({source.n_rows for source in found}) > 1 and not any(map(tree_of, found))
+    if unpaired or (others and on is None):
+        return found, False, ""
+    try:
+        picked, how = joined(found, on)
+        return picked, True, how
+    except FormatError:
+        raise
+    except C3AlignError as error:
+        if on is not None:
+            raise
+        return found, False, f"the rows are measured without pairs: {error}"
 
 
 def _names(found: list[RowSource], inputs: list[str], names: str | None) -> list[str]:

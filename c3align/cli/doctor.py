@@ -17,6 +17,7 @@ _PACKAGES = ("numpy", "scikit-learn", "safetensors", "typer", "torch")
 # what each extra stands or falls with
 _EXTRAS = {
     "encoders": "open_clip_torch",
+    "heic": "pillow_heif",
     "captions": "transformers",
     "diffusion": "diffusers",
     "search": "faiss-cpu",

@@ -60,6 +60,8 @@ def prepared_batches(
     """Batches of prepared items, in order; threads prepare the next ones while the caller uses a batch."""
 
     def attempt(index: int, item: Any) -> Prepared | Broken:
+        if isinstance(item, Broken):  # as its caller knows
+            return item._replace(place=index)
         try:
             return item if isinstance(item, Prepared) else prepare(item)
         except (MissingExtraError, MemoryError):
@@ -91,12 +93,12 @@ def prepared_batches(
 class TowerEncoder:
     """An encoder made of torch towers. A backend defines how an item is prepared and how a batch is embedded.
 
-    An encoder of pictures embeds videos too: as the mean of the unit embeddings of evenly spaced frames.
+    An encoder of pictures embeds videos too: as the mean of the unit embeddings of evenly spaced frames. How many is
+    part of its fingerprint, where it is another number than usual.
     """
 
     modalities: tuple[str, ...]
     n_dims: int
-    fingerprint: str
     name = "this encoder"
     sample_rate = 48_000  # of sounds, where there are any
     n_frames = media.N_FRAMES  # of a video, evenly spaced
@@ -108,6 +110,22 @@ class TowerEncoder:
         self._model = model.eval()
         self._truncated = 0
         self._total: list[int] | None = None  # texts cut and seen, while a caller counts over several calls
+
+    chooses_frames = True  # whether `n_frames` and `frame_rate` have an effect, where it embeds videos
+
+    @property
+    def fingerprint(self) -> str:
+        """What its rows depend on, in a few words and digests."""
+        if "video" not in self.modalities or not self.chooses_frames:
+            return self._fingerprint
+        if self.frame_rate:
+            return f"{self._fingerprint}/{self.frame_rate:g} frames a second"
+        usual = self.n_frames == self._usual_frames
+        return self._fingerprint if usual else f"{self._fingerprint}/{self.n_frames} frames"
+
+    @fingerprint.setter
+    def fingerprint(self, found: str) -> None:
+        self._fingerprint, self._usual_frames = found, self.n_frames
 
     @property
     def device(self) -> Any:

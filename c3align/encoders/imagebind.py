@@ -85,6 +85,7 @@ class ImageBindEncoder(base.TowerEncoder):
         return base.Prepared(values)
 
     _embed_videos = True  # and not frame by frame
+    chooses_frames = False  # its own loader does
 
     def _embed(self, batch: list[Any], modality: str) -> Any:
         import torch

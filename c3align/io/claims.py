@@ -2,7 +2,9 @@
 
 The lists of an MP4 are compared with the file's size before libav notes every sample that they state: a thousand
 million samples take twenty bytes, as equal sizes (`stsz`), runs of fragments (`trun`), or edits (`elst`) that play all
-samples again and again. A file that is shorter than it states was cut.
+samples again and again. A file that is shorter than it states was cut, and so was one of a format without a stated
+length that does not end as they do: Ogg, GIF, and MPEG-TS within a packet. An MP3 without a Xing header, AAC and AMR as
+they are, ASF, MPEG-PS, and a transport stream cut between two packets do not tell.
 """
 
 from __future__ import annotations
@@ -16,12 +18,18 @@ from c3align.errors import C3AlignError
 
 __all__ = ["check_lists", "whole_packets"]
 
+_IN_THE_MIDDLE = "the file ends in the middle; copy it again, or let a program write it anew"
 _FREE = 1 << 22  # samples that every file may state
 _TOLD_BY = {b"moov", b"moof", b"free", b"hoov"}  # where libav looks for lists
 _PIECE = 1 << 22
 _HEADER, _UNKNOWN = 64, 0x7FFF0000  # bytes; what is written into a pipe states the most there can be
 _MISSING = 0.3  # seconds that a file may be shorter than it states
-_TELLS = ("matroska", "mov", "flac", "aiff")  # libav's formats that have their length written down, not estimated
+# libav's formats that have their length written down, not estimated
+_TELLS = ("matroska", "mov", "flac", "flv", "aiff", "au")
+_PAGE = 27 + 255 + 255 * 255  # bytes of the longest page of an Ogg
+_COUNTED = ("w64", "caf")  # whose last packet libav calls corrupt where bytes of it are missing
+# of a transport stream: bytes of a packet, and its last bytes that begin with "G"
+_PACKETS = ((188, 188), (192, 188), (204, 204))
 
 
 def check_lists(file: Any, n_bytes: int) -> None:
@@ -72,15 +80,23 @@ def whole_packets(container: Any, file: Any) -> Iterator[Any]:
     place, n_bytes = file.tell(), file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(1 << 16)
+    file.seek(max(0, n_bytes - _PAGE))
+    tail = file.read()
     file.seek(place)
     _check_size(head, n_bytes)
+    if not _has_end(container.format.name, tail, n_bytes):
+        raise C3AlignError(_IN_THE_MIDDLE)
     tells = container.format.name.startswith(_TELLS)
     tells = tells or (container.format.name == "mp3" and (b"Xing" in head or b"Info" in head))
+    is_short, counted = False, container.format.name in _COUNTED
     end, stated = 0.0, container.duration / 1e6 if tells and container.duration else 0.0
     for packet in container.demux():
         if packet.pts is not None and packet.size:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            is_short = counted and packet.is_corrupt
         yield packet
+    if is_short:
+        raise C3AlignError(_IN_THE_MIDDLE)
     start = min(0.0, (container.start_time or 0) / 1e6)
     if end - start < stated - _MISSING:
         raise C3AlignError(f"the file ends after {end:.1f} of {stated:.1f} seconds; copy it again")
@@ -92,3 +108,13 @@ def _check_size(head: bytes, n_bytes: int) -> None:
     stated = int.from_bytes(head[4:8], order) + 8 if order else 0
     if n_bytes + _HEADER < stated < _UNKNOWN:
         raise C3AlignError(f"the file holds {n_bytes:,} of the {stated:,} bytes that it states; copy it again")
+
+
+def _has_end(name: str, tail: bytes, n_bytes: int) -> bool:
+    """Whether a file of a format that states no length ends as its format does."""
+    if name == "ogg":  # with a whole page that calls itself the last
+        page = tail[max(0, tail.rfind(b"OggS")) :]
+        return len(page) > 27 and page[5] & 4 > 0 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+    if name == "mpegts":
+        return any(n_bytes % size == 0 and tail[-last:][:1] == b"G" for size, last in _PACKETS)
+    return name != "gif" or tail.rstrip(b"\0").endswith(b";")

@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from c3align.io.rows import natural
 __all__ = ["Item", "gather"]
 
 COLUMNS = {"text": ("caption", "text", "sentence", "name")}  # where none is named, the first that is there
+CAPTION, ID = "caption", "id"
 PATH_COLUMNS = ("path", "file_name", "filename", "file", "url")
 # of URLs in tables: no chains ("zip://a::https://..."), and no protocol of fsspec's that runs or unpacks something
 PROTOCOLS = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
@@ -35,12 +36,18 @@ _KINDS = 8  # of files left out that a warning names
 
 
 class Item(NamedTuple):
-    """Something to embed: its name for people, and a caption where one is known."""
+    """Something to embed: its name for people, and a caption and an id where they are known."""
 
     source: Any  # what the encoder takes, or the file that it is picture number `row` of
     name: str
     caption: str | None = None
     row: int = -1
+    id: str | None = None
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it is a text that says nothing."""
+        return isinstance(self.source, str) and not self.source.strip()
 
     def read(self) -> Any:
         """What the encoder takes; a picture of an array is read now."""
@@ -73,6 +80,7 @@ def gather(
     modality: str,
     column: str | None = None,
     *,
+    id_column: str | None = None,
     root: str | None = None,
     allow_absolute: bool = False,
     allow_urls: bool = False,
@@ -81,15 +89,18 @@ def gather(
 
     `data` is a folder (searched to its leaves; what is hidden or no such item is left out), a pattern, one file, a URL
     of any of them (by fsspec), a table of paths or captions (.txt, .csv, .tsv, .jsonl, .parquet), or pictures as one
-    array (.npy). By default the first column with
-    a known name is read. The paths in a table are relative to it, and may not leave `root`, by default its own folder,
+    array (.npy). By default the first column with a known name is read. What `id_column` holds, by default the column
+    "id" if there is one, is the item's id: a text or a whole number, of which several items may have one; an item
+    without has none. The paths in a table are relative to it, and may not leave `root`, by default its own folder,
     neither by ``..`` nor by a link, unless `allow_absolute` lets it name any file of this machine; `allow_urls` lets it
     name URLs of `PROTOCOLS`.
     """
     suffix = Path(data).suffix.lower()
     if suffix in tables.SUFFIXES:
         places = Places(os.path.dirname(data), root or os.path.dirname(data), allow_absolute, allow_urls)
-        items = _of_table(data, modality, column, places)
+        items = _of_table(data, modality, (column, id_column), places)
+    elif column or id_column:
+        raise C3AlignError(f"{data} has no columns; pass a table ({', '.join(tables.SUFFIXES[1:])}) or no column")
     elif suffix == ".npy":
         items = _of_array(data)
     elif modality == "text":
@@ -118,23 +129,36 @@ def _paths(data: str, extensions: tuple[str, ...]) -> list[str]:
 def _in_folder(data: str, extensions: tuple[str, ...]) -> list[str]:
     """The media of a folder, to its leaves, without what is hidden; what else there is is counted in a warning."""
     found, others = [], Counter[str]()
-    for folder, folders, names in os.walk(data):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        others["links to folders"] += sum(os.path.islink(os.path.join(folder, name)) for name in folders)
-        for name in (name for name in names if not name.startswith(".")):
-            path = str(Path(folder, name))
-            if name.lower().endswith(extensions) and os.path.isfile(path):
-                found.append(path)
-            else:
-                others[Path(name).suffix.lower() or "without extension"] += 1
-    told = [f"{n} {kind}" for kind, n in others.most_common(_KINDS) if n]
+    for path in _leaves(data):
+        if path.lower().endswith(extensions) and os.path.isfile(path):
+            found.append(path)
+        else:
+            others[Path(path).suffix.lower() or "without extension"] += 1
+    told = [f"{n} {kind}" for kind, n in others.most_common(_KINDS)]
     if found and told:
         warnings.warn(
-            f"{data} holds more than was taken: {printable(', '.join(told))}; to take such files or folders too, pass "
-            f"them by name or by a pattern, with the extensions {' '.join(extensions)}",
+            f"{data} holds more than was taken: {printable(', '.join(told))}; to take such files too, pass them by "
+            f"name or by a pattern, with the extensions {' '.join(extensions)}",
             stacklevel=2,
         )
     return sorted(found, key=natural)
+
+
+def _leaves(data: str) -> Iterator[str]:
+    """All files of a folder; links to folders are followed where they lead to one that has not been seen."""
+    todo, seen = [data], set[str]()
+    while todo:
+        links = list[str]()
+        for start in todo:
+            for folder, folders, names in os.walk(start):
+                if (real := os.path.realpath(folder)) in seen:
+                    folders.clear()
+                    continue
+                seen.add(real)
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                links += [path for name in folders if os.path.islink(path := os.path.join(folder, name))]
+                yield from (str(Path(folder, name)) for name in names if not name.startswith("."))
+        todo = links
 
 
 def _remote_paths(data: str, extensions: tuple[str, ...]) -> list[str]:
@@ -157,25 +181,46 @@ def _of_array(data: str) -> list[Item]:
     return [Item(pictures, f"{data}[{i}]", row=i) for i in range(len(pictures))]
 
 
-def _of_table(data: str, modality: str, column: str | None, places: Places) -> list[Item]:
-    def choose(names: Sequence[str]) -> str:
-        return _column(names, modality, column, data)
+def _of_table(data: str, modality: str, asked: tuple[str | None, str | None], places: Places) -> list[Item]:
+    def choose(names: Sequence[str]) -> Sequence[str]:
+        return _column(names, modality, asked[0], data), CAPTION, _id_column(names, asked[1], data)
 
     if "://" not in data and not os.path.isfile(data):
         raise C3AlignError(f"no file {data}; check the name")
+    if data.lower().endswith(".txt") and any(asked):
+        raise C3AlignError(f"{data} has no columns, its lines are the items; pass another table or no column")
     _real.cache_clear()
     items = []
-    for i, (value, caption) in enumerate(tables.read(data, choose)):
-        if not isinstance(value, str):
-            raise C3AlignError(f"row {i} of {data} has {value!r:.200} in its column; fill it in or drop the row")
-        if _HALF.search(value):
-            raise C3AlignError(f"row {i} of {data} has {value!r:.200}, with half of a character; write the table again")
+    for i, (value, caption, given) in enumerate((*row, None, None)[:3] for row in tables.read(data, choose)):
+        where = f"row {i} of {data}"
+        text, known = _text(value, where), _id(given, where)
         if modality == "text":
-            items.append(Item(value, f"{data}[{i}]", value))
+            items.append(Item(text, f"{data}[{i}]", text, id=known))
         else:
-            path = places.find(value, f"row {i} of {data}")
-            items.append(Item(path, path, caption if isinstance(caption, str) else None))
+            path = places.find(text, where)
+            items.append(Item(path, path, caption if isinstance(caption, str) else None, id=known))
     return items
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise C3AlignError(f"{where} has {value!r:.200} in its column; fill it in or drop the row")
+    if _HALF.search(value):
+        raise C3AlignError(f"{where} has {value!r:.200}, with half of a character; write the table again")
+    return value
+
+
+def _id(value: Any, where: str) -> str | None:
+    """An id as text: 7, "7", and 7.0, which pandas makes of 7 where others are absent, are one."""
+    if value is None or value == "" or value != value:  # NaN
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or _HALF.search(value):
+        raise C3AlignError(f"{where} has the id {value!r:.200}; an id must be a text or a whole number")
+    return value
 
 
 def _column(names: Sequence[str], modality: str, column: str | None, data: str) -> str:
@@ -186,6 +231,12 @@ def _column(names: Sequence[str], modality: str, column: str | None, data: str) 
     raise C3AlignError(
         f"{data} has the columns {', '.join(map(repr, names))}; pass the one of {modality} items as --column"
     )
+
+
+def _id_column(names: Sequence[str], asked: str | None, data: str) -> str:
+    if asked is not None and asked not in names:
+        raise C3AlignError(f"{data} has the columns {', '.join(map(repr, names))}; pass the one of ids as --id")
+    return asked or ID
 
 
 class Places(NamedTuple):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.errors import C3AlignError
+from c3align.io import heic
 from c3align.io.claims import check_lists, whole_packets
 from c3align.io.limits import DECODED, FRAMES, PIXELS, SAMPLES, item_errors
 from c3align.io.opening import name_of, opened, size_of
@@ -50,6 +51,7 @@ _MOST_PASSES = 100  # of a JPEG; those that are made for the web have ten
 _STRIP = 256  # lines of a picture that are converted at a time
 _LOUDEST = 2.0  # of samples, where full scale is 1
 _LARGEST_RATIO = 200_000  # of two sampling rates, in lowest terms
+_TILTED = 1.0  # degrees off a quarter that are none
 N_FRAMES = 8  # of a video, evenly spaced
 
 
@@ -69,14 +71,15 @@ def image(item: Any, max_pixels: int | None = None) -> Any:
     if isinstance(item, np.ndarray):
         return _to_rgb(image_module.fromarray(_bytes_of_picture(item)))
     with opened(item) as file, item_errors("the picture"), _picture_of(file, max_pixels) as picture:
-        picture.seek(0)
+        if picture.format != "HEIF":  # whose main picture need not be its first
+            picture.seek(0)
         picture.load()  # what is cut off shows here
         return _to_rgb(picture)
 
 
 def _picture_of(file: Any, max_pixels: int | None) -> Any:
     """A PIL image of which no more than the header is read."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     Image.init()  # or the formats that Pillow knows are not known yet
     n_bytes = size_of(file)
@@ -86,6 +89,10 @@ def _picture_of(file: Any, max_pixels: int | None) -> Any:
         raise C3AlignError(
             f"more pixels than Pillow takes ({error}); {PIXELS.fix} and Image.MAX_IMAGE_PIXELS"
         ) from error
+    except UnidentifiedImageError:
+        if not heic.is_heic(file):
+            raise
+        picture = heic.picture_of(file)
     tags = getattr(picture, "tag_v2", {})  # of a TIFF, whose tiles are decoded whole
     n_pixels = max(picture.width * picture.height, tags.get(_TILE[0], 1) * tags.get(_TILE[1], 1))
     PIXELS.check(n_pixels, "pixels", n_bytes, max_pixels)
@@ -281,10 +288,23 @@ def at_times(shown: list[int], n: int) -> list[int]:
 
 
 def _upright(frame: Any) -> Any:
-    """A frame as its camera was held."""
+    """A frame as its camera was held: mirrored, then turned by quarters, as the file says; others are refused."""
+    from PIL import Image
+
     picture = frame.to_image().convert("RGB")
-    turned = round(frame.rotation / 90) * 90 % 360  # counterclockwise, by quarters
-    return picture.rotate(turned, expand=True) if turned else picture
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    across, down = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]].reshape(2, 2).astype(np.float64)
+    if np.linalg.det([across, down]) < 0:
+        picture, across = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), -across
+    angle = float(np.degrees(np.arctan2(across[1], across[0])))  # to the right
+    turned = round(angle / 90) * 90
+    if abs(angle - turned) > _TILTED or abs(across @ down) > _TILTED / 100 * (across @ across + down @ down):
+        raise C3AlignError(
+            f"a video that is to be shown tilted by {angle - turned:.0f} degrees, or slanted; convert it"
+        )
+    return picture.rotate(-turned, expand=True) if turned else picture
 
 
 def check(item: Any, modality: str, max_pixels: int | None = None) -> None:

@@ -20,7 +20,7 @@ from c3align.errors import C3AlignError
 from c3align.io import atomic, container, digests, npy
 from c3align.ops.arrays import as_rows, dtype_name, first_non_finite
 
-__all__ = ["RowSource", "natural", "write_npy"]
+__all__ = ["Picked", "RowSource", "natural", "write_npy"]
 
 # of rows in float32; as much as glibc gives again and again without new pages from the system
 BLOCK_BYTES = (1 << 25) - (1 << 16)
@@ -145,7 +145,7 @@ class RowSource:
         try:
             yield
         except ValueError as error:
-            if not start and len(self.parts) == 1:
+            if not start and len(self.parts) == 1 and type(self) is RowSource:
                 raise
             block = as_rows(rows, self.name)
             first = first_non_finite(block)[1]
@@ -160,6 +160,40 @@ class RowSource:
             # only of read-only maps: a private one (mode "c") would forget what was written into it
             if getattr(part, "mode", None) == "r" and mapped is not None and hasattr(mapped, "madvise"):
                 mapped.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class Picked(RowSource):
+    """Some rows of a source, in an order of their own."""
+
+    numbers: Any = ()  # (n,) int64, of the rows of all parts
+
+    @classmethod
+    def from_source(cls, source: RowSource, numbers: npt.NDArray[np.int64]) -> RowSource:
+        """Those with these numbers; all files are read once where digests are known, as later only some rows are."""
+        if len(numbers) == source.n_rows and (np.diff(numbers) == 1).all():
+            return source
+        if source.watch is not None:
+            for _ in source.blocks():
+                pass
+        return cls(source.name, source.parts, source.paths, source.modality, source.fingerprint, None, numbers)
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.numbers)
+
+    def read(self, start: int, stop: int) -> Any:
+        wanted = self.numbers[start:stop]
+        first, behind = (int(wanted.min()), int(wanted.max()) + 1) if len(wanted) else (0, 0)
+        if behind - first <= 2 * len(wanted):  # one piece of the files, where the order is much the same
+            return super().read(first, behind)[wanted - first]
+        return super().take(wanted)
+
+    def take(self, numbers: npt.ArrayLike) -> npt.NDArray[Any]:
+        return super().take(self.numbers[np.asarray(numbers, np.int64)])
+
+    def where(self, row: int) -> str:
+        return super().where(int(self.numbers[row]))
 
 
 def _files(pattern: str) -> list[str]:

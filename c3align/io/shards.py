@@ -28,12 +28,14 @@ import numpy.typing as npt
 from c3align._imports import need
 from c3align.errors import C3AlignError, FormatError, printable
 from c3align.io import atomic, container, digests, tables
-from c3align.io.items import Item
+from c3align.io.items import CAPTION, ID, Item
 from c3align.io.rows import FILES, RowSource, write_npy
 
-__all__ = ["Tree", "fingerprint_of", "modality_of", "n_items_of", "numbers_of", "open_sources", "other_items"]
+__all__ = ["Tree", "fingerprint_of", "modality_of", "open_sources", "tree_of"]
 
 FORMAT_VERSION = 3  # 1 had no digests, 2 none of the items
+ITEM, DIGEST = "item", "sha256"  # columns of the metadata
+Known = tuple[str | None, str | None, str | None]  # of an item: digest, caption, id
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 FOLDERS = {"image": "img"}  # clip-retrieval's name; other modalities are called what they are
 
@@ -57,28 +59,9 @@ def open_sources(patterns: Sequence[str]) -> list[RowSource]:
     ]
 
 
-def numbers_of(source: RowSource) -> npt.NDArray[np.int64] | None:
-    """The item of every row, where the rows come from a tree that `c3align embed` wrote."""
-    if source.modality is None:
-        return None
-    found = Tree(Path(source.paths[0]).parent.parent, source.modality).numbers()
-    if found is not None and len(found) != source.n_rows:
-        raise _not_as_written(f"{source.where(0)} is one of {source.n_rows} rows of {len(found)} items")
-    if found is not None and (np.diff(found) <= 0).any():
-        raise _not_as_written(f"the shards of {source.where(0)} do not follow one another")
-    return found
-
-
-def n_items_of(source: RowSource) -> Any:
-    """How many items were to be embedded, of rows that `numbers_of` knows."""
-    tree = Tree(Path(source.paths[0]).parent.parent, str(source.modality))
-    return container.read_json(tree.run_path, "tree of shards").get("n_items")
-
-
-def other_items(sources: Sequence[RowSource]) -> bool:
-    """Whether some of equally many rows, of trees that name their items, belong to other items at the same places."""
-    known = [found for found in map(numbers_of, sources) if found is not None]
-    return any(len(found) == len(known[0]) and (found != known[0]).any() for found in known)
+def tree_of(source: RowSource) -> Tree | None:
+    """The tree that rows come from, where there is one."""
+    return None if source.modality is None else Tree(Path(source.paths[0]).parent.parent, source.modality)
 
 
 def modality_of(folder: str) -> str:
@@ -179,46 +162,58 @@ class Tree:
         """Whether a run came to its end; one that changes it begins by taking that back."""
         return self.digests_path.exists() and self.digests_path.read_bytes()[:1] == b"#"
 
-    def contents(self, shard: int) -> dict[int, tuple[str | None, str | None]]:
-        """The digest and the caption of every item that has a row, by its number; no digests in older trees."""
-        numbers, pairs = self._items(shard), self._column(shard, "sha256")
+    def contents(self, shard: int) -> dict[int, Known]:
+        """What is known of every item that has a row, by its number; no digests in older trees."""
+        numbers, (_, known) = self._items(shard), self.columns(shard, DIGEST, CAPTION, ID)
         if numbers is None or len(numbers) != len(self.rows(shard)):
             raise _not_as_written(f"{self.metadata_path(shard)} is not that of its rows; delete it")
-        return dict(zip(numbers.tolist(), pairs or [(None, None)] * len(numbers)))
+        columns = (column or [None] * len(numbers) for column in known)
+        return dict(zip(numbers.tolist(), zip(*columns)))
 
     def numbers(self) -> npt.NDArray[np.int64] | None:
         """The item of every row of a tree that `c3align embed` wrote, else None."""
         if not self.run_path.exists():
             return None
-        n_shards = sum(1 for path in self.shard_path(0).parent.iterdir() if path.suffix in FILES)
-        parts = [self._items(shard) for shard in range(n_shards) if self.is_whole(shard)]
+        parts = [self._items(shard) for shard in range(self.n_shards) if self.is_whole(shard)]
         known = [part for part in parts if part is not None]
-        return np.concatenate(known) if 0 < n_shards == len(known) else None
+        found = np.concatenate(known) if 0 < self.n_shards == len(known) else None
+        if found is not None and (np.diff(found) <= 0).any():
+            raise _not_as_written(f"the shards of {self.shard_path(0).parent} do not follow one another")
+        return found
+
+    @property
+    def n_shards(self) -> int:
+        return sum(1 for path in self.shard_path(0).parent.iterdir() if path.suffix in FILES)
+
+    @property
+    def n_items(self) -> Any:
+        """How many items were to be embedded."""
+        return container.read_json(self.run_path, "tree of shards").get("n_items")
 
     def _items(self, shard: int) -> npt.NDArray[np.int64] | None:
-        column = self._column(shard, "item")
+        _, (column,) = self.columns(shard, ITEM)
         if column is None:
             return None
-        if not all(type(number) is int for number, _ in column):
+        if not all(type(number) is int for number in column):
             raise _not_as_written(f"{self.metadata_path(shard)} names items by something else than numbers")
-        found = np.array([number for number, _ in column], np.int64)
+        found = np.array(column, np.int64)
         if (np.diff(found) <= 0).any():
             raise _not_as_written(f"the items of {self.metadata_path(shard)} are not in their order")
         return found
 
-    def _column(self, shard: int, name: str) -> list[tuple[Any, Any]] | None:
-        """A column of a shard's metadata, each value with the caption; None where there is no such column."""
-        path, names = self.metadata_path(shard), list[str]()
+    def columns(self, shard: int, *names: str) -> tuple[list[str], list[list[Any] | None]]:
+        """All names in a shard's metadata, and the values of some columns; None for those that it has not."""
+        path, found = self.metadata_path(shard), list[str]()
         known = self._noted().get(self._name(path))
         if known is not None and digests.of_file(path) != known:
             raise _not_as_written(f"{path} is damaged, or another file")
 
-        def choose(found: Sequence[str]) -> str:
-            names.extend(found)
-            return name if name in found else found[0]
+        def choose(there: Sequence[str]) -> Sequence[str]:
+            found.extend(there)
+            return there[0], *names
 
-        pairs = list(tables.read(str(path), choose))
-        return pairs if name in names else None
+        columns = [*zip(*tables.read(str(path), choose))][1:] or [()] * len(names)
+        return found, [list(column) if name in found else None for name, column in zip(names, columns)]
 
     def write(
         self,
@@ -266,11 +261,13 @@ class Tree:
         self, shard: int, first: int, items: Sequence[Item], contents: Sequence[str | None], places: Sequence[int]
     ) -> None:
         pyarrow, parquet = need("pyarrow", "pyarrow"), need("pyarrow.parquet", "pyarrow")
-        columns: dict[str, Any] = {"item": pyarrow.array([first + i for i in places], pyarrow.int64())}
+        columns: dict[str, Any] = {ITEM: pyarrow.array([first + i for i in places], pyarrow.int64())}
         if self.modality != "text":
             columns[f"{self.modality}_path"] = pyarrow.array([items[i].name for i in places], pyarrow.string())
-        columns["caption"] = pyarrow.array([items[i].caption for i in places], pyarrow.string())
-        columns["sha256"] = pyarrow.array([contents[i] for i in places], pyarrow.string())
+        columns[CAPTION] = pyarrow.array([items[i].caption for i in places], pyarrow.string())
+        if any(item.id is not None for item in items):
+            columns[ID] = pyarrow.array([items[i].id for i in places], pyarrow.string())
+        columns[DIGEST] = pyarrow.array([contents[i] for i in places], pyarrow.string())
         with atomic.replaced_file(self.metadata_path(shard)) as scratch:
             parquet.write_table(pyarrow.table(columns), str(scratch))
 

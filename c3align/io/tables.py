@@ -1,13 +1,11 @@
-"""Tables of captions or of paths: .txt, .csv, .tsv, .jsonl, .parquet; two columns of them, read row by row."""
+"""Tables of captions or of paths: .txt, .csv, .tsv, .jsonl, .parquet; some columns of them, read row by row."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
 from pathlib import PurePath
 from typing import Any
 
@@ -17,58 +15,56 @@ from c3align.io.limits import Allowance, item_errors
 from c3align.io.opening import opened, size_of
 from c3align.io.pages import pages, unpacked_size
 
-__all__ = ["CAPTION", "SUFFIXES", "read"]
+__all__ = ["SUFFIXES", "read"]
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
-CAPTION = "caption"
 _BATCH = 1 << 14  # rows of a .parquet that are in memory
 _FIX = "write the table as .jsonl"
 # what .parquet packs: equal rows into nothing, texts to a tenth
 _ROWS, _UNPACKED = Allowance(1 << 20, 1, 1 << 40, _FIX), Allowance(1 << 25, 30, 1 << 50, _FIX)
-Pair = tuple[Any, Any]
+Choose = Callable[[Sequence[str]], Sequence[str]]
+Row = tuple[Any, ...]
 
 
-def read(name: str, choose: Callable[[Sequence[str]], str]) -> Iterator[Pair]:
-    """The values of one column of a table, at a path or URL, each with the row's caption or None.
+def read(name: str, choose: Choose) -> Iterator[Row]:
+    """The rows of a table, at a path or URL: a value for each column that is asked for, None where there is none.
 
-    `choose` picks the column from the names of all; it is not called for a .txt, whose lines are the values. A table
-    that is not whole, or states more than a file of its size can mean, is refused.
+    `choose` says which columns, from the names of all; the first of them must be there. It is not called for a .txt,
+    whose lines are rows of one value. A table that is not whole, or states more than a file of its size can mean, is
+    refused.
     """
     suffix = PurePath(name).suffix.lower()
     with item_errors(name), opened(name) as file:
         yield from _of_parquet(file, choose) if suffix == ".parquet" else _of_text(file, suffix, choose)
 
 
-def _of_text(file: Any, suffix: str, choose: Callable[[Sequence[str]], str]) -> Iterable[Pair]:
+def _of_text(file: Any, suffix: str, choose: Choose) -> Iterable[Row]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")  # programs for spreadsheets write a mark
     if suffix == ".txt":
-        return ((line, None) for line in _lines(text))
+        return ((line.rstrip("\r\n"),) for line in _without_end(text, str.strip))
     if suffix == ".jsonl":
         return _chosen((_object(line) for line in text if line.strip()), choose)
     return _chosen(_records(csv.reader(text, delimiter="\t" if suffix == ".tsv" else ",", strict=True)), choose)
 
 
-def _lines(text: Iterable[str]) -> Iterator[str]:
-    """Lines without their ends; empty ones are left out, which moves those behind them."""
-    first_empty = None
-    for i, line in enumerate(text, 1):
-        if not line.strip():
-            first_empty = first_empty or i
-            continue
-        if first_empty:
-            warnings.warn(
-                f"line {first_empty} is empty and was left out: later lines count from there; if each belongs to "
-                f"another item, such as a picture, remove both or {_FIX}",
-                stacklevel=2,
-            )
-            first_empty = None
-        yield line.rstrip("\r\n")
+def _without_end(lines: Iterable[Any], has_content: Callable[[Any], Any]) -> Iterator[Any]:
+    """All lines but the blank ones that no other follows: those between keep the numbers of the lines behind them."""
+    blank = []
+    for line in lines:
+        blank.append(line)
+        if has_content(line):
+            yield from blank
+            blank = []
 
 
 def _records(lines: Iterable[list[str]]) -> Iterator[dict[str, Any]]:
-    """Lines by the names in the first; empty ones are left out, and longer or shorter ones refused."""
-    rows = (line for line in lines if line)
-    names = next(rows, [])
+    """Lines by the names in the first; longer or shorter ones are refused, and empty ones are blank where all may be.
+
+    Where there are several columns an empty line is no row.
+    """
+    given = _without_end(lines, bool)
+    names: list[str] = next((line for line in given if line), [])
+    rows = (line or [""] for line in given if line or len(names) == 1)
     if len(set(names)) < len(names):
         raise C3AlignError(f"two columns have one name ({', '.join(names)}); rename one")
     for i, row in enumerate(rows):
@@ -94,30 +90,30 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _chosen(rows: Iterable[dict[str, Any]], choose: Callable[[Sequence[str]], str]) -> Iterator[Pair]:
-    column = None
+def _chosen(rows: Iterable[dict[str, Any]], choose: Choose) -> Iterator[Row]:
+    columns: Sequence[str] = ()
     for row in rows:
-        column = column or choose([*row])
-        yield row.get(column), row.get(CAPTION)
+        columns = columns or choose([*row])
+        yield tuple(map(row.get, columns))
 
 
-def _of_parquet(file: Any, choose: Callable[[Sequence[str]], str]) -> Iterator[Pair]:
+def _of_parquet(file: Any, choose: Choose) -> Iterator[Row]:
     n_bytes = size_of(file)
     parquet = need("pyarrow.parquet", "pyarrow")
     flat = {field.name for field in parquet.read_schema(file) if not field.type.num_fields}
     table = parquet.ParquetFile(file, read_dictionary=list(flat))  # equal values are in memory once
-    column = choose(table.schema_arrow.names)
-    wanted = [name for name in dict.fromkeys((column, CAPTION)) if name in flat]
-    if column not in wanted:
-        raise C3AlignError(f"column {column!r} holds no texts; pass another one as --column")
+    columns = choose(table.schema_arrow.names)
+    if columns[0] not in flat:
+        raise C3AlignError(f"column {columns[0]!r} holds no texts; pass another one as --column")
+    wanted = [name for name in dict.fromkeys(columns) if name in flat]
     if not table.metadata.num_rows:  # and no pages that could be looked at
         return
     _check_claims(file, table.metadata, wanted, n_bytes)
     n_rows = 0
     for batch in table.iter_batches(_BATCH, columns=wanted):
-        values = [_values(batch.column(name)) for name in wanted]
+        values = {name: _values(batch.column(name)) for name in wanted}
         n_rows += batch.num_rows
-        yield from zip(values[0], values[1] if len(values) > 1 else values[0] if column == CAPTION else repeat(None))
+        yield from zip(*(values.get(name) or [None] * batch.num_rows for name in columns))
     if n_rows != table.metadata.num_rows:
         raise C3AlignError(f"it holds {n_rows} rows and states {table.metadata.num_rows}; write it again")
 

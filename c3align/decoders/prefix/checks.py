@@ -48,10 +48,23 @@ def check_lm(lm: Any, tune: str) -> None:
     fix = "pass a causal language model of transformers, such as gpt2, llama or qwen2"
     if getattr(lm, "peft_config", None):
         raise C3AlignError("lm must be a language model without adapters, got one of peft; pass lm.merge_and_unload()")
+    _refuse_quantized(lm)
     check_weights(lm, tune)
     for reason in (_not_the_same_again(lm), _tried(lm)):
         if reason is not None:
             raise C3AlignError(f"lm cannot be used: a {type(lm).__name__} {reason}; {fix}")
+
+
+def _refuse_quantized(lm: Any) -> None:
+    """By its weights, which say other numbers than they hold; and by what its configuration would do at loading."""
+    torch = need("torch", "torch", "captions")
+    told = getattr(lm.config, "quantization_config", None) or getattr(lm, "is_quantized", False)
+    for name, weight in lm.named_parameters():
+        if told or not weight.is_floating_point() or type(weight.data) is not torch.Tensor:
+            raise C3AlignError(
+                f"the weights must be numbers as they are, got a quantized {type(lm).__name__} (first {name!r}); load "
+                "it without quantization, in half precision for tune='lora' or 'frozen'"
+            )
 
 
 def check_weights(lm: Any, tune: str) -> None:
@@ -76,7 +89,7 @@ def _not_the_same_again(lm: Any) -> str | None:
         return f"is none that transformers would load again ({one_line(error, 120)})"
     if type(again) is not type(lm):
         return f"would be loaded as a {type(again).__name__}"
-    own, other = ({name: value.shape for name, value in m.state_dict().items()} for m in (lm, again))
+    own, other = ({name: getattr(value, "shape", None) for name, value in m.state_dict().items()} for m in (lm, again))
     changed = sorted(name for name in own.keys() | other.keys() if own.get(name) != other.get(name))
     return f"has other tensors than its configuration says, first {changed[0]!r}" if changed else None
 
