@@ -275,7 +275,7 @@ MUTANTS = [
     Mutant("enc", "c3align/encoders/transformers.py", "[text.lower() for text in texts] if self._lower", "texts if self._lower", "fixed_resolution"),
     Mutant("enc", "c3align/encoders/sentence_transformers.py", "{model.max_seq_length} {prompt}", "{model.max_seq_length}", "default_prompt"),
     Mutant("enc", "c3align/encoders/sentence_transformers.py", "not set(shell.state_dict()) <= set(weights.shapes)", "False", "under_another_name"),
-    Mutant("enc", "c3align/encoders/base.py", "json.dumps([rules, [", "json.dumps([len(rules), [", "word_of_the_tokenizer"),
+    Mutant("enc", "c3align/encoders/fingerprints.py", "json.dumps([rules, [", "json.dumps([len(rules), [", "word_of_the_tokenizer"),
     Mutant("cap", "c3align/decoders/prefix/task.py", "own = None if self.groups is None else", "own = None if True else", "without_its_own_caption"),
     Mutant("cap", "c3align/decoders/prefix/task.py", "if learns else np.full_like(targets, IGNORED)", "if True else targets", "learns_nothing"),
     Mutant("cap", "c3align/decoders/prefix/tokens.py", "(piece[:max_tokens], end)]", "(piece[:max_tokens], end * 0)]", "cut_and_ended"),

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from c3align import C3Aligner, _imports, encoders
-from c3align.encoders import base, imagebind
+from c3align.encoders import fingerprints, imagebind
 from c3align.encoders.transformers import unwrapped
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from tests import media, tiny_encoders
@@ -129,7 +129,7 @@ def test_fingerprints_name_the_weights(loaded, folder):
     assert f"/{first.n_dims}d/" in first.fingerprint
     with torch.no_grad():
         next(again._model.parameters()).add_(1e-3)
-    assert base.weights_digest(again._model) != base.weights_digest(first._model)
+    assert fingerprints.weights_digest(again._model) != fingerprints.weights_digest(first._model)
     prints = [loaded(kind).fingerprint for kind in KINDS]
     assert len(set(prints)) == len(prints)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from c3align._imports import refuse_unsafe
-from c3align.encoders import base
+from c3align.encoders import base, fingerprints
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.io import media
 
@@ -67,7 +67,7 @@ class ImageBindEncoder(base.TowerEncoder):
         super().__init__(model)
         self._data, self._places = data, places
         self.n_dims = int(self._rows([""], "text").shape[1])
-        self.fingerprint = f"{claim()}{base.weights_digest(model)}/{self.n_dims}d/unscaled"
+        self.fingerprint = f"{claim()}{fingerprints.weights_digest(model)}/{self.n_dims}d/unscaled"
 
     def prepare(self, item: Any, modality: str) -> base.Prepared:
         """One item as a tensor for the towers; ImageBind's loaders read files, so other items are written to one."""

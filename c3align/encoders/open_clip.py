@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from c3align._imports import need
-from c3align.encoders import base
+from c3align.encoders import base, fingerprints
 from c3align.encoders.families import taken_by
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
@@ -130,9 +130,9 @@ class OpenClipEncoder(base.TowerEncoder):
         self.name = claim(spec)[:-1]
         self.n_dims = int(self._rows([""], "text").shape[1])
         rules = {k: getattr(v, "__name__", v) for k, v in vars(tokenizer).items() if k in CLEANED}
-        words = base.preparation(getattr(tokenizer, "tokenizer", tokenizer))
-        prepared = base.short_digest(f"{preprocess} {sorted(rules.items())} {words}")
-        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{prepared}"
+        words = fingerprints.preparation(getattr(tokenizer, "tokenizer", tokenizer))
+        prepared = fingerprints.short_digest(f"{preprocess} {sorted(rules.items())} {words}")
+        self.fingerprint = f"{self.name}/{fingerprints.weights_digest(model)}/{self.n_dims}d/{prepared}"
 
     def _prepare_picture(self, picture: Any) -> Any:
         return self._preprocess(picture)

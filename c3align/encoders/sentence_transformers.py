@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import need
-from c3align.encoders import base
+from c3align.encoders import base, fingerprints
 from c3align.encoders.families import taken_by
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
@@ -152,7 +152,7 @@ def _settings(part: Any) -> str:
     """What a module does with its items, as text."""
     config = part.get_config_dict() if hasattr(part, "get_config_dict") else {}
     processor = getattr(part, "processor", None) or getattr(part, "tokenizer", None)
-    return f"{sorted(map(str, config.items()))} {base.preparation(processor) if processor is not None else ''}"
+    return f"{sorted(map(str, config.items()))} {fingerprints.preparation(processor) if processor is not None else ''}"
 
 
 class SentenceTransformersEncoder(base.TowerEncoder):
@@ -171,8 +171,8 @@ class SentenceTransformersEncoder(base.TowerEncoder):
         self.n_dims = int(self._rows([""], "text").shape[1])
         prompt = (getattr(model, "prompts", None) or {}).get(getattr(model, "default_prompt_name", None))
         modules = [(type(part).__name__, _settings(part)) for part in model]
-        prepared = base.short_digest(f"{modules} {model.max_seq_length} {prompt} {model.truncate_dim}")
-        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{prepared}"
+        prepared = fingerprints.short_digest(f"{modules} {model.max_seq_length} {prompt} {model.truncate_dim}")
+        self.fingerprint = f"{self.name}/{fingerprints.weights_digest(model)}/{self.n_dims}d/{prepared}"
 
     def _prepare_picture(self, picture: Any) -> Any:
         return picture

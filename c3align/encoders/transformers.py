@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import need
-from c3align.encoders import base
+from c3align.encoders import base, fingerprints
 from c3align.encoders.families import FAMILIES, Family, taken_by
 from c3align.errors import C3AlignError
 from c3align.io import model_configs, model_folders
@@ -93,8 +93,8 @@ class TransformersEncoder(base.TowerEncoder):
         self._lower = config.model_type == "siglip" and type(processor.tokenizer).__name__.startswith("Gemma")
         self._text_limit = _text_limit(processor.tokenizer, config, self._family)
         self.n_dims = int(self._rows([""], "text").shape[1])
-        prepared = base.short_digest(f"{base.preparation(processor)} {self._text_limit} {self._lower}")
-        self.fingerprint = f"{self.name}/{base.weights_digest(model)}/{self.n_dims}d/{prepared}"
+        prepared = fingerprints.short_digest(f"{fingerprints.preparation(processor)} {self._text_limit} {self._lower}")
+        self.fingerprint = f"{self.name}/{fingerprints.weights_digest(model)}/{self.n_dims}d/{prepared}"
 
     def _prepare_picture(self, picture: Any) -> Any:
         return _first(self._processor.image_processor(images=[picture], return_tensors="pt"))

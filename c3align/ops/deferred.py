@@ -32,6 +32,10 @@ def deferred_checks() -> Iterator[None]:
     at once, and so are those of another thread. `AlignerModule` looks at the first batch of a modality, and
     `C3Aligner.transform` at some rows of each.
 
+    Yields
+    ------
+    None
+
     Raises
     ------
     C3AlignError
