@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from c3align import C3Aligner, _imports, encoders
-from c3align.encoders import fingerprints, imagebind
+from c3align.encoders import base, fingerprints, imagebind
 from c3align.encoders.transformers import unwrapped
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from tests import media, tiny_encoders
