@@ -155,7 +155,9 @@ def check_by_modality(name: str, given: Any) -> None:
     """Refuse what is no dict with the names of modalities."""
     if not (isinstance(given, abc.Mapping) and given and all(isinstance(key, str) for key in given)):
         what = f"{type(given).__name__} {[*given] if isinstance(given, abc.Mapping) else ''}"
-        raise C3AlignError(f"{name} must be by modality, such as {{'text': ...}}, got {what}; pass each by its name")
+        raise C3AlignError(
+            f"{name} must be by modality, such as {{'text': ...}}, got {what}; pass {name} of each by its name"
+        )
 
 
 def check_same_class(mine: Any, other: Any) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "SHARES",
     "as_values",
     "common_place",
+    "contradiction_in",
     "few_message",
     "is_number",
     "is_unequal",
@@ -239,3 +240,21 @@ def like(result: Any, X: Any) -> Any:
 
         return torch.from_numpy(result)
     return to_like(result, X) if is_foreign(X) else result
+
+
+def contradiction_in(found: Any, n_levels: int) -> str | None:
+    """What is wrong with the numbers of a calibration."""
+    m, numbers = len(found.modalities), found._arrays()
+    shapes = [(m, m)] * 3 + [(m, m, len(KNOTS)), (m, m), (m, m, len(KNOTS)), (m, m, n_levels)]
+    if not m or [array.shape for array in numbers] != shapes or [*found.modalities] != sorted({*found.modalities}):
+        return "the calibration's arrays do not fit its modalities"
+    if not all(np.isfinite(array).all() for array in numbers):
+        return "the calibration holds NaN or infinity"
+    if any((array != np.swapaxes(array, 0, 1)).any() for array in numbers[:-1]):
+        return "the calibration is not the same both ways"
+    if (found.deviations < LEAST_DEVIATION).any() or (found.n_scores < 1).any() or (found.n_pairs < 0).any():
+        return "a deviation or a count of the calibration is too small"
+    curves = np.stack([found.quantiles, found.related])
+    if (np.diff(curves) < 0).any() or np.abs(curves).max() > 1 + 1e-5:
+        return "the calibration's quantiles are not those of cosines"
+    return None if ((found.rates >= 0) & (found.rates <= 1)).all() else "the calibration's rates are no shares"

@@ -233,8 +233,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        (n_rows, n_dims) array, tensor or data frame
-            As in `transform`; raises as it does, and for ``noise="residual"`` with fewer than two pairs.
+        (n_rows, n_dims) array or tensor
+            As `transform`, but an array under `set_output`, and no residual noise without two pairs (`C3AlignError`).
         """
         state, given, name, row_map, how = self._mapped(X, modality, caller=3)
         own = stream_seed(self.seed if seed is None else seed, name)
@@ -315,7 +315,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         from c3align.calibration import Calibration
 
         state = centering.state_of(self)
-        return Calibration.from_rows(state.aligned_rows(self.mapping, self.renormalize), groups=related(state.samples))
+        rows, means = state.aligned_rows(self.mapping, self.renormalize), {n: s.mean for n, s in state.usable.items()}
+        return Calibration.from_rows(rows, groups=related(state.samples), raw_means=means)
 
     def as_module(self) -> AlignerModule:
         """Make a torch module of the aligner as it is now.
@@ -323,11 +324,10 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         AlignerModule
-            `corrupt` with fresh noise at each call in train mode, `transform` in eval mode.
+            `corrupt` with fresh noise at each call in train mode, `transform` in eval mode. Its `state_dict` is empty.
         """
         from c3align.nn import AlignerModule
 
-        centering.state_of(self)
         return AlignerModule(self)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, covariances: Precision = "float64") -> None:

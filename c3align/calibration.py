@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,14 @@ import numpy.typing as npt
 
 from c3align import ops
 from c3align._arguments import check_by_modality
+from c3align._raw import RawPlace, places_of, warn_of_raw
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align._unrelated import (
     KNOTS,
-    LEAST_DEVIATION,
     SHARES,
     as_values,
     common_place,
+    contradiction_in,
     few_message,
     is_number,
     is_unequal,
@@ -82,6 +83,8 @@ class Calibration:
         How many pairs `with_pairs` has learned; 0 by default.
     related : (m, m, 137) float64
         Quantiles of the pairs' scores, at the levels of `quantiles`; zeros where none were learned.
+    raw : mapping of str to RawPlace
+        Where raw rows of modalities lie, as far as that is known; `score` warns of such rows.
 
     Examples
     --------
@@ -105,6 +108,7 @@ class Calibration:
     uses_quantiles: bool
     n_pairs: Int64Array
     related: Float64Array
+    raw: Mapping[str, RawPlace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for array in self._arrays():
@@ -115,7 +119,12 @@ class Calibration:
 
     @classmethod
     def from_rows(
-        cls, rows: Mapping[str, Array], *, groups: Mapping[str, npt.ArrayLike] | None = None, size: int = SIZE
+        cls,
+        rows: Mapping[str, Array],
+        *,
+        groups: Mapping[str, npt.ArrayLike] | None = None,
+        size: int = SIZE,
+        raw_means: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Calibration:
         """Calibrate on aligned rows; pairs are not needed.
 
@@ -129,6 +138,8 @@ class Calibration:
             below some thousand rows, where pairs are a share of ``1 / n_rows`` of all scores.
         size : int
             The most rows of a modality that are used.
+        raw_means : mapping of str to (n_dims,), optional
+            Mean of the raw unit rows of each modality, by which raw rows are told; `C3Aligner.calibrate` gives them.
 
         Raises
         ------
@@ -151,6 +162,8 @@ class Calibration:
                 target[[i, j], [j, i]] = value
         rates, n_pairs, related = np.zeros((m, m, len(LEVELS))), np.zeros((m, m), np.int64), np.zeros_like(quantiles)
         untested = cls(names, means, deviations, n_scores, quantiles, rates, False, n_pairs, related)
+        if raw_means is not None:
+            untested = replace(untested, raw=places_of({name: samples[name].rows for name in names}, raw_means))
         return untested._tested(list(samples.values()))
 
     def _tested(self, samples: Sequence[RowSample]) -> Calibration:
@@ -199,6 +212,8 @@ class Calibration:
             raise C3AlignError("Q and D are on different devices; pass both on one")
         if q.shape[1] != d.shape[1]:
             raise C3AlignError(f"Q has {q.shape[1]} dimensions and D {d.shape[1]}; pass rows of one encoder")
+        for unit, name in ((q, query), (d, document)):
+            warn_of_raw(unit, name, self.raw)
         scores = q @ d.T
         step = max(1, (_DEVICE_SCORES if is_tensor(q) else _BLOCK_SCORES) // max(1, scores.shape[1]))
         for start in range(0, scores.shape[0], step):
@@ -396,20 +411,7 @@ class Calibration:
         str or None
             What is wrong.
         """
-        m, numbers = len(self.modalities), self._arrays()
-        shapes = [(m, m)] * 3 + [(m, m, len(KNOTS)), (m, m), (m, m, len(KNOTS)), (m, m, len(LEVELS))]
-        if not m or [array.shape for array in numbers] != shapes or [*self.modalities] != sorted({*self.modalities}):
-            return "the calibration's arrays do not fit its modalities"
-        if not all(np.isfinite(array).all() for array in numbers):
-            return "the calibration holds NaN or infinity"
-        if any((array != np.swapaxes(array, 0, 1)).any() for array in numbers[:-1]):
-            return "the calibration is not the same both ways"
-        if (self.deviations < LEAST_DEVIATION).any() or (self.n_scores < 1).any() or (self.n_pairs < 0).any():
-            return "a deviation or a count of the calibration is too small"
-        curves = np.stack([self.quantiles, self.related])
-        if (np.diff(curves) < 0).any() or np.abs(curves).max() > 1 + 1e-5:
-            return "the calibration's quantiles are not those of cosines"
-        return None if ((self.rates >= 0) & (self.rates <= 1)).all() else "the calibration's rates are no shares"
+        return contradiction_in(self, len(LEVELS))
 
     def __str__(self) -> str:
         lines = ["query        document       mean  deviation   above 1 %  above 0.1 %"]

@@ -418,7 +418,7 @@ class TestDegenerateRows:
         ):
             with pytest.raises(C3AlignError, match="weights must be"):
                 found.fuse({"text": text, "image": image}, query="text", weights=weights)
-        with pytest.raises(C3AlignError, match="weights must be"):
+        with pytest.raises(C3AlignError, match="rows must be by modality"):
             found.fuse({}, query="text")
         with pytest.raises(C3AlignError, match="row i of each"):
             found.fuse({"text": text, "image": image[1:]}, query="text")
