@@ -53,17 +53,6 @@ def half(groups: Int64Array, rng: np.random.Generator) -> Any:
 
 
 @dataclass(frozen=True)
-class _Whichever:
-    """Stands for whichever mapping is tried later, while all that one may need is learned."""
-
-    needs: tuple[Any, ...] = ("second_moments", "pairs", "sketches")
-
-    def solve(self, statistics: Any, **learned: Any) -> dict[str, Any]:
-        """Map nothing."""
-        return {}
-
-
-@dataclass(frozen=True)
 class Rows:
     """Rows of both modalities, the groups of both, and what is known to belong together."""
 
@@ -83,7 +72,7 @@ class Rows:
         if self.labels is not None:  # class prompts are all known
             x, about = np.ones_like(x), self.labels
             tested = x, ~y
-        aligner = C3Aligner(mapping=_Whichever(), second_moments=True, noise="residual" if self.paired else "isotropic")
+        aligner = C3Aligner(mapping="quantile", second_moments=True, noise="residual" if self.paired else "isotropic")
         (a, b), (first, second) = self.names, (side[mask] for side, mask in zip(self.sides, (x, y)))
         if self.paired:
             aligner.fit(first, second, modality=a, y_modality=b)
