@@ -23,6 +23,7 @@ __all__ = ["as_floats", "as_groups", "check_choice", "check_number", "check_seed
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Check = Callable[[Any], bool]
+_REST = inspect.Parameter.VAR_KEYWORD
 _MOST_SHOWN = 80  # characters of a value that a message quotes
 
 
@@ -64,8 +65,7 @@ def checked(function: _Function) -> _Function:
 
 def _compare(function: Any, name: str, value: Any, kind: str, default: Any, check: _Check) -> None:
     if not check(value):
-        where = f"{function.__module__}.{function.__qualname__}".replace("._", ".")
-        fix = f"see help({where})" if default is inspect.Parameter.empty else f"omit it for {default!r}"
+        fix = f"see help({function.__qualname__})" if default is inspect.Parameter.empty else f"omit it for {default!r}"
         raise C3AlignError(f"{name} must be {kind}, got {shown(value)}; {fix}")
 
 
@@ -74,14 +74,11 @@ def _checks_of(function: Any) -> dict[str, tuple[str, Any, _Check]]:
     """For each argument whose annotation says enough: what it must be, its default, and the check."""
     found = dict[str, tuple[str, Any, _Check]]()
     for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.annotation is parameter.empty or parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
+        if parameter.annotation is parameter.empty or parameter.kind in (parameter.VAR_POSITIONAL, _REST):
             continue
         try:
             annotation = _read(parameter.annotation, function.__globals__)
-        except NameError:  # what only type checkers import
+        except (NameError, TypeError):  # what only type checkers import, or know
             continue
         parts = [_part(kind) for kind in _alternatives(annotation)]
         known = [part for part in parts if part is not None]
@@ -155,7 +152,9 @@ def check_by_modality(name: str, given: Any) -> None:
     """Refuse what is no dict with the names of modalities."""
     if not (isinstance(given, abc.Mapping) and given and all(isinstance(key, str) for key in given)):
         what = f"{type(given).__name__} {[*given] if isinstance(given, abc.Mapping) else ''}"
-        raise C3AlignError(f"{name} must be by modality, such as {{'text': ...}}, got {what}; pass each by its name")
+        raise C3AlignError(
+            f"{name} must be by modality, such as {{'text': ...}}, got {what}; pass {name} of each by its name"
+        )
 
 
 def check_same_class(mine: Any, other: Any) -> None:

@@ -37,10 +37,8 @@ MOST_ROWS = 8 * SIZE  # of a sample, each as often as it came
 _Numbers = Table[str, Int64Array]
 
 
-def aligned_rows(
-    state: State, mapping: str | mappings.Mapping, renormalize: bool
-) -> tuple[dict[str, Any], _Numbers, _Numbers | None]:
-    """Aligned rows of each modality's sample, what they are about, and their folds where they are dealt into some.
+def aligned_rows(state: State, mapping: str | mappings.Mapping, renormalize: bool) -> dict[str, Any]:
+    """What `Calibration.from_rows` takes: aligned rows of each modality's sample, with folds where they are few.
 
     Raises
     ------
@@ -62,10 +60,11 @@ def aligned_rows(
     about = related({name: state.samples[name] for name in state.usable})
     folds = _folds(state, about) if _are_few(state) and "sketches" not in mappings.load(mapping).needs else None
     rows = {name: through(state.samples[name].rows, state.row_map(name, mapping)) for name in state.usable}
-    if folds and (held_out := _cross_validated(state, folds, mapping, through)):
-        return held_out, about, folds
-    _warn_of_few(state, mapping)
-    return rows, about, None
+    held_out = folds and _cross_validated(state, folds, mapping, through)
+    if not held_out:
+        _warn_of_few(state, mapping)
+    means = {name: found.mean for name, found in state.usable.items()}
+    return {"rows": held_out or rows, "groups": about, "folds": folds if held_out else None, "raw_means": means}
 
 
 def _cross_validated(

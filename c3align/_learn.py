@@ -10,7 +10,7 @@ import numpy as np
 
 from c3align import centering
 from c3align._ingest import Ingested, Names, ingest, ingest_more, ingest_partners
-from c3align._settings import check_modality_name, check_settings, wanted
+from c3align._settings import check_modality_name, check_noise, check_settings, wanted
 from c3align._state import State, pair_key
 from c3align._typing import Array, Int64Array
 from c3align.covariance import CovarianceStatistics, PairCovariance
@@ -42,6 +42,7 @@ def learn(
         What is known: of rows of this width and these columns.
     """
     check_settings(settings)
+    check_noise(settings)
     other = "image" if y_modality is None else y_modality
     for name in (modality, other):
         check_modality_name(name)

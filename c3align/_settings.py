@@ -28,7 +28,7 @@ MAX_NAME_LENGTH, MIN_COSINE, MAX_SIGMA = 200, 1e-6, 1e30
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Raise C3AlignError for the first parameter out of range; other names are ignored."""
     check_mapping(settings["mapping"])
-    _check_noise(noise.load(settings["noise"]), settings)
+    noise.load(settings["noise"])
     for name, known in _CHOICES.items():
         value = bool(settings[name]) if isinstance(settings[name], np.bool_) else settings[name]
         if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in known):
@@ -42,10 +42,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise C3AlignError(f"seed must be an integer in [0, 2**64), got {seed!r}")
 
 
-def _check_noise(shape: noise.Noise, settings: Mapping[str, Any]) -> None:
-    """Refuse noise that follows from covariances or the gap after a mapping that has none that statistics tell."""
-    needs_affine = shape.has_covariance or shape.orthogonal
-    if needs_affine and isinstance(mappings.load(settings["mapping"]), mappings.Quantile):
+def check_noise(settings: Mapping[str, Any]) -> None:
+    """Refuse to learn for noise by the rows' own covariance after a mapping of which no covariance follows."""
+    by_own = noise.load(settings["noise"]).covariance == "own"
+    if by_own and isinstance(mappings.load(settings["mapping"]), mappings.Quantile):
         raise C3AlignError(
             f"noise={settings['noise']!r} needs a mapping that is affine, got mapping={settings['mapping']!r}; choose "
             "noise='isotropic', or another mapping such as 'barycenter'"

@@ -233,8 +233,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        (n_rows, n_dims) array, tensor or data frame
-            As in `transform`; raises as it does, and for ``noise="residual"`` with fewer than two pairs.
+        (n_rows, n_dims) array or tensor
+            As `transform`, but an array under `set_output`, and no residual noise without two pairs (`C3AlignError`).
         """
         state, given, name, row_map, how = self._mapped(X, modality, caller=3)
         own = stream_seed(self.seed if seed is None else seed, name)
@@ -314,8 +314,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         from c3align.calibration import Calibration
 
-        rows, groups, folds = aligned_rows(centering.state_of(self), self.mapping, self.renormalize)
-        return Calibration.from_rows(rows, groups=groups, folds=folds)
+        return Calibration.from_rows(**aligned_rows(centering.state_of(self), self.mapping, self.renormalize))
 
     def as_module(self) -> AlignerModule:
         """Make a torch module of the aligner as it is now.
@@ -323,11 +322,10 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         AlignerModule
-            `corrupt` with fresh noise at each call in train mode, `transform` in eval mode.
+            `corrupt` with fresh noise at each call in train mode, `transform` in eval mode. Its `state_dict` is empty.
         """
         from c3align.nn import AlignerModule
 
-        centering.state_of(self)
         return AlignerModule(self)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, covariances: Precision = "float64") -> None:

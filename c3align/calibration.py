@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from c3align import ops
 from c3align._arguments import check_by_modality
+from c3align._raw import RawPlace, places_of, warn_of_raw
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align._unrelated import (
     KNOTS,
@@ -85,6 +86,8 @@ class Calibration:
         Quantiles of the pairs' scores, at the levels of `quantiles`; zeros where none were learned.
     is_held_out : bool
         Whether `from_rows` was given folds, so that thresholds hold with few rows too.
+    raw : mapping of str to RawPlace
+        Where raw rows of modalities lie, as far as that is known; `score` warns of such rows.
 
     Examples
     --------
@@ -108,7 +111,8 @@ class Calibration:
     uses_quantiles: bool
     n_pairs: Int64Array
     related: Float64Array
-    is_held_out: bool
+    is_held_out: bool = False
+    raw: Mapping[str, RawPlace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for array in self._arrays():
@@ -125,6 +129,7 @@ class Calibration:
         groups: Mapping[str, npt.ArrayLike] | None = None,
         folds: Mapping[str, npt.ArrayLike] | None = None,
         size: int = SIZE,
+        raw_means: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Calibration:
         """Calibrate on aligned rows; pairs are not needed.
 
@@ -141,6 +146,8 @@ class Calibration:
             other folds have taught aligns each fold. `C3Aligner.calibrate` does so with few rows.
         size : int
             The most rows of a modality that are used.
+        raw_means : mapping of str to (n_dims,), optional
+            Mean of the raw unit rows of each modality, by which raw rows are told; `C3Aligner.calibrate` gives them.
 
         Raises
         ------
@@ -163,6 +170,8 @@ class Calibration:
                 target[[i, j], [j, i]] = value
         rates, n_pairs, related = np.zeros((m, m, len(LEVELS))), np.zeros((m, m), np.int64), np.zeros_like(quantiles)
         untested = cls(names, means, deviations, n_scores, quantiles, rates, False, n_pairs, related, folds is not None)
+        if raw_means is not None:
+            untested = replace(untested, raw=places_of({name: samples[name].rows for name in names}, raw_means))
         return untested._tested(list(samples.values()))
 
     def _tested(self, samples: Sequence[Sampled]) -> Calibration:
@@ -211,6 +220,8 @@ class Calibration:
             raise C3AlignError("Q and D are on different devices; pass both on one")
         if q.shape[1] != d.shape[1]:
             raise C3AlignError(f"Q has {q.shape[1]} dimensions and D {d.shape[1]}; pass rows of one encoder")
+        for unit, name in ((q, query), (d, document)):
+            warn_of_raw(unit, name, self.raw)
         scores = q @ d.T
         step = max(1, (_DEVICE_SCORES if is_tensor(q) else _BLOCK_SCORES) // max(1, scores.shape[1]))
         for start in range(0, scores.shape[0], step):

@@ -356,7 +356,7 @@ class TestP5BadInput:
             fitted.transform(torch.eye(24).to_sparse())
         with pytest.raises(ValueError, match="is masked"):
             fitted.transform(np.ma.masked_array(np.eye(24), np.eye(24) > 0))
-        with pytest.raises(ValueError, match="could not convert string to float"):
+        with pytest.raises(ValueError, match="texts or records and not embeddings"):
             fitted.transform(np.array([["a"] * 24], dtype=object))
         with pytest.raises(ValueError, match=r"requires a gradient.*detach"):
             fitted.transform(torch.eye(24, requires_grad=True))

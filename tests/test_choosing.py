@@ -248,10 +248,10 @@ class TestRefusals:
         ("given", "text"),
         [
             ({"job": "sort"}, "job must be one of 'search', .*got 'sort'"),
-            ({"job": "classification"}, "labels are for classification"),
+            ({"job": "classification"}, "needs the class of each row of Y"),
             (
                 {"job": "search", "labels": np.zeros(100, int)},
-                "labels are for classification, which needs them",
+                "pass that job, or no labels",
             ),
             (
                 {"job": "classification", "labels": np.zeros(100, int), "pairs": True},

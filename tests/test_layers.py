@@ -24,7 +24,7 @@ LAYERS = [
     ("io",),
     ("_exact", "_matrices", "_units"),
     ("statistics", "covariance", "cross_covariance", "noise", "sample", "merging", "geometry", "neighbours"),
-    ("mappings", "_unrelated"),
+    ("mappings", "_unrelated", "_raw"),
     ("calibration",),
     ("_state",),
     ("_discriminant", "_held_out", "_strength", "_state_tensors"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
 
-from c3align import C3Aligner, encoders, geometry, merging, noise, report
+from c3align import C3Aligner, ModalityStatistics, encoders, geometry, merging, noise, report
 from c3align.calibration import Calibration
 from c3align.choosing import choose
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, ModalityMeanWarning
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(60, 6)) + 1
@@ -165,9 +166,10 @@ def test_messages_are_short_whatever_was_given():
     assert len(str(found.value)) <= 1000
 
 
+@pytest.mark.filterwarnings("default::c3align.errors.PairOrderWarning")
 def test_commands_advise_commands(call, tmp_path):
     rng = np.random.default_rng(1)
-    text = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 32)) + 1  # few directions, as of one encoder
+    text = rng.normal(size=(300, 10)) @ rng.normal(size=(10, 64)) + 1  # few directions, as of one encoder
     for name, rows in (("text", text), ("image", rng.permutation(text + rng.normal(size=text.shape) / 5))):
         np.save(tmp_path / f"{name}.npy", rows)
     code, _, err = call("fit", tmp_path / "text.npy", "--pair", tmp_path / "image.npy", "-o", tmp_path / "out")
@@ -178,3 +180,56 @@ def test_commands_advise_commands(call, tmp_path):
 
 def test_help_of_embed_names_pictures_in_one_file(call):
     assert ".npy of pictures" in " ".join(call("embed", "--help")[1].split())
+
+
+class TestRawRowsAreScored:
+    @pytest.fixture
+    def known(self, coco):
+        image, text = coco
+        half = len(text) // 2
+        aligner = C3Aligner(second_moments=True).fit(text[:half], image[:half])
+        return aligner, aligner.calibrate(), text[half:], aligner.transform(image[half : half + 10], modality="image")
+
+    def told(self, known, rows):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            known[1].score(rows, known[3], query="text", document="image")
+        assert all(found.filename == __file__ for found in caught)
+        return [str(found.message) for found in caught]
+
+    def test_a_batch(self, known):
+        aligner, _, text, _ = known
+        assert self.told(known, text)[0].startswith("these look like raw rows of 'text'")
+        assert not self.told(known, aligner.transform(text, modality="text"))
+
+    def test_single_rows(self, known):
+        aligner, _, text, _ = known
+        raw = [bool(self.told(known, text[i : i + 1])) for i in range(100)]
+        assert np.mean(raw) > 0.9
+        aligned = aligner.transform(text, modality="text")
+        assert not any(self.told(known, aligned[i : i + 1]) for i in range(100))
+
+    def test_documents(self, known, coco):
+        with pytest.warns(ModalityMeanWarning, match="raw rows of 'image'"):
+            known[1].score(known[3], coco[0][:100], query="image", document="image")
+
+    def test_copies_keep_it(self, known, coco):
+        rows = [known[0].transform(side[:100], modality=name) for side, name in zip(coco, ("image", "text"))]
+        more = known[1].with_pairs(*rows, query="image", document="text")
+        assert more.raw is known[1].raw
+
+    def test_means_of_others_are_refused(self):
+        with pytest.raises(C3AlignError, match="raw_means must be one mean a modality"):
+            Calibration.from_rows({"text": ROWS}, raw_means={"image": ROWS[0]})
+
+
+def test_what_is_added_up_is_of_one_class():
+    with pytest.raises(TypeError, match="cannot combine ModalityStatistics with int; pass what another"):
+        ModalityStatistics.from_rows(ROWS).merge(3)
+
+
+def test_corrupt_gives_arrays_under_set_output():
+    pytest.importorskip("pandas")
+    aligner = C3Aligner().set_output(transform="pandas").fit(ROWS)
+    assert type(aligner.transform(ROWS, modality="text")).__name__ == "DataFrame"
+    assert type(aligner.corrupt(ROWS, modality="text")) is np.ndarray
