@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import warnings
 from collections import deque
@@ -18,14 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from c3align.encoders.fingerprints import preparation, short_digest, weights_digest
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from c3align.io import media
 from c3align.training.settings import check_choice, check_whole
 
-__all__ = ["Batch", "Broken", "Prepared", "TowerEncoder", "batches", "check_many", "prepared_batches", "weights_digest"]
+__all__ = ["Batch", "Broken", "Prepared", "TowerEncoder", "batches", "check_many", "prepared_batches"]
+__all__ += ["preparation", "short_digest", "weights_digest"]
 
 DTYPES = ("float32", "float16")
-_ASIDE = ("architectures", "dtype", "torch_dtype", "transformers_version")  # what changes no row of float32 towers
 BATCHES_AHEAD = 2  # what is prepared while the towers work
 CHUNK_ITEMS = 32
 FIX = "remove or fix it, or pass --on-error skip (on_error='skip')"
@@ -303,56 +302,6 @@ def refuse_broken(
             where = f"{modality} {number}" + (f" ({item.name})" if item.name else "")
             raise C3AlignError(f"{where} cannot be used: {item.reason}; {fix}")
     return [item.value for item in batch if isinstance(item, Prepared)]
-
-
-def weights_digest(model: Any) -> str:
-    """Hash of all parameters and buffers, by name, and of what computes with them: equal digests, equal towers."""
-    import torch
-
-    # what a model prints names its layers, as another release of a library may do otherwise: where nothing else tells
-    layers = "" if hasattr(getattr(model, "config", None), "to_dict") else str(model)
-    digest = hashlib.blake2b(f"{layers} {_configuration(model)}".encode(), digest_size=6)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _configuration(model: Any) -> str:
-    """What a configuration of transformers says about the towers, as text; not where they came from."""
-    configs: list[Any] = [getattr(part, "config", None) for part in model.modules()]
-    found: dict[str, Any] = next((config.to_dict() for config in configs if hasattr(config, "to_dict")), {})
-
-    def told(value: Any) -> Any:
-        if not isinstance(value, dict):
-            return str(value)
-        return sorted((str(k), told(v)) for k, v in value.items() if not str(k).startswith("_") and k not in _ASIDE)
-
-    return str(told(found))
-
-
-def short_digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def preparation(processor: Any) -> str:
-    """All that decides how a processor of transformers, or a tokenizer alone, prepares items, as text."""
-    parts = [getattr(processor, name, None) for name in ("image_processor", "feature_extractor", "video_processor")]
-    settings = [sorted((k, str(v)) for k, v in part.to_dict().items() if "class" not in k) for part in parts if part]
-    return f"{settings} {_tokenization(getattr(processor, 'tokenizer', processor))}"
-
-
-def _tokenization(tokenizer: Any) -> str:
-    """Vocabulary and rules; padding and truncation are set anew by every call."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        rules = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("padding", "truncation", "version")}
-    else:  # tokenizers in Python, and open_clip's own
-        vocabulary = getattr(tokenizer, "get_vocab", lambda: getattr(tokenizer, "encoder", {}))()
-        rules = {"vocabulary": vocabulary, "merges": sorted(map(str, getattr(tokenizer, "bpe_ranks", {}).items()))}
-        rules["kind"] = type(tokenizer).__name__
-    names = ("padding_side", "truncation_side", "pad_token_id", "bos_token_id", "eos_token_id", "do_lower_case")
-    return json.dumps([rules, [str(getattr(tokenizer, name, None)) for name in names]], sort_keys=True, default=str)
 
 
 def is_local(name: str) -> bool:
