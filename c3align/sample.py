@@ -124,11 +124,11 @@ class RowSample:
             raise C3AlignError(f"size must be an integer above zero, got {size!r}; omit it for {SIZE}")
         X = from_dlpack(X) if is_foreign(X) else X
         keys, usable = _keys_of(X, zero_rows)
-        given = keys if groups is None else _as_groups(groups, len(keys))
+        given = keys if groups is None else as_groups(groups, len(keys))
         where = np.flatnonzero(usable)
         chosen = where[_smallest(keys[where], given[where], size)]
         kept, rows = keys[chosen], _on_host(_unit_rows(X, chosen, zero_rows))
-        others = keys if partners is None else _as_groups(partners, len(keys))
+        others = keys if partners is None else as_groups(partners, len(keys))
         links = _linked(kept, np.stack([keys, others], axis=1)[where])
         return cls(
             int(size), kept, given[chosen], rows, _counted(kept, keys[where], np.ones(len(where), np.int64)), links
@@ -389,7 +389,7 @@ def _places(kept: Int64Array, keys: Int64Array) -> Int64Array:
     return np.where(kept[where] == keys, where, -1)
 
 
-def _as_groups(groups: Any, n_rows: int) -> Int64Array:
+def as_groups(groups: Any, n_rows: int) -> Int64Array:
     found = _on_host(groups) if is_tensor(groups) else np.asarray(groups)
     if found.shape != (n_rows,) or found.dtype.kind not in "iu":
         raise C3AlignError(
