@@ -22,6 +22,7 @@ from c3align.training.settings import check_choice, check_whole
 __all__ = ["Run", "embed"]
 
 SHARD_ITEMS = 10_000
+_TOGETHER = 64  # items whose digests are one task of a thread: small files cost less than handing them over
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,10 @@ def _said(item: Item, modality: str) -> Any:
 
 def _contents(part: Sequence[Item], modality: str) -> list[str | None]:
     """Digests of items, taken before they are read: one that changes in between is embedded again next time."""
-    if modality == "text":
-        return [item.digest(modality) for item in part]
+    chunks = [part[i : i + _TOGETHER] for i in range(0, len(part), _TOGETHER)]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda item: item.digest(modality), part))
+        found = pool.map(lambda chunk: [item.digest(modality) for item in chunk], chunks)
+        return [digest for digests in found for digest in digests]
 
 
 class _Before:

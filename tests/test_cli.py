@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from importlib import metadata
 
 import numpy as np
@@ -241,7 +244,7 @@ def small(folder):
 class TestReport:
     def test_table(self, folder, call):
         code, out, err = call("report", "image.npy", "text.npy")
-        assert (code, err) == (0, "")
+        assert (code, err) == (0, "note: pairs by their places: row i of the one with row i of the other\n")
         for text in ("image and text sit 0.85 apart", ".552 / ", ".506 / ", ".542 / ", ".500 / ", "sigma 0.0358"):
             assert text in out
 
@@ -435,9 +438,66 @@ class TestShell:
         monkeypatch.setenv("C3ALIGN_DEBUG", "1")
         assert "Traceback" in call("doctor")[2]
 
-    def test_as_a_module_into_a_closed_pipe(self, small):
-        command = [sys.executable, "-m", "c3align", "report", "image.npy", "text.npy"]
+    @pytest.mark.parametrize("arguments", [("report", "image.npy", "text.npy", "--unpaired"), ("encoders",), ()])
+    def test_as_a_module_into_a_closed_pipe(self, small, arguments):
+        command = [sys.executable, "-m", "c3align", *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         process.stdout.close()
         assert process.stderr.read() == ""
-        process.wait()
+        assert process.wait() == 141
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+    @pytest.mark.parametrize("seconds", [0.25, 1.5])
+    def test_control_c(self, seconds, tmp_path):
+        """While it is loading, and at work: a word, no traceback; a shell shows 130 where the signal itself ends it."""
+        (tmp_path / "t.txt").write_text("letter\n" * 300_000)
+        asked = [
+            "embed",
+            str(tmp_path / "t.txt"),
+            "--encoder",
+            "glyphs",
+            "--modality",
+            "text",
+            "-o",
+            str(tmp_path / "o"),
+        ]
+        command = [sys.executable, "-m", "c3align", *asked]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode in (130, -signal.SIGINT)
+        assert out == ""
+        assert err.splitlines()[-1].startswith("interrupted")
+        assert "Traceback" not in err
+
+    @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+    def test_a_terminal_that_is_not_utf_8(self, small, encoding):
+        os.rename("image.npy", "\u4e2d\u00e9.npy")
+        command = [sys.executable, "-m", "c3align", "report", "\u4e2d\u00e9.npy", "text.npy"]
+        env = {**os.environ, "PYTHONIOENCODING": encoding}
+        found = subprocess.run(command, capture_output=True, env=env)
+        assert found.returncode == 0, found.stderr
+        assert b"\\u4e2d" in found.stdout
+        command[-1] = "\u4e2d.npy"
+        found = subprocess.run(command, capture_output=True, env=env)
+        assert (found.returncode, found.stderr[:20]) == (2, b"error: no file \\u4e2d"[:20])
+
+    def test_completion(self):
+        env = {**os.environ, "_C3ALIGN_COMPLETE": "complete_bash", "COMP_WORDS": "c3align tra", "COMP_CWORD": "1"}
+        found = subprocess.run([sys.executable, "-m", "c3align"], capture_output=True, env=env, text=True)
+        assert found.stdout.split() == ["transform", "train-captioner"]
+
+    @pytest.mark.parametrize("width", [60, 80, 200])
+    def test_a_terminal_of_any_width(self, small, call, monkeypatch, width):
+        """Lines are wrapped at words and tables in their cells: no figure is torn, and none lost."""
+        plain = call("report", "image.npy", "text.npy")[1]
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert call("report", "image.npy", "text.npy")[1] == plain  # into a file it is what it was
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        for arguments in (("report", "image.npy", "text.npy"), ("choose", "text.npy", "image.npy", "--job", "search")):
+            found = call(*arguments)[1]
+            assert max(map(len, found.splitlines())) <= width
+            if arguments[0] == "report":
+                assert sorted(found.split()) == sorted(plain.split())
+                assert re.search(r"^gap +\d\.\d{3} +\d\.\d{3}$", found, re.MULTILINE)

@@ -621,6 +621,17 @@ class TestChanges:
         assert run("embed", *asked) == run("embed", *asked) == 0
         assert len((tmp_path / "emb" / "broken_image.jsonl").read_text().splitlines()) == 2
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+    def test_a_pipe_in_a_table_is_broken(self, tmp_path, pictures):
+        """It would be waited for without end, by the digests and by the reader."""
+        os.mkfifo(tmp_path / "f.png")
+        shutil.copy(pictures / "glyph_000.png", tmp_path)
+        (tmp_path / "t.csv").write_text("image_path\nf.png\nglyph_000.png\n")
+        command = [sys.executable, "-m", "c3align", "embed", tmp_path / "t.csv", *OPTIONS, "-o", tmp_path / "emb"]
+        command = [*map(str, command), "--on-error", "skip"]
+        assert subprocess.run(command, timeout=60).returncode == 0
+        assert "is a pipe or a device; pass a file" in (tmp_path / "emb" / "broken_image.jsonl").read_text()
+
     def test_objects_are_embedded_again(self, characters, tmp_path):
         from PIL import Image
 

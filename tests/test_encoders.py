@@ -181,6 +181,9 @@ def test_real_media_through_the_whole_path(loaded, tmp_path):
     encoder.frame_rate, encoder.n_frames = None, 4
     assert np.array_equal(four, encoder.encode([video], modality="video"))
     assert encoder.fingerprint == f"{usual}/4 frames"
+    encoder.n_frames = 0
+    with pytest.raises(C3AlignError, match="n_frames must be an integer of 1 or more, got 0"):
+        encoder.encode([video], modality="video")
     encoder.n_frames = 8
     assert encoder.fingerprint == usual
     assert not np.array_equal(four, eight)

@@ -183,7 +183,63 @@ class TestMemory:
         assert MemoryCaptioner(k=9).fit(rows[1][:2], ["a b", "c"]).generate(rows[1][:1]) == ["a b"]
 
 
+class TestGroups:
+    """Several captions of a picture are one neighbor, and so are copies of a caption."""
+
+    @pytest.fixture
+    def memory(self):
+        """Ten captions of a near picture, copies among them, and one of each of three that lie farther and farther."""
+        turn = [*np.linspace(0, 0.1, 10).tolist(), 0.5, 0.6, 0.7]
+        rows = np.stack([np.cos(turn), np.sin(turn)], axis=1).astype(np.float32)
+        texts = [
+            "a red cat",
+            *["a cat"] * 4,
+            *[f"cat {i}" for i in range(5)],
+            "two dogs sing",
+            "two dogs run",
+            "two dogs",
+        ]
+        return rows, texts, [7] * 10 + [1, 2, 3]
+
+    def test_copies_count_once(self, memory):
+        rows, texts, _ = memory
+        found = MemoryCaptioner(k=4).fit(rows, texts).memory_
+        assert found.of_different_things(rows[:1], 4)[1].tolist() == [[0, 1, 5, 6]]
+        assert found.nearest(rows[:1], 4)[1].tolist() == [[0, 1, 2, 3]]  # as projections weigh them
+
+    def test_neighbours_are_of_different_pictures(self, memory, tmp_path):
+        rows, texts, groups = memory
+        made = MemoryCaptioner(k=4, temperature=10).fit(rows, texts, groups=groups)
+        scores, places = made.memory_.of_different_things(rows[[0, 12, 9]], 4)
+        assert places.tolist() == [[0, 10, 11, 12], [12, 11, 10, 9], [9, 10, 11, 12]]
+        assert (np.diff(scores) < 0).all()
+        assert made.generate(rows[:1]) == ["two dogs"]
+        assert MemoryCaptioner(k=4, temperature=10).fit(rows, texts).generate(rows[:1]) == ["a cat"]
+        made.save_pretrained(tmp_path / "m")
+        again = MemoryCaptioner.from_pretrained(tmp_path / "m")
+        assert again.memory_.things.tolist() == groups
+        assert again.generate(rows) == made.generate(rows)
+
+    def test_fewer_pictures_than_asked_for(self, memory):
+        rows, texts, groups = memory
+        places = MemoryCaptioner().fit(rows, texts, groups=groups).memory_.of_different_things(rows[:1], 6)[1]
+        assert places.tolist() == [[0, 10, 11, 12, -1, -1]]
+
+    def test_other_groups_are_refused(self, memory):
+        rows, texts, groups = memory
+        for wrong in (groups[:-1], [0.5] * 13):
+            with pytest.raises(C3AlignError, match="groups must be 13 integers, one a row"):
+                MemoryCaptioner().fit(rows, texts, groups=wrong)
+
+
 class TestFiles:
+    def test_groups_of_another_length_are_refused(self, coco, captions, tmp_path):
+        made = MemoryCaptioner().fit(coco[1], captions, groups=np.arange(len(captions)))
+        made.memory_.things = made.memory_.things[:-1]
+        made.save_pretrained(tmp_path / "c")
+        with pytest.raises(FormatError, match="its groups are int64"):
+            MemoryCaptioner.from_pretrained(tmp_path / "c")
+
     @pytest.mark.parametrize("settings_", [{}, {"k": 4, "temperature": 0.3, "index": "Flat"}])
     def test_round_trip(self, coco, captions, aligner, rows, tmp_path, settings_):
         bound = C3Aligner().fit(*coco[::-1]).bind_encoder("clip:1")

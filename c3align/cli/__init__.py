@@ -1,7 +1,7 @@
 """The command line: `c3align demo`, `embed`, `fit`, `transform`, `choose`, `report`, `caption`, `draw`, ...
 
 Results go to stdout, all else to stderr. Errors are one line that ends with the fix. Exit codes: 0 done, 1 a bug,
-2 wrong input or usage, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.
+2 wrong input or usage, 130 interrupted, 141 nobody reads on, 143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from c3align.cli import _choose, _decode, _demo, _embed, _fit, _merge, _report  
 from c3align.cli._app import app
 from c3align.errors import ALONE, one_line
 
-INTERRUPTED = 130
+INTERRUPTED, UNREAD = 130, 141
 
 
 class _Stopped(BaseException):
@@ -53,6 +53,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     with warnings.catch_warnings(), _signals():
         warnings.showwarning = _told
+        _write_any_text()
         try:
             given = sys.argv[1:] if arguments is None else arguments
             code = app(given or ["--help"], prog_name="c3align", standalone_mode=False, obj=given)
@@ -61,8 +62,11 @@ def run(arguments: list[str] | None = None) -> int:
                 raise KeyboardInterrupt
             return code if isinstance(code, int) else 0
         except BrokenPipeError:  # `c3align report ... | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return _unread()
+        except SystemExit as ended:  # which typer makes of it
+            if isinstance(ended.__context__, BrokenPipeError):
+                return _unread()
+            raise
         except (KeyboardInterrupt, typer.Abort):
             print("interrupted; nothing half-written was kept", file=sys.stderr)
             return INTERRUPTED
@@ -80,6 +84,18 @@ def _told(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"warning: {one_line(text)}", file=sys.stderr)
 
 
+def _write_any_text() -> None:
+    """Characters that a terminal's encoding lacks are written as escapes, rather than ending a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _unread() -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try again at its end
+    return UNREAD
+
+
 def _explain(error: Exception) -> int:
     if os.environ.get("C3ALIGN_DEBUG"):
         traceback.print_exc()
@@ -94,8 +110,3 @@ def _explain(error: Exception) -> int:
     advice = "this is a bug; please report it with the output of C3ALIGN_DEBUG=1"
     print(f"error: {kind}: {one_line(error)}; {advice}", file=sys.stderr)
     return 1
-
-
-def main() -> None:
-    """Entry point of `c3align`."""
-    sys.exit(run())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -92,14 +96,45 @@ def _root(
 
 def say(output: str | os.PathLike[str], text: str) -> None:
     """A sentence about what was written; not into it, where that is a stream."""
-    stream = sys.stderr if atomic.is_special(output) else sys.stdout
-    print(visible(text, stream), file=stream)
+    if atomic.is_special(output):
+        print(visible(text, sys.stderr), file=sys.stderr)
+    else:
+        print(fitting(visible(text)))
 
 
 def visible(text: str, stream: TextIO | None = None) -> str:
     """A text for `stream`: without what would steer a terminal if it is one, else to the letter; lines stay lines."""
     to = stream or sys.stdout
     return "\n".join(map(printable, text.split("\n"))) if to.isatty() else text
+
+
+def fitting(text: str) -> str:
+    """A text for stdout: lines wider than the terminal are wrapped at words, and those of a table within its cells."""
+    width = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or max(map(len, text.split("\n"))) <= width:
+        return text
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=width, file=io.StringIO(), markup=False, highlight=False, emoji=False)
+    for is_table, lines in groupby(text.split("\n"), lambda line: len(_cells(line)) > 1):
+        rows = [_cells(line) for line in lines]
+        if not is_table:
+            for (line,) in rows:
+                console.print(line)
+            continue
+        table = Table.grid(padding=(0, 2))
+        for i in range(max(map(len, rows))):
+            table.add_column(justify="right" if i else "left")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    return console.file.getvalue().removesuffix("\n")  # type: ignore[attr-defined]
+
+
+def _cells(line: str) -> list[str]:
+    """What stands in a line of a table, with two spaces or more between; a deep indent is an empty cell."""
+    return re.split(r"(?<=\S) {2,}|(?<=^) {8,}", line)
 
 
 def allow(encoder: Any, max_pixels: int | None, max_samples: int | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align.cli._app import AsJson, On, app, one_fingerprint, print_json, save_picture, visible
+from c3align.cli._app import AsJson, On, app, fitting, one_fingerprint, print_json, save_picture, visible
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic
 from c3align.io.joins import joined
@@ -75,7 +75,8 @@ def report(
     if as_json:
         print_json({**figures.to_dict(), "provenance": provenance})
     else:
-        print(visible("\n".join([str(figures), *(f"{path}: written" for path in (output, png) if path)])))
+        lines = [str(figures), *(f"{path}: written" for path in (output, png) if path)]
+        print(fitting(visible("\n".join(lines))))
 
 
 def _paired(found: list[RowSource], on: str | None, unpaired: bool) -> tuple[list[RowSource], bool, str]:

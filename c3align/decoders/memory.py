@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import as_groups
+from c3align._imports import need
 from c3align._typing import Array, Int64Array
 from c3align.decoders import retrieval
 from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream, usable
@@ -34,8 +36,9 @@ class MemoryCaptioner:
     Parameters
     ----------
     k : int
-        Number of nearest texts. With more than one, the caption is the text that shares most words with the others,
-        weighted by their nearness (consensus of neighbors; Devlin et al., 2015).
+        Number of nearest texts, of those about one thing (`fit`, ``groups``) the nearest alone. With more than one, the
+        caption is the text that shares most words with the others, weighted by their nearness (consensus of neighbors;
+        Devlin et al., 2015).
     temperature : float > 0
         The weights are the softmax of the cosines divided by it.
     index : str, optional
@@ -86,6 +89,7 @@ class MemoryCaptioner:
         *,
         aligner: Any = None,
         modality: str = "text",
+        groups: npt.ArrayLike | None = None,
         folder: str | os.PathLike[str] | None = None,
         progress: bool = False,
         on_error: str = "raise",
@@ -102,6 +106,9 @@ class MemoryCaptioner:
             Aligns the rows, without noise. Without one they are used as they are.
         modality : str
             Modality of the rows; rows of another one are refused.
+        groups : (n_rows,) int, optional
+            What each caption is about, such as the number of its picture: neighbors are then of different pictures. By
+            default equal captions are about one thing.
         folder : str or path, optional
             Where the rows are written and read from block by block, for memories larger than RAM.
         progress : bool
@@ -117,11 +124,15 @@ class MemoryCaptioner:
         Raises
         ------
         C3AlignError
-            Rows of another modality or not finite, or another number of captions.
+            Rows of another modality or not finite, another number of captions, or groups that are not one integer each.
         """
         source = TrainingRows(checked_rows(rows), aligner, modality, 0)
-        source, texts, self.skipped = usable(source, check_captions(captions, len(source)), on_error)
-        self.memory_ = Memory.of(source, texts, folder, self.index)
+        texts = check_captions(captions, len(source))
+        things = [None] * len(texts) if groups is None else as_groups("groups", groups, len(texts), "text").tolist()
+        source, kept, self.skipped = usable(source, list(zip(texts, things)), on_error)
+        self.memory_ = Memory.of(source, [text for text, _ in kept], folder, self.index)
+        if groups is not None:
+            self.memory_.things = np.array([thing for _, thing in kept], np.int64)
         self._place = Place.of(source)
         self.n_dims, self.modality_ = self.memory_.n_dims, modality
         self.encoder_fingerprint_ = getattr(aligner, "encoder_fingerprint_", None)
@@ -190,7 +201,7 @@ class MemoryCaptioner:
 
     def _captions(self, rows: npt.NDArray[np.float32], numbers: Int64Array) -> Iterator[tuple[int, str]]:
         """Number and caption of each row."""
-        scores, places = self.memory_.nearest(rows, min(self.k, len(self.memory_.texts)))
+        scores, places = self.memory_.of_different_things(rows, min(self.k, len(self.memory_.texts)))
         for number, row_scores, row_places in zip(numbers.tolist(), scores, places):
             texts = [self.memory_.texts[place] for place in row_places if place >= 0]
             nearness = (row_scores[: len(texts)] - row_scores[0]).astype(np.float64)
@@ -222,6 +233,8 @@ class MemoryCaptioner:
             "modality": self.modality_,
         }
         tensors = {} if self._place is None else self._place.tensors()
+        if self.memory_.things is not None:
+            tensors["things"] = need("torch", "torch").from_numpy(self.memory_.things)
         with atomic.replaced_folder(folder, "captioner", retrieval.is_captioner) as scratch:
             self.memory_.save(scratch / MEMORY_FOLDER)
             config["files"] = digests.of_folders(scratch, (MEMORY_FOLDER,))
@@ -252,6 +265,17 @@ class MemoryCaptioner:
             raise container.refusal("decoder", f"its settings do not fit ({error})") from error
         captioner.memory_ = Memory.load(path / MEMORY_FOLDER, config["n_dims"], config["index"])
         captioner.n_dims, captioner.modality_ = captioner.memory_.n_dims, config["modality"]
+        captioner.memory_.things = _things(tensors, len(captioner.memory_.texts))
         captioner._place = Place.taken_from(tensors)
         captioner.encoder_fingerprint_ = config["encoder_fingerprint"]
         return captioner
+
+
+def _things(tensors: dict[str, Any], n_texts: int) -> npt.NDArray[np.int64] | None:
+    """The groups of a file, where it has them."""
+    if "things" not in tensors:
+        return None
+    found = tensors.pop("things").numpy()
+    if found.dtype != np.int64 or found.shape != (n_texts,):
+        raise container.refusal("decoder", f"its groups are {found.dtype} {found.shape} for {n_texts} texts")
+    return np.asarray(found)

@@ -25,6 +25,7 @@ _OWN = {CAPTIONER_FILE, container.CONFIG_FILE, "lm", MEMORY_FOLDER, "decoder", "
 PROJECTED_ROWS = 256  # of the memory that a projection weighs; the others weigh nothing at usual temperatures
 TEMPERATURE = 0.01  # of a projection's weights: DeCap's
 _BLOCK_ELEMENTS = 1 << 23
+_LOOKED_AT = 64  # rows for each that is wanted, while those of one thing are passed over
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Memory:
     rows: RowSource  # (n, n_dims) float32
     texts: list[str]  # none where rows alone are asked for
     index: str | None = None  # what faiss searches it with; None searches exactly
+    things: Int64Array | None = None  # (n,): what each is about; equal texts are about one thing by default
     _search: neighbours.Search | None = field(default=None, repr=False)
     _groups: dict[str, int] | None = field(default=None, repr=False)
 
@@ -83,6 +85,23 @@ class Memory:
             raise C3AlignError(f"the index {self.index!r} finds no text at all for a row; take another, or index=None")
         empty = ((0, 0), (0, k - kept))
         return np.pad(scores, empty, constant_values=-np.inf), np.pad(places, empty, constant_values=-1)
+
+    def of_different_things(self, rows: Any, k: int) -> tuple[npt.NDArray[np.float32], Int64Array]:
+        """As `nearest`, but of several rows about one thing the nearest alone; each result depends on its own row."""
+        things = self.groups(self.texts) if self.things is None else self.things
+        scores, places = np.full((len(rows), k), -np.inf, np.float32), np.full((len(rows), k), -1, np.int64)
+        left, n_asked = np.arange(len(rows)), k
+        while len(left):
+            found, where = self.nearest(rows[left], n_asked)
+            short = []
+            for i, own, near in zip(left, where, found):
+                first = np.sort(np.unique(things[own[own >= 0]], return_index=True)[1])[:k]
+                scores[i, : len(first)], places[i, : len(first)] = near[first], own[first]
+                if len(first) < k and own[-1] >= 0:
+                    short.append(i)
+            n_asked *= 2
+            left = np.array(short if n_asked <= _LOOKED_AT * k else [], np.int64)
+        return scores, places
 
     def at(self, places: Int64Array) -> npt.NDArray[np.float32]:
         """Rows (*places.shape, n_dims); zeros where a place is -1."""

@@ -138,6 +138,7 @@ class TowerEncoder:
         if modality == "audio":
             return Prepared(self._prepare_sound(media.audio(item, self.sample_rate, self.max_samples)))
         if modality == "video":
+            check_whole("n_frames", self.n_frames)
             return Prepared(self._prepare_video(media.frames(item, self.n_frames, self.frame_rate, self.max_pixels)))
         return Prepared(self._prepare_picture(media.image(item, self.max_pixels)))
 

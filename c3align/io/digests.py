@@ -17,7 +17,7 @@ __all__ = ["DIGEST_BYTES", "Watch", "check_folders", "is_signed", "of_file", "of
 __all__ += ["warn_of_no_digest"]
 
 DIGEST_BYTES = 32
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 
 
 def refusal(kind: str, reason: str) -> FormatError:
@@ -45,10 +45,10 @@ def is_signed(content: bytes) -> bool:
     return content[-DIGEST_BYTES:] == hashlib.sha256(memoryview(content)[:-DIGEST_BYTES]).digest()
 
 
-def of_file(path: Path) -> str:
+def of_file(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(path, "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()

@@ -62,8 +62,10 @@ class Item(NamedTuple):
         elif name is not None and "://" in name and not name.startswith("file://"):
             return ""
         elif name is not None:
+            path = name.removeprefix("file://")
             with suppress(OSError):
-                return digests.of_file(Path(name.removeprefix("file://")))
+                if os.path.isfile(path):  # and no pipe
+                    return digests.of_file(path)
             content = os.fsencode(name)
         elif isinstance(source, bytes | bytearray | memoryview):
             content = bytes(source)

@@ -32,6 +32,8 @@ def opened(item: Any) -> Iterator[Any]:
     if "://" in name:
         yield io.BytesIO(_fetched(name))
         return
+    if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):  # which might never end
+        raise C3AlignError(f"{name} is a pipe or a device; pass a file")
     with open(name, "rb") as file:
         yield file
 

@@ -158,15 +158,19 @@ def sampling(modalities: Iterable[ModalityReport], samples: Samples) -> str:
 
 
 def tables(modalities: Iterable[ModalityReport], pairs: Pairs) -> Iterator[str]:
-    """The lines of all tables, for a terminal."""
+    """The lines of all tables, in plain text."""
     for pair in pairs:
-        title = f"{pair.names[0]} and {pair.names[1]}" if len(pairs) > 1 else ""
-        yield f"{title:40}{'before':>20}{'after':>20}"
-        yield from (f"{line.text:40}{line.before:>20}{line.after:>20}" for line in lines(pair))
+        yield from (f"{text:34}  {before:>21}  {after:>21}" for text, before, after in rows(pair, len(pairs) > 1))
         yield from ("", *notes(pair), "")
     for part in modalities:
         rest = modality_lines(part, pairs[0].n_dims)[3:]
         yield f"{part.name}: " + ", ".join(f"{what} {value}" for what, value in rest)
+
+
+def rows(pair: PairReport, named: bool) -> Iterator[tuple[str, str, str]]:
+    """The rows of a pair's table, its head first."""
+    yield f"{pair.names[0]} and {pair.names[1]}" if named else "", "before", "after"
+    yield from ((line.text, line.before, line.after) for line in lines(pair))
 
 
 def percent(share: float) -> str:
