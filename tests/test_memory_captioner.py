@@ -228,7 +228,7 @@ class TestGroups:
     def test_other_groups_are_refused(self, memory):
         rows, texts, groups = memory
         for wrong in (groups[:-1], [0.5] * 13):
-            with pytest.raises(C3AlignError, match="groups must be 13 integers, one a row"):
+            with pytest.raises(C3AlignError, match="groups must be 13 integers"):
                 MemoryCaptioner().fit(rows, texts, groups=wrong)
 
 
