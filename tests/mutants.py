@@ -254,7 +254,7 @@ MUTANTS = [
     Mutant("P5", "c3align/io/media.py", "        if picture.format != \"HEIF\":", "        if True:", "main_picture"),
     Mutant("P5", "c3align/io/claims.py", "page[5] & 4 > 0 and ", "", "in_the_middle"),
     Mutant("P5", "c3align/io/claims.py", "    if is_short:", "    if False:", "in_the_middle"),
-    Mutant("P5", "c3align/io/items.py", "if (real := os.path.realpath(folder)) in seen:", "if (real := folder) in seen:", "followed_once"),
+    Mutant("P5", "c3align/io/items.py", "        todo = links\n", "        todo = []\n", "followed_once"),
     Mutant("P5", "c3align/decoders/prefix/checks.py", "type(weight.data) is not torch.Tensor", "False", "TestQuantized"),
     Mutant("P5", "c3align/decoders/memory.py", "self.memory_.of_different_things(rows, ", "self.memory_.nearest(rows, ", "TestGroups"),
     Mutant("cli", "c3align/cli/__init__.py", "UNREAD = 130, 141", "UNREAD = 130, 0", "closed_pipe"),

@@ -189,7 +189,7 @@ def test_files_that_end_in_the_middle(suffix, tmp_path):
         path.write_bytes(whole[: int(place)])
         with pytest.raises((C3AlignError, OSError), match=r"copy it again|Invalid data|End of file"):
             read(path)
-    path.write_bytes(whole[:-1])
+    path.write_bytes(whole[: whole.rfind(b"OggS")] if suffix == "opus" else whole[:-1])  # without its last page
     if suffix not in ("au", "flv"):
         with pytest.raises((C3AlignError, OSError), match=r"copy it again|Invalid data"):
             read(path)
