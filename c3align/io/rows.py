@@ -7,26 +7,37 @@ import mmap
 import os
 import re
 import stat
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property, partial
+from itertools import accumulate
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.io import atomic, container, digests, npy
+from c3align.io import atomic, container, digests, npy, opening
+from c3align.io.columns import Column
 from c3align.ops.arrays import as_rows, dtype_name, first_non_finite
 
-__all__ = ["RowSource", "natural", "write_npy"]
+__all__ = ["FILES", "METADATA", "NoFileError", "RowSource", "natural", "write_npy"]
 
 # of rows in float32; as much as glibc gives again and again without new pages from the system
 BLOCK_BYTES = (1 << 25) - (1 << 16)
-FILES = (".npy", ".safetensors")
+FILES = (".npy", ".safetensors", ".parquet")
+METADATA = "metadata"  # the folder of a tree whose tables hold no rows
+_CONNECTIONS = 16  # headers that are fetched at a time
 _TAKEN = 256  # far rows of a mapped file bring many others into memory, so that they are taken in parts
-_SAFE_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+_SAFE_DTYPES: dict[str, Any] = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": npy.BFLOAT16}
+
+
+class NoFileError(C3AlignError):
+    """Nothing that a pattern or a folder stands for."""
 
 
 def natural(name: str | os.PathLike[str]) -> tuple[list[int | str], str]:
@@ -48,7 +59,7 @@ class RowSource:
 
     @classmethod
     def of(cls, X: Any, name: str = "X") -> RowSource:
-        """From an array, a path (a .npy or .safetensors file, a folder of them, a pattern), or a list of either."""
+        """From an array, a path (of a file, a folder of them, a pattern, a URL), or a list of either."""
         if isinstance(X, cls):
             return replace(X, name=name)
         given = tuple(X) if isinstance(X, list | tuple) else (X,)
@@ -62,12 +73,25 @@ class RowSource:
         return cls(name, given)
 
     @classmethod
-    def open(cls, patterns: Sequence[str], name: str = "X", **said: Any) -> RowSource:
-        """Files, in the order given; those of a pattern or a folder in the order of the numbers in their names."""
-        paths = tuple(path for pattern in patterns for path in _files(pattern))
-        if not paths:
-            raise C3AlignError(f"no file fits {' '.join(patterns)}; check the pattern")
-        parts = tuple(_stored(path) for path in paths)
+    def open(
+        cls,
+        patterns: Sequence[str],
+        name: str = "X",
+        column: str | None = None,
+        scale: float | None = None,
+        **said: Any,
+    ) -> RowSource:
+        """Files, in the order given; those of a pattern or a folder in the order of the numbers in their names.
+
+        `column` is that of a .parquet, which ``x.parquet#column`` names too; `scale` what a step of int8 is worth.
+        """
+        files = [(path, own or column) for pattern in patterns for path, own in _files(pattern)]
+        if not files:
+            raise NoFileError(f"no file fits {' '.join(patterns)}; check the pattern")
+        paths, stored = tuple(path for path, _ in files), partial(_stored, scale=scale)
+        with ThreadPoolExecutor(_CONNECTIONS) as pool:
+            each = pool.map if opening.is_url(paths[0]) else map
+            parts = tuple(each(stored, *zip(*files)))
         for path, part in zip(paths, parts):
             if part.shape[1] != parts[0].shape[1] or part.dtype != parts[0].dtype:
                 raise C3AlignError(
@@ -76,9 +100,14 @@ class RowSource:
                 )
         return cls(name, parts, paths, **said)
 
+    @cached_property
+    def ends(self) -> list[int]:
+        """The number of the first row behind each part, and 0 before the first."""
+        return [0, *accumulate(int(part.shape[0]) for part in self.parts)]
+
     @property
     def n_rows(self) -> int:
-        return sum(int(part.shape[0]) for part in self.parts)
+        return self.ends[-1]
 
     @property
     def n_dims(self) -> int:
@@ -95,15 +124,25 @@ class RowSource:
 
     def read(self, start: int, stop: int) -> Any:
         """Rows start to stop: a view where one array holds them all."""
-        found, first = [], 0
-        for i, part in enumerate(self.parts):
-            low, high = max(start - first, 0), min(stop - first, int(part.shape[0]))
-            if low < high:
-                found.append(part[low:high])
-                if self.watch is not None:
-                    self.watch.see(self.paths[i], low, found[-1], int(part.shape[0]))
-            first += int(part.shape[0])
+        start, stop = max(start, 0), min(stop, self.n_rows)
+        first = max(0, bisect_right(self.ends, start) - 1)
+        within = range(first, min(bisect_right(self.ends, max(start, stop - 1)), len(self.parts)))
+        if self.paths:
+            return self._read_files(start, stop, within)
+        found = [self.parts[i][max(start - self.ends[i], 0) : max(stop - self.ends[i], 0)] for i in within]
         return found[0] if len(found) == 1 else np.concatenate([as_rows(part).widened() for part in found])
+
+    def _read_files(self, start: int, stop: int, within: range) -> npt.NDArray[Any]:
+        """Rows of some files, which have one dtype."""
+        out = np.empty((max(0, stop - start), self.n_dims), self.parts[0].dtype)
+        for i in within:
+            low, high = max(start, self.ends[i]), min(stop, self.ends[i + 1])
+            if low < high:
+                rows = out[low - start : high - start]
+                self.parts[i].read_into(rows, low - self.ends[i])
+                if self.watch is not None:
+                    self.watch.see(self.paths[i], low - self.ends[i], rows, self.ends[i + 1] - self.ends[i])
+        return out
 
     def blocks(self, n_rows: int | None = None) -> Iterator[tuple[int, Any]]:
         """Number of the first row, and rows, block by block, `n_rows` at a time or in bounded memory."""
@@ -118,7 +157,7 @@ class RowSource:
         out = np.empty((len(wanted), self.n_dims), np.float64 if self.dtype == "float64" else np.float32)
         first = 0
         for part in self.parts:
-            rows = part if isinstance(part, npy.Stored) else as_rows(part, self.name)
+            rows = part if self.paths else as_rows(part, self.name)
             here = np.flatnonzero((first <= wanted) & (wanted < first + rows.shape[0]))
             for i in range(0, len(here), _TAKEN):
                 some = here[i : i + _TAKEN]
@@ -133,11 +172,10 @@ class RowSource:
 
     def where(self, row: int) -> str:
         """File and row of a row, for messages."""
-        for i, part in enumerate(self.parts):
-            if row < part.shape[0]:
-                return f"{self.paths[i] if self.paths else self.name}, row {row}"
-            row -= int(part.shape[0])
-        return self.name
+        if not 0 <= row < self.n_rows:
+            return self.paths[0] if self.paths and not self.n_rows else self.name
+        i = bisect_right(self.ends, row) - 1
+        return f"{self.paths[i] if self.paths else self.name}, row {row - self.ends[i]}"
 
     @contextmanager
     def located(self, start: int, rows: Any) -> Iterator[None]:
@@ -155,38 +193,66 @@ class RowSource:
 
     def release(self) -> None:
         """Give back the memory of what was read of memory-mapped arrays; their files stay as they are."""
-        for part in self.parts:
-            mapped = getattr(part, "_mmap", None)
-            # only of read-only maps: a private one (mode "c") would forget what was written into it
-            if getattr(part, "mode", None) == "r" and mapped is not None and hasattr(mapped, "madvise"):
-                mapped.madvise(mmap.MADV_DONTNEED)
+        for mapped in self._mapped:
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+    @cached_property
+    def _mapped(self) -> list[Any]:
+        # read-only maps alone: a private one (mode "c") would forget what was written into it
+        maps = [getattr(part, "_mmap", None) for part in self.parts if getattr(part, "mode", None) == "r"]
+        return [found for found in maps if found is not None and hasattr(found, "madvise")]
 
 
-def _files(pattern: str) -> list[str]:
-    """The files that a name stands for; one that exists stands for itself, brackets and all."""
-    name = atomic.expanded(pattern)
-    if os.path.isdir(name):
-        return sorted((str(path) for path in Path(name).iterdir() if path.suffix in FILES), key=natural)
-    return sorted(glob.glob(name), key=natural) if glob.has_magic(name) and not os.path.exists(name) else [name]
+def _files(pattern: str) -> list[tuple[str, str | None]]:
+    """The files that a name stands for, each with the column after a #; one that exists stands for itself."""
+    name, column = pattern if opening.is_url(pattern) else atomic.expanded(pattern), ""
+    if not os.path.exists(name):
+        name, _, column = name.partition("#")
+    if opening.is_url(name):
+        names = _of_rows(opening.listed(name), name)
+    elif os.path.isdir(name):
+        names = [e.path for e in os.scandir(name) if PurePath(e.name).suffix in FILES and not e.name.startswith(".")]
+    elif glob.has_magic(name) and not os.path.exists(name):
+        names = _of_rows(glob.glob(name, recursive=True), name)
+    else:
+        names = [name]
+    return [(path, column or None) for path in sorted(names, key=natural)]
 
 
-def _stored(path: str) -> npy.Stored:
+def _of_rows(names: list[str], pattern: str) -> list[str]:
+    """Of all below a folder those that may hold rows; of another pattern what fits it."""
+    if len(names) == 1 or (glob.has_magic(pattern) and not pattern.endswith("**")):
+        return names
+    paths = ((name, PurePath(name)) for name in names)
+    found = [(name, path) for name, path in paths if path.suffix in FILES and METADATA not in path.parts[:-1]]
+    return [name for name, path in found if not path.name.startswith(".")]
+
+
+def _stored(path: str, column: str | None = None, scale: float | None = None) -> npy.Stored | Column:
     """A file of rows, never unpickled, of which no more than the header is read."""
-    if not os.path.isfile(path):
+    suffix = PurePath(path).suffix
+    if not opening.is_url(path) and not os.path.isfile(path):
         raise C3AlignError(f"no file {path}; check the name")
-    try:
-        rows = _of_safetensors(Path(path)) if path.endswith(".safetensors") else npy.stored(path)
-    except (ValueError, EOFError, OSError) as error:
-        raise C3AlignError(
-            f"{path} is not a whole file of numbers ({error}); save rows with numpy.save, or copy the file again"
-        ) from error
+    if (column is not None and suffix != ".parquet") or (scale is not None and suffix == ".parquet"):
+        option = "--column is about .parquet" if column is not None else "--scale is about int8"
+        raise C3AlignError(f"{path} must be another kind of file: {option}; omit it")
+    rows = Column(path, column) if suffix == ".parquet" else npy.as_floats(_array(path), scale)
     if len(rows.shape) != 2 or rows.shape[1] == 0:
         raise C3AlignError(f"{path} does not hold rows (n, d) but {rows.shape}; save a 2-d array with numpy.save")
     as_rows(np.empty((0, 1), rows.dtype), path)
     return rows
 
 
-def _of_safetensors(path: Path) -> npy.Stored:
+def _array(path: str) -> npy.Stored:
+    try:
+        return _of_safetensors(path) if path.endswith(".safetensors") else npy.stored(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise C3AlignError(
+            f"{path} is not a whole file of numbers ({error}); save rows with numpy.save, or copy the file again"
+        ) from error
+
+
+def _of_safetensors(path: str) -> npy.Stored:
     header, first, _ = container.read_header(path, "file of rows")
     tensors = [value for name, value in header.items() if name != "__metadata__"]
     if len(tensors) != 1 or not isinstance(tensors[0], dict) or tensors[0].get("dtype") not in _SAFE_DTYPES:
