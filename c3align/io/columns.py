@@ -110,13 +110,26 @@ class Column:
 
     def _read(self, groups: range) -> Iterator[npt.NDArray[Any]]:
         with opening.in_parts(self.path) as file:
-            if opening.identity(file) != self.seen:
-                raise C3AlignError(f"{self.path} was changed while it was read; run this again when it is complete")
-            size, table = opening.n_bytes(file), _table(file)
-            for group in groups:
-                check_pages(file, table.metadata.row_group(group), size, (self.column,))
-                for batch in table.iter_batches(self.step, row_groups=[group], columns=[self.column]):
-                    yield floats_of(batch.column(0), self.shape[1], self.path)
+            for _, batch in self.batches(file, groups, (self.column,)):
+                yield floats_of(batch.column(0), self.shape[1], self.path)
+
+    def table(self, file: Any) -> Any:
+        """The table in the file, which is refused if it is another one than it was when it was opened."""
+        if opening.identity(file) != self.seen:
+            raise C3AlignError(f"{self.path} was changed while it was read; run this again when it is complete")
+        return _table(file)
+
+    def batches(
+        self, file: Any, groups: range | None = None, wanted: tuple[str, ...] | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Batches of the table with the number of their first row; of all columns, or of those that are `wanted`."""
+        table, size = self.table(file), opening.n_bytes(file)
+        for group in range(table.num_row_groups) if groups is None else groups:
+            check_pages(file, table.metadata.row_group(group), size, wanted)
+            start = self._ends[group]
+            for batch in table.iter_batches(self.step, row_groups=[group], columns=wanted and list(wanted)):
+                yield start, batch
+                start += batch.num_rows
 
 
 def column_of(schema: Any, wanted: str | None, path: str) -> str:

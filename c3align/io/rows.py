@@ -1,4 +1,4 @@
-"""Rows, however many and wherever they are: one source of them, read in blocks, and one way to write them."""
+"""Rows, however many and wherever they are: one source of them, read in blocks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import glob
 import mmap
 import os
 import re
-import stat
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from c3align.errors import C3AlignError
 from c3align.io import atomic, container, digests, npy, opening
 from c3align.io.columns import Column
+from c3align.io.writing import write_npy
 from c3align.ops.arrays import as_rows, dtype_name, first_non_finite
 
 __all__ = ["FILES", "METADATA", "NoFileError", "RowSource", "natural", "write_npy"]
@@ -264,26 +264,3 @@ def _of_safetensors(path: str) -> npy.Stored:
     if tensors[0].get("data_offsets") != [0, found.n_bytes]:
         raise ValueError(f"it states the bytes {tensors[0].get('data_offsets')!r} for {found.n_bytes}")
     return found
-
-
-def write_npy(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: Any, blocks: Iterable[Any]) -> None:
-    """Replace a .npy file by blocks of rows, `shape` in all; the space is reserved first, and a full disk named."""
-    dtype, n_rows = np.dtype(dtype), 0
-    with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        _reserve(file, int(np.prod(shape, dtype=object)) * dtype.itemsize, path)
-        for block in blocks:
-            file.write(np.ascontiguousarray(block, dtype).data)
-            n_rows += len(block)
-        if n_rows != shape[0]:
-            raise C3AlignError(f"{path} must get {shape[0]} rows, got {n_rows}; pass all of them")
-
-
-def _reserve(file: Any, n_bytes: int, path: str | os.PathLike[str]) -> None:
-    if hasattr(os, "posix_fallocate") and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.flush()
-        try:
-            os.posix_fallocate(file.fileno(), 0, file.tell() + n_bytes)
-        except OSError as error:
-            raise OSError(error.errno, f"{error.strerror} ({n_bytes:,} bytes are needed)", os.fspath(path)) from error
