@@ -77,9 +77,7 @@ class TestParquet:
     def test_which_column(self, rows, here):
         table = pa.table({"image": lists(rows), "text": lists(-rows), "n": [1] * 60})
         pq.write_table(table, "x.parquet")
-        with pytest.raises(
-            C3AlignError, match=r"column of embeddings; it has the columns .* 'image', 'text'; pass"
-        ):
+        with pytest.raises(C3AlignError, match=r"column of embeddings; it has the columns .* 'image', 'text'; pass"):
             RowSource.of("x.parquet")
         assert raw(as_read("x.parquet#text")) == raw(as_read("x.parquet", column="text")) == raw(-rows)
         assert raw(as_read("*.parquet#image")) == raw(rows)

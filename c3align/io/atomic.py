@@ -27,7 +27,17 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["SCRATCH", "clear", "found", "is_special", "local_path", "locked", "remove", "replaced_file", "replaced_folder"]
+__all__ = [
+    "SCRATCH",
+    "clear",
+    "found",
+    "is_special",
+    "local_path",
+    "locked",
+    "remove",
+    "replaced_file",
+    "replaced_folder",
+]
 __all__ += ["write"]
 
 SCRATCH = ".c3align-"  # in the names of files and folders that are not whole yet

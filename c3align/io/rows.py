@@ -25,7 +25,7 @@ from c3align.io.columns import Column
 from c3align.io.writing import write_npy
 from c3align.ops.arrays import as_rows, dtype_name, first_non_finite
 
-__all__ = ["FILES", "METADATA", "NoFileError", "RowSource", "natural", "write_npy"]
+__all__ = ["FILES", "METADATA", "NoFileError", "RowSource", "base_of", "natural", "write_npy"]
 
 # of rows in float32; as much as glibc gives again and again without new pages from the system
 BLOCK_BYTES = (1 << 25) - (1 << 16)
@@ -151,6 +151,23 @@ class RowSource:
             yield start, self.read(start, start + step)
             self.release()
 
+    def blocks_of(self, first: int, stop: int) -> Iterator[tuple[int, Any]]:
+        """Blocks of some rows, with the number of their first row."""
+        step = max(1, BLOCK_BYTES // (4 * self.n_dims))
+        for start in range(first, stop, step):
+            yield start, self.read(start, min(start + step, stop))
+
+    def pieces(self, n_rows: int, first_part: int = 0) -> Iterator[tuple[int, int, int]]:
+        """Start and stop of blocks that hold whole parts, or are a piece of one; and how many parts are behind each."""
+        part = first_part
+        while part < len(self.parts):
+            start, behind = self.ends[part], bisect_right(self.ends, self.ends[part] + n_rows) - 1
+            behind = max(behind, part + 1)
+            for place in range(start, self.ends[behind], n_rows):
+                stop = min(place + n_rows, self.ends[behind])
+                yield place, stop, behind if stop == self.ends[behind] else part
+            part = behind
+
     def take(self, numbers: npt.ArrayLike) -> npt.NDArray[Any]:
         """Rows by number, in any order, widened to float32 or float64."""
         wanted = np.asarray(numbers, np.int64)
@@ -178,8 +195,8 @@ class RowSource:
         return f"{self.paths[i] if self.paths else self.name}, row {row - self.ends[i]}"
 
     @contextmanager
-    def located(self, start: int, rows: Any) -> Iterator[None]:
-        """Errors about a block that begins with row `start` name the file and the row in it."""
+    def located(self, start: int, rows: Any, numbers: Any = None) -> Iterator[None]:
+        """Errors about a block name the file and the row in it; it begins with row `start`, or has these numbers."""
         try:
             yield
         except ValueError as error:
@@ -188,7 +205,8 @@ class RowSource:
             block = as_rows(rows, self.name)
             first = first_non_finite(block)[1]
             zeros = np.flatnonzero(~block.widened().any(axis=1))
-            place = self.where(start + (first if first >= 0 else int(zeros[0]) if len(zeros) else 0))
+            bad = first if first >= 0 else int(zeros[0]) if len(zeros) else 0
+            place = self.where(start + bad if numbers is None else int(numbers[bad]))
             raise C3AlignError(f"{place}: counted from row {start} of {self.name}: {error}") from error
 
     def release(self) -> None:
@@ -201,6 +219,20 @@ class RowSource:
         # read-only maps alone: a private one (mode "c") would forget what was written into it
         maps = [getattr(part, "_mmap", None) for part in self.parts if getattr(part, "mode", None) == "r"]
         return [found for found in maps if found is not None and hasattr(found, "madvise")]
+
+
+def base_of(patterns: Sequence[str]) -> str:
+    """The folder that all files of some patterns are below; that of a tree, where they are its shards."""
+    names = [name.partition("#")[0] if opening.is_url(name) else atomic.expanded(name) for name in patterns]
+    found = []
+    for name in names:
+        parts = PurePath(name).parts
+        fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+        base = PurePath(*parts[:fixed]) if fixed else PurePath(".")
+        is_file = fixed == len(parts) and (base.suffix in FILES if opening.is_url(name) else not os.path.isdir(name))
+        base = base.parent if is_file or base.name.endswith("_emb") else base
+        found.append(os.path.abspath(base))
+    return os.path.commonpath(found)
 
 
 def _files(pattern: str) -> list[tuple[str, str | None]]:

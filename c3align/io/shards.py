@@ -168,16 +168,17 @@ class Tree:
                 what = ", ".join(f"{name} was {before.get(name)!r}, now {run[name]!r}" for name in changed)
                 raise C3AlignError(f"{self.folder} holds another run ({what}); go on as before, or pass another folder")
             if is_free or before.get("format_version") != FORMAT_VERSION:
-                self._write_down(run)
+                self.write_down(run)
             return
         others = sorted(self.folder.glob("embed_*.json"))
         if others:
             raise C3AlignError(f"{self.folder} holds {others[0].stem[6:]} embeddings; pass another folder")
         for made in (self.shard_path(0), self.metadata_path(0)):
             made.parent.mkdir(parents=True, exist_ok=True)
-        self._write_down(run)
+        self.write_down(run)
 
-    def _write_down(self, run: Mapping[str, Any]) -> None:
+    def write_down(self, run: Mapping[str, Any]) -> None:
+        """What is asked for."""
         run = {**run, "format_version": FORMAT_VERSION}
         atomic.write(self.run_path, (json.dumps(run, indent=1) + "\n").encode())
 

@@ -113,14 +113,13 @@ def _write_rows(file: Sink, path: Any, shape: tuple[int, ...], dtype: Any, block
 
 def write_parquet(
     path: Path, part: Column, change: Callable[[int, npt.NDArray[Any]], tuple[Any, Any]], **how: Any
-) -> int:
-    """A .parquet with all that `part`'s file holds, and its column of rows changed; returns the number of rows.
+) -> None:
+    """A .parquet with all that `part`'s file holds, and its column of rows changed.
 
     `change` is given the number of a batch's first row and its rows, and returns which of them stay and what becomes
     of those.
     """
     pyarrow, parquet = need("pyarrow", "pyarrow"), need("pyarrow.parquet", "pyarrow")
-    n_rows = 0
     with opening.in_parts(part.path) as read, sink(path, **how) as file:
         table = part.table(read)
         place = table.schema_arrow.get_field_index(part.column)
@@ -133,8 +132,6 @@ def write_parquet(
                 batch = batch if stays is None else batch.filter(pyarrow.array(stays))
                 batch = batch.set_column(place, table.schema_arrow.field(place), _lists(pyarrow, rows, batch, place))
                 writer.write_batch(batch)
-                n_rows += len(rows)
-    return n_rows
 
 
 def _lists(pyarrow: Any, rows: npt.NDArray[Any], batch: Any, place: int) -> Any:
@@ -147,4 +144,3 @@ def _lists(pyarrow: Any, rows: npt.NDArray[Any], batch: Any, place: int) -> Any:
     if pyarrow.types.is_large_list(kind):
         return pyarrow.LargeListArray.from_arrays(pyarrow.array(offsets), values, type=kind)
     return pyarrow.ListArray.from_arrays(pyarrow.array(offsets.astype(np.int32)), values, type=kind)
-

@@ -1,0 +1,152 @@
+"""Learning of rows in files, block by block, with a checkpoint between shards."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align import persistence
+from c3align.cli._app import rows_bar
+from c3align.errors import C3AlignError
+from c3align.io import atomic
+from c3align.io import rows as row_files
+from c3align.io.mirror import Rules, bad_rows
+from c3align.io.progress import Checkpoint
+from c3align.io.rows import RowSource
+
+__all__ = ["Joined", "Learning", "list_dropped"]
+
+CHECKPOINT_SECONDS = 5.0  # at least, between two
+Joined = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # numbers of rows of both sides, rising
+
+
+class Learning:
+    """Every row of a source, and of a second one that holds partners: at the same places unless `joined` says where.
+
+    `dropped` names the rows that were skipped.
+    """
+
+    def __init__(
+        self,
+        aligner: Any,
+        first: RowSource,
+        second: RowSource | None = None,
+        joined: Joined | None = None,
+        checkpoint: Checkpoint | None = None,
+        rules: Rules = Rules(),  # noqa: B008 (a frozen value)
+    ) -> None:
+        if not first.n_rows:
+            raise C3AlignError(f"{first.where(0)} holds no rows; pass some")
+        self.aligner, self.first, self.second, self.joined = aligner, first, second, joined
+        self.checkpoint, self.rules, self.dropped = checkpoint, rules, list[dict[str, Any]]()
+        self._place = 0  # in the second source, of the next row to be read
+        self._whole: tuple[int, Any, int] | None = None  # parts behind, what was learned of them, rows dropped
+
+    def run(self, **names: str) -> None:
+        """Learn what is left to learn; what was learned of whole shards is kept, whatever happens."""
+        begun = self._resumed()
+        step = max(1, row_files.BLOCK_BYTES // (np.dtype(self.first.parts[0].dtype).itemsize * self.first.n_dims))
+        saved = time.monotonic()
+        with rows_bar(self.first, "fit") as done:
+            done(self.first.ends[begun])
+            try:
+                for start, stop, behind in self.first.pieces(step, begun):
+                    self._learn(start, self.first.read(start, stop), names)
+                    self.first.release()
+                    done(stop - start)
+                    if stop == self.first.ends[behind]:
+                        self._whole = behind, getattr(self.aligner, "state_", None), len(self.dropped)
+                        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                            self._save()
+                            saved = time.monotonic()
+                self._read_to(self.second.n_rows if self.joined is not None and self.second is not None else 0)
+            except BaseException:
+                self._save()
+                raise
+        if not hasattr(self.aligner, "state_"):
+            raise C3AlignError("no row could be used; look at the first of them")
+
+    def _resumed(self) -> int:
+        """The parts that an earlier run has learned."""
+        sources = [source for source in (self.first, self.second) if source is not None]
+        if self.checkpoint is None or not self.checkpoint.load(sources, self.rules.redo):
+            return 0
+        learned = type(self.aligner).from_bytes(self.checkpoint.learned)
+        self.aligner.state_, self.dropped = learned.state_, list(self.checkpoint.notes)
+        begun = self.checkpoint.n_shards
+        if self.second is not None:
+            self._place = self._partners_before(self.first.ends[begun])
+            part = np.searchsorted(self.second.ends, self._place, "right") - 1
+            place, self._place = self._place, self.second.ends[part]
+            self._read_to(place)  # so that a file is compared with its digest whole
+        return begun
+
+    def _partners_before(self, row: int) -> int:
+        if self.joined is None:
+            return row
+        known = int(np.searchsorted(self.joined[0], row))
+        return int(self.joined[1][known - 1]) + 1 if known else 0
+
+    def _read_to(self, place: int) -> None:
+        """Read what is between, so that files are compared with their digests."""
+        while self.second is not None and self._place < place:
+            stop = min(self._place + (1 << 14), place)
+            self.second.read(self._place, stop)
+            self._place = stop
+
+    def _learn(self, start: int, rows: Any, names: dict[str, str]) -> None:
+        numbers = np.arange(start, start + len(rows))
+        partners = None
+        if self.second is not None and self.joined is not None:
+            low, high = np.searchsorted(self.joined[0], [start, start + len(rows)])
+            if low == high:
+                return
+            wanted = self.joined[1][low:high]
+            self._read_to(int(wanted[0]))
+            partners = self.second.read(self._place, int(wanted[-1]) + 1)[wanted - self._place]
+            numbers = self.joined[0][low:high]
+            rows, self._place = rows[numbers - start], int(wanted[-1]) + 1
+        elif self.second is not None:
+            partners = self.second.read(start, start + len(rows))
+        if self.rules.skip:
+            rows, partners, numbers = self._without_bad(rows, partners, numbers)
+        if len(rows):
+            with self.first.located(start, rows, numbers):
+                self.aligner.partial_fit(rows, partners, **names)
+
+    def _without_bad(self, rows: Any, partners: Any, numbers: Any) -> tuple[Any, Any, Any]:
+        bad = bad_rows(rows, self.rules.zeros_too)
+        if partners is not None:
+            bad |= bad_rows(partners, self.rules.zeros_too)
+        if not bad.any():
+            return rows, partners, numbers
+        places = (self.first.where(int(number)).rsplit(", row ", 1) for number in numbers[bad])
+        self.dropped += [{"file": file, "row": int(row)} for file, row in places]
+        return rows[~bad], None if partners is None else partners[~bad], numbers[~bad]
+
+    def _save(self) -> None:
+        """Write down what was learned of whole shards, if there is more of them than an earlier checkpoint has."""
+        if self.checkpoint is None or self._whole is None or self._whole[1] is None:
+            return
+        behind, state, n_dropped = self._whole
+        seen = [self.first.parts[:behind]]
+        if self.second is not None:
+            place = self._partners_before(self.first.ends[behind])
+            seen.append(self.second.parts[: int(np.searchsorted(self.second.ends, place))])
+        content = persistence.dump(self.aligner.get_params(deep=False), state)
+        self.checkpoint.save(content, seen, self.dropped[:n_dropped])
+        self._whole = None
+
+
+def list_dropped(path: Path, dropped: list[dict[str, Any]]) -> str:
+    """Write down which rows were skipped, and say so."""
+    if not dropped:
+        atomic.remove(path)
+        return ""
+    atomic.write(path, "".join(f"{json.dumps(line)}\n" for line in dropped).encode())
+    return f"\n{len(dropped)} rows could not be used; they are listed in {path}"
