@@ -211,7 +211,7 @@ def _frozen(values: Float64Array) -> Float64Array:
 
 def _is_plain(n: int, sums: Float64Array, squares: Float64Array) -> npt.NDArray[np.bool_]:
     """Where sums of n numbers, and of their squares, keep Cauchy-Schwarz by more than floats round."""
-    return (squares >= 0) & ((1 + 2.0**-40) * sums * sums < n * float(ONE) * squares)
+    return (1 + 2.0**-40) * sums * sums < n * float(ONE) * squares
 
 
 def _signed_sum(a: Int64Array, b: Int64Array, sign: int) -> Int64Array:

@@ -253,6 +253,13 @@ MUTANTS = [
     Mutant("enc", "c3align/embed.py", "if (content, caption) == (contents[i], part[i].caption)", "if caption == part[i].caption", "TestChanges"),
     Mutant("P7", "c3align/io/shards.py", "        self._take_back(shard)\n", "", "no_row_that_is_old"),
     Mutant("P7", "c3align/io/shards.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),
+    Mutant("P7", "c3align/cli/_learning.py", "if stop == self.first.ends[behind]:", "if True:", "test_trees and behind_the_last_shard"),
+    Mutant("P7", "c3align/io/mirror.py", "if self.journal.has(name, found, target, self.rules.redo):", "if target.is_file():", "test_trees and changed_shard"),
+    Mutant("P7", "c3align/io/progress.py", "    if before != now:\n", "    if False:\n", "test_trees and changed_shard"),
+    Mutant("P7", "c3align/io/writing.py", "left = left[os.write(self._handle, left) :]", "os.write(self._handle, left)\n            break", "test_trees and full_disk"),
+    Mutant("P1", "c3align/_exact.py", "(1 + 2.0**-40) * sums * sums < n", "sums * sums * 0 < n", "refused or subtract"),
+    Mutant("P5", "c3align/cli/_learning.py", "bad |= bad_rows(partners, self.rules.zeros_too)", "pass", "test_trees and pairs_go_together"),
+    Mutant("P6", "c3align/io/columns.py", '_NUMBERS.check(self.shape[0] * self.shape[1], "numbers", size, None)', "pass", "attacks and rows_of_nothing"),
     Mutant("P11", "c3align/cli/_app.py", "if len(known) > 1:", "if False:", "another_encoder"),
     # captioners: search, noise, blocks, checkpoints, files
     Mutant("nn", "c3align/neighbours.py", "best.scores[:, -1] - error", "best.scores[:, -1] + error", "near_ties or sorted_products"),
