@@ -253,7 +253,7 @@ MUTANTS = [
     Mutant("enc", "c3align/embed.py", "if (content, caption) == (contents[i], part[i].caption)", "if caption == part[i].caption", "TestChanges"),
     Mutant("P7", "c3align/io/shards.py", "        self._take_back(shard)\n", "", "no_row_that_is_old"),
     Mutant("P7", "c3align/io/shards.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),
-    Mutant("P7", "c3align/cli/_learning.py", "if stop == self.first.ends[behind]:", "if True:", "test_trees and behind_the_last_shard"),
+    Mutant("P7", "c3align/cli/_learning.py", "if start + len(rows) == self.first.ends[behind]:", "if True:", "test_trees and behind_the_last_shard"),
     Mutant("P7", "c3align/io/mirror.py", "if self.journal.has(name, found, target, self.rules.redo):", "if target.is_file():", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/progress.py", "    if before != now:\n", "    if False:\n", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/writing.py", "left = left[os.write(self._handle, left) :]", "os.write(self._handle, left)\n            break", "test_trees and full_disk"),

@@ -426,7 +426,8 @@ class TestShell:
             for command in (("fit", "x_*.npy"), ("transform", "x_*.npy", "-a", "a", "--modality", "text")):
                 assert run(*command, "-o", "out") == 2
                 assert "x_7.npy, row 17: " in capsys.readouterr().err
-            assert not os.path.exists("out")
+            assert sorted(path.name for path in (here / "out").glob("*.npy")) == [f"x_{i}.npy" for i in range(7)]
+            shutil.rmtree("out")
 
     def test_a_tree_that_is_not_finished(self, here, capsys):
         pytest.importorskip("pyarrow")

@@ -44,6 +44,7 @@ def here(tmp_path, monkeypatch, rows):
 def often(monkeypatch):
     """Blocks of seven rows at most, and a checkpoint after every shard."""
     monkeypatch.setattr(row_files, "BLOCK_BYTES", 4 * 12 * 7)
+    monkeypatch.setattr(_learning, "BLOCKS", 1)
     monkeypatch.setattr(_learning, "CHECKPOINT_SECONDS", 0.0)
 
 

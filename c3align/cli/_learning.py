@@ -21,6 +21,7 @@ from c3align.io.rows import RowSource
 
 __all__ = ["Joined", "Learning", "list_dropped"]
 
+BLOCKS = 2  # at a time, for a block costs some milliseconds of merging
 CHECKPOINT_SECONDS = 5.0  # at least, between two
 Joined = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # numbers of rows of both sides, rising
 
@@ -50,16 +51,16 @@ class Learning:
     def run(self, **names: str) -> None:
         """Learn what is left to learn; what was learned of whole shards is kept, whatever happens."""
         begun = self._resumed()
-        step = max(1, row_files.BLOCK_BYTES // (np.dtype(self.first.parts[0].dtype).itemsize * self.first.n_dims))
+        row_bytes = np.dtype(self.first.parts[0].dtype).itemsize * self.first.n_dims
+        step = max(1, BLOCKS * row_files.BLOCK_BYTES // row_bytes)
         saved = time.monotonic()
         with rows_bar(self.first, "fit") as done:
             done(self.first.ends[begun])
             try:
-                for start, stop, behind in self.first.pieces(step, begun):
-                    self._learn(start, self.first.read(start, stop), names)
-                    self.first.release()
-                    done(stop - start)
-                    if stop == self.first.ends[behind]:
+                for start, rows, behind in self.first.pieces(step, begun):
+                    self._learn(start, rows, names)
+                    done(len(rows))
+                    if start + len(rows) == self.first.ends[behind]:
                         self._whole = behind, getattr(self.aligner, "state_", None), len(self.dropped)
                         if time.monotonic() - saved > CHECKPOINT_SECONDS:
                             self._save()

@@ -122,19 +122,20 @@ class RowSource:
         """Its name, as NumPy and torch share it."""
         return dtype_name(self.parts[0])
 
-    def read(self, start: int, stop: int) -> Any:
-        """Rows start to stop: a view where one array holds them all."""
+    def read(self, start: int, stop: int, into: npt.NDArray[Any] | None = None) -> Any:
+        """Rows start to stop: a view where one array holds them all; rows of files at the beginning of `into`."""
         start, stop = max(start, 0), min(stop, self.n_rows)
         first = max(0, bisect_right(self.ends, start) - 1)
         within = range(first, min(bisect_right(self.ends, max(start, stop - 1)), len(self.parts)))
         if self.paths:
-            return self._read_files(start, stop, within)
+            return self._read_files(start, stop, within, into)
         found = [self.parts[i][max(start - self.ends[i], 0) : max(stop - self.ends[i], 0)] for i in within]
         return found[0] if len(found) == 1 else np.concatenate([as_rows(part).widened() for part in found])
 
-    def _read_files(self, start: int, stop: int, within: range) -> npt.NDArray[Any]:
+    def _read_files(self, start: int, stop: int, within: range, into: Any) -> npt.NDArray[Any]:
         """Rows of some files, which have one dtype."""
-        out = np.empty((max(0, stop - start), self.n_dims), self.parts[0].dtype)
+        n_rows = max(0, stop - start)
+        out = np.empty((n_rows, self.n_dims), self.parts[0].dtype) if into is None else into[:n_rows]
         for i in within:
             low, high = max(start, self.ends[i]), min(stop, self.ends[i + 1])
             if low < high:
@@ -157,13 +158,22 @@ class RowSource:
         for start in range(first, stop, step):
             yield start, self.read(start, min(start + step, stop))
 
-    def pieces(self, n_rows: int, first_part: int = 0) -> Iterator[tuple[int, int, int]]:
-        """Start and stop of blocks that hold whole parts, or are a piece of one; and how many parts are behind each."""
+    def pieces(self, n_rows: int, first_part: int = 0) -> Iterator[tuple[int, Any, int]]:
+        """Number of the first row, and rows, of blocks that hold whole parts or are a piece of one; and how many parts
+        are behind each. Rows of files are in one buffer, which the next block takes.
+        """
+        places = list(self._places(n_rows, first_part))
+        most = max((stop - start for start, stop, _ in places), default=0)
+        buffer = np.empty((most, self.n_dims), self.parts[0].dtype) if self.paths else None
+        for start, stop, behind in places:
+            yield start, self.read(start, stop, buffer), behind
+            self.release()
+
+    def _places(self, n_rows: int, first_part: int) -> Iterator[tuple[int, int, int]]:
         part = first_part
         while part < len(self.parts):
-            start, behind = self.ends[part], bisect_right(self.ends, self.ends[part] + n_rows) - 1
-            behind = max(behind, part + 1)
-            for place in range(start, self.ends[behind], n_rows):
+            behind = max(bisect_right(self.ends, self.ends[part] + n_rows) - 1, part + 1)
+            for place in range(self.ends[part], self.ends[behind], n_rows):
                 stop = min(place + n_rows, self.ends[behind])
                 yield place, stop, behind if stop == self.ends[behind] else part
             part = behind
