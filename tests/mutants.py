@@ -386,7 +386,7 @@ MUTANTS = [
     Mutant("docs", "c3align/neighbours.py", "    k : int\n        From 1 to m.\n", "    k : int\n", "public_docstrings"),
     Mutant("docs", "c3align/pipeline.py", "unseen.pictures[12:13]", "unseen.pictures[13:14]", "examples_print"),
     # report: all rows, samples, pictures, page
-    Mutant("report", "c3align/io/rows.py", 'getattr(part, "mode", None) == "r" and ', "", "private_map"),
+    Mutant("report", "c3align/io/rows.py", ' if getattr(part, "mode", None) == "r"]', "]", "private_map"),
     Mutant("report", "c3align/geometry/_retrieval.py", "(scores >= best[:, None]) & ~own)", "(scores >= best[:, None]))", "GroupsOfRecall"),
     Mutant("report", "c3align/geometry/_retrieval.py", "labels if labels.any() else", "labels if True else", "collapsed_space"),
     Mutant("report", "c3align/report/_samples.py", "apart = a != b", "apart = a == a", "several_captions"),
@@ -554,7 +554,7 @@ MUTANTS = [
     Mutant("P6", "c3align/io/pages.py", "header.get(part, {}).get(place) == _PREFIXES", "False", "attacks and what_stood_before"),
     Mutant("P6", "c3align/io/npy.py", "    if size != offset + found.n_bytes:", "    if False:", "attacks and rows"),
     Mutant("P6", "c3align/io/npy.py", " or not _HEADER.fullmatch(text)", "", "attacks and rows"),
-    Mutant("P6", "c3align/io/npy.py", "if _identity(file) != self.seen:", "if False:", "exchanged_while"),
+    Mutant("P6", "c3align/io/npy.py", "if opening.identity(file) != self.seen:", "if False:", "exchanged_while"),
     Mutant("P6", "c3align/io/npy.py", "left[n_bytes:]", "left[:0]", "short_read"),
     Mutant("P6", "c3align/encoders/precomputed.py", "if not np.isfinite(rows).all():", "if False:", "attacks and holds_no_number"),
     Mutant("P6", "c3align/errors.py", "        return one_line(super().__str__())", "        return super().__str__()", "what_is_shown"),

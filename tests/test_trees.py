@@ -333,7 +333,7 @@ class TestResumed:
 
         def partial_fit(self, X, y=None, **how):
             done.append(len(X))
-            if len(done) == 9:
+            if len(done) == 10:
                 raise KeyboardInterrupt
             return real(self, X, y, **how)
 
@@ -343,7 +343,7 @@ class TestResumed:
         assert run("fit", "e", "--pair", "x.npy", "-o", "out", "--seed", 5) == 2
         assert "out.checkpoint is of another run (settings was" in capsys.readouterr().err
         assert run("fit", "e", "--pair", "x.npy", "-o", "out") == 0
-        assert sum(done) == 100 + 7
+        assert sum(done) == 100 + 10
         assert Path("out", ALIGNER).read_bytes() == Path("whole", ALIGNER).read_bytes()
         assert not Path("out.checkpoint").exists()
 

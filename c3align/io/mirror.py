@@ -156,6 +156,7 @@ class Mirror:
         lines = [
             json.dumps({"file": name, "row": row}) for name in self.names for row in self.journal.done[name]["dropped"]
         ]
+        self.journal.write(self.names)
         listed = self.folder / f"dropped_{self.source.modality or 'rows'}.jsonl"
         if lines:
             atomic.write(listed, "".join(f"{line}\n" for line in lines).encode())

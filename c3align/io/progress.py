@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,12 @@ class Journal:
             first, *lines = [_parsed(line) for line in path.read_bytes().split(b"\n")[:-1]] or [None]
             _check_question(path, (first or {}).get(FORMAT), self.question)
             self.done = {line["shard"]: line for line in lines if line and isinstance(line.get("shard"), str)}
-        text = [json.dumps({FORMAT: self.question}), *map(json.dumps, self.done.values())]
-        atomic.write(path, "".join(f"{line}\n" for line in text).encode())
+        self.write(self.done)
+
+    def write(self, shards: Iterable[str]) -> None:
+        """The list anew, in the order of the shards, with one line for each."""
+        lines = [{FORMAT: self.question}, *(self.done[shard] for shard in shards)]
+        atomic.write(self.path, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
 
     def note(self, shard: str, **known: Any) -> None:
         """Write down that a shard is whole; errors name the list."""
