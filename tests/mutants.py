@@ -257,7 +257,7 @@ MUTANTS = [
     Mutant("P7", "c3align/io/mirror.py", "if self.journal.has(name, found, target, self.rules.redo):", "if target.is_file():", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/progress.py", "    if before != now:\n", "    if False:\n", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/writing.py", "left = left[os.write(self._handle, left) :]", "os.write(self._handle, left)\n            break", "test_trees and full_disk"),
-    Mutant("P1", "c3align/_exact.py", "(1 + 2.0**-40) * sums * sums < n", "sums * sums * 0 < n", "refused or subtract"),
+    Mutant("P1", "c3align/_exact.py", "(1 + 2.0**-40) * sums * sums < n", "sums * sums * 0 < n", "test_persistence and sums"),
     Mutant("P5", "c3align/cli/_learning.py", "bad |= bad_rows(partners, self.rules.zeros_too)", "pass", "test_trees and pairs_go_together"),
     Mutant("P6", "c3align/io/columns.py", '_NUMBERS.check(self.shape[0] * self.shape[1], "numbers", size, None)', "pass", "attacks and rows_of_nothing"),
     Mutant("P11", "c3align/cli/_app.py", "if len(known) > 1:", "if False:", "another_encoder"),

@@ -272,7 +272,7 @@ def _of_rows(names: list[str], pattern: str) -> list[str]:
 
 def _stored(path: str, column: str | None = None, scale: float | None = None) -> npy.Stored | Column:
     """A file of rows, never unpickled, of which no more than the header is read."""
-    suffix = PurePath(path).suffix
+    suffix = os.path.splitext(path)[1]
     if not opening.is_url(path) and not os.path.isfile(path):
         raise C3AlignError(f"no file {path}; check the name")
     if (column is not None and suffix != ".parquet") or (scale is not None and suffix == ".parquet"):
