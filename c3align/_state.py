@@ -138,6 +138,27 @@ class State:
                     raise C3AlignError(_missing(key, what))
         return merged
 
+    def without(self, other: State) -> State:
+        """What is left without rows that were learned, exactly.
+
+        Raises
+        ------
+        C3AlignError
+            Where more is known than exact sums, and for rows that were not learned, or as pairs and are not taken so.
+        """
+        if self.second_moments or self.covariances or self.across or self.sketches or self.samples:
+            raise C3AlignError("covariances, quantiles and samples must be learned anew without rows; fit those left")
+        if self.n_dims != other.n_dims or not {*other.statistics} <= {*self.statistics}:
+            raise C3AlignError(f"{', '.join(other.statistics)} rows must be among those learned; pass what was merged")
+        left, pairs = _less(self.statistics, other.statistics), _less(self.pairs, other.pairs)
+        if any(name not in left or found.n_rows > left[name].n_rows for key, found in pairs.items() for name in key):
+            raise C3AlignError("rows that were learned as pairs must be taken away so; fit the part with --pair too")
+        if not left:
+            raise C3AlignError("some rows must be left, and all were subtracted; delete the aligner")
+        columns = {name: names for name, names in self.feature_names.items() if name in left}
+        bound = _one_fingerprint(self.fingerprint, other.fingerprint)
+        return State(self.n_dims, left, pairs, fingerprint=bound, feature_names=columns)
+
     def _samples_with(self, other: State) -> Mapping[str, RowSample]:
         """Those of modalities that were sampled wherever they were learned; old files have none."""
         both = _merged(self.samples, other.samples)
@@ -271,6 +292,11 @@ def pair_key(a: str, b: str) -> PairKey:
 def _merged(mine: Mapping[_Key, Any], others: Mapping[_Key, Any]) -> dict[_Key, Any]:
     both = {**mine, **{key: mine[key] + found if key in mine else found for key, found in others.items()}}
     return dict(sorted(both.items()))
+
+
+def _less(mine: Mapping[_Key, Any], others: Mapping[_Key, Any]) -> dict[_Key, Any]:
+    left = {key: found - others[key] if key in others else found for key, found in mine.items()}
+    return {key: found for key, found in left.items() if found.n_rows or found.n_zero_rows}
 
 
 def _missing(key: Any, what: str) -> str:

@@ -80,7 +80,7 @@ class ModalityStatistics(ExactSums):
         found = super().problem()
         if found or not self.n_rows:
             return found
-        n, energy, bins = self.n_rows, sum(fixed.to_ints(self.squares)), [int(mantissas) for mantissas in self.norms]
+        n, energy, bins = self.n_rows, fixed.total(self.squares), [int(mantissas) for mantissas in self.norms]
         if abs(energy - n * ONE) > n * (ONE // 2**20 + self.n_dims):
             return "the count contradicts the sums of squares of unit rows"
         # the highest of a mantissa's 24 bits is set, so that each bin bounds the number of its rows on both sides
@@ -111,7 +111,7 @@ class PairStatistics(ExactSums):
             What is wrong.
         """
         found = super().problem()
-        if found is None and sum(fixed.to_ints(self.squares)) > self.n_rows * (4 * ONE + ONE // 2**20 + self.n_dims):
+        if found is None and fixed.total(self.squares) > self.n_rows * (4 * ONE + ONE // 2**20 + self.n_dims):
             return "the squares are not those of unit rows"
         return found
 
@@ -153,7 +153,7 @@ class PairStatistics(ExactSums):
     def mean_cosine(self) -> float:
         """Mean cosine of a pair: ``1 - E||u_x - u_y||**2 / 2``."""
         self._need_rows()
-        return 1 - sum(fixed.to_ints(self.squares)) / (2 * self.n_rows * ONE)
+        return 1 - fixed.total(self.squares) / (2 * self.n_rows * ONE)
 
 
 @checked

@@ -400,7 +400,7 @@ class TestDegenerateRows:
         with pytest.raises(C3AlignError, match="query must be one of"):
             found.row_scale(query="audio")
         for rows, groups in (({}, None), ({"text": text}, {"image": np.arange(300)})):
-            with pytest.raises(C3AlignError, match="pass (rows|each)"):
+            with pytest.raises(C3AlignError, match=r"pass (rows|each)"):
                 Calibration.from_rows(rows, groups=groups)
         for rate in (0, 1e-7, 1, np.nan, None, "0.1", True):
             with pytest.raises(C3AlignError, match="false_positive_rate must be in"):

@@ -215,7 +215,7 @@ class TestShards:
 
 class TestKills:
     @posix
-    @pytest.mark.parametrize("name", ["memory", "pipeline", "checkpoint", "embed"])
+    @pytest.mark.parametrize("name", ["memory", "pipeline", "checkpoint", "embed", "transform", "fit-resumed"])
     def test_real_kills(self, name):
         """Fifty of each kind by `make kills`."""
         assert len(kills.kill(name, 2)) == 2

@@ -379,13 +379,15 @@ class TestRowSource:
             with pytest.raises(C3AlignError, match="not a whole file of numbers"):
                 RowSource.of("x.safetensors")
 
-    def test_bytes_in_the_wrong_order_and_integers(self, rows, here):
-        """Fault 3.4: refused by fit as by transform."""
+    def test_bytes_in_the_other_order_and_integers(self, rows, here):
+        """Fault 3.4: read as they are meant, or refused by fit as by transform."""
         C3Aligner().fit(rows).save_pretrained("a")
-        for dtype, text in ((">f4", "swapped bytes"), ("i1", "dtype int8; convert it")):
+        for dtype, text in (("i1", "dtype int8; convert it, or pass what a step"), ("i4", "dtype int32; convert it")):
             np.save("x.npy", rows.astype(dtype))
             with pytest.raises(C3AlignError, match=text):
                 RowSource.of("x.npy")
+        np.save("x.npy", rows.astype(">f4"))
+        assert raw(RowSource.of("x.npy").read(0, 60)) == raw(rows)
 
     def test_wrong_numbers_of_rows_are_not_written(self, rows, here):
         with pytest.raises(C3AlignError, match="must get 60 rows, got 59"):
@@ -424,7 +426,8 @@ class TestShell:
             for command in (("fit", "x_*.npy"), ("transform", "x_*.npy", "-a", "a", "--modality", "text")):
                 assert run(*command, "-o", "out") == 2
                 assert "x_7.npy, row 17: " in capsys.readouterr().err
-            assert not os.path.exists("out")
+            assert sorted(path.name for path in (here / "out").glob("*.npy")) == [f"x_{i}.npy" for i in range(7)]
+            shutil.rmtree("out")
 
     def test_a_tree_that_is_not_finished(self, here, capsys):
         pytest.importorskip("pyarrow")

@@ -98,6 +98,8 @@ def test_128_bit_arithmetic(pairs):
     a, b = (wide(values) for values in zip(*pairs))
     assert fixed.to_ints(fixed.add(a, b)) == [x + y for x, y in pairs]
     assert fixed.to_ints(fixed.negate(a)) == [-x for x, _ in pairs]
+    assert fixed.to_floats(a) == pytest.approx([float(x) for x, _ in pairs], rel=2**-51)
+    assert fixed.total(a) == sum(x for x, _ in pairs)
     small = np.array([x % 2**63 * (-1) ** (x % 2) for x, _ in pairs], np.int64)
     assert fixed.to_ints(fixed.widen(small)) == small.tolist()
 

@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -19,8 +21,9 @@ from tqdm import tqdm
 
 from c3align import __version__
 from c3align._imports import need
-from c3align.errors import EncoderMismatchError, printable
+from c3align.errors import C3AlignError, EncoderMismatchError, printable
 from c3align.io import atomic
+from c3align.io.mirror import Rules
 from c3align.io.rows import RowSource
 
 # what --help lists, in this order
@@ -30,7 +33,10 @@ SUMMARIES = {
     "embed": "Embed a collection; rerun to resume.",
     "fit": "Learn an aligner from embeddings on disk.",
     "transform": "Align embeddings on disk with a saved aligner.",
+    "corrupt": "Align embeddings and add noise, to train on.",
+    "translate": "Move embeddings to where another modality's are.",
     "merge": "Add up what several aligners learned.",
+    "subtract": "Forget rows that an aligner learned.",
     "choose": "Measure which mapping suits a job, on your rows.",
     "report": "Measure and draw the gap between modalities.",
     "train-captioner": "Train a captioner on texts alone.",
@@ -61,8 +67,12 @@ app = typer.Typer(
 AlignerFolder = Annotated[Path, typer.Option("--aligner", "-a", help="Folder that `c3align fit` wrote.")]
 Rows = Annotated[
     list[str],
-    typer.Argument(help="Embeddings (n, d): .npy, .safetensors, quoted patterns, or a `c3align embed` folder."),
+    typer.Argument(help="Embeddings (n, d): .npy, .safetensors, .parquet, quoted patterns, folders, URLs."),
 ]
+Column = Annotated[str | None, typer.Option(help="Of a .parquet, which FILE#COLUMN names too; the only one of floats.")]
+Scale = Annotated[float | None, typer.Option(help="What a step of int8 rows is worth.")]
+OnError = Annotated[str, typer.Option(help="'raise', or 'skip' rows that cannot be used and list them.")]
+Changed = Annotated[str, typer.Option(help="Of shards changed since an earlier run: 'raise', or 'redo' them.")]
 Fingerprint = Annotated[str | None, typer.Option("--encoder", help="Fingerprint of the encoder: binds, or refuses.")]
 On = Annotated[
     str | None, typer.Option(help="Pair rows of equal values in this column of both trees: id, caption, item, ...")
@@ -146,14 +156,21 @@ def allow(encoder: Any, max_pixels: int | None, max_samples: int | None = None) 
         encoder.max_samples = max_samples
 
 
-def progress(source: RowSource, what: str) -> Iterator[tuple[int, Any]]:
-    """The blocks, with a bar of rows when they take over a second and a person watches."""
-    with tqdm(
-        total=source.n_rows, desc=what, unit="row", unit_scale=True, delay=1, disable=None, file=sys.stderr
-    ) as bar:
-        for start, rows in source.blocks():
-            yield start, rows
-            bar.update(len(rows))
+@contextmanager
+def rows_bar(source: RowSource, what: str) -> Iterator[Callable[[int], None]]:
+    """A bar of rows, with rows and GB a second and the time that is left, if it takes over a second and one watches.
+
+    What is yielded is called with the number of rows that were done.
+    """
+    row_bytes, begin = source.n_dims * np.dtype(source.dtype).itemsize if source.paths else 0, time.monotonic()
+    look: dict[str, Any] = {"unit": "row", "unit_scale": True, "delay": 1, "disable": None, "file": sys.stderr}
+    with tqdm(total=source.n_rows, desc=what, **look) as bar:
+
+        def done(n_rows: int) -> None:
+            bar.set_postfix_str(f"{bar.n * row_bytes / 1e9 / (time.monotonic() - begin):.2f} GB/s", refresh=False)
+            bar.update(n_rows)
+
+        yield done
 
 
 def one_fingerprint(found: list[RowSource], given: str | None) -> str | None:
@@ -162,6 +179,14 @@ def one_fingerprint(found: list[RowSource], given: str | None) -> str | None:
     if len(known) > 1:
         raise EncoderMismatchError(f"these rows come from different encoders ({', '.join(known)}); use those of one")
     return known[0] if known else None
+
+
+def rules(on_error: str, changed: str, zero_rows: str) -> Rules:
+    """What becomes of rows that cannot be used, and of shards that have changed."""
+    for name, value, known in (("--on-error", on_error, "skip"), ("--changed", changed, "redo")):
+        if value not in ("raise", known):
+            raise C3AlignError(f"{name} must be 'raise' or {known!r}, got {value!r}; omit it to raise")
+    return Rules(on_error == "skip", zero_rows == "raise", changed == "redo")
 
 
 def save_picture(path: str | os.PathLike[str], draw: Callable[[], Any]) -> None:

@@ -1,4 +1,4 @@
-"""`c3align merge`: what several aligners learned, as one."""
+"""`c3align merge` and `c3align subtract`: what several aligners learned, as one, or without that of others."""
 
 from __future__ import annotations
 
@@ -30,3 +30,23 @@ def merge(
     whole.save_pretrained(output)
     learned = ", ".join(f"{found.n_rows} {name} rows" for name, found in whole.statistics_.items())
     say(output, f"{output}: {learned} of {len(aligners)} aligners")
+
+
+@app.command(epilog="Example:  c3align subtract whole part -o rest")
+def subtract(
+    aligner: Annotated[Path, typer.Argument(help="A folder that `c3align fit` wrote.")],
+    parts: Annotated[list[Path], typer.Argument(help="Others, fitted on some of its rows, with the same settings.")],
+    output: Output,
+) -> None:
+    """Forget rows that an aligner learned: exactly what it would have learned without them."""
+    from c3align import C3Aligner
+
+    rest = C3Aligner.from_pretrained(aligner)
+    for folder in parts:
+        part = C3Aligner.from_pretrained(folder)
+        if part.get_params() != rest.get_params():
+            raise C3AlignError(f"{folder} and {aligner} have different settings; fit them alike")
+        rest.state_ = rest.state_.without(part.state_)
+    rest.save_pretrained(output)
+    learned = ", ".join(f"{found.n_rows} {name} rows" for name, found in rest.statistics_.items())
+    say(output, f"{output}: {learned}")

@@ -27,7 +27,17 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["SCRATCH", "found", "is_special", "local_path", "locked", "remove", "replaced_file", "replaced_folder"]
+__all__ = [
+    "SCRATCH",
+    "clear",
+    "found",
+    "is_special",
+    "local_path",
+    "locked",
+    "remove",
+    "replaced_file",
+    "replaced_folder",
+]
 __all__ += ["write"]
 
 SCRATCH = ".c3align-"  # in the names of files and folders that are not whole yet
@@ -65,15 +75,18 @@ def is_special(path: str | os.PathLike[str]) -> bool:
 
 
 @contextmanager
-def replaced_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A scratch file to be written, which takes the place of `path` in the end and is removed on an error."""
+def replaced_file(path: str | os.PathLike[str], *, alone: bool = False) -> Iterator[Path]:
+    """A scratch file to be written, which takes the place of `path` in the end and is removed on an error.
+
+    Whoever is `alone` in the folder has called `clear`, which looks through it once and not for every file.
+    """
     if is_special(path):
         yield Path(path)
         return
     target = local_path(path)
     if target.is_dir() or not target.parent.is_dir():
         raise C3AlignError(f"cannot write {path}; pass the name of a file in a folder that exists")
-    scratch, lock = _scratch_for(target, partial(Path.touch, exist_ok=False))
+    scratch, lock = _scratch_for(target, partial(Path.touch, exist_ok=False), alone)
     try:
         yield scratch
         _force_to_disk(scratch)
@@ -171,10 +184,11 @@ def _aside(target: Path) -> Path:
     return target.parent / f".{target.name}{SCRATCH}before"
 
 
-def _scratch_for(target: Path, make: Callable[[Path], None]) -> tuple[Path, int | None]:
+def _scratch_for(target: Path, make: Callable[[Path], None], alone: bool = False) -> tuple[Path, int | None]:
     """A new scratch beside a place, and the handle whose lock says that its writer lives."""
     prefix = f".{target.name[:40]}{SCRATCH}"
-    _remove_left(target.parent, prefix)
+    if not alone:
+        _remove_left(target.parent, glob.escape(prefix))
     while True:
         scratch = target.parent / f"{prefix}{secrets.token_hex(4)}"
         make(scratch)
@@ -198,9 +212,14 @@ def _close(handle: int | None) -> None:
         os.close(handle)
 
 
+def clear(folder: Path) -> None:
+    """Remove from a folder what writers that were killed left there."""
+    _remove_left(folder, f".*{SCRATCH}")
+
+
 def _remove_left(folder: Path, prefix: str) -> None:
     """Remove the scratch of writers that were killed: nobody holds its lock."""
-    for path in folder.glob(glob.escape(prefix) + "[0-9a-f]" * 8):
+    for path in folder.glob(prefix + "[0-9a-f]" * 8):
         handle = _handle(path)
         if handle is not None and _lock(handle, wait=False):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

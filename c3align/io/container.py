@@ -20,7 +20,7 @@ import numpy as np
 from safetensors import numpy as of_numpy
 
 from c3align.errors import C3AlignError, FormatError
-from c3align.io import atomic
+from c3align.io import atomic, opening
 from c3align.io.digests import DIGEST_BYTES, check_folders, is_signed, refusal, signed, warn_of_no_digest
 
 __all__ = ["CONFIG_FILE", "check_digest", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json"]
@@ -97,7 +97,7 @@ def parse_config(head: bytes, size: int, kind: str, limit: int = MAX_HEADER_BYTE
     return config
 
 
-def read_header(path: Path, kind: str, limit: int = MAX_HEADER_BYTES) -> tuple[dict[str, Any], int, int]:
+def read_header(path: str | Path, kind: str, limit: int = MAX_HEADER_BYTES) -> tuple[dict[str, Any], int, int]:
     """A file's header, the place of its first tensor, and its size."""
     head, size = _head(path, limit)
     return parse_header(head, size, kind, limit), 8 + int.from_bytes(head[:8], "little"), size
@@ -108,10 +108,11 @@ def read_config(path: Path, kind: str, limit: int = MAX_HEADER_BYTES) -> dict[st
     return parse_config(*_head(path, limit), kind, limit)
 
 
-def _head(path: Path, limit: int) -> tuple[bytes, int]:
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        return file.read(min(size, limit + 8)), size
+def _head(path: str | Path, limit: int) -> tuple[bytes, int]:
+    """The length of the header and the header, and the size of the file."""
+    with opening.in_parts(os.fspath(path)) as file:
+        size, head = opening.n_bytes(file), opening.first_bytes(file, 8)
+        return head + opening.first_bytes(file, min(int.from_bytes(head, "little"), limit, size)), size
 
 
 def parse(content: bytes, kind: str, torch: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from c3align.errors import FormatError, NoDigestWarning
 
-__all__ = ["DIGEST_BYTES", "Watch", "check_folders", "is_signed", "of_file", "of_folders", "refusal", "signed"]
+__all__ = ["DIGEST_BYTES", "Watch", "check_folders", "is_signed", "new", "of_file", "of_folders", "refusal", "signed"]
 __all__ += ["warn_of_no_digest"]
 
 DIGEST_BYTES = 32
@@ -43,6 +43,11 @@ def signed(content: bytes) -> bytes:
 def is_signed(content: bytes) -> bool:
     """Whether the last bytes are the SHA-256 of all before them."""
     return content[-DIGEST_BYTES:] == hashlib.sha256(memoryview(content)[:-DIGEST_BYTES]).digest()
+
+
+def new() -> Any:
+    """A SHA-256 that has seen nothing yet."""
+    return hashlib.sha256()
 
 
 def of_file(path: str | os.PathLike[str]) -> str:

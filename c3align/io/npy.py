@@ -5,10 +5,12 @@ Rows are read, not mapped: a file that is cut while it is read is an error, wher
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import weakref
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -16,13 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
+from c3align.io import opening
 
-__all__ = ["Stored", "of_layout", "stored"]
+__all__ = ["BFLOAT16", "Stored", "as_floats", "of_layout", "stored"]
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000  # as NumPy bounds it
 # one type of numbers and one shape: nothing nested, so that NumPy's parser meets no depth
 _HEADER = re.compile(rb"\{[^][(){}+~-]*\([\dL, ]*\)[^][(){}+~-]*\} *\n?")
+BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # which NumPy lacks
 _DTYPE = re.compile(r"[<>=|]?[biuf]\d\d?")
 
 
@@ -37,6 +41,8 @@ class Stored:
     by_columns: bool  # the numbers of a column, not of a row, are side by side
     seen: tuple[int, ...]  # what tells the file from another one, or from what it was before
     descriptor: int = -1  # of the open file; -1 opens it by its path for every read
+    kept: np.dtype[Any] | None = None  # what the numbers are in the file, where that is not `dtype`
+    scale: float = 1.0  # what a step of kept integers is worth
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "descriptor": -1}  # copies and other processes open it themselves
@@ -45,8 +51,12 @@ class Stored:
         return self.shape[0]
 
     @property
+    def in_file(self) -> np.dtype[Any]:
+        return self.dtype if self.kept is None else self.kept
+
+    @property
     def n_bytes(self) -> int:
-        return prod(self.shape) * self.dtype.itemsize
+        return prod(self.shape) * self.in_file.itemsize
 
     def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
         start, stop, step = rows.indices(len(self))
@@ -57,23 +67,40 @@ class Stored:
         n_rows = max(0, stop - start)
         with self._opened() as file:
             if not self.by_columns:
-                out = np.empty((n_rows, *self.shape[1:]), self.dtype)
+                out = np.empty((n_rows, *self.shape[1:]), self.in_file)
                 self._fill(file, out, start * prod(self.shape[1:]))
-                return out
-            columns = np.empty((*self.shape[:0:-1], n_rows), self.dtype)
+                return self._plain(out)
+            columns = np.empty((*self.shape[:0:-1], n_rows), self.in_file)
             for number, column in enumerate(columns.reshape(prod(self.shape[1:]), n_rows)):
                 self._fill(file, column, number * self.shape[0] + start)
-            return columns.T
+            return self._plain(columns.T)
+
+    def read_into(self, out: npt.NDArray[Any], start: int) -> None:
+        """Rows from `start` on, as many as there is room for, without a copy where the file has them as they are."""
+        if self.kept is None and not self.by_columns:
+            with self._opened() as file:
+                self._fill(file, out, start * prod(self.shape[1:]))
+        else:
+            out[:] = self.read(start, start + len(out))
 
     def take(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Rows by number, in any order."""
         if self.by_columns:
             return np.concatenate([self.read(0, 0), *(self.read(int(i), int(i) + 1) for i in numbers)])
-        out = np.empty((len(numbers), self.shape[1]), self.dtype)
+        out = np.empty((len(numbers), self.shape[1]), self.in_file)
         with self._opened() as file:
             for row, number in zip(out, numbers):
                 self._fill(file, row, int(number) * self.shape[1])
-        return out
+        return self._plain(out)
+
+    def _plain(self, found: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Numbers as `dtype`, of numbers as they are in the file."""
+        if self.kept is None:
+            return found
+        if self.kept == BFLOAT16:
+            return (found.view("<u2").astype(np.uint32) << 16).view(np.float32)
+        plain = found.astype(self.dtype)
+        return plain if self.scale == 1 else np.multiply(plain, self.dtype.type(self.scale), out=plain)
 
     def held(self) -> Stored:
         """The same rows of a file that stays open: they can be read when another file has taken its name."""
@@ -82,16 +109,18 @@ class Stored:
         return found
 
     def _opened(self) -> Any:
-        given = self.path if self.descriptor < 0 else self.descriptor
-        file = open(given, "rb", buffering=0, closefd=self.descriptor < 0)  # noqa: SIM115 (its callers close it)
-        if _identity(file) != self.seen:
+        if self.descriptor < 0:
+            file = opening.in_parts(self.path)
+        else:
+            file = open(self.descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115 (its callers close it)
+        if opening.identity(file) != self.seen:
             file.close()
             raise self._changed()
         return file
 
     def _fill(self, file: Any, out: npt.NDArray[Any], first: int) -> None:
         """Numbers from the `first` on."""
-        place, left = self.offset + first * self.dtype.itemsize, out.reshape(-1).view(np.uint8).data
+        place, left = self.offset + first * self.in_file.itemsize, out.reshape(-1).view(np.uint8).data
         while len(left):
             n_bytes = _read(file, left, place)
             if not n_bytes:
@@ -104,27 +133,52 @@ class Stored:
 
 def stored(path: str | os.PathLike[str]) -> Stored:
     """The rows of a .npy file; ValueError if its header is not one of numbers, or does not agree with its size."""
-    with open(path, "rb") as file:
-        if file.read(6) != _MAGIC:
+    with opening.in_parts(os.fspath(path)) as file:
+        head = io.BytesIO(opening.first_bytes(file, len(_MAGIC) + 6 + _LONGEST_HEADER))
+        if head.read(6) != _MAGIC:
             raise ValueError("it is not a .npy file")
-        file.seek(0)
-        dtype, shape, by_columns = _header(file)
-        return of_layout(path, dtype, shape, file.tell(), by_columns)
+        head.seek(0)
+        dtype, shape, by_columns = _header(head)
+        return of_layout(path, dtype, shape, head.tell(), by_columns, file)
 
 
-def of_layout(path: Any, dtype: Any, shape: tuple[int, ...], offset: int, by_columns: bool = False) -> Stored:
+def of_layout(
+    path: Any, dtype: Any, shape: tuple[int, ...], offset: int, by_columns: bool = False, file: Any = None
+) -> Stored:
     """An array that begins at `offset` and ends with the file."""
-    with open(path, "rb") as file:
-        found = Stored(os.fspath(path), np.dtype(dtype), shape, offset, by_columns, _identity(file))
-        size = os.fstat(file.fileno()).st_size
+    if file is None:
+        with opening.in_parts(os.fspath(path)) as file:
+            return of_layout(path, dtype, shape, offset, by_columns, file)
+    found = Stored(os.fspath(path), np.dtype(dtype), shape, offset, by_columns, opening.identity(file))
+    size = opening.n_bytes(file)
     if size != offset + found.n_bytes:
         raise ValueError(f"it is {size} bytes long, where {shape} {found.dtype} need {offset + found.n_bytes}")
     return found
 
 
+def as_floats(found: Stored, scale: float | None = None) -> Stored:
+    """The same rows as numbers of this machine: of swapped bytes, of bfloat16, and of int8 in steps of `scale`.
+
+    Raises
+    ------
+    C3AlignError
+        int8 without a scale, and a scale of what has none.
+    """
+    kept = found.dtype
+    if (kept == np.int8) != (scale is not None):
+        if scale is None:
+            raise C3AlignError(
+                f"{found.path} has dtype int8; convert it, or pass what a step is worth as --scale (1 / 127, often)"
+            )
+        raise C3AlignError(f"{found.path} must be int8 to have a scale, got {kept}; omit --scale")
+    if scale is not None or kept == BFLOAT16:
+        return replace(found, dtype=np.dtype(np.float32), kept=kept, scale=scale or 1.0)
+    return found if kept.isnative or kept.kind != "f" else replace(found, dtype=kept.newbyteorder("="), kept=kept)
+
+
 def _read(file: Any, into: memoryview, place: int) -> int:
     """Bytes read from a place; without moving the file's own, which threads share, where the system can."""
-    if hasattr(os, "preadv"):
+    if hasattr(os, "preadv") and opening.is_local(file):
         return os.preadv(file.fileno(), [into], place)
     file.seek(place)
     return int(file.readinto(into))
@@ -133,21 +187,20 @@ def _read(file: Any, into: memoryview, place: int) -> int:
 def _header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     version = np.lib.format.read_magic(file)
     n_bytes = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
-    start = file.tell()
     text = file.read(min(n_bytes, _LONGEST_HEADER + 1))
     if version not in ((1, 0), (2, 0)) or len(text) != n_bytes or not _HEADER.fullmatch(text):
         raise ValueError("its header is not that of an array of numbers")
-    file.seek(start - (2 if version == (1, 0) else 4))
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return _parsed(text)
+
+
+@lru_cache(64)
+def _parsed(text: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    """Dtype, shape and order; shards of one run have one header, which is read once."""
+    file = io.BytesIO(len(text).to_bytes(4, "little") + text)
     try:
-        shape, by_columns, dtype = read(file)
+        shape, by_columns, dtype = np.lib.format.read_array_header_2_0(file)
     except Exception as error:  # of Python's tokenizer too, for quotes and comments
         raise ValueError("its header is not that of an array of numbers") from error
     if not _DTYPE.fullmatch(dtype.str):
         raise ValueError(f"it holds {dtype} and not numbers")
     return dtype, shape, by_columns and len(shape) > 1
-
-
-def _identity(file: Any) -> tuple[int, int, int, int]:
-    stat = os.fstat(file.fileno())
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -15,12 +15,12 @@ _ENCODING = {5: 2, 7: 2, 8: 4}  # where the headers of data, of a dictionary, an
 Place = tuple[Any, int]
 
 
-def pages(file: Any, start: int, n_bytes: int) -> Iterator[dict[int, Any]]:
+def pages(file: Any, start: int, n_bytes: int, longest: int = _HEADER) -> Iterator[dict[int, Any]]:
     """The headers of the pages in `n_bytes`, each as a table by the numbers of its fields."""
     stop = start + n_bytes
     while start < stop:
         file.seek(start)
-        content = file.read(min(_HEADER, stop - start))
+        content = file.read(min(longest, stop - start))
         header, size = _struct(content, 0)
         if not (header.get(2, -1) >= 0 and header.get(3, -1) >= 0):
             raise ValueError("a page without a size")

@@ -1,4 +1,4 @@
-"""Rows, however many and wherever they are: one source of them, read in blocks, and one way to write them."""
+"""Rows, however many and wherever they are: one source of them, read in blocks."""
 
 from __future__ import annotations
 
@@ -6,27 +6,38 @@ import glob
 import mmap
 import os
 import re
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property, partial
+from itertools import accumulate
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.io import atomic, container, digests, npy
+from c3align.io import atomic, container, digests, npy, opening
+from c3align.io.columns import Column
+from c3align.io.writing import write_npy
 from c3align.ops.arrays import as_rows, dtype_name, first_non_finite
 
-__all__ = ["Picked", "RowSource", "natural", "write_npy"]
+__all__ = ["FILES", "METADATA", "NoFileError", "Picked", "RowSource", "base_of", "natural", "write_npy"]
 
 # of rows in float32; as much as glibc gives again and again without new pages from the system
 BLOCK_BYTES = (1 << 25) - (1 << 16)
-FILES = (".npy", ".safetensors")
+FILES = (".npy", ".safetensors", ".parquet")
+METADATA = "metadata"  # the folder of a tree whose tables hold no rows
+_CONNECTIONS = 16  # headers that are fetched at a time
 _TAKEN = 256  # far rows of a mapped file bring many others into memory, so that they are taken in parts
-_SAFE_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+_SAFE_DTYPES: dict[str, Any] = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": npy.BFLOAT16}
+
+
+class NoFileError(C3AlignError):
+    """Nothing that a pattern or a folder stands for."""
 
 
 def natural(name: str | os.PathLike[str]) -> tuple[list[int | str], str]:
@@ -48,7 +59,7 @@ class RowSource:
 
     @classmethod
     def of(cls, X: Any, name: str = "X") -> RowSource:
-        """From an array, a path (a .npy or .safetensors file, a folder of them, a pattern), or a list of either."""
+        """From an array, a path (of a file, a folder of them, a pattern, a URL), or a list of either."""
         if isinstance(X, cls):
             return replace(X, name=name)
         given = tuple(X) if isinstance(X, list | tuple) else (X,)
@@ -62,12 +73,25 @@ class RowSource:
         return cls(name, given)
 
     @classmethod
-    def open(cls, patterns: Sequence[str], name: str = "X", **said: Any) -> RowSource:
-        """Files, in the order given; those of a pattern or a folder in the order of the numbers in their names."""
-        paths = tuple(path for pattern in patterns for path in _files(pattern))
-        if not paths:
-            raise C3AlignError(f"no file fits {' '.join(patterns)}; check the pattern")
-        parts = tuple(_stored(path) for path in paths)
+    def open(
+        cls,
+        patterns: Sequence[str],
+        name: str = "X",
+        column: str | None = None,
+        scale: float | None = None,
+        **said: Any,
+    ) -> RowSource:
+        """Files, in the order given; those of a pattern or a folder in the order of the numbers in their names.
+
+        `column` is that of a .parquet, which ``x.parquet#column`` names too; `scale` what a step of int8 is worth.
+        """
+        files = [(path, own or column) for pattern in patterns for path, own in _files(pattern)]
+        if not files:
+            raise NoFileError(f"no file fits {' '.join(patterns)}; check the pattern")
+        paths, stored = tuple(path for path, _ in files), partial(_stored, scale=scale)
+        with ThreadPoolExecutor(_CONNECTIONS) as pool:
+            each = pool.map if opening.is_url(paths[0]) else map
+            parts = tuple(each(stored, *zip(*files)))
         for path, part in zip(paths, parts):
             if part.shape[1] != parts[0].shape[1] or part.dtype != parts[0].dtype:
                 raise C3AlignError(
@@ -76,9 +100,14 @@ class RowSource:
                 )
         return cls(name, parts, paths, **said)
 
+    @cached_property
+    def ends(self) -> list[int]:
+        """The number of the first row behind each part, and 0 before the first."""
+        return [0, *accumulate(int(part.shape[0]) for part in self.parts)]
+
     @property
     def n_rows(self) -> int:
-        return sum(int(part.shape[0]) for part in self.parts)
+        return self.ends[-1]
 
     @property
     def n_dims(self) -> int:
@@ -93,17 +122,28 @@ class RowSource:
         """Its name, as NumPy and torch share it."""
         return dtype_name(self.parts[0])
 
-    def read(self, start: int, stop: int) -> Any:
-        """Rows start to stop: a view where one array holds them all."""
-        found, first = [], 0
-        for i, part in enumerate(self.parts):
-            low, high = max(start - first, 0), min(stop - first, int(part.shape[0]))
-            if low < high:
-                found.append(part[low:high])
-                if self.watch is not None:
-                    self.watch.see(self.paths[i], low, found[-1], int(part.shape[0]))
-            first += int(part.shape[0])
+    def read(self, start: int, stop: int, into: npt.NDArray[Any] | None = None) -> Any:
+        """Rows start to stop: a view where one array holds them all; rows of files at the beginning of `into`."""
+        start, stop = max(start, 0), min(stop, self.n_rows)
+        first = max(0, bisect_right(self.ends, start) - 1)
+        within = range(first, min(bisect_right(self.ends, max(start, stop - 1)), len(self.parts)))
+        if self.paths:
+            return self._read_files(start, stop, within, into)
+        found = [self.parts[i][max(start - self.ends[i], 0) : max(stop - self.ends[i], 0)] for i in within]
         return found[0] if len(found) == 1 else np.concatenate([as_rows(part).widened() for part in found])
+
+    def _read_files(self, start: int, stop: int, within: range, into: Any) -> npt.NDArray[Any]:
+        """Rows of some files, which have one dtype."""
+        n_rows = max(0, stop - start)
+        out = np.empty((n_rows, self.n_dims), self.parts[0].dtype) if into is None else into[:n_rows]
+        for i in within:
+            low, high = max(start, self.ends[i]), min(stop, self.ends[i + 1])
+            if low < high:
+                rows = out[low - start : high - start]
+                self.parts[i].read_into(rows, low - self.ends[i])
+                if self.watch is not None:
+                    self.watch.see(self.paths[i], low - self.ends[i], rows, self.ends[i + 1] - self.ends[i])
+        return out
 
     def blocks(self, n_rows: int | None = None) -> Iterator[tuple[int, Any]]:
         """Number of the first row, and rows, block by block, `n_rows` at a time or in bounded memory."""
@@ -112,13 +152,39 @@ class RowSource:
             yield start, self.read(start, start + step)
             self.release()
 
+    def blocks_of(self, first: int, stop: int) -> Iterator[tuple[int, Any]]:
+        """Blocks of some rows, with the number of their first row."""
+        step = max(1, BLOCK_BYTES // (4 * self.n_dims))
+        for start in range(first, stop, step):
+            yield start, self.read(start, min(start + step, stop))
+
+    def pieces(self, n_rows: int, first_part: int = 0) -> Iterator[tuple[int, Any, int]]:
+        """Number of the first row, and rows, of blocks that hold whole parts or are a piece of one; and how many parts
+        are behind each. Rows of files are in one buffer, which the next block takes.
+        """
+        places = list(self._places(n_rows, first_part))
+        most = max((stop - start for start, stop, _ in places), default=0)
+        buffer = np.empty((most, self.n_dims), self.parts[0].dtype) if self.paths else None
+        for start, stop, behind in places:
+            yield start, self.read(start, stop, buffer), behind
+            self.release()
+
+    def _places(self, n_rows: int, first_part: int) -> Iterator[tuple[int, int, int]]:
+        part = first_part
+        while part < len(self.parts):
+            behind = max(bisect_right(self.ends, self.ends[part] + n_rows) - 1, part + 1)
+            for place in range(self.ends[part], self.ends[behind], n_rows):
+                stop = min(place + n_rows, self.ends[behind])
+                yield place, stop, behind if stop == self.ends[behind] else part
+            part = behind
+
     def take(self, numbers: npt.ArrayLike) -> npt.NDArray[Any]:
         """Rows by number, in any order, widened to float32 or float64."""
         wanted = np.asarray(numbers, np.int64)
         out = np.empty((len(wanted), self.n_dims), np.float64 if self.dtype == "float64" else np.float32)
         first = 0
         for part in self.parts:
-            rows = part if isinstance(part, npy.Stored) else as_rows(part, self.name)
+            rows = part if self.paths else as_rows(part, self.name)
             here = np.flatnonzero((first <= wanted) & (wanted < first + rows.shape[0]))
             for i in range(0, len(here), _TAKEN):
                 some = here[i : i + _TAKEN]
@@ -133,15 +199,14 @@ class RowSource:
 
     def where(self, row: int) -> str:
         """File and row of a row, for messages."""
-        for i, part in enumerate(self.parts):
-            if row < part.shape[0]:
-                return f"{self.paths[i] if self.paths else self.name}, row {row}"
-            row -= int(part.shape[0])
-        return self.name
+        if not 0 <= row < self.n_rows:
+            return self.paths[0] if self.paths and not self.n_rows else self.name
+        i = bisect_right(self.ends, row) - 1
+        return f"{self.paths[i] if self.paths else self.name}, row {row - self.ends[i]}"
 
     @contextmanager
-    def located(self, start: int, rows: Any) -> Iterator[None]:
-        """Errors about a block that begins with row `start` name the file and the row in it."""
+    def located(self, start: int, rows: Any, numbers: Any = None) -> Iterator[None]:
+        """Errors about a block name the file and the row in it; it begins with row `start`, or has these numbers."""
         try:
             yield
         except ValueError as error:
@@ -150,23 +215,28 @@ class RowSource:
             block = as_rows(rows, self.name)
             first = first_non_finite(block)[1]
             zeros = np.flatnonzero(~block.widened().any(axis=1))
-            place = self.where(start + (first if first >= 0 else int(zeros[0]) if len(zeros) else 0))
+            bad = first if first >= 0 else int(zeros[0]) if len(zeros) else 0
+            place = self.where(start + bad if numbers is None else int(numbers[bad]))
             raise C3AlignError(f"{place}: counted from row {start} of {self.name}: {error}") from error
 
     def release(self) -> None:
         """Give back the memory of what was read of memory-mapped arrays; their files stay as they are."""
-        for part in self.parts:
-            mapped = getattr(part, "_mmap", None)
-            # only of read-only maps: a private one (mode "c") would forget what was written into it
-            if getattr(part, "mode", None) == "r" and mapped is not None and hasattr(mapped, "madvise"):
-                mapped.madvise(mmap.MADV_DONTNEED)
+        for mapped in self._mapped:
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+    @cached_property
+    def _mapped(self) -> list[Any]:
+        # read-only maps alone: a private one (mode "c") would forget what was written into it
+        maps = [getattr(part, "_mmap", None) for part in self.parts if getattr(part, "mode", None) == "r"]
+        return [found for found in maps if found is not None and hasattr(found, "madvise")]
 
 
 @dataclass(frozen=True)
 class Picked(RowSource):
     """Some rows of a source, in an order of their own."""
 
-    numbers: Any = ()  # (n,) int64, of the rows of all parts
+    base: Any = None  # the source
+    numbers: Any = ()  # (n,) int64, of its rows
 
     @classmethod
     def from_source(cls, source: RowSource, numbers: npt.NDArray[np.int64]) -> RowSource:
@@ -176,51 +246,92 @@ class Picked(RowSource):
         if source.watch is not None:
             for _ in source.blocks():
                 pass
-        return cls(source.name, source.parts, source.paths, source.modality, source.fingerprint, None, numbers)
+        base = replace(source, watch=None)
+        return cls(base.name, base.parts, base.paths, base.modality, base.fingerprint, None, base, numbers)
 
     @property
     def n_rows(self) -> int:
         return len(self.numbers)
 
-    def read(self, start: int, stop: int) -> Any:
+    def read(self, start: int, stop: int, into: npt.NDArray[Any] | None = None) -> Any:
         wanted = self.numbers[start:stop]
         first, behind = (int(wanted.min()), int(wanted.max()) + 1) if len(wanted) else (0, 0)
         if behind - first <= 2 * len(wanted):  # one piece of the files, where the order is much the same
-            return super().read(first, behind)[wanted - first]
-        return super().take(wanted)
+            return self.base.read(first, behind)[wanted - first]
+        return self.base.take(wanted)
 
     def take(self, numbers: npt.ArrayLike) -> npt.NDArray[Any]:
-        return super().take(self.numbers[np.asarray(numbers, np.int64)])
+        found: npt.NDArray[Any] = self.base.take(self.numbers[np.asarray(numbers, np.int64)])
+        return found
 
     def where(self, row: int) -> str:
-        return super().where(int(self.numbers[row]))
+        return str(self.base.where(int(self.numbers[row])))
 
 
-def _files(pattern: str) -> list[str]:
-    """The files that a name stands for; one that exists stands for itself, brackets and all."""
-    name = atomic.expanded(pattern)
-    if os.path.isdir(name):
-        return sorted((str(path) for path in Path(name).iterdir() if path.suffix in FILES), key=natural)
-    return sorted(glob.glob(name), key=natural) if glob.has_magic(name) and not os.path.exists(name) else [name]
+def base_of(patterns: Sequence[str]) -> str:
+    """The folder that all files of some patterns are below; that of a tree, where they are its shards."""
+    names = [name.partition("#")[0] if opening.is_url(name) else atomic.expanded(name) for name in patterns]
+    found = []
+    for name in names:
+        parts = PurePath(name).parts
+        fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+        base = PurePath(*parts[:fixed]) if fixed else PurePath(".")
+        is_file = fixed == len(parts) and (base.suffix in FILES if opening.is_url(name) else not os.path.isdir(name))
+        base = base.parent if is_file or base.name.endswith("_emb") else base
+        found.append(os.path.abspath(base))
+    return os.path.commonpath(found)
 
 
-def _stored(path: str) -> npy.Stored:
+def _files(pattern: str) -> list[tuple[str, str | None]]:
+    """The files that a name stands for, each with the column after a #; one that exists stands for itself."""
+    name, column = pattern if opening.is_url(pattern) else atomic.expanded(pattern), ""
+    if not os.path.exists(name):
+        name, _, column = name.partition("#")
+    if opening.is_url(name):
+        names = _of_rows(opening.listed(name), name)
+    elif os.path.isdir(name):
+        names = [e.path for e in os.scandir(name) if PurePath(e.name).suffix in FILES and not e.name.startswith(".")]
+    elif glob.has_magic(name) and not os.path.exists(name):
+        names = _of_rows(glob.glob(name, recursive=True), name)
+    else:
+        names = [name]
+    return [(path, column or None) for path in sorted(names, key=natural)]
+
+
+def _of_rows(names: list[str], pattern: str) -> list[str]:
+    """Of all below a folder those that may hold rows; of another pattern what fits it."""
+    if len(names) == 1 or (glob.has_magic(pattern) and not pattern.endswith("**")):
+        return names
+    paths = ((name, PurePath(name)) for name in names)
+    found = [(name, path) for name, path in paths if path.suffix in FILES and METADATA not in path.parts[:-1]]
+    return [name for name, path in found if not path.name.startswith(".")]
+
+
+def _stored(path: str, column: str | None = None, scale: float | None = None) -> npy.Stored | Column:
     """A file of rows, never unpickled, of which no more than the header is read."""
-    if not os.path.isfile(path):
+    suffix = os.path.splitext(path)[1]
+    if not opening.is_url(path) and not os.path.isfile(path):
         raise C3AlignError(f"no file {path}; check the name")
-    try:
-        rows = _of_safetensors(Path(path)) if path.endswith(".safetensors") else npy.stored(path)
-    except (ValueError, EOFError, OSError) as error:
-        raise C3AlignError(
-            f"{path} is not a whole file of numbers ({error}); save rows with numpy.save, or copy the file again"
-        ) from error
+    if (column is not None and suffix != ".parquet") or (scale is not None and suffix == ".parquet"):
+        option = "--column is about .parquet" if column is not None else "--scale is about int8"
+        raise C3AlignError(f"{path} must be another kind of file: {option}; omit it")
+    rows = Column(path, column) if suffix == ".parquet" else npy.as_floats(_array(path), scale)
     if len(rows.shape) != 2 or rows.shape[1] == 0:
         raise C3AlignError(f"{path} does not hold rows (n, d) but {rows.shape}; save a 2-d array with numpy.save")
     as_rows(np.empty((0, 1), rows.dtype), path)
     return rows
 
 
-def _of_safetensors(path: Path) -> npy.Stored:
+def _array(path: str) -> npy.Stored:
+    try:
+        return _of_safetensors(path) if path.endswith(".safetensors") else npy.stored(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise C3AlignError(
+            f"{path} is not a whole file of numbers ({error}); save rows with numpy.save, or copy the file again"
+        ) from error
+
+
+def _of_safetensors(path: str) -> npy.Stored:
     header, first, _ = container.read_header(path, "file of rows")
     tensors = [value for name, value in header.items() if name != "__metadata__"]
     if len(tensors) != 1 or not isinstance(tensors[0], dict) or tensors[0].get("dtype") not in _SAFE_DTYPES:
@@ -232,26 +343,3 @@ def _of_safetensors(path: Path) -> npy.Stored:
     if tensors[0].get("data_offsets") != [0, found.n_bytes]:
         raise ValueError(f"it states the bytes {tensors[0].get('data_offsets')!r} for {found.n_bytes}")
     return found
-
-
-def write_npy(path: str | os.PathLike[str], shape: tuple[int, ...], dtype: Any, blocks: Iterable[Any]) -> None:
-    """Replace a .npy file by blocks of rows, `shape` in all; the space is reserved first, and a full disk named."""
-    dtype, n_rows = np.dtype(dtype), 0
-    with atomic.replaced_file(path) as scratch, scratch.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        _reserve(file, int(np.prod(shape, dtype=object)) * dtype.itemsize, path)
-        for block in blocks:
-            file.write(np.ascontiguousarray(block, dtype).data)
-            n_rows += len(block)
-        if n_rows != shape[0]:
-            raise C3AlignError(f"{path} must get {shape[0]} rows, got {n_rows}; pass all of them")
-
-
-def _reserve(file: Any, n_bytes: int, path: str | os.PathLike[str]) -> None:
-    if hasattr(os, "posix_fallocate") and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.flush()
-        try:
-            os.posix_fallocate(file.fileno(), 0, file.tell() + n_bytes)
-        except OSError as error:
-            raise OSError(error.errno, f"{error.strerror} ({n_bytes:,} bytes are needed)", os.fspath(path)) from error

@@ -14,11 +14,13 @@ The metadata keep the SHA-256 of every item's bytes beside its row, by which the
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ from c3align._imports import need
 from c3align.errors import C3AlignError, FormatError, printable
 from c3align.io import atomic, container, digests, tables
 from c3align.io.items import CAPTION, ID, Item
-from c3align.io.rows import FILES, RowSource, write_npy
+from c3align.io.opening import is_url
+from c3align.io.rows import FILES, NoFileError, RowSource, write_npy
 
 __all__ = ["Tree", "fingerprint_of", "modality_of", "open_sources", "tree_of"]
 
@@ -40,21 +43,25 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 FOLDERS = {"image": "img"}  # clip-retrieval's name; other modalities are called what they are
 
 
-def open_sources(patterns: Sequence[str]) -> list[RowSource]:
-    """The rows of files and patterns; or those of each modality, in alphabetical order, of a tree of shards."""
-    tree = Path(atomic.expanded(patterns[0]))
-    if len(patterns) != 1 or not tree.is_dir():
-        return [RowSource.open(patterns)]
+def open_sources(patterns: Sequence[str], *, column: str | None = None, scale: float | None = None) -> list[RowSource]:
+    """The rows of files and patterns; or those of each modality, in alphabetical order, of a tree of shards.
+
+    A folder without a tree stands for the files of rows in it, and for those below it where it holds none itself.
+    """
+    how: dict[str, Any] = {"column": column, "scale": scale}
+    tree = Path(atomic.expanded(patterns[0])) if not is_url(patterns[0]) else None
+    if len(patterns) != 1 or tree is None or not tree.is_dir():
+        return [RowSource.open(patterns, **how)]
     folders = [tree] if tree.name.endswith("_emb") else sorted(tree.glob("*_emb"))
     if not folders:
-        raise C3AlignError(f"{tree} holds no embeddings (no folder *_emb in it); pass one that `c3align embed` wrote")
+        return [_plain_folder(tree, how)]
     root = tree.parent if tree in folders else tree
     modalities = {modality_of(folder.name): str(folder) for folder in folders}
     fingerprint = fingerprint_of(root)
     for modality in modalities:
         _check_finished(Tree(root, modality))
     return [
-        RowSource.open([folder], name, modality=name, fingerprint=fingerprint, watch=Tree(root, name).watch())
+        RowSource.open([folder], name, modality=name, fingerprint=fingerprint, watch=Tree(root, name).watch(), **how)
         for name, folder in sorted(modalities.items())
     ]
 
@@ -62,6 +69,16 @@ def open_sources(patterns: Sequence[str]) -> list[RowSource]:
 def tree_of(source: RowSource) -> Tree | None:
     """The tree that rows come from, where there is one."""
     return None if source.modality is None else Tree(Path(source.paths[0]).parent.parent, source.modality)
+
+
+def _plain_folder(folder: Path, how: dict[str, Any]) -> RowSource:
+    for pattern in (str(folder), f"{glob.escape(str(folder))}/**"):
+        with suppress(NoFileError):
+            return RowSource.open([pattern], **how)
+    raise C3AlignError(
+        f"{folder} holds no embeddings (no folder *_emb, nor a {', '.join(FILES)}, in it); pass one that `c3align "
+        "embed` wrote, or files of rows"
+    )
 
 
 def modality_of(folder: str) -> str:
@@ -134,16 +151,17 @@ class Tree:
                 what = ", ".join(f"{name} was {before.get(name)!r}, now {run[name]!r}" for name in changed)
                 raise C3AlignError(f"{self.folder} holds another run ({what}); go on as before, or pass another folder")
             if is_free or before.get("format_version") != FORMAT_VERSION:
-                self._write_down(run)
+                self.write_down(run)
             return
         others = sorted(self.folder.glob("embed_*.json"))
         if others:
             raise C3AlignError(f"{self.folder} holds {others[0].stem[6:]} embeddings; pass another folder")
         for made in (self.shard_path(0), self.metadata_path(0)):
             made.parent.mkdir(parents=True, exist_ok=True)
-        self._write_down(run)
+        self.write_down(run)
 
-    def _write_down(self, run: Mapping[str, Any]) -> None:
+    def write_down(self, run: Mapping[str, Any]) -> None:
+        """What is asked for."""
         run = {**run, "format_version": FORMAT_VERSION}
         atomic.write(self.run_path, (json.dumps(run, indent=1) + "\n").encode())
 

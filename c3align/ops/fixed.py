@@ -39,6 +39,18 @@ def to_ints(a: Int64Array) -> list[int]:
     return [(int(high) << 64) + int(low) for high, low in zip(a[0], a[1].view(np.uint64))]
 
 
+def to_floats(a: Int64Array) -> Float64Array:
+    """One float64 per column, off by three roundings at most: the low word counts from the middle, so none cancels."""
+    return (a[0].astype(np.float64) + (a[1] < 0)) * 2.0**64 + a[1]
+
+
+def total(a: Int64Array) -> int:
+    """The exact sum of all columns, at most 2**31 of them."""
+    low = a[1].view(np.uint64)
+    words = (a[0].sum(), 64), ((low >> np.uint64(32)).sum(), 32), ((low & np.uint64(0xFFFFFFFF)).sum(), 0)
+    return sum(int(word) << place for word, place in words)
+
+
 def divide(numerators: list[int], denominator: int) -> Float64Array:
     """Quotients, each rounded once: Python divides integers of any size correctly."""
     return np.array([numerator / denominator for numerator in numerators], np.float64)

@@ -19,10 +19,13 @@ C3_HD float widen(BFloat16 value) { return bit_cast<float>(uint32_t{value.bits} 
 
 C3_HD float widen(Half value) {
     const uint32_t magnitude = value.bits & 0x7FFFu;
-    const float subnormal = float(int32_t(magnitude)) * 0x1p-24f;
+    // 0.5 has a subnormal half in its low bits
+    const uint32_t subnormal = bit_cast<uint32_t>(bit_cast<float>(magnitude | 0x3F000000u) - 0.5f);
     const uint32_t rebias = magnitude >= 0x7C00u ? 0x70000000u : 0x38000000u;  // infinity and NaN stay so
     const uint32_t normal = (magnitude << 13) + rebias;
-    const uint32_t bits = magnitude < 0x0400u ? bit_cast<uint32_t>(subnormal) : normal;
+    // a mask and no choice, which compilers would make a branch of, and vectorise neither
+    const uint32_t is_subnormal = 0u - uint32_t(magnitude < 0x0400u);
+    const uint32_t bits = (subnormal & is_subnormal) | (normal & ~is_subnormal);
     return bit_cast<float>(bits | (uint32_t(value.bits & 0x8000u) << 16));
 }
 

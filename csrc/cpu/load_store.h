@@ -11,6 +11,21 @@
 namespace c3align {
 namespace {
 
+// Numbers side by side, from the type they are stored in.
+template <typename Stored, typename T>
+void widen_all(const Stored* from, T* to, int64_t n) {
+    int64_t j = 0;
+#if defined(__AVX512F__)  // which has an instruction for it, with the bits of `widen` but for NaNs that signal
+    if constexpr (std::is_same<Stored, Half>::value && std::is_same<T, float>::value)
+        for (; j + 16 <= n; j += 16) {
+            __m256i halves;
+            memcpy(&halves, from + j, sizeof halves);
+            store(to + j, Vector::F(_mm512_cvtph_ps(halves)));
+        }
+#endif
+    for (; j < n; ++j) to[j] = widen(from[j]);
+}
+
 // Rows in the type they are computed in, zero beyond n_dims, which is exact in every sum. Rows that are stored that
 // way already are read where they are; of others `kKept` neighbours are kept.
 template <typename Stored, typename T, int kKept>
@@ -40,7 +55,7 @@ class Reader {
         const Stored* from = source(index);
         T* const row = kept(index);
         if (rows_.column_stride == 1)
-            for (int64_t j = 0; j < rows_.n_dims; ++j) row[j] = widen(from[j]);
+            widen_all(from, row, rows_.n_dims);
         else
             for (int64_t j = 0; j < rows_.n_dims; ++j) row[j] = widen(from[j * rows_.column_stride]);
         return row;

@@ -20,8 +20,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
 
 from c3align import C3Aligner, cli, embed, encoders
+from c3align.cli import _learning
 from c3align.io import atomic, container, items
 from tests.attacks import honest
 from tests.attacks.loaders import LOADERS, warm
@@ -98,6 +102,30 @@ def fit(folder: Path) -> Kind:
     return Kind(save, lambda: C3Aligner.from_pretrained(path).seed)
 
 
+def of_tree(folder: Path, command: str, *options: str) -> Kind:
+    """A command over shards that goes on with what was killed; the end is always the same."""
+    given, path = folder / "given", folder / "made"
+    given.mkdir()
+    for i in range(8):
+        np.save(given / f"x_{i}.npy", honest.rows(40 + i))
+    honest.learned().save_pretrained(folder / "al")
+
+    def save(i: int) -> None:
+        if i:
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.redirect_stdout(io.StringIO()), mock.patch.object(_learning, "CHECKPOINT_SECONDS", 0.0):
+            assert cli.run([command, str(given), "-o", str(path), *options]) == 0
+
+    def version() -> int:
+        save(0)
+        assert contents(path) == whole
+        return 0
+
+    save(0)
+    whole = contents(path)
+    return Kind(save, version)
+
+
 KINDS_BUILT = {name: builds[0] for name, builds in honest.KINDS.items()}
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "aligner": lambda folder: of_two(folder, "aligner", "seed", lambda i: i),
@@ -108,6 +136,8 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "checkpoint": checkpoint,
     "embed": shards,
     "fit": fit,
+    "fit-resumed": lambda folder: of_tree(folder, "fit"),
+    "transform": lambda folder: of_tree(folder, "transform", "-a", str(folder / "al"), "--modality", "text"),
 }
 
 

@@ -199,3 +199,33 @@ def has_an_order_to_the_terminal_for_a_name(folder: Path) -> Path:
     states_rows_that_are_not_there(folder)
     written(folder, "embed_text.json", b'{"fingerprint": "\\u001b[2J\\u001b]0;owned\\u0007"}')
     return folder
+
+
+def lists(folder: Path, rows: np.ndarray, **options: object) -> Path:
+    """A .parquet of rows."""
+    import pyarrow
+    from pyarrow import parquet
+
+    column = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.ravel()), rows.shape[1])
+    parquet.write_table(pyarrow.table({"rows": column}), folder / "x.parquet", **options)
+    return folder / "x.parquet"
+
+
+@attack("rows", "numbers in a file of .* are more than")
+def packs_many_rows_of_nothing(folder: Path) -> Path:
+    """A .parquet of 64 megabytes of zeros, in a few hundred bytes."""
+    return lists(folder, np.zeros((1 << 14, 1 << 10), np.float32), compression="zstd")
+
+
+@attack("rows", "x.parquet cannot be read")
+def is_a_parquet_that_ends_early(folder: Path) -> Path:
+    """A .parquet without the last bytes of its footer."""
+    path = lists(folder, np.ones((40, 8), np.float32))
+    return written(folder, "x.parquet", path.read_bytes()[:-9])
+
+
+@attack("rows", "x.parquet cannot be read|ends before its|without a size")
+def is_a_parquet_whose_pages_are_noise(folder: Path) -> Path:
+    """A .parquet with an honest footer behind bytes that are no pages."""
+    content = lists(folder, np.ones((40, 8), np.float32), use_dictionary=False).read_bytes()
+    return written(folder, "x.parquet", content[:4] + b"\xff" * 200 + content[204:])

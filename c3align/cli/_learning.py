@@ -1,0 +1,145 @@
+"""Learning of rows in files, block by block, with a checkpoint between shards."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c3align import persistence
+from c3align.cli._app import rows_bar
+from c3align.errors import C3AlignError
+from c3align.io import atomic
+from c3align.io import rows as row_files
+from c3align.io.mirror import Rules, bad_rows
+from c3align.io.progress import Checkpoint
+from c3align.io.rows import Picked, RowSource
+
+__all__ = ["Learning", "list_dropped"]
+
+BLOCKS = 2  # at a time, for a block costs some milliseconds of merging
+CHECKPOINT_SECONDS = 5.0  # at least, between two
+
+
+class Learning:
+    """Every row of a source; or every pair, whose rows have the same number in both of two sources.
+
+    The shards of one side are gone through in order, and the partners of its rows are read from the other.
+    `dropped` names the rows that were skipped.
+    """
+
+    def __init__(
+        self,
+        aligner: Any,
+        first: RowSource,
+        second: RowSource | None = None,
+        checkpoint: Checkpoint | None = None,
+        rules: Rules = Rules(),  # noqa: B008 (a frozen value)
+    ) -> None:
+        if not first.n_rows:
+            raise C3AlignError(f"{first.where(0)} holds no rows; pass some")
+        # the side that has its rows in order is gone through
+        self._is_swapped = second is not None and not _is_rising(first)
+        first, second = (second, first) if self._is_swapped and second is not None else (first, second)
+        self._numbers = first.numbers if isinstance(first, Picked) else None  # of the rows that have partners
+        self.first: RowSource = first.base if isinstance(first, Picked) else first
+        self.aligner, self.second = aligner, second
+        self.checkpoint, self.rules, self.dropped = checkpoint, rules, list[dict[str, Any]]()
+        self._whole: tuple[int, Any, int] | None = None  # parts behind, what was learned of them, rows dropped
+
+    def run(self, **names: str) -> None:
+        """Learn what is left to learn; what was learned of whole shards is kept, whatever happens."""
+        begun = self._resumed()
+        if self._is_swapped:
+            names = {"modality": names["y_modality"], "y_modality": names["modality"]}
+        row_bytes = np.dtype(self.first.parts[0].dtype).itemsize * self.first.n_dims
+        step = max(1, BLOCKS * row_files.BLOCK_BYTES // row_bytes)
+        saved = time.monotonic()
+        with rows_bar(self.first, "fit") as done:
+            done(self.first.ends[begun])
+            try:
+                for start, rows, behind in self.first.pieces(step, begun):
+                    self._learn(start, rows, names)
+                    done(len(rows))
+                    if start + len(rows) == self.first.ends[behind]:
+                        self._whole = behind, getattr(self.aligner, "state_", None), len(self.dropped)
+                        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                            self._save()
+                            saved = time.monotonic()
+            except BaseException:
+                self._save()
+                raise
+        if not hasattr(self.aligner, "state_"):
+            raise C3AlignError("no row could be used; look at the first of them")
+
+    def _resumed(self) -> int:
+        """The parts that an earlier run has learned."""
+        sources = [source for source in (self.first, self.second) if source is not None]
+        if self.checkpoint is None or not self.checkpoint.load(sources, self.rules.redo):
+            return 0
+        learned = type(self.aligner).from_bytes(self.checkpoint.learned)
+        self.aligner.state_, self.dropped = learned.state_, list(self.checkpoint.notes)
+        begun = self.checkpoint.n_shards
+        if self.second is not None and not isinstance(self.second, Picked):
+            place = self._pairs_before(self.first.ends[begun])
+            part = int(np.searchsorted(self.second.ends, place, "right")) - 1
+            for _ in self.second.blocks_of(self.second.ends[part], place):
+                self.second.release()  # it was read so that a file is compared with its digest whole
+        return begun
+
+    def _pairs_before(self, row: int) -> int:
+        return row if self._numbers is None else int(np.searchsorted(self._numbers, row))
+
+    def _learn(self, start: int, rows: Any, names: dict[str, str]) -> None:
+        numbers, partners = np.arange(start, start + len(rows)), None
+        if self.second is not None:
+            low, high = self._pairs_before(start), self._pairs_before(start + len(rows))
+            numbers = numbers if self._numbers is None else self._numbers[low:high]
+            if low == high:
+                return
+            rows, partners = rows[numbers - start], self.second.read(low, high)
+        if self.rules.skip:
+            rows, partners, numbers = self._without_bad(rows, partners, numbers)
+        if len(rows):
+            with self.first.located(start, rows, numbers):
+                self.aligner.partial_fit(rows, partners, **names)
+
+    def _without_bad(self, rows: Any, partners: Any, numbers: Any) -> tuple[Any, Any, Any]:
+        bad = bad_rows(rows, self.rules.zeros_too)
+        if partners is not None:
+            bad |= bad_rows(partners, self.rules.zeros_too)
+        if not bad.any():
+            return rows, partners, numbers
+        places = (self.first.where(int(number)).rsplit(", row ", 1) for number in numbers[bad])
+        self.dropped += [{"file": file, "row": int(row)} for file, row in places]
+        return rows[~bad], None if partners is None else partners[~bad], numbers[~bad]
+
+    def _save(self) -> None:
+        """Write down what was learned of whole shards, if there is more of them than an earlier checkpoint has."""
+        if self.checkpoint is None or self._whole is None or self._whole[1] is None:
+            return
+        behind, state, n_dropped = self._whole
+        seen = [self.first.parts[:behind]]
+        if self.second is not None:
+            place = self._pairs_before(self.first.ends[behind])
+            n_seen = None if isinstance(self.second, Picked) else int(np.searchsorted(self.second.ends, place))
+            seen.append(self.second.parts[:n_seen])
+        content = persistence.dump(self.aligner.get_params(deep=False), state)
+        self.checkpoint.save(content, seen, self.dropped[:n_dropped])
+        self._whole = None
+
+
+def _is_rising(source: RowSource) -> bool:
+    return not isinstance(source, Picked) or bool((np.diff(source.numbers) > 0).all())
+
+
+def list_dropped(path: Path, dropped: list[dict[str, Any]]) -> str:
+    """Write down which rows were skipped, and say so."""
+    if not dropped:
+        atomic.remove(path)
+        return ""
+    atomic.write(path, "".join(f"{json.dumps(line)}\n" for line in dropped).encode())
+    return f"\n{len(dropped)} rows could not be used; they are listed in {path}"

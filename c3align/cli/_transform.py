@@ -1,0 +1,237 @@
+"""`c3align transform`, `corrupt` and `translate`: rows in files, changed by a saved aligner.
+
+One file becomes one file; a folder or several files become a folder in the same layout, which a rerun goes on with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from c3align import centering, mappings
+from c3align.cli._app import (
+    AlignerFolder,
+    Changed,
+    Column,
+    OnError,
+    Output,
+    Rows,
+    Scale,
+    app,
+    one_fingerprint,
+    rows_bar,
+    rules,
+    say,
+)
+from c3align.cli._learning import Learning, list_dropped
+from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.io import atomic
+from c3align.io.mirror import Changing, Mirror, Rules, bad_rows
+from c3align.io.rows import FILES, RowSource
+from c3align.io.shards import open_sources
+
+SAMPLE_ROWS = 4096  # of a source, by which the mean for all its rows is chosen
+OWN = "these rows"  # the modality of rows that are centered by their own mean
+Modality = Annotated[str, typer.Option(help="What they are; 'auto' finds out, 'batch' takes their mean.")]
+Encoder = Annotated[str | None, typer.Option(help="Fingerprint of the rows' encoder; another one is refused.")]
+Seed = Annotated[int | None, typer.Option(help="Of the noise; the aligner's own by default.")]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command on one source: what becomes of rows, and what the result depends on."""
+
+    command: str
+    source: RowSource
+    given: list[str]
+    output: Path
+    aligner: Any
+    change: Callable[[Any, int, Any], Any]  # of rows, the number of the first, and the numbers of all if not in order
+    options: dict[str, Any]
+    rules: Rules
+    told: str = field(default="")
+
+    def run(self) -> None:
+        """Write one file, or a folder of them, and say so."""
+        n_dropped = self._write_folder() if self._is_folder() else self._write_file()
+        text = f"{self.source.n_rows - n_dropped} rows{self.told}"
+        say(self.output, f"{self.output}: {text}{f'; {n_dropped} could not be used' if n_dropped else ''}")
+
+    def _is_folder(self) -> bool:
+        """One file is written of one file, and where a name of a file is asked for."""
+        if atomic.is_special(self.output) or self.output.suffix in FILES:
+            return False
+        return len(self.source.paths) > 1 or Path(atomic.expanded(self.given[0])).is_dir()
+
+    def _write_folder(self) -> int:
+        learned = hashlib.sha256(self.aligner.to_bytes()).hexdigest()
+        asked = {"command": self.command, "aligner": learned, **self.options}
+        mirror = Mirror.of(self.source, self.given, atomic.local_path(self.output), asked, self.change, self.rules)
+        with rows_bar(self.source, self.command) as done:
+            mirror.write(done)
+        encoder = self.source.fingerprint
+        return mirror.finish(encoder and f"{encoder} after {self.command} by {learned[:12]}")
+
+    def _write_file(self) -> int:
+        parts = self.source.parts
+        with rows_bar(self.source, self.command) as done:
+            changing = Changing.of(self.source, 0, self.source.n_rows, self.change, self.rules, done)
+            changing.write(self.output, parts[0] if len(parts) == 1 else None)
+        if self.rules.skip and not atomic.is_special(self.output):
+            list_dropped(self.output.with_name(f"{self.output.name}.dropped.jsonl"), changing.places())
+        return len(changing.dropped)
+
+
+@app.command(epilog="Examples:  c3align transform emb -a al -o aligned   |   c3align transform x.npy -a al -o z.npy")
+def transform(
+    rows: Rows,
+    aligner: AlignerFolder,
+    output: Output,
+    modality: Modality = "auto",
+    encoder: Encoder = None,
+    column: Column = None,
+    scale: Scale = None,
+    on_error: OnError = "raise",
+    changed: Changed = "raise",
+) -> None:
+    """Align rows with a saved aligner: a file, or a folder in the same layout. Rerun to resume."""
+    for source, fitted, policy in _opened(rows, aligner, encoder, modality, column, scale, (on_error, changed)):
+        fitted, name, told = _mean_of(fitted, source, modality, policy)
+
+        def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
+            return fitted.transform(block, modality=name)
+
+        asked = {"modality": name, "column": column, "scale": scale, "on_error": on_error}
+        Job("transform", source, rows, output, fitted, _quiet(change), asked, policy, told).run()
+
+
+@app.command(epilog="Example:  c3align corrupt text.npy -a aligner --modality text -o noisy.npy")
+def corrupt(
+    rows: Rows,
+    aligner: AlignerFolder,
+    output: Output,
+    modality: Modality = "auto",
+    seed: Seed = None,
+    encoder: Encoder = None,
+    column: Column = None,
+    scale: Scale = None,
+    on_error: OnError = "raise",
+    changed: Changed = "raise",
+) -> None:
+    """Align rows and add noise, the same for a row however the rows are split into files. Rerun to resume."""
+    for source, fitted, policy in _opened(rows, aligner, encoder, modality, column, scale, (on_error, changed)):
+        fitted, name, told = _mean_of(fitted, source, modality, policy)
+
+        def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
+            place = {"row_offset": first} if numbers is None else {"row_ids": numbers}
+            return fitted.corrupt(block, modality=name, seed=seed, **place)
+
+        asked = {"modality": name, "column": column, "scale": scale, "on_error": on_error, "seed": seed}
+        told += f", with noise of sigma {fitted.sigma_:.4f}"
+        Job("corrupt", source, rows, output, fitted, _quiet(change), asked, policy, told).run()
+
+
+@app.command(epilog="Example:  c3align translate text.npy -a aligner --from text --to image -o as-image.npy")
+def translate(
+    rows: Rows,
+    aligner: AlignerFolder,
+    output: Output,
+    to: Annotated[str, typer.Option("--to", help="The modality where a decoder of raw rows expects them.")],
+    origin: Annotated[str | None, typer.Option("--from", help="What they are; the folder's own by default.")] = None,
+    encoder: Encoder = None,
+    column: Column = None,
+    scale: Scale = None,
+    on_error: OnError = "raise",
+    changed: Changed = "raise",
+) -> None:
+    """Move rows of one modality to where those of another one are. Rerun to resume."""
+    for source, fitted, policy in _opened(rows, aligner, encoder, origin, column, scale, (on_error, changed)):
+        name = origin or source.modality
+        if name is None:
+            raise C3AlignError("these rows do not say what they are; pass their modality as --from")
+
+        def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
+            return fitted.translate(block, source=name, target=to)
+
+        asked = {"from": name, "to": to, "column": column, "scale": scale, "on_error": on_error}
+        told = f", from {name!r} to {to!r}"
+        Job("translate", source, rows, output, fitted, _quiet(change), asked, policy, told).run()
+
+
+def _opened(
+    rows: list[str],
+    folder: Path,
+    encoder: str | None,
+    modality: str | None,
+    column: Any,
+    scale: Any,
+    policy: tuple[str, str],
+) -> Iterator[tuple[RowSource, Any, Rules]]:
+    """The rows of each modality, the aligner, and what becomes of rows that cannot be used."""
+    from c3align import C3Aligner
+
+    found = open_sources(rows, column=column, scale=scale)
+    if len(found) > 1 and modality not in (None, "auto", centering.BATCH):
+        raise C3AlignError(f"{rows[0]} holds several modalities; omit the name of one, or pass one of its folders")
+    fitted = C3Aligner.from_pretrained(folder, encoder=one_fingerprint(found, encoder))
+    for source in found:
+        if source.n_dims != fitted.n_features_in_:
+            raise C3AlignError(
+                f"the rows have {source.n_dims} dimensions and the aligner {fitted.n_features_in_}; use rows of its "
+                "encoder"
+            )
+        if not source.n_rows:
+            raise C3AlignError(f"{source.where(0)} holds no rows; pass some")
+        yield source, fitted, rules(*policy, fitted.zero_rows)
+
+
+def _quiet(change: Callable[[Any, int, Any], Any]) -> Callable[[Any, int, Any], Any]:
+    """Without warnings about a block: the whole of the rows was looked at."""
+
+    def quiet(block: Any, first: int, numbers: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModalityMeanWarning)
+            return change(block, first, numbers)
+
+    return quiet
+
+
+def _mean_of(fitted: Any, source: RowSource, modality: str, policy: Rules) -> tuple[Any, str, str]:
+    """The aligner, and whose mean all the rows are centered by, decided once for the whole of them; and what to say."""
+    from sklearn.base import clone
+
+    asked = _modality_of(source.modality, modality, fitted)
+    sample = source.sample(SAMPLE_ROWS)
+    if policy.skip:
+        sample = sample[~bad_rows(sample, policy.zeros_too)]
+    choice = centering.center(asked, centering.state_of(fitted, asked), sample, source.n_rows)
+    if choice.warning:
+        warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=2)
+    if choice.modality != centering.BATCH:
+        return fitted, choice.modality, f", centered by the mean of {choice.modality!r}"
+    mappings.refuse_own_mean(fitted.mapping)
+    own = clone(fitted)
+    Learning(own, source, rules=policy).run(modality=OWN)
+    return own, OWN, ", centered by the mean of these rows themselves"
+
+
+def _modality_of(known: str | None, asked: str, fitted: Any) -> str:
+    """What the folder says where nothing else is asked; one that was not fitted has a mean of its own."""
+    if asked != "auto" or known is None:
+        return asked
+    if known in fitted.statistics_:
+        return known
+    names = ", ".join(map(repr, fitted.statistics_))
+    warnings.warn(
+        f"the folder holds {known!r} rows and the aligner knows {names}: they are centered by their own mean; to keep "
+        f"that mean, fit {known!r} rows too, as with --pair",
+        ModalityMeanWarning,
+        stacklevel=2,
+    )
+    return "batch"

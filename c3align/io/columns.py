@@ -1,0 +1,185 @@
+"""Rows in a column of lists of a .parquet: lists of one length, of float16, float32 or float64, without gaps.
+
+The footer must agree with the file's size, and the headers of the pages with the footer, before anything is unpacked.
+Rows are read batch by batch, in order; a jump begins anew at the row group that the row is in.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align._imports import need
+from c3align.errors import C3AlignError
+from c3align.io import opening
+from c3align.io.limits import Allowance, item_errors
+from c3align.io.pages import pages, unpacked_size
+
+__all__ = ["Column", "column_of", "floats_of"]
+
+_BATCH_BYTES = 1 << 24
+_FIX = "write the rows as .npy"
+# embeddings pack to nine tenths; rows that are all alike to nothing
+_NUMBERS, _UNPACKED = Allowance(1 << 22, 8, 1 << 50, _FIX), Allowance(1 << 25, 30, 1 << 50, _FIX)
+_HEADER = 1 << 12  # bytes that a page's header may take: numbers have short statistics
+_DTYPES = {"halffloat": "f2", "float": "f4", "double": "f8"}
+
+
+class Column:
+    """Rows (n_rows, n_dims) of a .parquet, read when they are asked for, as `npy.Stored` is."""
+
+    def __init__(self, path: str, column: str | None = None) -> None:
+        self.path = path
+        with item_errors(path), opening.in_parts(path) as file:
+            self.seen = opening.identity(file)
+            size, table = opening.n_bytes(file), _table(file)
+            self.column = column_of(table.schema_arrow, column, path)
+            self.dtype = np.dtype(_DTYPES[str(table.schema_arrow.field(self.column).type.value_type)])
+            self._ends = [0, *accumulate(table.metadata.row_group(g).num_rows for g in range(table.num_row_groups))]
+            self.shape = self._ends[-1], _width(table, self.column, path)
+            _NUMBERS.check(self.shape[0] * self.shape[1], "numbers", size, None)
+        self._lock = threading.Lock()
+        self._batches: Iterator[npt.NDArray[Any]] = iter(())
+        self._place, self._rest = -1, np.empty((0, self.shape[1]), self.dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "column": self.column}  # copies and other processes open it themselves
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    @cached_property
+    def step(self) -> int:
+        """Rows that are unpacked at a time."""
+        return max(1, _BATCH_BYTES // (self.shape[1] * self.dtype.itemsize))
+
+    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
+        start, stop, step = rows.indices(len(self))
+        return self.read(start, stop) if step == 1 else self.take(np.arange(start, stop, step))
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Rows start to stop; refused if the file is another one than it was when it was opened."""
+        out = np.empty((max(0, stop - start), self.shape[1]), self.dtype)
+        self.read_into(out, start)
+        return out
+
+    def read_into(self, out: npt.NDArray[Any], start: int) -> None:
+        """Rows from `start` on, as many as there is room for."""
+        with self._lock, item_errors(self.path):
+            group = max(0, bisect_right(self._ends, start) - 1)
+            if not self._ends[group] <= self._place <= start:
+                self._batches, self._place = self._read(range(group, len(self._ends) - 1)), self._ends[group]
+                self._rest = self._rest[:0]
+            self._next(start - self._place)
+            filled = 0
+            while filled < len(out):
+                filled += self._next(len(out) - filled, out[filled:])
+
+    def take(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Rows by number, in any order; each row group that holds some is unpacked once."""
+        out = np.empty((len(numbers), self.shape[1]), self.dtype)
+        order = np.argsort(numbers, kind="stable")
+        for i in order:
+            self.read_into(out[i : i + 1], int(numbers[i]))
+        return out
+
+    def _next(self, n_rows: int, out: npt.NDArray[Any] | None = None) -> int:
+        """Go on by rows, into `out` or past them; into it no more than there are at hand."""
+        gone = 0
+        while gone < n_rows:
+            if not len(self._rest):
+                self._rest = next(self._batches, self._rest)
+                if not len(self._rest):
+                    raise C3AlignError(f"{self.path} ends before its {len(self)} rows; copy it again")
+            some = self._rest[: n_rows - gone]
+            if out is not None:
+                out[gone : gone + len(some)] = some
+            self._rest, gone = self._rest[len(some) :], gone + len(some)
+            self._place += len(some)
+        return gone
+
+    def _read(self, groups: range) -> Iterator[npt.NDArray[Any]]:
+        with opening.in_parts(self.path) as file:
+            for _, batch in self.batches(file, groups, (self.column,)):
+                yield floats_of(batch.column(0), self.shape[1], self.path)
+
+    def table(self, file: Any) -> Any:
+        """The table in the file, which is refused if it is another one than it was when it was opened."""
+        if opening.identity(file) != self.seen:
+            raise C3AlignError(f"{self.path} was changed while it was read; run this again when it is complete")
+        return _table(file)
+
+    def batches(
+        self, file: Any, groups: range | None = None, wanted: tuple[str, ...] | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Batches of the table with the number of their first row; of all columns, or of those that are `wanted`."""
+        table, size = self.table(file), opening.n_bytes(file)
+        for group in range(table.num_row_groups) if groups is None else groups:
+            check_pages(file, table.metadata.row_group(group), size, wanted)
+            start = self._ends[group]
+            for batch in table.iter_batches(self.step, row_groups=[group], columns=wanted and list(wanted)):
+                yield start, batch
+                start += batch.num_rows
+
+
+def column_of(schema: Any, wanted: str | None, path: str) -> str:
+    """The column that was asked for, or the one that holds lists of floats."""
+    known = [field.name for field in schema if str(getattr(field.type, "value_type", "")) in _DTYPES]
+    if wanted is None and len(known) == 1:
+        return str(known[0])
+    if wanted in known:
+        return str(wanted)
+    told = f"has the columns of lists of floats {', '.join(map(repr, known))}" if known else "has no lists of floats"
+    fix = f"{path}#{known[0]}, or --column" if known else "another file"
+    what = f"; it {told}" if wanted is None else f" and not {wanted!r}; it {told}"
+    raise C3AlignError(f"{path} must hold one column of embeddings{what}; pass {fix}")
+
+
+def floats_of(column: Any, n_dims: int, path: str) -> npt.NDArray[Any]:
+    """Lists of one length as rows."""
+    values = column.flatten()
+    lengths = set() if hasattr(column.type, "list_size") else set(np.diff(column.offsets.to_numpy()).tolist())
+    if column.null_count or values.null_count or lengths - {n_dims} or len(values) != len(column) * n_dims:
+        raise C3AlignError(f"{path} has rows of another length than {n_dims}, or with gaps; {_FIX}")
+    return values.to_numpy(zero_copy_only=True).reshape(len(column), n_dims)
+
+
+def check_pages(file: Any, group: Any, size: int, wanted: tuple[str, ...] | None = None) -> None:
+    """Before any of a row group is unpacked; all of its columns, or those that are `wanted`."""
+    unpacked = 0
+    for chunk in (group.column(i) for i in range(group.num_columns)):
+        if wanted is not None and chunk.path_in_schema.partition(".")[0] not in wanted:
+            continue
+        start = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+        is_text = chunk.physical_type == "BYTE_ARRAY"
+        for page in pages(file, start, chunk.total_compressed_size, *(() if is_text else (_HEADER,))):
+            unpacked += unpacked_size(page)
+            _UNPACKED.check(unpacked, "bytes, unpacked,", size, None)
+
+
+def _table(file: Any) -> Any:
+    file.seek(0)
+    return need("pyarrow.parquet", "pyarrow").ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+
+
+def _width(table: Any, column: str, path: str) -> int:
+    """The length of a row, of what the footer says."""
+    kind, metadata, n_numbers = table.schema_arrow.field(column).type, table.metadata, 0
+    for group in (metadata.row_group(g) for g in range(metadata.num_row_groups)):
+        chunks = (group.column(i) for i in range(group.num_columns))
+        n_numbers += sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column)
+    n_rows = metadata.num_rows
+    width = getattr(kind, "list_size", None) or (n_numbers // n_rows if n_rows else 1)
+    if n_numbers != n_rows * width:
+        raise C3AlignError(f"{path} holds {n_numbers} numbers in {n_rows} rows: not of one length; {_FIX}")
+    return int(width)

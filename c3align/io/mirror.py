@@ -1,0 +1,206 @@
+"""A tree of shards made of another one, shard by shard: the same names, layout and order, other rows.
+
+Each shard appears whole, then its line in the list of what is done, so that a run that was killed is gone on with and
+loses at most one shard. Rows that are dropped are named there too, and left out of the tables beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align._imports import need
+from c3align.errors import C3AlignError
+from c3align.io import atomic, columns, container, digests, writing
+from c3align.io.progress import Journal, fingerprint
+from c3align.io.rows import METADATA, RowSource, base_of
+from c3align.io.shards import Tree
+
+__all__ = ["Changing", "Mirror", "Rules", "bad_rows"]
+
+Change = Callable[[npt.NDArray[Any], int, Any], npt.NDArray[Any]]  # rows, the number of the first, or those of all
+
+
+def bad_rows(rows: npt.NDArray[Any], zeros_too: bool) -> npt.NDArray[np.bool_]:
+    """Rows that hold NaN or infinity, or zeros alone."""
+    finite = np.isfinite(rows).all(axis=1)
+    return ~finite | (zeros_too & ~rows.any(axis=1))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What becomes of rows that cannot be used, and of shards that have changed."""
+
+    skip: bool = False
+    zeros_too: bool = True
+    redo: bool = False
+
+
+@dataclass(frozen=True)
+class Changing:
+    """Some rows of a source, what they become, and which of them are left out."""
+
+    source: RowSource
+    first: int
+    stop: int
+    change: Change
+    dropped: npt.NDArray[np.int64]  # numbers of rows of the source, rising
+    done: Callable[[int], None] = lambda n_rows: None
+
+    @classmethod
+    def of(cls, source: RowSource, first: int, stop: int, change: Change, rules: Rules, done: Any) -> Changing:
+        """Look for rows that cannot be used, where those are to be skipped."""
+        found = [np.array([], np.int64)]
+        for start, rows in source.blocks_of(first, stop) if rules.skip else []:
+            found.append(start + np.flatnonzero(bad_rows(rows, rules.zeros_too)))
+        return cls(source, first, stop, change, np.concatenate(found), done)
+
+    @property
+    def n_rows(self) -> int:
+        return self.stop - self.first - len(self.dropped)
+
+    def places(self) -> list[dict[str, Any]]:
+        """File and row of each row that is left out."""
+        found = (self.source.where(int(row)).rsplit(", row ", 1) for row in self.dropped)
+        return [{"file": file, "row": int(row)} for file, row in found]
+
+    def block(self, start: int, rows: npt.NDArray[Any]) -> tuple[Any, npt.NDArray[Any]]:
+        """Which rows of a block stay, None for all, and what becomes of them; `start` counts from the first."""
+        numbers, stays, n_rows = None, None, len(rows)
+        place = self.first + start
+        low, high = np.searchsorted(self.dropped, [place, place + n_rows])
+        if low < high:
+            stays = np.ones(n_rows, bool)
+            stays[self.dropped[low:high] - place] = False
+            rows, numbers = rows[stays], place + np.flatnonzero(stays)
+        with self.source.located(place, rows, numbers):
+            changed = self.change(rows, place, numbers) if len(rows) else rows
+        self.done(n_rows)
+        return stays, changed
+
+    def write(self, target: Path, part: Any, digest: Any = None, **how: Any) -> None:
+        """Write them as a file of the kind that its name says, as `part` is written, whose rows they are."""
+        shape, how, dtype = (self.n_rows, self.source.n_dims), {"digest": digest, **how}, self.source.parts[0].dtype
+        blocks = (
+            self.block(start - self.first, rows)[1] for start, rows in self.source.blocks_of(self.first, self.stop)
+        )
+        kind = Path(target).suffix if not atomic.is_special(target) else ""
+        if kind in (".parquet", ".safetensors") and (part is None or not part.path.endswith(kind)):
+            raise C3AlignError(f"{target} must be a .npy, as not all rows come from one {kind}; pass another name")
+        if kind == ".parquet":
+            writing.write_parquet(target, part, self.block, **how)
+        elif kind == ".safetensors":
+            writing.write_safetensors(target, part.path, shape, dtype, blocks, **how)
+        else:
+            writing.write_npy(target, shape, dtype, blocks, **how)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The shards of `source`, changed, under another folder."""
+
+    source: RowSource
+    folder: Path
+    names: tuple[str, ...]  # of the shards, from the folder
+    journal: Journal
+    change: Change
+    rules: Rules
+
+    @classmethod
+    def of(
+        cls,
+        source: RowSource,
+        given: Sequence[str],
+        folder: Path,
+        asked: Mapping[str, Any],
+        change: Change,
+        rules: Rules,
+    ) -> Mirror:
+        """A mirror that goes on where an earlier one was, which had `asked` for the same."""
+        root = base_of(given)
+        names = tuple(os.path.relpath(path, root) for path in source.paths)
+        if len(set(names)) < len(names) or any(name.startswith("..") for name in names):
+            raise C3AlignError(f"the files of {' '.join(given)} must have names of their own; pass each once")
+        if os.path.realpath(root) == os.path.realpath(folder):
+            raise C3AlignError(f"{folder} is where the rows are; pass another folder as --output")
+        for made in {(folder / name).parent for name in names}:
+            made.mkdir(parents=True, exist_ok=True)
+            atomic.clear(made)
+        journal = Journal(folder / f"{asked['command']}_{source.modality or 'rows'}.jsonl", asked)
+        return cls(source, folder, names, journal, change, rules)
+
+    def write(self, done: Callable[[int], None]) -> None:
+        """Do what is left to do; `done` is told of rows, and of those that were done before."""
+        self.journal.forget(set(self.names), self.folder, self.rules.redo)
+        for number, (name, part) in enumerate(zip(self.names, self.source.parts)):
+            target, found = self.folder / name, fingerprint(part)
+            if self.journal.has(name, found, target, self.rules.redo):
+                done(len(part))
+                continue
+            first, stop = self.source.ends[number : number + 2]
+            changing = Changing.of(self.source, first, stop, self.change, self.rules, done)
+            digest = digests.new() if self.source.watch is not None else None
+            changing.write(target, part, digest, alone=True)
+            known = {"input": found, "size": target.stat().st_size, "dropped": (changing.dropped - first).tolist()}
+            self.journal.note(name, **known, **({} if digest is None else {"sha256": digest.hexdigest()}))
+
+    def finish(self, fingerprint_of_rows: str | None) -> int:
+        """Write what belongs to the shards, and name the rows that were dropped; returns how many those are."""
+        lines = [
+            json.dumps({"file": name, "row": row}) for name in self.names for row in self.journal.done[name]["dropped"]
+        ]
+        self.journal.write(self.names)
+        listed = self.folder / f"dropped_{self.source.modality or 'rows'}.jsonl"
+        if lines:
+            atomic.write(listed, "".join(f"{line}\n" for line in lines).encode())
+        else:
+            atomic.remove(listed)
+        if self.source.modality is not None:
+            self._finish_tree(fingerprint_of_rows)
+        return len(lines)
+
+    def _finish_tree(self, encoder: str | None) -> None:
+        before = Tree(Path(self.source.paths[0]).parent.parent, str(self.source.modality))
+        after, tables = Tree(self.folder, before.modality), before.metadata_path(0).parent
+        for path in sorted(tables.iterdir()) if tables.is_dir() else []:
+            shard, target = self._shard_of(path.stem), self.folder / METADATA / path.name
+            target.parent.mkdir(exist_ok=True)
+            _copy_table(path, target, self.journal.done[shard]["dropped"] if shard else [])
+        if not before.run_path.exists():
+            return
+        run = container.read_json(before.run_path, "tree of shards")
+        after.write_down({**run, "fingerprint": encoder})
+        known = {name: self.journal.done[name].get("sha256") for name in self.names}
+        atomic.write(
+            after.digests_path, "".join(f"{digest}  {name}\n" for name, digest in known.items() if digest).encode()
+        )
+        after.finish(-(-run["n_items"] // run["shard_items"]))
+
+    def _shard_of(self, stem: str) -> str | None:
+        """The shard that a table of metadata is about: the numbers at their ends are the same."""
+        number = stem.rpartition("_")[2]
+        found = [name for name in self.names if Path(name).stem.rpartition("_")[2] == number]
+        return found[0] if len(found) == 1 else None
+
+
+def _copy_table(path: Path, target: Path, dropped: Sequence[int]) -> None:
+    """A table beside the rows, without the lines of those that were dropped."""
+    if dropped and path.suffix == ".parquet":
+        parquet = need("pyarrow.parquet", "pyarrow")
+        with path.open("rb") as file:
+            found = parquet.ParquetFile(file)
+            for group in range(found.num_row_groups):
+                columns.check_pages(file, found.metadata.row_group(group), path.stat().st_size)
+            table = found.read()
+        table = table.take(np.delete(np.arange(table.num_rows), dropped))
+        with atomic.replaced_file(target) as scratch:
+            parquet.write_table(table, str(scratch))
+    elif not target.exists() or target.read_bytes() != path.read_bytes():
+        atomic.write(target, path.read_bytes())

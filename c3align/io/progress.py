@@ -1,0 +1,170 @@
+"""How far a run over many shards has come, so that one that was killed goes on where it was (promise P7).
+
+A shard is known by its size, the time of its last change and the SHA-256 of pieces of it. What is behind a URL is known
+by its size and what its protocol calls its version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c3align.errors import C3AlignError
+from c3align.io import atomic, container, opening
+
+__all__ = ["Checkpoint", "Journal", "fingerprint"]
+
+_PIECES, _PIECE = 16, 1 << 12
+FORMAT = "c3align.progress"
+
+
+def fingerprint(part: Any) -> dict[str, Any]:
+    """What tells a shard from what it was before."""
+    if opening.is_url(part.path):
+        return {"rows": len(part), "version": [str(told) for told in part.seen]}
+    digest = hashlib.sha256()
+    with opening.in_parts(part.path) as file:
+        if opening.identity(file) != part.seen:
+            raise C3AlignError(f"{part.path} was changed while it was read; run this again when it is complete")
+        size, changed = os.fstat(file.fileno()).st_size, os.fstat(file.fileno()).st_mtime_ns
+        for place in sorted({max(0, size - _PIECE) * i // (_PIECES - 1) for i in range(_PIECES)}):
+            file.seek(place)
+            digest.update(file.read(_PIECE))
+    return {"rows": len(part), "size": size, "changed": changed, "pieces": digest.hexdigest()}
+
+
+def _check_question(path: Path, before: Any, now: Mapping[str, Any]) -> None:
+    if before == now:
+        return
+    known = before if isinstance(before, dict) else {}
+    changed = [name for name in now if known.get(name) != now[name]]
+    what = ", ".join(f"{name} was {known.get(name)!r:.60}, now {now[name]!r:.60}" for name in changed)
+    raise C3AlignError(f"{path} is of another run ({what}); go on as before, or delete it to begin anew")
+
+
+def _check_shard(name: str, before: Any, now: Any, path: Path) -> None:
+    if before != now:
+        raise C3AlignError(
+            f"{name} was changed since it was read for {path}; pass --changed redo to do again what depends on it"
+        )
+
+
+class Journal:
+    """What was done of each shard, a line for each behind one that says what was asked for.
+
+    A line is written when its shard is whole. A last line that a kill cut off counts as none.
+    """
+
+    def __init__(self, path: Path, question: Mapping[str, Any]) -> None:
+        self.path, self.question, self.done = path, dict(question), dict[str, dict[str, Any]]()
+        if path.exists():
+            first, *lines = [_parsed(line) for line in path.read_bytes().split(b"\n")[:-1]] or [None]
+            _check_question(path, (first or {}).get(FORMAT), self.question)
+            self.done = {line["shard"]: line for line in lines if line and isinstance(line.get("shard"), str)}
+        self.write(self.done)
+
+    def write(self, shards: Iterable[str]) -> None:
+        """The list anew, in the order of the shards, with one line for each."""
+        lines = [{FORMAT: self.question}, *(self.done[shard] for shard in shards)]
+        atomic.write(self.path, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+
+    def note(self, shard: str, **known: Any) -> None:
+        """Write down that a shard is whole; errors name the list."""
+        entry = {"shard": shard, **known}
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        try:
+            left = memoryview(f"{json.dumps(entry)}\n".encode())
+            while len(left):
+                left = left[os.write(handle, left) :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        finally:
+            os.close(handle)
+        self.done[shard] = entry
+
+    def forget(self, shards: Collection[str], folder: Path, redo: bool) -> None:
+        """See to what is no longer among the shards: it was done, and is gone.
+
+        Raises
+        ------
+        C3AlignError
+            Something is, and is not to be done again, which removes its file from `folder`.
+        """
+        for name in [name for name in self.done if name not in shards]:
+            if not redo:
+                raise C3AlignError(
+                    f"{name} was read for {self.path} and is gone; put it back, or pass --changed redo to remove "
+                    f"{folder / name} too"
+                )
+            atomic.remove(folder / name)
+            del self.done[name]
+
+    def has(self, shard: str, found: Mapping[str, Any], target: Path, redo: bool) -> bool:
+        """Whether a shard is done, as it is now.
+
+        Raises
+        ------
+        C3AlignError
+            It was changed since, and is not to be done again.
+        """
+        entry = self.done.get(shard)
+        if entry is None or not target.is_file() or target.stat().st_size != entry.get("size"):
+            return False
+        if not redo:
+            _check_shard(shard, entry.get("input"), dict(found), self.path)
+        return bool(entry.get("input") == dict(found))
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+class Checkpoint:
+    """What was learned of the first shards, in one file that is replaced whole and removed in the end.
+
+    `notes` are whatever else must be known of them; `n_shards` how many shards of the first source they are.
+    """
+
+    def __init__(self, path: Path, question: Mapping[str, Any]) -> None:
+        self.path, self.question = path, json.loads(json.dumps(question))
+        self.n_shards, self.learned, self.notes = 0, b"", list[Any]()
+        self._known: list[list[dict[str, Any]]] = [[], []]  # of each shard of each source, what it was
+
+    def load(self, sources: Sequence[Any], redo: bool) -> bool:
+        """Whether an earlier run has left something; it must have asked the same, of the same shards."""
+        if not self.path.exists():
+            return False
+        config, tensors = container.parse(self.path.read_bytes(), "checkpoint")
+        _check_question(self.path, config.get("question"), self.question)
+        known = json.loads(tensors["known"].tobytes())
+        for source, shards in zip(sources, known["shards"]):
+            for path, part, before in zip(source.paths, source.parts, shards):
+                now = fingerprint(part)
+                if redo and now != before:
+                    return False
+                _check_shard(path, before, now, self.path)
+        self._known, self.notes = known["shards"], known["notes"]
+        self.n_shards, self.learned = len(self._known[0]), tensors["learned"].tobytes()
+        return True
+
+    def save(self, learned: bytes, seen: Sequence[Sequence[Any]], notes: Sequence[Any]) -> None:
+        """Note what was learned of the shards that were `seen` of each source."""
+        for known, parts in zip(self._known, seen):
+            known += map(fingerprint, parts[len(known) :])
+        content = json.dumps({"shards": self._known, "notes": list(notes)}).encode()
+        tensors = {"known": np.frombuffer(content, np.uint8), "learned": np.frombuffer(learned, np.uint8)}
+        config = {"format": FORMAT, "format_version": 2, "question": self.question}
+        atomic.write(self.path, container.dump(tensors, config))
+
+    def remove(self) -> None:
+        atomic.remove(self.path)

@@ -1,0 +1,223 @@
+"""Every kind of file that rows are read from is the same rows: dtypes, columns, patterns, URLs."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from c3align.errors import C3AlignError
+from c3align.io import opening
+from c3align.io.columns import Column
+from c3align.io.rows import RowSource
+from c3align.io.shards import open_sources
+from tests.test_ops import raw
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(1, 1, (60, 12)).astype(np.float32)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def lists(rows, fixed=True):
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1]) if fixed else pa.array(list(rows))
+
+
+def parquet(name, rows, fixed=True, column="embedding", **options):
+    columns = {"id": list(range(len(rows))), column: lists(rows, fixed), "caption": ["a text"] * len(rows)}
+    pq.write_table(pa.table(columns), name, **options)
+
+
+def npy_bytes(rows):
+    file = io.BytesIO()
+    np.save(file, rows)
+    return file.getvalue()
+
+
+def as_read(given, **how):
+    return np.concatenate([block for _, block in RowSource.open([given], **how).blocks(7)])
+
+
+class TestParquet:
+    @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+    @pytest.mark.parametrize("fixed", [True, False])
+    @pytest.mark.parametrize("options", [{}, {"compression": "zstd"}, {"use_dictionary": False}])
+    def test_every_kind_of_list(self, rows, here, dtype, fixed, options):
+        rows = rows.astype(dtype)
+        parquet("x.parquet", rows, fixed, row_group_size=23, **options)
+        source = RowSource.of("x.parquet")
+        assert (source.shape, source.dtype) == ((60, 12), rows.dtype.name)
+        assert raw(as_read("x.parquet")) == raw(rows)
+        numbers = np.array([59, 0, 31, 31, 4])
+        assert raw(source.take(numbers).astype(dtype)) == raw(rows[numbers])
+
+    @pytest.mark.parametrize("step", [1, 5, 100])
+    def test_jumps(self, rows, here, step):
+        parquet("x.parquet", rows, row_group_size=23)
+        column = Column("x.parquet")
+        column.step = step
+        for start, stop in ((50, 60), (0, 5), (5, 9), (20, 30), (29, 30), (46, 47), (0, 60), (60, 60)):
+            assert raw(column[start:stop]) == raw(rows[start:stop])
+        assert raw(column[::7]) == raw(rows[::7])
+        assert raw(pickle.loads(pickle.dumps(column))[3:9]) == raw(rows[3:9])
+
+    def test_which_column(self, rows, here):
+        table = pa.table({"image": lists(rows), "text": lists(-rows), "n": [1] * 60})
+        pq.write_table(table, "x.parquet")
+        with pytest.raises(C3AlignError, match=r"column of embeddings; it has the columns .* 'image', 'text'; pass"):
+            RowSource.of("x.parquet")
+        assert raw(as_read("x.parquet#text")) == raw(as_read("x.parquet", column="text")) == raw(-rows)
+        assert raw(as_read("*.parquet#image")) == raw(rows)
+        with pytest.raises(C3AlignError, match=r"and not 'n'; it has the columns"):
+            RowSource.of("x.parquet#n")
+        np.save("x.npy", rows)
+        with pytest.raises(C3AlignError, match=r"--column is about .parquet; omit it"):
+            RowSource.of("x.npy#n")
+        Path("x.parquet").rename("x#1.parquet")
+        assert raw(as_read("x#1.parquet", column="text")) == raw(-rows)
+
+    @pytest.mark.parametrize(
+        ("column", "text"),
+        [
+            ([[1.0, 2.0], [1.0]], "not of one length"),
+            ([[1.0, 2.0], [1.0, 2.0, 3.0], [4.0]], "rows of another length than 2"),
+            ([[1.0, None], [1.0, 2.0]], "with gaps"),
+            ([None, [1.0, 2.0]], "not of one length|with gaps"),
+            (["a"], "has no lists of floats"),
+            ([[1, 2]], "has no lists of floats"),
+        ],
+    )
+    def test_what_holds_no_rows(self, here, column, text):
+        pq.write_table(pa.table({"x": column}), "x.parquet")
+        with pytest.raises(C3AlignError, match=text):
+            RowSource.of("x.parquet").read(0, 9)
+
+    def test_a_file_that_changes(self, rows, here):
+        parquet("x.parquet", rows)
+        column = Column("x.parquet")
+        parquet("x.parquet", -rows)
+        with pytest.raises(C3AlignError, match=r"was changed while it was read"):
+            column.read(0, 60)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8"])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_swapped_bytes(self, rows, here, dtype, order):
+        rows = rows.astype(dtype, order=order)
+        np.save("x.npy", rows)
+        assert raw(as_read("x.npy")) == raw(np.ascontiguousarray(rows, rows.dtype.newbyteorder("=")))
+        assert raw(RowSource.of("x.npy").take([7, 3])) == raw(rows[[7, 3]].astype("f8" if dtype == ">f8" else "f4"))
+
+    def test_int8_in_steps(self, here):
+        steps = np.random.default_rng(0).integers(-127, 128, (60, 12)).astype(np.int8)
+        np.save("x.npy", steps)
+        assert raw(as_read("x.npy", scale=0.5)) == raw(steps * np.float32(0.5))
+        with pytest.raises(C3AlignError, match=r"x.npy has dtype int8; convert it, or pass what a step"):
+            RowSource.of("x.npy")
+        np.save("y.npy", steps.astype(np.float32))
+        with pytest.raises(C3AlignError, match=r"y.npy must be int8 to have a scale, got float32; omit --scale"):
+            RowSource.open(["y.npy"], scale=0.5)
+
+    def test_bfloat16(self, rows, here):
+        torch = pytest.importorskip("torch")
+        from safetensors.torch import save_file as save_tensors
+
+        tensor = torch.from_numpy(rows).bfloat16()
+        save_tensors({"rows": tensor}, "x.safetensors")
+        assert raw(as_read("x.safetensors")) == raw(tensor.float().numpy())
+
+
+class TestNames:
+    def test_all_below_a_folder(self, rows, here):
+        for i, name in enumerate(("a/x_10.npy", "a/b/x_2.npy", "a/x_9.npy")):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            np.save(name, rows[20 * i : 20 * i + 20])
+        Path("a/metadata").mkdir()
+        pq.write_table(pa.table({"caption": ["x"]}), "a/metadata/metadata_0.parquet")
+        Path("a/note.txt").write_text("hello")
+        np.save("a/.hidden.npy", rows)
+        source = RowSource.of("a/**")
+        assert source.paths == ("a/b/x_2.npy", "a/x_9.npy", "a/x_10.npy")
+        assert RowSource.of("a/**/*.npy").paths == source.paths
+        assert open_sources(["a"])[0].paths == ("a/x_9.npy", "a/x_10.npy")
+        for name in ("a/x_9.npy", "a/x_10.npy"):
+            Path(name).unlink()
+        assert open_sources(["a"])[0].paths == ("a/b/x_2.npy",)
+        Path("a/b/x_2.npy").unlink()
+        with pytest.raises(C3AlignError, match=r"a holds no embeddings"):
+            open_sources(["a"])
+
+    def test_many_files_of_one_row(self, rows, here):
+        """Blocks across files keep the dtype, and find their files at once."""
+        half = rows.astype(np.float16)
+        Path("a").mkdir()
+        for i, row in enumerate(half):
+            np.save(f"a/{i}.npy", row[None] if i % 3 else half[:0])
+        source = RowSource.of("a")
+        kept = half[[i for i in range(60) if i % 3]]
+        assert raw(np.concatenate([block for _, block in source.blocks(7)])) == raw(kept)
+        assert source.where(0) == "a/1.npy, row 0"
+        assert source.where(39) == "a/59.npy, row 0"
+
+
+class TestUrls:
+    @pytest.fixture
+    def memory(self):
+        files = pytest.importorskip("fsspec").filesystem("memory")
+        yield files
+        files.store.clear()
+        files.pseudo_dirs[:] = [""]
+
+    def test_every_kind(self, rows, here, memory):
+        memory.pipe("/e/x_2.npy", npy_bytes(rows[:20]))
+        memory.pipe("/e/x_10.npy", npy_bytes(rows[20:]))
+        save_file({"rows": rows}, "x.safetensors")
+        parquet("x.parquet", rows, row_group_size=23)
+        for name in ("x.safetensors", "x.parquet"):
+            memory.pipe(f"/f/{name}", Path(name).read_bytes())
+        for given in ("memory://e", "memory://e/*.npy", "memory://e/**", "memory://f/x.safetensors"):
+            assert raw(as_read(given)) == raw(rows)
+        assert raw(as_read("memory://f/x.parquet")) == raw(as_read("memory://f/x.parquet#embedding")) == raw(rows)
+        assert open_sources(["memory://e"])[0].paths == ("memory:///e/x_2.npy", "memory:///e/x_10.npy")
+
+    def test_no_more_is_asked_for_than_is_read(self, rows, memory, monkeypatch):
+        memory.pipe("/e/x.npy", npy_bytes(np.concatenate([rows] * 1000)))
+        source, n_read = RowSource.of("memory://e/x.npy"), []
+        real = opening.in_parts
+
+        def counted(name):
+            file = real(name)
+            read = file.readinto
+            file.readinto = lambda into: n_read.append(len(into)) or read(into)
+            return file
+
+        monkeypatch.setattr(opening, "in_parts", counted)
+        source.read(30_000, 30_100)
+        assert sum(n_read) == 100 * 12 * 4
+
+    def test_what_is_wrong_with_them(self, rows, memory):
+        memory.pipe("/e/x.npy", npy_bytes(rows))
+        source = RowSource.of("memory://e/x.npy")
+        memory.pipe("/e/x.npy", npy_bytes(-rows))
+        with pytest.raises(C3AlignError, match=r"was changed while it was read"):
+            source.read(0, 5)
+        memory.pipe("/e/x.npy", npy_bytes(rows)[:-5])
+        with pytest.raises(C3AlignError, match=r"not a whole file of numbers"):
+            RowSource.of("memory://e/x.npy")
+        for absent in ("memory://e/absent.npy", "nonsense://x.npy"):
+            with pytest.raises((C3AlignError, OSError), match=r"absent|nonsense"):
+                RowSource.of(absent)
