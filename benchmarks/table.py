@@ -32,6 +32,7 @@ TABLES = {
         _tables.low_data,
         _tables.naming,
         _tables.report_cost,
+        _tables.scale,
         _tables.strengths,
         _tables.temperatures,
         _tables.theory,
