@@ -33,7 +33,7 @@ PIPES = {
     "float64": "DFMA DMUL DADD DSETP",
     "conversion": "F2F F2FP I2F I2FP F2I MUFU",
     "integer multiply": "IMAD",
-    "integer and select": "IADD3 VIADD LOP3 SHF LEA PRMT SGXT IABS IMNMX VIMNMX FMNMX MOV CS2R SEL FSEL FSETP ISETP PLOP3",
+    "integer and select": "IADD3 VIADD LOP3 SHF LEA PRMT SGXT IABS VIMNMX FMNMX MOV CS2R SEL FSEL FSETP ISETP PLOP3",
     "memory": "LDG STG LDS STS LDC ATOMG ATOMS RED ATOM",
     "shuffle": "SHFL VOTE",
 }
@@ -139,7 +139,7 @@ def way_round(blocks: list[Block], labels: dict[str, int], wanted: Counter[str])
 
 
 def wanted_of(rows: int, is_noisy: bool) -> Counter[str]:
-    """What one pass does: loads its rows and the mean, stores the rows, takes two norms and the radii of the normals."""
+    """What one pass does: loads its rows and the mean, stores the rows, takes two norms and radii of normals."""
     marks = Counter({"LDG": STEPS * (rows + 1), "STG": STEPS * rows, "MUFU.RSQ64H": 2, "MUFU.RCP64H": 2, "maybe": 0})
     marks["MUFU.RSQ"] = 2 * STEPS * rows * is_noisy
     return marks
