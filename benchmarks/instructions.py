@@ -201,14 +201,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tools", help="folder of nvdisasm")
     tools = parser.parse_args().tools
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
     with tempfile.TemporaryDirectory() as folder:
         text, usage = disassembled(tools, folder)
     functions = re.findall(r"^\.text\.(\S+):\n(.*?)(?=^\t?\s*\.section|\Z)", text, re.S | re.M)
     kernels = [counted(name, code, usage) for name, code in functions if KERNEL.search(name)]
     kernels.sort(key=lambda kernel: str(kernel["kernel"]))
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
     runs = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
     runs = [run for run in runs if run["commit"] != commit]
     runs.append({"commit": commit, "spilling_kernels": sum(1 for _, n in usage.values() if n), "kernels": kernels})

@@ -17,7 +17,7 @@
 #define __device__
 #define __shared__ static
 #define __forceinline__ inline
-#define __launch_bounds__(n_threads)
+#define __launch_bounds__(...)
 
 #include "../csrc/core/half.h"
 

@@ -29,6 +29,10 @@ template <typename T, Layout kLayout, NoiseKind kKind>
 constexpr int kRowsOfWarp =
     sizeof(T) == sizeof(float) && kLayout != Layout::kStrided && kKind != NoiseKind::kShaped ? 2 : 1;
 
+// So many that a processor has 20 warps, where nothing has to leave the registers for it.
+template <int kRows, int kSteps, NoiseKind kKind>
+constexpr int kBlocksWanted = kRows == 2 && kSteps <= 6 && kKind == NoiseKind::kNone ? 20 * kWarp / kThreads : 0;
+
 constexpr int kNoiseStepsAtOnce = 2;  // so that constants and addresses serve both
 
 // x p - mean; columns beyond the last stay zero, for the vectors are zero there. `p` is that of the thread's own row.
@@ -154,14 +158,13 @@ template <typename Stored, typename T, int kRows, int kSteps, Layout kLayout, No
 __device__ __forceinline__ void transform_rows(const Rows& in, const Rows& out, const RowMap& map,
                                                const KeySchedule& keys, uint8_t* status, int64_t first,
                                                const Place& place, int n_threads, double (*slots)[kSlots]) {
-    const int64_t second = kRows == 2 && first + 1 < in.n_rows ? first + 1 : first;
-    const int64_t indices[2] = {first, second};
+    const int second = kRows == 2 && first + 1 < in.n_rows;  // after the first
     Quad<T> rows[kRows][kSteps];
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
 #pragma unroll
         for (int step = 0; step < kSteps; ++step)
-            rows[r][step] = load<kLayout, T>(first_column<const Stored>(in, indices[r], place), step, place,
+            rows[r][step] = load<kLayout, T>(first_column<const Stored>(in, first + r * second, place), step, place,
                                              in.column_stride);
     double norm, length;
     const T p = reciprocal_norm<T>(sum_of_squares(rows, place, slots), &norm);
@@ -173,7 +176,10 @@ __device__ __forceinline__ void transform_rows(const Rows& in, const Rows& out, 
         verdict = kAtMean;
     scale_and_shift<kRows, kSteps, kLayout>(rows, map, place);
     uint64_t numbers[kRows];
-    for (int r = 0; r < kRows; ++r) numbers[r] = kKind == NoiseKind::kNone ? 0 : noise.number(indices[r]);
+    if (kKind != NoiseKind::kNone) {
+        numbers[0] = noise.number(first);
+        if (kRows == 2) numbers[kRows - 1] = noise.row_ids ? noise.row_ids[first + second] : numbers[0] + second;
+    }
     const double squares = finish_map<kKind, kLayout>(rows, noise, keys, numbers, place, n_threads, slots);
     T rescale = T(1);
     if (map.renormalize) {
@@ -182,17 +188,17 @@ __device__ __forceinline__ void transform_rows(const Rows& in, const Rows& out, 
         if (verdict == kOk && (at_mean || !usable_norm(length))) verdict = kAtMean;
     }
     if (place.lane % (kWarp / kRows) == 0 && place.segment == 0)
-        status[place.row_of<kRows>() ? second : first] = uint8_t(verdict);
+        status[first + place.row_of<kRows>() * second] = uint8_t(verdict);
     if (!map.writes) return;
     const T factor = verdict == kOk ? rescale : T(0);
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
-        store_row<kSteps, kLayout>(rows[r], of_row<kRows>(factor, r), first_column<Stored>(out, indices[r], place),
-                                   place, out.column_stride);
+        store_row<kSteps, kLayout>(rows[r], of_row<kRows>(factor, r),
+                                   first_column<Stored>(out, first + r * second, place), place, out.column_stride);
 }
 
 template <typename Stored, typename T, int kSteps, Layout kLayout, NoiseKind kKind>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksWanted<kRowsOfWarp<T, kLayout, kKind>, kSteps, kKind>)
     transform_narrow(Rows in, Rows out, RowMap map, KeySchedule keys, uint8_t* status) {
     constexpr int kRows = kRowsOfWarp<T, kLayout, kKind>, kAtOnce = kRows * kThreads / kWarp;
     const Place place(int(threadIdx.x) % kWarp, 0, 1, in.n_dims);
