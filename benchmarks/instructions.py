@@ -40,7 +40,7 @@ PIPES = {
 PIPE_OF = {opcode: pipe for pipe, opcodes in PIPES.items() for opcode in opcodes.split()}
 # an H200 at the rates that it had in benchmarks/results: bytes a second of a copy, instructions a second of all warps
 COPY, ISSUE = 4.3e12, 132 * 4 * 1.755e9
-REGISTERS, SHARED = 65536, 227 << 10  # of a processor
+REGISTERS = 65536 // 4  # of a quarter of a processor; warps get them by 8 for each of their 32 threads
 
 
 class Block(NamedTuple):
@@ -195,6 +195,28 @@ def disassembled(tools: str | None, folder: str) -> tuple[str, dict[str, tuple[i
     }
     text = subprocess.run([nvdisasm, "-c", cubin], capture_output=True, text=True, check=True).stdout
     return text, usage
+
+
+def kernel_instructions() -> list[str]:
+    """The table of csrc/README.md: the first run and the last."""
+    runs = json.loads(RESULTS.read_text())["runs"]
+    before, now = runs[0], runs[-1]
+    lines = [
+        f"| 768 columns | instructions at {before['commit']} | at {now['commit']} | issue slots | registers | warps |",
+        "|---|---|---|---|---|---|",
+    ]
+    for old, new in zip(before["kernels"], now["kernels"]):
+        slots, registers, warps = (
+            f"{of(old)} -> {of(new)}"
+            for of in (
+                lambda kernel: f"{100 * kernel['issue_slots_at_the_rate_of_a_copy']:.0f} %",
+                lambda kernel: kernel["registers"],
+                lambda kernel: 4 * (REGISTERS // (32 * (-(-kernel["registers"] // 8) * 8))),
+            )
+        )
+        counts = f"{old['instructions_a_row']:.0f} | {new['instructions_a_row']:.0f}"
+        lines.append(f"| {new['kernel']} | {counts} | {slots} | {registers} | {warps} |")
+    return lines
 
 
 def main() -> None:
