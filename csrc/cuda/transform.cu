@@ -29,9 +29,10 @@ template <typename T, Layout kLayout, NoiseKind kKind>
 constexpr int kRowsOfWarp =
     sizeof(T) == sizeof(float) && kLayout != Layout::kStrided && kKind != NoiseKind::kShaped ? 2 : 1;
 
-// So many that a processor has 20 warps, where nothing has to leave the registers for it.
+// So many that a processor has 20 warps, of rows of six steps, where the compiler has to be told; shorter rows leave
+// room for as many, and longer ones would leave the registers.
 template <int kRows, int kSteps, NoiseKind kKind>
-constexpr int kBlocksWanted = kRows == 2 && kSteps <= 6 && kKind == NoiseKind::kNone ? 20 * kWarp / kThreads : 0;
+constexpr int kBlocksWanted = kRows == 2 && kSteps == 6 && kKind == NoiseKind::kNone ? 20 * kWarp / kThreads : 0;
 
 constexpr int kNoiseStepsAtOnce = 2;  // so that constants and addresses serve both
 
