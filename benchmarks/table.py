@@ -17,6 +17,7 @@ from pathlib import Path
 
 import _recipe_tables
 import _tables
+import instructions
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {
@@ -43,6 +44,7 @@ TABLES = {
         _recipe_tables.recipes_reading,
         _recipe_tables.recipes_rows,
         _recipe_tables.transport,
+        instructions.kernel_instructions,
     )
 }
 PLACE = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", re.DOTALL)

@@ -17,7 +17,7 @@
 #define __device__
 #define __shared__ static
 #define __forceinline__ inline
-#define __launch_bounds__(n_threads)
+#define __launch_bounds__(...)
 
 #include "../csrc/core/half.h"
 
@@ -91,11 +91,19 @@ static void __syncthreads() {
 }
 
 // All lanes of a warp come here in the same turn; two buffers, for a lane may be one shuffle ahead of the next.
-static double __shfl_xor_sync(unsigned, double value, int distance) {
+static double exchanged(double value, int other) {
     const int self = threadIdx.x, buffer = emulator::parity[self] ^= 1;
     emulator::lanes[buffer][self] = value;
     emulator::yield();
-    return emulator::lanes[buffer][self ^ distance];
+    return emulator::lanes[buffer][other];
+}
+
+static double __shfl_xor_sync(unsigned, double value, int distance) { return exchanged(value, threadIdx.x ^ distance); }
+
+template <typename T>
+static T __shfl_sync(unsigned, T value, int lane) {
+    const int self = threadIdx.x;
+    return T(exchanged(double(value), self / emulator::kWarp * emulator::kWarp + lane));
 }
 
 static int __all_sync(unsigned, int mine) {
@@ -154,7 +162,10 @@ unsigned long long* dynamic_shared() { return emulator::shared.data(); }
 template <typename Kernel>
 void allow_shared(Kernel, size_t) {}
 const char* launch_error() { return nullptr; }
-int processor_count() { return 1; }
+template <typename Kernel>
+int resident_blocks(Kernel, int, size_t) {
+    return 2;  // so few that they go on to further rows
+}
 int device_count() { return 1; }
 
 }  // namespace

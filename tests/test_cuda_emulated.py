@@ -76,16 +76,19 @@ def describe(values, dtype):
 
 
 def transform(library, rows, row_map):
-    out, status = np.empty(rows.shape, rows.values.dtype), np.empty(rows.shape[0], np.uint8)
+    n_rows, n_dims = rows.shape
+    out, status = np.full((n_rows + 1, n_dims), 7, rows.values.dtype), np.full(n_rows + 1, 7, np.uint8)
     flag = np.zeros(1, np.uint32)
     noise = with_addresses(row_map.noise, "columns", "direction", "row_ids", "first_row")
     there = with_addresses(row_map._replace(noise=noise), "mean", "scale", "shift")
-    given = describe(rows.values, rows.dtype), describe(out, rows.dtype), there, address(status)
+    given = describe(rows.values, rows.dtype), describe(out[:-1], rows.dtype), there, address(status)
     library.cuda_transform(*given, address(flag), 0)
-    assert flag[0] == kinds_of(rows, status)
-    out.fill(0)
+    assert flag[0] == kinds_of(rows, status[:-1])
+    out[:-1] = 0
     library.cuda_transform(*given, 0, 0)  # and nobody who asks
-    return out, status
+    assert status[-1] == 7
+    assert np.all(out[-1] == 7)  # nothing is written beyond the last row
+    return out[:-1], status[:-1]
 
 
 def kinds_of(rows, status):
@@ -177,10 +180,14 @@ def test_wider_rows_are_refused(emulated):
         transform(emulated, rows, RowMap())
 
 
-def test_normals(emulated):
-    out = np.empty((7, 131), np.float32)
-    emulated.cuda_normals(address(out), 7, 131, 3, 2**32 - 3, 0)
-    assert raw(out) == raw(reference.philox_normal(7, 131, seed=3, row_offset=2**32 - 3))
+@pytest.mark.parametrize("n_dims", [1, 3, 4, 20, 131, 132, 516])
+def test_normals(emulated, n_dims):
+    for skipped in (0, 1):  # of the alignment of four floats
+        out = np.empty(37 * n_dims + 4, np.float32)
+        start = -address(out) // 4 % 4 + skipped
+        out = out[start : start + 37 * n_dims].reshape(37, n_dims)
+        emulated.cuda_normals(address(out), 37, n_dims, 3, 2**32 - 3, 0)
+        assert raw(out) == raw(reference.philox_normal(37, n_dims, seed=3, row_offset=2**32 - 3))
 
 
 FAULTS = {

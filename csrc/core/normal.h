@@ -13,23 +13,59 @@ C3_HD typename V::F middle_of(typename V::I word, float scale) {
     return V::fma(V::to_float(word), V::splat(scale), V::splat(scale / 2));
 }
 
-// -2 log(u), u = (word + 1/2) / 2^32. `twice` is twice the distance to the nearer end of (0, 1), so that u near 0 and
-// 1 - u near 0 both keep full relative precision: a word >= 0 means the distance is u, else 1 - u. All is computed of
-// g = -2 f, f the argument of the reference's polynomial of log(1 + f), whose coefficients are here times powers of -2:
-// so every rounding is the reference's, and the product with -2 costs nothing.
+// For -2 log(u), u = (word + 1/2) / 2^32: u as (1 + f) times a power of two, of which the argument of the reference's
+// polynomial of log(1 + f) is f; here g = -2 f, and the power as bits of an exponent. `twice` is twice the distance to
+// the nearer end of (0, 1), so that u near 0 and 1 - u near 0 both keep full relative precision: a word >= 0 means the
+// distance is u, else 1 - u.
+constexpr int32_t kSqrtTwoBits = 0x3FB504F3, kOne = 1 << 23;  // of an exponent
+constexpr float kHalved = 2 * 0.29289323f;                    // `twice` above it, 1 - u: u < sqrt(1/2)
+
 template <class V>
-C3_HD typename V::F minus_two_log(typename V::I word) {
+C3_HD void split_log(typename V::I word, typename V::F* g, typename V::I* exponent) {
     using F = typename V::F;
     using I = typename V::I;
-    constexpr int32_t kSqrtTwoBits = 0x3FB504F3, kOne = 1 << 23;  // of an exponent
     const auto lower_half = word >= 0;
     const F twice = middle_of<V>(word ^ (word >> 31), 0x1p-31f);
     const I power = (V::bits(twice) - kSqrtTwoBits) & -kOne;
     const F mantissa = V::from_bits(V::bits(twice) - power);  // between sqrt(2) and twice that
-    const auto halve = twice > 2 * 0.29289323f;               // u < sqrt(1/2)
-    const F upper = V::select(halve, V::fma(twice, V::splat(2.0f), V::splat(-2.0f)), twice);
-    const F g = V::select(lower_half, 2.0f - mantissa, upper);
-    const I exponent = V::select(lower_half, power, V::select(halve, V::splat(-kOne), V::splat(0)));
+    const auto halved = twice > kHalved;
+    const F upper = V::select(halved, V::fma(twice, V::splat(2.0f), V::splat(-2.0f)), twice);
+    *g = V::select(lower_half, 2.0f - mantissa, upper);
+    *exponent = V::select(lower_half, power, V::select(halved, V::splat(-kOne), V::splat(0)));
+}
+
+#if defined(__CUDA_ARCH__)
+// The same lines. What a condition stands before needs no instruction to choose, of which the compiler makes seven.
+template <>
+C3_HD void split_log<Scalar>(int32_t word, float* g, int32_t* exponent) {
+    asm("{.reg .pred upper, halved;\n"
+        ".reg .b32 mantissa;\n"
+        "setp.lt.s32 upper, %2, 0;\n"
+        "@upper not.b32 %2, %2;\n"
+        "cvt.rn.f32.s32 %0, %2;\n"
+        "fma.rn.f32 %0, %0, 0f30000000, 0f2F800000;\n"  // 2^-31, 2^-32
+        "mov.b32 %1, %0;\n"
+        "sub.s32 %1, %1, %3;\n"
+        "and.b32 %1, %1, 0xFF800000;\n"
+        "mov.b32 mantissa, %0;\n"
+        "sub.s32 mantissa, mantissa, %1;\n"
+        "setp.gt.f32 halved, %0, %4;\n"
+        "@upper selp.b32 %1, 0xFF800000, 0, halved;\n"
+        "@halved fma.rn.f32 %0, %0, 0f40000000, 0fC0000000;\n"  // 2, -2
+        "@!upper sub.rn.f32 %0, 0f40000000, mantissa;}"
+        : "=&f"(*g), "=&r"(*exponent), "+r"(word)
+        : "n"(kSqrtTwoBits), "f"(kHalved));
+}
+#endif
+
+// All is computed of g, and with coefficients that are the reference's times powers of -2: so every rounding is the
+// reference's, and the product with -2 costs nothing.
+template <class V>
+C3_HD typename V::F minus_two_log(typename V::I word) {
+    using F = typename V::F;
+    F g;
+    typename V::I exponent;
+    split_log<V>(word, &g, &exponent);
     F p = V::splat(0x1p-9f * 0.07634496688842773f);
     p = V::fma(p, g, V::splat(0x1p-8f * 0.1276157647371292f));
     p = V::fma(p, g, V::splat(0x1p-7f * 0.13160182535648346f));
@@ -42,9 +78,9 @@ C3_HD typename V::F minus_two_log(typename V::I word) {
     return V::fma(V::to_float(exponent), V::splat(-0x1p-22f * 0.6931471824645996f), V::fma(g * g, p, g));
 }
 
-// cos and sin of 2 pi (word + 1/2) / 2^32: the nearest quarter turn exactly, the rest by polynomial.
+// cos and sin of 2 pi (word + 1/2) / 2^32, times a radius: the nearest quarter turn exactly, the rest by polynomial.
 template <class V>
-C3_HD void cos_sin_turns(typename V::U word, typename V::F* cosine, typename V::F* sine) {
+C3_HD void around(typename V::F radius, typename V::U word, typename V::F* first, typename V::F* second) {
     using F = typename V::F;
     using I = typename V::I;
     using U = typename V::U;
@@ -63,20 +99,17 @@ C3_HD void cos_sin_turns(typename V::U word, typename V::F* cosine, typename V::
     const F along = V::fma(t, c, V::splat(1.0f)), across = y * s;
     const U nearest = word + kEighth;  // its upper two bits count the quarters
     const auto odd = V::has_bit(nearest, 2 * kEighth);
-    // the cosine is negative in quarters 1 and 2, the sine in 2 and 3
-    const U cosine_sign = (nearest + 2 * kEighth) & kSign, sine_sign = nearest & kSign;
-    *cosine = V::from_bits(V::bits(V::select(odd, across, along)) ^ I(cosine_sign));
-    *sine = V::from_bits(V::bits(V::select(odd, along, across)) ^ I(sine_sign));
+    // half a turn changes the signs of both, and costs nothing but the radius's; a quarter makes (c, s) of (-s, c)
+    const F turned = V::from_bits(V::bits(radius) ^ I(nearest & kSign));
+    *first = turned * V::select(odd, -across, along);
+    *second = turned * V::select(odd, along, across);
 }
 
 // Two normals from two words: the columns of word 0 and 1, or of 2 and 3.
 template <class V>
 C3_HD void box_muller(typename V::U radius_word, typename V::U angle_word, typename V::F* first,
                       typename V::F* second) {
-    const typename V::F radius = V::sqrt(minus_two_log<V>(typename V::I(radius_word)));
-    cos_sin_turns<V>(angle_word, first, second);
-    *first = radius * *first;
-    *second = radius * *second;
+    around<V>(V::sqrt(minus_two_log<V>(typename V::I(radius_word))), angle_word, first, second);
 }
 
 }  // namespace c3align

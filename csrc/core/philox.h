@@ -16,12 +16,12 @@ constexpr int kPhiloxRounds = 10;
 // fourth counter word: two kinds of noise never share a stream
 constexpr uint32_t kPurposeRowNoise = 0, kPurposeRowStrength = 1;
 
+constexpr uint32_t kFactor0 = 0xD2511F53u, kFactor1 = 0xCD9E8D57u;
 constexpr uint32_t kKeyStep0 = 0x9E3779B9u, kKeyStep1 = 0xBB67AE85u;
 
 template <class V>
 C3_HD Words<typename V::W> philox_round(Words<typename V::W> x, uint32_t key0, uint32_t key1) {
-    const typename V::W first = V::multiply_words(x.w0, 0xD2511F53u);
-    const typename V::W second = V::multiply_words(x.w2, 0xCD9E8D57u);
+    const typename V::W first = V::multiply_words(x.w0, kFactor0), second = V::multiply_words(x.w2, kFactor1);
     return {(second >> 32) ^ x.w1 ^ uint64_t(key0), second, (first >> 32) ^ x.w3 ^ uint64_t(key1), first};
 }
 
@@ -48,13 +48,6 @@ struct KeySchedule {
         }
     }
 };
-
-template <class V>
-C3_HD Words<typename V::W> philox4x32(Words<typename V::W> x, const KeySchedule& keys) {
-    C3_UNROLL
-    for (int round = 0; round < kPhiloxRounds; ++round) x = philox_round<V>(x, keys.key0[round], keys.key1[round]);
-    return x;
-}
 
 template <class V>
 C3_HD Words<typename V::W> row_counter(uint64_t row, typename V::W block, uint32_t purpose) {

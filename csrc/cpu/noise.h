@@ -38,13 +38,12 @@ void row_normals(float* out, int64_t padded, uint64_t seed, uint64_t row) {
         store(out + column, minus_two_log<V>(word));
     }
     for (int64_t column = 0; column < padded; column += kStep) {
-        V::F squared_radius, cosine, sine, low_columns, high_columns;
+        V::F squared_radius, first, second, low_columns, high_columns;
         V::U angle;
         memcpy(&squared_radius, out + column, sizeof squared_radius);
         memcpy(&angle, out + column + kFloats, sizeof angle);
-        const V::F radius = V::sqrt(squared_radius);
-        cos_sin_turns<V>(angle, &cosine, &sine);
-        interleave(radius * cosine, radius * sine, &low_columns, &high_columns);
+        around<V>(V::sqrt(squared_radius), angle, &first, &second);
+        interleave(first, second, &low_columns, &high_columns);
         store(out + column, low_columns);
         store(out + column + kFloats, high_columns);
     }

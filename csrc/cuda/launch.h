@@ -8,6 +8,10 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <map>
+#include <mutex>
+#include <tuple>
+
 namespace c3align {
 namespace {
 
@@ -23,8 +27,8 @@ __device__ __forceinline__ unsigned long long* dynamic_shared() {
     return c3align_dynamic_shared;
 }
 
-// Above 48 KiB a kernel has to ask first, and the static shared memory of ours counts too, up to 10 KiB.
-constexpr size_t kSharedWithoutAsking = 38 << 10;
+// Above 48 KiB a kernel has to ask first, and the static shared memory of ours counts too, up to 17 KiB.
+constexpr size_t kSharedWithoutAsking = 31 << 10;
 
 template <typename Kernel>
 void allow_shared(Kernel kernel, size_t n_bytes) {
@@ -37,11 +41,21 @@ const char* launch_error() {
     return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
-int processor_count() {
-    int device = 0, processors = 1;
+// How many blocks of a kernel all processors of the device hold at once: each is started once and goes on to further
+// rows. Asked once for each kernel, device and size; no stream sees the question.
+template <typename Kernel>
+int resident_blocks(Kernel kernel, int threads, size_t shared) {
+    static std::mutex asking;
+    static std::map<std::tuple<const void*, int, int, size_t>, int> known;
+    int device = 0, processors = 1, blocks = 1;
     cudaGetDevice(&device);
-    cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
-    return processors;
+    const std::lock_guard<std::mutex> guard(asking);
+    const auto key = std::make_tuple(reinterpret_cast<const void*>(kernel), device, threads, shared);
+    if (const auto found = known.find(key); found != known.end()) return found->second;
+    if (cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess ||
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared) != cudaSuccess || blocks < 1)
+        return 1;  // the launch will tell why
+    return known[key] = processors * blocks;
 }
 
 int device_count() {

@@ -39,6 +39,12 @@ struct Place {
         : lane(lane_), segment(segment_), n_segments(n_segments_),
           first(segment_ * int(kSegment) + lane_ * kColumns), left(int(n_dims) - first) {}
 
+    // Which of the rows that its warp has at once it finishes the sums of.
+    template <int kRows>
+    __device__ __forceinline__ int row_of() const {
+        return unsigned(lane) / unsigned(kWarp / kRows);
+    }
+
     // The four columns of a step, counted in fours.
     __device__ __forceinline__ unsigned block(int step) const {
         return unsigned(segment * (int(kSegment) / kColumns) + step * kWarp + lane);
@@ -154,9 +160,42 @@ __device__ __forceinline__ double add_slots(const Slots& own, const Place& place
     return lane;
 }
 
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+
+// The sums of the rows that a warp has at once. Of two, the first step of the butterfly exchanges halves: lanes 0-15
+// finish the first row's sum and the others the second's, with the same bits, for a + b = b + a. So what follows from a
+// sum is computed once for both.
+template <int kRows>
+__device__ __forceinline__ double add_rows(const Slots (&own)[kRows], const Place& place, double (*slots)[kSlots]) {
+    if constexpr (kRows == 1) return add_slots(own[0], place, slots);
+    const Slots &a = own[0], &b = own[kRows - 1];
+    const double first = (a.v[0] + a.v[1]) + (a.v[2] + a.v[3]), second = (b.v[0] + b.v[1]) + (b.v[2] + b.v[3]);
+    const bool is_second = place.row_of<kRows>() != 0;
+    double lane = (is_second ? second : first) + __shfl_xor_sync(kAllLanes, is_second ? first : second, kWarp / 2);
+#pragma unroll
+    for (int distance = kWarp / 4; distance > 0; distance /= 2) lane += __shfl_xor_sync(kAllLanes, lane, distance);
+    return lane;
+}
+
+// What the lanes that finish a row's sums have of it, for all lanes.
+template <int kRows, typename T>
+__device__ __forceinline__ T of_row(T value, int row) {
+    return kRows == 1 ? value : __shfl_sync(kAllLanes, value, row * (kWarp / kRows));
+}
+
 // Whether something is so for every thread of the row.
 __device__ __forceinline__ bool all_of_row(bool mine, double (*slots)[kSlots]) {
     return slots ? __syncthreads_and(mine) != 0 : __all_sync(0xFFFFFFFFu, mine) != 0;
+}
+
+template <int kRows, int kSteps, typename T>
+__device__ __forceinline__ double sum_of_squares(const Quad<T> (&rows)[kRows][kSteps], const Place& place,
+                                                 double (*slots)[kSlots]) {
+    Slots own[kRows] = {};
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step)
+        for (int r = 0; r < kRows; ++r) add_products(own[r], rows[r][step], rows[r][step]);
+    return add_rows(own, place, slots);
 }
 
 template <int kSteps, typename T>
@@ -168,10 +207,40 @@ __device__ __forceinline__ double sum_of_products(const Quad<T>* a, const Quad<T
     return add_slots(own, place, slots);
 }
 
+#if defined(__CUDA_ARCH__)
+// The compiler's own sequences, instruction by instruction and with the lower halves that it gives its first guesses:
+// right to the last bit where a norm is usable. Its branches to all other numbers are left out: of those comes one that
+// is not usable either, or NaN.
+__device__ __forceinline__ double with_low(double value, int low) {
+    return __hiloint2double(__double2hiint(value), low);
+}
+__device__ __forceinline__ double root_of(double sum) {
+    double y;
+    asm("rsqrt.approx.ftz.f64 %0, %1;" : "=d"(y) : "d"(sum));
+    y = with_low(y, __double2hiint(sum) - 0x3500000);
+    const double error = fma(sum, -(y * y), 1.0);
+    y = fma(fma(error, 0.375, 0.5), y * error, y);
+    const double root = sum * y;
+    return fma(fma(root, -root, sum), 0.5 * y, root);
+}
+__device__ __forceinline__ double reciprocal_of(double norm) {
+    double y;
+    asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(y) : "d"(norm));
+    y = with_low(y, __double2hiint(norm) + 0x300402);
+    const double error = fma(y, -norm, 1.0);
+    y = fma(y, fma(error, error, error), y);
+    return fma(y, fma(y, -norm, 1.0), y);
+}
+#else
+inline double root_of(double sum) { return sqrt(sum); }
+inline double reciprocal_of(double norm) { return 1.0 / norm; }
+#endif
+
 template <typename T>
 __device__ __forceinline__ T reciprocal_norm(double sum, double* norm) {
-    *norm = sqrt(sum);
-    return usable_norm(*norm) ? T(1.0 / *norm) : T(0);
+    *norm = root_of(sum);
+    const T reciprocal = T(reciprocal_of(*norm));
+    return usable_norm(*norm) ? reciprocal : T(0);
 }
 
 }  // namespace

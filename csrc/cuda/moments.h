@@ -24,8 +24,8 @@ __device__ __forceinline__ void leave(T* unit, const Quad<T>* row, T p, const Pl
 
 // What the block found goes to the totals of all: sums, squares, bins of norms, the number of usable rows.
 template <int kOwn>
-__device__ __forceinline__ void add_up(const Total (&own)[2][kOwn], const Total* bins, Total n_rows, Total n_kept,
-                                       int n_dims, Total* totals) {
+__device__ __forceinline__ void add_up(const Total (&own)[2][kOwn], const Total (*bins)[kNormBins], int n_bins,
+                                       Total n_rows, Total n_kept, int n_dims, Total* totals) {
     const Total wraps = n_rows * bit_cast<Total>(kWrap);
     const int thread = int(threadIdx.x), n_threads = int(blockDim.x);
 #pragma unroll
@@ -34,8 +34,11 @@ __device__ __forceinline__ void add_up(const Total (&own)[2][kOwn], const Total*
         if (column >= n_dims) continue;
         for (int which = 0; which < 2; ++which) atomicAdd(&totals[which * n_dims + column], own[which][i] - wraps);
     }
-    for (int bin = thread; bin < kNormBins; bin += n_threads)
-        if (bins[bin]) atomicAdd(&totals[2 * n_dims + bin], bins[bin]);
+    for (int bin = thread; bin < kNormBins; bin += n_threads) {
+        Total sum = 0;
+        for (int warp = 0; warp < n_bins; ++warp) sum += bins[warp][bin];
+        if (sum) atomicAdd(&totals[2 * n_dims + bin], sum);
+    }
     if (n_kept) atomicAdd(&totals[2 * n_dims + kNormBins], n_kept);
 }
 
@@ -47,12 +50,13 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp)
     constexpr int kWidth = kSteps * kSlots, kThreads = kMaxWarps * kWarp;  // of a row, or of a warp's segment of one
     constexpr int kOwn = kWide ? kWidth / kWarp : (kWidth + kThreads - 1) / kThreads;
     __shared__ double slots[kWide ? kMaxWarps : 1][kSlots];
-    __shared__ Total bins[kNormBins];
+    constexpr int kBins = kWide ? 1 : kMaxWarps;  // each warp that measures rows has its own, and no other writes there
+    __shared__ Total bins[kBins][kNormBins];
     T* units = reinterpret_cast<T*>(dynamic_shared());
     const int warp = int(threadIdx.x) / kWarp, n_warps = int(blockDim.x) / kWarp;
     const int rows_at_once = kWide ? 1 : n_warps, width = kWide ? n_warps * kWidth : kWidth;
     const Place place(int(threadIdx.x) % kWarp, kWide ? warp : 0, kWide ? n_warps : 1, in.n_dims);
-    for (int bin = int(threadIdx.x); bin < kNormBins; bin += int(blockDim.x)) bins[bin] = 0;
+    for (int i = int(threadIdx.x); i < kBins * kNormBins; i += int(blockDim.x)) bins[i / kNormBins][i % kNormBins] = 0;
     __syncthreads();
     Total own[2][kOwn] = {}, n_rows = 0, n_kept = 0;
     for (int64_t first = int64_t(blockIdx.x) * rows_at_once; first < in.n_rows;
@@ -72,7 +76,7 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp)
                 status[index] = usable ? kOk : kBadNorm;
                 n_kept += usable;
                 const BinnedNorm binned(norm);
-                if (usable) atomicAdd(&bins[binned.bin], Total(binned.mantissa));
+                if (usable) bins[kWide ? 0 : warp][binned.bin] += Total(binned.mantissa);
             }
             if (!usable) {  // whatever there is
 #pragma unroll
@@ -93,7 +97,7 @@ __global__ void __launch_bounds__(kMaxWarps* kWarp)
         __syncthreads();  // before the next rows come there
         n_rows += Total(rows_at_once);
     }
-    add_up<kOwn>(own, bins, n_rows, n_kept, int(in.n_dims), totals);
+    add_up<kOwn>(own, bins, kBins, n_rows, n_kept, int(in.n_dims), totals);
 }
 
 }  // namespace
