@@ -306,7 +306,7 @@ class TestCommand:
         code, out, err = call("choose", *arguments, "--json", "choice.json")
         assert (code, err) == (0, "")
         choice = choose(*unequal(), job="search", pairs=True, seeds=3, groups=np.arange(300) // 2)
-        assert out == f"{choice}\n"
+        assert out == f"{choice}\npairs by their places: row i of the one with row i of the other\n"
         assert f"use: {choice.line}" in out
         assert json.loads((folder / "choice.json").read_text()) == choice.to_dict()
 

@@ -486,7 +486,7 @@ class TestShell:
     def test_completion(self):
         env = {**os.environ, "_C3ALIGN_COMPLETE": "complete_bash", "COMP_WORDS": "c3align tra", "COMP_CWORD": "1"}
         found = subprocess.run([sys.executable, "-m", "c3align"], capture_output=True, env=env, text=True)
-        assert found.stdout.split() == ["transform", "train-captioner"]
+        assert found.stdout.split() == ["transform", "translate", "train-captioner"]
 
     @pytest.mark.parametrize("width", [60, 80, 200])
     def test_a_terminal_of_any_width(self, small, call, monkeypatch, width):

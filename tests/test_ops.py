@@ -282,7 +282,7 @@ def test_number_of_threads(monkeypatch):
     assert ops.get_num_threads() == 3
     ops.set_num_threads(1)
     assert ops.get_num_threads() == 1
-    with pytest.raises(C3AlignError, match="n must be at least 1, got 0"):
+    with pytest.raises(C3AlignError, match="n must be an integer of 1 or more, got 0"):
         ops.set_num_threads(0)
 
 

@@ -101,7 +101,8 @@ def transform(
     changed: Changed = "raise",
 ) -> None:
     """Align rows with a saved aligner: a file, or a folder in the same layout. Rerun to resume."""
-    for source, fitted, policy in _opened(rows, aligner, encoder, modality, column, scale, (on_error, changed)):
+    policies = on_error, changed
+    for source, fitted, policy in _opened(rows, output, aligner, encoder, modality, column, scale, policies):
         fitted, name, told = _mean_of(fitted, source, modality, policy)
 
         def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
@@ -125,7 +126,8 @@ def corrupt(
     changed: Changed = "raise",
 ) -> None:
     """Align rows and add noise, the same for a row however the rows are split into files. Rerun to resume."""
-    for source, fitted, policy in _opened(rows, aligner, encoder, modality, column, scale, (on_error, changed)):
+    policies = on_error, changed
+    for source, fitted, policy in _opened(rows, output, aligner, encoder, modality, column, scale, policies):
         fitted, name, told = _mean_of(fitted, source, modality, policy)
 
         def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
@@ -151,7 +153,8 @@ def translate(
     changed: Changed = "raise",
 ) -> None:
     """Move rows of one modality to where those of another one are. Rerun to resume."""
-    for source, fitted, policy in _opened(rows, aligner, encoder, origin, column, scale, (on_error, changed)):
+    policies = on_error, changed
+    for source, fitted, policy in _opened(rows, output, aligner, encoder, origin, column, scale, policies):
         name = origin or source.modality
         if name is None:
             raise C3AlignError("these rows do not say what they are; pass their modality as --from")
@@ -166,6 +169,7 @@ def translate(
 
 def _opened(
     rows: list[str],
+    output: Path,
     folder: Path,
     encoder: str | None,
     modality: str | None,
@@ -179,6 +183,8 @@ def _opened(
     found = open_sources(rows, column=column, scale=scale)
     if len(found) > 1 and modality not in (None, "auto", centering.BATCH):
         raise C3AlignError(f"{rows[0]} holds several modalities; omit the name of one, or pass one of its folders")
+    if len(found) > 1 and (output.suffix in FILES or atomic.is_special(output)):
+        raise C3AlignError(f"{rows[0]} holds several modalities; pass the name of a folder as -o, got {output}")
     fitted = C3Aligner.from_pretrained(folder, encoder=one_fingerprint(found, encoder))
     for source in found:
         if source.n_dims != fitted.n_features_in_:

@@ -36,7 +36,8 @@ class Sink:
         self._handle, self._digest, self._place = handle, digest, 0
 
     def write(self, content: Any) -> int:
-        left = memoryview(content).cast("B")
+        left = memoryview(content)
+        left = left.cast("B") if left.nbytes else left[:0]
         n_bytes = len(left)
         if self._digest is not None:
             self._digest.update(left)

@@ -119,7 +119,8 @@ class NoiseRequest(NamedTuple):
 
     def check_one_place(self) -> None:
         """Refuse both row numbers and a row offset."""
-        if self.row_ids is not None and (is_tensor(self.row_offset) or np.any(np.not_equal(self.row_offset, 0))):
+        offset = self.row_offset
+        if self.row_ids is not None and not (isinstance(offset, int | np.integer) and offset == 0):
             raise C3AlignError("row_offset and row_ids both number the rows; pass one of them")
 
     def _strength(self, n_dims: int, dtype: type[np.floating[Any]]) -> tuple[Any, float, float]:
