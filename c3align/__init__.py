@@ -51,6 +51,7 @@ _ROOMS = (
     "pipeline",
     "report",
     "sample",
+    "search",
     "statistics",
     "training",
 )

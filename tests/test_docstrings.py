@@ -18,7 +18,7 @@ validate = pytest.importorskip("numpydoc.validate", reason="numpydoc is not inst
 
 ROOMS = ["", "calibration", "choosing", "covariance", "cross_covariance", "datasets", "decoders", "encoders", "errors"]
 ROOMS += ["geometry", "mappings", "merging", "neighbours", "nn", "noise", "ops", "persistence", "pipeline", "report"]
-ROOMS += ["sample", "statistics"]
+ROOMS += ["sample", "search", "statistics"]
 EXEMPT = {"EX01", "SA01", "ES01"}
 INNER = {"offset_for", "on_covariance", "rounded", "turned", "vectors_for"}  # of RowAffine, for c3align's own rooms
 METHODS = (classmethod, staticmethod, property, cached_property)

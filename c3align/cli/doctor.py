@@ -19,7 +19,7 @@ _EXTRAS = {
     "encoders": "open_clip_torch",
     "captions": "transformers",
     "diffusion": "diffusers",
-    "search": "faiss-cpu",
+    "search": "lancedb",
     "plots": "matplotlib",
 }
 
