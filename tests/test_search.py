@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ import pytest
 
 from c3align import C3Aligner, search
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError, MissingExtraError
-from c3align.mappings import Center
 from c3align.search import Batch, MixedIndex
 from tests import stores
 
@@ -208,19 +208,19 @@ class TestMixedIndex:
                 cosines = (np.concatenate(rows) @ query[0])[best]
                 np.testing.assert_allclose([result.cosine for result in found], cosines, atol=2e-5)
 
-    def test_uneven_means_take_a_list_for_each_modality(self, store):
+    def test_uneven_means_take_a_list_for_each_modality(self, fitted, store):
         """Where a scale alone does not rank by z-score: mean scores of unrelated rows that differ."""
-        text, image = material()
-        aligner = C3Aligner(mapping=Center(strength=0), second_moments=True).fit(text, image)
-        index = filled(aligner, store)
-        rows = [aligner.transform(part, modality=m) for m, part in zip(("text", "image"), material(seed=1))]
-        query = rows[0][310:311]
+        known = fitted.calibrate()
+        uneven = replace(known, means=known.means + np.diag([0.0, 0.4]))  # of texts with texts
+        index = filled(fitted, store, calibration=uneven)
+        rows = [fitted.transform(part, modality=m) for m, part in zip(("text", "image"), material(seed=1))]
+        query = rows[0][7:8]
         pairs = zip(("text", "image"), (rows[0][:300], rows[1]))
         z = [index.calibration.score(query, part, query="text", document=name)[0] for name, part in pairs]
         names = np.array([f"t{i}" for i in range(300)] + [f"i{i}" for i in range(N)])
         best = names[np.argsort(-np.concatenate(z))[:10]]
-        assert [result.id for result in index.query(material(seed=1)[0][310])] == best.tolist()
-        assert {name[0] for name in best} == {"t", "i"}
+        assert [result.id for result in index.query(material(seed=1)[0][7])] == best.tolist()
+        assert [name[0] for name in best].count("i") > 5
 
     def test_items_go_through_the_encoder_and_roles(self, store):
         text, image = material()

@@ -30,7 +30,7 @@ class LanceStore:
     name : str
         Name of the table; another one, ``name + "_about"``, says what the rows are.
     exact : bool
-        Without it an index is used that you have built on `table`; measure its recall.
+        Without it an index that you have built on `table` is used; measure its recall.
     """
 
     def __init__(self, path: str | os.PathLike[str], name: str = "rows", *, exact: bool = True) -> None:
@@ -67,9 +67,7 @@ class LanceStore:
     def _arrow_of(self, batch: Batch) -> Any:
         values = self._arrow.array(np.ascontiguousarray(batch.rows, np.float32).ravel())
         vectors = self._arrow.FixedSizeListArray.from_arrays(values, batch.rows.shape[1])
-        tags = self._arrow.array(
-            [store.tags_of(each) for each in batch.metadata], self._arrow.list_(self._arrow.string())
-        )
+        tags = [store.tags_of({MODALITY: m, **d}) for m, d in zip(batch.modalities, batch.metadata)]
         columns = {"id": batch.ids, MODALITY: batch.modalities, "vector": vectors, "tags": tags}
         return self._arrow.table({**columns, "metadata": [json.dumps(each) for each in batch.metadata]})
 
@@ -80,8 +78,8 @@ class LanceStore:
         store.check_width(row, _width(self.table))
         asked = self.table.search(row).distance_type("dot").limit(k)
         asked = asked.bypass_vector_index() if self._exact else asked
-        if conditions := [_condition(*each) for each in store.check_filter(filter).items()]:
-            asked = asked.where(" AND ".join(conditions), prefilter=True)
+        if tags := [_quoted(store.tag(*each)) for each in store.check_filter(filter).items()]:
+            asked = asked.where(" AND ".join(f"array_has(tags, {tag})" for tag in tags), prefilter=True)
         found = asked.select(["id", MODALITY, "metadata", "_distance"]).to_arrow().to_pylist()
         return [Found(r["id"], r[MODALITY], 1 - r["_distance"], json.loads(r["metadata"])) for r in found]
 
@@ -95,16 +93,15 @@ class LanceStore:
             return set()
         parts = [f"id IN ({', '.join(map(_quoted, part))})" for part in store.blocks(among or [])]
         parts = ["true"] if among is None else parts
-        lines = (self.table.search().where(part).select(["id"]).limit(self.count()).to_arrow() for part in parts)
+        n = self.count()
+        lines = (self.table.search().where(part).select(["id"]).limit(n).to_arrow() for part in parts)
         return {name for found in lines for name in found["id"].to_pylist()}
 
     def scan(self) -> Iterator[Batch]:
         """See `Store.scan`."""
-        for part in (
-            ()
-            if self.table is None
-            else self.table.search().select(["id", MODALITY, "vector", "metadata"]).limit(self.count()).to_batches()
-        ):
+        columns = ["id", MODALITY, "vector", "metadata"]
+        n = self.count()
+        for part in self.table.search().select(columns).limit(n).to_batches() if n else ():
             ids, modalities, metadata = (part.column(name).to_pylist() for name in ("id", MODALITY, "metadata"))
             rows = part.column("vector").flatten().to_numpy().reshape(len(ids), -1)
             yield Batch(ids, modalities, rows, [json.loads(each) for each in metadata])
@@ -112,11 +109,6 @@ class LanceStore:
 
 def _width(table: Any) -> int:
     return int(table.schema.field("vector").type.list_size)
-
-
-def _condition(name: str, value: Any) -> str:
-    tag = _quoted(store.tag(name, value))
-    return f"{MODALITY} = {_quoted(value)}" if name == MODALITY else f"array_has(tags, {tag})"
 
 
 def _quoted(value: Any) -> str:
