@@ -36,6 +36,7 @@ _ROOMS = (
     "datasets",
     "decoders",
     "distributed",
+    "drift",
     "embed",
     "encoders",
     "errors",

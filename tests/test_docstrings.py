@@ -16,7 +16,18 @@ import pytest
 
 validate = pytest.importorskip("numpydoc.validate", reason="numpydoc is not installed; `make test` does it").validate
 
-ROOMS = ["", "calibration", "choosing", "covariance", "cross_covariance", "datasets", "decoders", "encoders", "errors"]
+ROOMS = [
+    "",
+    "calibration",
+    "choosing",
+    "covariance",
+    "cross_covariance",
+    "datasets",
+    "decoders",
+    "drift",
+    "encoders",
+    "errors",
+]
 ROOMS += ["geometry", "mappings", "merging", "neighbours", "nn", "noise", "ops", "persistence", "pipeline", "report"]
 ROOMS += ["sample", "search", "statistics"]
 EXEMPT = {"EX01", "SA01", "ES01"}
