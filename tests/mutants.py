@@ -606,6 +606,10 @@ MUTANTS = [
     Mutant("P5", "c3align/ops/_device.py", "asks or later is not None or (", "asks or (", "TestDeferredChecks and in_place"),
     Mutant("P5", "c3align/ops/_device.py", "int(totals[-1]) < len(status)", "False", "test_cuda_emulated and later_blocks_are_named"),
     Mutant("P3", "c3align/ops/known_answers.py", " and int(flag) == int(_device.kinds_of(X, wanted))", "", "known_answers_find and flag"),
+    # drift
+    Mutant("drift", "c3align/drift.py", "(further >= further[0]).mean()", "(further > 2 * further[0]).mean()", "test_drift and false_alarms"),
+    Mutant("drift", "c3align/drift.py", "squares = gram**2", "squares = gram", "test_drift and covariance_that_changed"),
+    Mutant("drift", "c3align/cli/_check.py", "raise typer.Exit(FAILED)", "pass", "test_drift and verdict"),
     # search: rows that agree, and an index that is never another's
     Mutant("search", "c3align/search/index.py", "* np.float32(self._scale[modality])", "* np.float32(1)", "test_search and results_are_those_of_arrays"),
     Mutant("search", "c3align/search/index.py", "self._is_one_list = not told", "self._is_one_list = True", "test_search and uneven"),

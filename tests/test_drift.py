@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -90,3 +92,67 @@ def test_rows_must_have_been_kept():
     aligner = C3Aligner().fit(rows(np.random.default_rng(0), 50))
     with pytest.raises(C3AlignError, match=r"no rows of 'text' were kept; fit C3Aligner\(second_moments=True\)"):
         drift(aligner, np.ones((9, DIMS)), modality="text")
+
+
+class TestCheck:
+    """`c3align check`: a line for each check, JSON, and exit code 3."""
+
+    @pytest.fixture
+    def folder(self, coco, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        image, text = coco
+        aligner = C3Aligner(second_moments=True).fit(text[:250], image[:250]).bind_encoder("clip@1")
+        aligner.save_pretrained("al")
+        np.save("new.npy", image[250:])
+        gap = aligner.statistics_["text"].mean - aligner.statistics_["image"].mean
+        np.save("moved.npy", image[250:] + gap)
+        turn = np.linalg.qr(np.random.default_rng(0).normal(size=(512, 512)))[0]
+        np.save("turned.npy", image[250:] @ turn)
+        return tmp_path
+
+    def test_rows_of_the_fitted_kind(self, folder, call):
+        code, out, err = call("check", "new.npy", "-a", "al", "--modality", "image", "--fail-on", "drift,encoder,gap")
+        assert (code, err) == (0, "")
+        assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 3
+        code, out, _ = call("check", "new.npy", "-a", "al", "--modality", "image", "--json")
+        found = json.loads(out)
+        assert (code, found["passed"], found["failed"]) == (0, True, [])
+        assert found["modalities"]["image"]["encoder"]["overlap"] > 3
+        assert found["modalities"]["image"]["gap"]["share"] < 0.2
+
+    @pytest.mark.parametrize(
+        ("arguments", "failed"),
+        [
+            (("moved.npy",), ["drift", "gap"]),
+            (("moved.npy", "--fail-on", "gap"), ["gap"]),
+            (("moved.npy", "--fail-on", "encoder"), []),
+            (("turned.npy",), ["drift", "encoder", "gap"]),
+            (("new.npy", "--encoder", "clip@2"), ["encoder"]),
+            (("new.npy", "--encoder", "clip@1"), []),
+        ],
+    )
+    def test_the_verdict(self, folder, call, arguments, failed):
+        code, out, _ = call("check", *arguments, "-a", "al", "--modality", "image", "--json")
+        assert json.loads(out)["failed"] == failed
+        assert code == (3 if failed else 0)
+        assert call("check", *arguments, "-a", "al", "--modality", "image")[0] == code
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (("new.npy",), "--modality must be a fitted one ('image', 'text'), got None"),
+            (("new.npy", "--modality", "image", "--fail-on", "x"), "--fail-on must be some of drift, encoder, gap"),
+            (("narrow.npy", "--modality", "image"), "the rows have 5 dimensions and the aligner 512"),
+        ],
+    )
+    def test_wrong_input(self, folder, call, arguments, text):
+        np.save("narrow.npy", np.ones((20, 5)))
+        code, out, err = call("check", *arguments, "-a", "al")
+        assert (code, out) == (2, "")
+        assert text in err
+
+    def test_an_aligner_that_kept_no_rows(self, folder, call, coco):
+        C3Aligner().fit(coco[1], coco[0]).save_pretrained("plain")
+        assert call("check", "new.npy", "-a", "plain", "--modality", "image", "--fail-on", "gap")[0] == 0
+        code, _, err = call("check", "new.npy", "-a", "plain", "--modality", "image")
+        assert (code, err.startswith("error: no rows of 'image' were kept")) == (2, True)

@@ -28,6 +28,7 @@ SUMMARIES = {
     "transform": "Align embeddings on disk with a saved aligner.",
     "merge": "Add up what several aligners learned.",
     "choose": "Measure which mapping suits a job, on your rows.",
+    "check": "Tell whether embeddings still fit an aligner: for CI.",
     "report": "Measure and draw the gap between modalities.",
     "train-captioner": "Train a captioner on texts alone.",
     "caption": "Caption pictures, sounds or videos.",
