@@ -28,6 +28,7 @@ _HOMES = {
 }
 # every public module and package; the command line is a program
 _ROOMS = (
+    "bridge",
     "calibration",
     "centering",
     "choosing",

@@ -18,6 +18,7 @@ validate = pytest.importorskip("numpydoc.validate", reason="numpydoc is not inst
 
 ROOMS = [
     "",
+    "bridge",
     "calibration",
     "choosing",
     "covariance",

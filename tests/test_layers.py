@@ -29,7 +29,7 @@ LAYERS = [
     ("_state",),
     ("_discriminant", "_held_out", "_strength", "_state_tensors"),
     ("centering",),
-    ("_settings", "_ingest", "nn", "persistence", "drift"),
+    ("_settings", "_ingest", "nn", "persistence", "drift", "bridge"),
     ("_learn",),
     ("aligner",),
     ("_halves",),

@@ -105,6 +105,8 @@ def names(place, glyphs):
     return {
         "image": image,
         "text": text,
+        "old_image": image,
+        "new_image": image,
         "img_emb": image,
         "text_emb": text,
         "aligner": C3Aligner().fit(text, image),

@@ -29,6 +29,7 @@ SUMMARIES = {
     "merge": "Add up what several aligners learned.",
     "choose": "Measure which mapping suits a job, on your rows.",
     "check": "Tell whether embeddings still fit an aligner: for CI.",
+    "migrate": "Turn an index of raw vectors into an aligned one.",
     "report": "Measure and draw the gap between modalities.",
     "train-captioner": "Train a captioner on texts alone.",
     "caption": "Caption pictures, sounds or videos.",

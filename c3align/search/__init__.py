@@ -9,9 +9,11 @@ from c3align.search.card import calibrate_fused, state_digest
 from c3align.search.faiss import FaissStore
 from c3align.search.index import MixedIndex, Result
 from c3align.search.lance import LanceStore
+from c3align.search.migrate import Migration, migrate
 from c3align.search.pgvector import PgvectorStore
+from c3align.search.places import drop_table, open_store, raw_rows
 from c3align.search.qdrant import QdrantStore
 from c3align.search.store import Batch, Found, Store
 
-__all__ = ["Batch", "FaissStore", "Found", "LanceStore", "MixedIndex", "PgvectorStore", "QdrantStore", "Result"]
-__all__ += ["Store", "calibrate_fused", "state_digest"]
+__all__ = ["Batch", "FaissStore", "Found", "LanceStore", "Migration", "MixedIndex", "PgvectorStore", "QdrantStore"]
+__all__ += ["Result", "Store", "calibrate_fused", "drop_table", "migrate", "open_store", "raw_rows", "state_digest"]

@@ -186,10 +186,30 @@ class MixedIndex:
             return 0
         aligned = {name: self._aligned(_taken(part, new), name, batch_size) for name, part in parts.items()}
         fused = self.calibration.fuse(aligned, query=self.query_modality) if len(parts) > 1 else aligned[modality]
-        rows = np.ascontiguousarray(fused * np.float32(self._scale[modality]), np.float32)
+        rows = self._scaled(fused, modality)
         self.store.add(Batch([given[i] for i in new], [modality] * len(new), rows, [about[i] for i in new]))
         self._count += len(new)
         return len(new)
+
+    def stored(self, X: Any, modality: str) -> Rows:
+        """Align and scale rows as `add` does, without adding them.
+
+        Parameters
+        ----------
+        X : (n_rows, n_dims) array or tensor
+            Raw rows.
+        modality : str
+            What they are.
+
+        Returns
+        -------
+        (n_rows, n_dims) float32
+            What a store holds of them.
+        """
+        return self._scaled(self._aligned(X, modality, 1), modality)
+
+    def _scaled(self, rows: Any, modality: str) -> Rows:
+        return np.ascontiguousarray(rows * np.float32(self._scale[modality]), np.float32)
 
     def query(
         self,

@@ -44,6 +44,10 @@ class LanceStore:
         whole = any((self._folder / f"{name}.lance" / "_versions").glob("*.manifest"))
         return self._database.open_table(name) if whole else None
 
+    def _created(self, name: str, content: Any) -> Any:
+        mode = "overwrite" if (self._folder / f"{name}.lance").exists() else "create"
+        return self._database.create_table(name, content, mode=mode)
+
     def about(self) -> dict[str, Any] | None:
         """See `Store.about`."""
         table = self._opened(f"{self.name}_about")
@@ -51,14 +55,14 @@ class LanceStore:
 
     def set_about(self, about: Mapping[str, Any]) -> None:
         """See `Store.set_about`."""
-        self._database.create_table(f"{self.name}_about", [{"content": json.dumps(about)}], mode="overwrite")
+        self._created(f"{self.name}_about", [{"content": json.dumps(about)}])
 
     def add(self, batch: Batch) -> None:
         """See `Store.add`."""
         with atomic.locked(self._folder):
             self.table = self.table or self._opened(self.name)
             if self.table is None:
-                self.table = self._database.create_table(self.name, self._arrow_of(batch), mode="overwrite")
+                self.table = self._created(self.name, self._arrow_of(batch))
                 return
             store.check_width(batch.rows, _width(self.table))
             store.refuse_known(self, batch.ids)
