@@ -19,7 +19,7 @@ from typing import Any
 import typer
 
 # a module of commands adds them to the application
-from c3align.cli import _check, _choose, _decode, _demo, _embed, _fit, _merge, _report, _search  # noqa: F401
+from c3align.cli import _check, _choose, _decode, _demo, _embed, _fit, _index, _merge, _migrate, _report  # noqa: F401
 from c3align.cli._app import app
 from c3align.errors import one_line
 

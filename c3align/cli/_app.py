@@ -28,6 +28,8 @@ SUMMARIES = {
     "transform": "Align embeddings on disk with a saved aligner.",
     "merge": "Add up what several aligners learned.",
     "choose": "Measure which mapping suits a job, on your rows.",
+    "index": "Index pictures and texts together.",
+    "search": "Search an index by a text or a picture.",
     "check": "Tell whether embeddings still fit an aligner: for CI.",
     "migrate": "Turn an index of raw vectors into an aligned one.",
     "report": "Measure and draw the gap between modalities.",

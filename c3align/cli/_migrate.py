@@ -1,4 +1,4 @@
-"""`c3align migrate`, `index` and `search`: one index over several modalities, from a shell."""
+"""`c3align migrate`: an index of raw vectors becomes an aligned one."""
 
 from __future__ import annotations
 
