@@ -41,6 +41,7 @@ _ROOMS = (
     "embed",
     "encoders",
     "errors",
+    "export",
     "geometry",
     "io",
     "mappings",

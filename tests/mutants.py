@@ -606,6 +606,9 @@ MUTANTS = [
     Mutant("P5", "c3align/ops/_device.py", "asks or later is not None or (", "asks or (", "TestDeferredChecks and in_place"),
     Mutant("P5", "c3align/ops/_device.py", "int(totals[-1]) < len(status)", "False", "test_cuda_emulated and later_blocks_are_named"),
     Mutant("P3", "c3align/ops/known_answers.py", " and int(flag) == int(_device.kinds_of(X, wanted))", "", "known_answers_find and flag"),
+    # exports
+    Mutant("search", "c3align/export.py", '"bias": torch.from_numpy(offset)', '"bias": 0 * torch.from_numpy(offset)', "test_export and torch_linear"),
+    Mutant("search", "c3align/export.py", '"weight": torch.from_numpy(linear.T.copy())', '"weight": torch.from_numpy(linear)', "test_export and torch_linear"),
     # bridges and migrations
     Mutant("search", "c3align/bridge.py", "best = int(np.argmax(recalls))", "best = 0", "test_bridge and better_one"),
     Mutant("search", "c3align/search/migrate.py", "weights = np.array(hashes, np.float64) / 2**64", "weights = np.ones(len(hashes))", "test_bridge and difference"),

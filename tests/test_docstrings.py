@@ -28,6 +28,7 @@ ROOMS = [
     "drift",
     "encoders",
     "errors",
+    "export",
 ]
 ROOMS += ["geometry", "mappings", "merging", "neighbours", "nn", "noise", "ops", "persistence", "pipeline", "report"]
 ROOMS += ["sample", "search", "statistics"]

@@ -35,7 +35,7 @@ LAYERS = [
     ("_halves",),
     ("_judging",),
     ("choosing", "training"),
-    ("shards", "search", "report", "datasets", "encoders", "decoders"),
+    ("shards", "search", "export", "report", "datasets", "encoders", "decoders"),
     ("embed", "pipeline", "_pipeline_files", "distributed"),
     ("cli", "__main__"),
 ]
