@@ -39,13 +39,12 @@ from _sets import Cut, Embeddings, cut, load
 
 from c3align import C3Aligner, geometry
 from c3align.bridge import bridge
-from c3align.errors import CalibrationWarning
+from c3align.errors import CalibrationWarning, ModalityMeanWarning
 from c3align.mappings import Center
 from c3align.search import MixedIndex
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT))
-sys.path.append(str(ROOT / "benchmarks" / "paper"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).parent / "paper"))
 
 from _results import Results
 
@@ -133,14 +132,19 @@ def cost(found: Embeddings, n_rows: int, store: Any) -> Figures:
 
 
 def over_a_bridge(old: Path, new: Path) -> Figures:
-    """Recall@10 of new names among held-out pictures: new rows, and old ones over a bridge of 2,000 other items."""
+    """Recall@10 of new names among held-out pictures, aligned: new rows, and old ones over a bridge of 2,000 others."""
     import train_glyphs
 
-    sides = [train_glyphs.load(path) for path in (old, new)]
-    (old_known, _), (new_known, _) = (train_glyphs.embed(side, "train", 2000) for side in sides)
-    (old_held, _), (new_held, text) = (train_glyphs.embed(side, "held_out") for side in sides)
+    towers = [train_glyphs.load(path) for path in (old, new)]
+    (old_known, _), (new_known, names_known) = (train_glyphs.embed(side, "train", 2000) for side in towers)
+    (old_held, _), (new_held, text) = (train_glyphs.embed(side, "held_out") for side in towers)
     found = bridge(old_known, new_known)
-    recalls = [geometry.recall_at_k(text, rows)[TOP] for rows in (new_held, found.apply(old_held), old_held)]
+    aligner = C3Aligner().fit(names_known, new_known)
+    queries, sides = aligner.transform(text, modality="text"), (new_held, found.apply(old_held), old_held)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModalityMeanWarning)  # of old rows as they are
+        aligned = [aligner.transform(rows, modality="image") for rows in sides]
+    recalls = [geometry.recall_at_k(queries, rows)[TOP] for rows in aligned]
     names = ("new pictures", "old ones over the bridge", "old ones as they are")
     kept = recalls[1] / recalls[0]
     return {"bridge": str(found), "recall@10": dict(zip(names, recalls)), "kept": kept, "n_held_out": len(text)}
