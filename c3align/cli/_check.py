@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from c3align import geometry, ops
+from c3align import ops
 from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, Rows, app, print_json
-from c3align.drift import drift
 from c3align.errors import C3AlignError
 from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
@@ -73,6 +72,8 @@ def _modality(source: RowSource, given: str | None, fitted: Any) -> str:
 
 def _checked(fitted: Any, source: RowSource, name: str, fingerprint: str | None, needs_drift: bool) -> dict[str, Any]:
     """Drift, encoder and gap, each with what was measured, a sentence and whether it failed."""
+    from c3align.drift import drift
+
     sample = source.sample(SAMPLE_ROWS)
     if sample.shape[1] != fitted.n_features_in_:
         text = f"the rows have {sample.shape[1]} dimensions and the aligner {fitted.n_features_in_}; use its encoder's"
@@ -85,6 +86,8 @@ def _checked(fitted: Any, source: RowSource, name: str, fingerprint: str | None,
 
 
 def _encoder(fitted: Any, sample: Any, name: str, fingerprint: str | None) -> dict[str, Any]:
+    from c3align import geometry
+
     own, kept = fitted.encoder_fingerprint_, fitted.state_.samples.get(name)
     overlap, may_be_one = (None, True) if kept is None else geometry.one_encoder(sample, kept.rows, paired=False)
     is_other = None not in (own, fingerprint) and own != fingerprint

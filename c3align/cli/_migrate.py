@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from c3align.bridge import Bridge
 from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, app, print_json
 from c3align.errors import C3AlignError
 
@@ -61,6 +60,8 @@ def migrate(
 
 
 def _bridges(given: list[str]) -> dict[str, Any]:
+    from c3align.bridge import Bridge
+
     found = {}
     for each in given:
         name, _, path = each.partition("=")
