@@ -28,6 +28,7 @@ _HOMES = {
 }
 # every public module and package; the command line is a program
 _ROOMS = (
+    "bridge",
     "calibration",
     "centering",
     "choosing",
@@ -36,9 +37,11 @@ _ROOMS = (
     "datasets",
     "decoders",
     "distributed",
+    "drift",
     "embed",
     "encoders",
     "errors",
+    "export",
     "geometry",
     "io",
     "mappings",
@@ -51,6 +54,7 @@ _ROOMS = (
     "pipeline",
     "report",
     "sample",
+    "search",
     "statistics",
     "training",
 )

@@ -37,7 +37,9 @@ MOST_ROWS = 8 * SIZE  # of a sample, each as often as it came
 _Numbers = Table[str, Int64Array]
 
 
-def aligned_rows(state: State, mapping: str | mappings.Mapping, renormalize: bool) -> dict[str, Any]:
+def aligned_rows(
+    state: State, mapping: str | mappings.Mapping, renormalize: bool, *, may_fold: bool = True
+) -> dict[str, Any]:
     """What `Calibration.from_rows` takes: aligned rows of each modality's sample, with folds where they are few.
 
     Raises
@@ -58,7 +60,11 @@ def aligned_rows(state: State, mapping: str | mappings.Mapping, renormalize: boo
             )
     through = partial(align, renormalize=renormalize, zero_rows="keep")
     about = related({name: state.samples[name] for name in state.usable})
-    folds = _folds(state, about) if _are_few(state) and "sketches" not in mappings.load(mapping).needs else None
+    folds = (
+        _folds(state, about)
+        if may_fold and _are_few(state) and "sketches" not in mappings.load(mapping).needs
+        else None
+    )
     rows = {name: through(state.samples[name].rows, state.row_map(name, mapping)) for name in state.usable}
     held_out = folds and _cross_validated(state, folds, mapping, through)
     if not held_out:

@@ -185,7 +185,7 @@ MUTANTS = [
     Mutant("P4", "c3align/ops/_matrix_noise.py", 'place["row_ids"][start : start + step]', 'place["row_ids"][: len(part)]', "test_row_ids"),
     Mutant("P4", "c3align/ops/torch.py", "seed % 2**64, first, row_ids)", "seed % 2**64, first)", "test_row_ids"),
     Mutant("P5", "c3align/ops/rowmap.py", 'if values.dtype.kind == "i" and (values < 0).any():', "if False:", "test_row_ids"),
-    Mutant("P5", "c3align/ops/rowmap.py", "if self.row_ids is not None and (is_tensor", "if False and (is_tensor", "test_row_ids"),
+    Mutant("P5", "c3align/ops/rowmap.py", "if self.row_ids is not None and not (isinstance", "if False and not (isinstance", "test_row_ids"),
     Mutant("P11", "c3align/_state.py", "if self.fingerprint not in (None, fingerprint):", "if False:", "p11 or encoder"),
     Mutant("P11", "c3align/centering.py", "    if doubt is None:\n", "    if True:\n", "wrong_name"),
     # which mean, and the way back
@@ -640,6 +640,22 @@ MUTANTS = [
     Mutant("P5", "c3align/ops/_device.py", "asks or later is not None or (", "asks or (", "TestDeferredChecks and in_place"),
     Mutant("P5", "c3align/ops/_device.py", "int(totals[-1]) < len(status)", "False", "test_cuda_emulated and later_blocks_are_named"),
     Mutant("P3", "c3align/ops/known_answers.py", " and int(flag) == int(_device.kinds_of(X, wanted))", "", "known_answers_find and flag"),
+    # exports
+    Mutant("search", "c3align/export.py", '"bias": torch.from_numpy(offset)', '"bias": 0 * torch.from_numpy(offset)', "test_export and torch_linear"),
+    Mutant("search", "c3align/export.py", '"weight": torch.from_numpy(linear.T.copy())', '"weight": torch.from_numpy(linear)', "test_export and torch_linear"),
+    # bridges and migrations
+    Mutant("search", "c3align/bridge.py", "best = int(np.argmax(recalls))", "best = 0", "test_bridge and better_one"),
+    Mutant("search", "c3align/search/migrate.py", "weights = np.array(hashes, np.float64) / 2**64", "weights = np.ones(len(hashes))", "test_bridge and difference"),
+    # drift
+    Mutant("drift", "c3align/drift.py", "(further >= further[0]).mean()", "(further > 2 * further[0]).mean()", "test_drift and false_alarms"),
+    Mutant("drift", "c3align/drift.py", "squares = gram**2", "squares = gram", "test_drift and covariance_that_changed"),
+    Mutant("drift", "c3align/cli/_check.py", "raise typer.Exit(FAILED)", "pass", "test_drift and verdict"),
+    # search: rows that agree, and an index that is never another's
+    Mutant("search", "c3align/search/index.py", "rows * np.float32(self._scale[modality])", "rows * np.float32(1)", "test_search and results_are_those_of_arrays"),
+    Mutant("search", "c3align/search/index.py", "self._is_one_list = not told", "self._is_one_list = True", "test_search and uneven"),
+    Mutant("search", "c3align/search/card.py", "if found.get(name) != mine[name]:", "if False:", "test_search and another_encoder"),
+    Mutant("search", "c3align/search/card.py", "digest.update(np.ascontiguousarray(values).tobytes())", "pass", "test_search and another_encoder"),
+    Mutant("search", "c3align/search/lance.py", "            store.refuse_known(self, batch.ids)", "            pass", "test_search and refused_changes_nothing"),
 ]  # fmt: skip
 
 

@@ -186,6 +186,7 @@ def test_help_has_examples(run_here):
         "zero_shot",
         "recipes",
         "transport",
+        "search",
     ):
         assert "Examples" in run_here(f"benchmarks/{script}.py", "--help").stdout
 
@@ -203,6 +204,23 @@ def own_rows(tmp_path):
     lines = [" ".join(f"word{k}" for k in np.flatnonzero(row)) or "nothing" for row in words]
     (tmp_path / "texts.txt").write_text("\n".join(lines) + "\n")
     return tmp_path
+
+
+def test_search(own_rows, tmp_path, run_here):
+    pytest.importorskip("faiss", reason="faiss is not installed")
+    target = tmp_path / "found.json"
+    options = ["--data", own_rows, "--stores", "faiss", "--seeds", 1, "--rows", 100, "--out", target]
+    done = run_here("benchmarks/search.py", *options)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(target.read_text())["records"]
+    arrays = {record["mapping"]: record for record in found if record.get("store") == "arrays"}
+    (store,) = (record for record in found if record["what"] == "quality" and record["store"] == "faiss")
+    assert arrays["center"]["needle"] > 0.5
+    assert store["needle"] > 0.5
+    assert max(store["false positives"].values()) < 0.05
+    (cost,) = (record for record in found if record["what"] == "cost")
+    assert (cost["rows"], cost["recall"]) == (100, 1)
+    assert cost["query ms"] > 0 < cost["rows a second"]
 
 
 class TestRecipes:

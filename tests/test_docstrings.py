@@ -16,9 +16,22 @@ import pytest
 
 validate = pytest.importorskip("numpydoc.validate", reason="numpydoc is not installed; `make test` does it").validate
 
-ROOMS = ["", "calibration", "choosing", "covariance", "cross_covariance", "datasets", "decoders", "encoders", "errors"]
+ROOMS = [
+    "",
+    "bridge",
+    "calibration",
+    "choosing",
+    "covariance",
+    "cross_covariance",
+    "datasets",
+    "decoders",
+    "drift",
+    "encoders",
+    "errors",
+    "export",
+]
 ROOMS += ["geometry", "mappings", "merging", "neighbours", "nn", "noise", "ops", "persistence", "pipeline", "report"]
-ROOMS += ["sample", "statistics"]
+ROOMS += ["sample", "search", "statistics"]
 EXEMPT = {"EX01", "SA01", "ES01"}
 INNER = {"offset_for", "on_covariance", "rounded", "turned", "vectors_for"}  # of RowAffine, for c3align's own rooms
 METHODS = (classmethod, staticmethod, property, cached_property)

@@ -37,6 +37,9 @@ ELSEWHERE = {
     "pip install": "the installation itself: tests/test_package.py",
     "make ": "the Makefile's targets are what runs these tests",
     "c3align demo": "tests/test_demo.py",
+    "c3align index": "needs LanceDB: tests/test_search_command.py",
+    "c3align search": "needs LanceDB: tests/test_search_command.py",
+    "c3align migrate": "needs an index of others: tests/test_bridge.py",
     "c3align score": "needs results to score: tests/test_cli_score.py",
     "c3align draw": "needs a generator: tests/test_cli_decode.py",
 }
@@ -105,6 +108,8 @@ def names(place, glyphs):
     return {
         "image": image,
         "text": text,
+        "old_image": image,
+        "new_image": image,
         "img_emb": image,
         "text_emb": text,
         "aligner": C3Aligner().fit(text, image),

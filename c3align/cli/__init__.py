@@ -1,7 +1,8 @@
 """The command line: `c3align demo`, `embed`, `fit`, `transform`, `choose`, `report`, `caption`, `draw`, ...
 
 Results go to stdout, all else to stderr. Errors are one line that ends with the fix. Exit codes: 0 done, 1 a bug,
-2 wrong input or usage, 130 interrupted, 141 nobody reads on, 143 and 129 ended by SIGTERM and SIGHUP.
+2 wrong input or usage, 3 `check` found something, 130 interrupted, 141 nobody reads on, 143 and 129 ended by SIGTERM
+and SIGHUP.
 """
 
 from __future__ import annotations
@@ -19,7 +20,19 @@ from typing import Any
 import typer
 
 # a module of commands adds them to the application
-from c3align.cli import _choose, _decode, _demo, _embed, _fit, _merge, _report, _transform  # noqa: F401
+from c3align.cli import (  # noqa: F401
+    _check,
+    _choose,
+    _decode,
+    _demo,
+    _embed,
+    _fit,
+    _index,
+    _merge,
+    _migrate,
+    _report,
+    _transform,
+)
 from c3align.cli._app import app
 from c3align.errors import ALONE, one_line
 

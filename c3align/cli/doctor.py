@@ -20,7 +20,7 @@ _EXTRAS = {
     "heic": "pillow_heif",
     "captions": "transformers",
     "diffusion": "diffusers",
-    "search": "faiss-cpu",
+    "search": "lancedb",
     "plots": "matplotlib",
 }
 

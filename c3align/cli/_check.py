@@ -1,0 +1,111 @@
+"""`c3align check`: do embeddings still fit an aligner? A verdict for people, as JSON, and as an exit code for CI."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from c3align import ops
+from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, Rows, app, print_json
+from c3align.errors import C3AlignError
+from c3align.io.rows import RowSource
+from c3align.io.shards import open_sources
+
+FAILED = 3  # the exit code of a check that found something
+KINDS = ("drift", "encoder", "gap")
+SAMPLE_ROWS = 4096
+MOST_OF_THE_GAP = 0.5
+
+
+@app.command(
+    epilog="Examples:  c3align check emb/ -a aligner --fail-on drift,encoder   |   c3align check new.npy -a aligner"
+    " --modality image --json"
+)
+def check(
+    rows: Rows,
+    aligner: AlignerFolder,
+    fail_on: Annotated[str, typer.Option(help="What makes the exit code 3: drift, encoder, gap, with commas.")] = (
+        "drift,encoder,gap"
+    ),
+    modality: Annotated[str | None, typer.Option(help="What the rows are, unless their folder says.")] = None,
+    encoder: Fingerprint = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that embeddings still are what an aligner has learned: distribution, encoder, and size of the gap.
+
+    Exit codes: 0 nothing of --fail-on was found, 3 something was, 2 wrong input.
+    """
+    from c3align import C3Aligner
+
+    wanted = [name.strip() for name in fail_on.split(",") if name.strip()]
+    for name in wanted:
+        if name not in KINDS:
+            raise C3AlignError(f"--fail-on must be some of {', '.join(KINDS)}, got {name!r}; join them by commas")
+    fitted = C3Aligner.from_pretrained(aligner)
+    found = {}
+    for source in open_sources(rows):
+        name = _modality(source, modality, fitted)
+        found[name] = _checked(fitted, source, name, encoder or source.fingerprint, "drift" in wanted)
+    failed = [kind for kind in KINDS if kind in wanted and any(checks[kind]["failed"] for checks in found.values())]
+    if as_json:
+        print_json({"passed": not failed, "failed": failed, "fail_on": wanted, "modalities": found})
+    else:
+        for name, checks in found.items():
+            for kind in KINDS:
+                print(f"{'FAILED' if checks[kind]['failed'] else 'ok':6}  {name}: {kind}: {checks[kind]['text']}")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _modality(source: RowSource, given: str | None, fitted: Any) -> str:
+    names = list(fitted.statistics_)
+    name = given or source.modality or (names[0] if len(names) == 1 else None)
+    if name not in names:
+        known = ", ".join(map(repr, names))
+        raise C3AlignError(f"--modality must be a fitted one ({known}), got {name!r}; name what the rows are")
+    return str(name)
+
+
+def _checked(fitted: Any, source: RowSource, name: str, fingerprint: str | None, needs_drift: bool) -> dict[str, Any]:
+    """Drift, encoder and gap, each with what was measured, a sentence and whether it failed."""
+    from c3align.drift import drift
+
+    sample = source.sample(SAMPLE_ROWS)
+    if sample.shape[1] != fitted.n_features_in_:
+        text = f"the rows have {sample.shape[1]} dimensions and the aligner {fitted.n_features_in_}; use its encoder's"
+        raise C3AlignError(text)
+    checks = {"encoder": _encoder(fitted, sample, name, fingerprint), "gap": _gap(fitted, sample, name)}
+    if not needs_drift and name not in fitted.state_.samples:
+        return {"drift": {"failed": False, "text": "not measured, as no rows were kept"}, **checks}
+    found = drift(fitted, sample, modality=name)
+    return {"drift": {"failed": found.is_drift, "text": str(found), **asdict(found)}, **checks}
+
+
+def _encoder(fitted: Any, sample: Any, name: str, fingerprint: str | None) -> dict[str, Any]:
+    from c3align import geometry
+
+    own, kept = fitted.encoder_fingerprint_, fitted.state_.samples.get(name)
+    overlap, may_be_one = (None, True) if kept is None else geometry.one_encoder(sample, kept.rows, paired=False)
+    is_other = None not in (own, fingerprint) and own != fingerprint
+    told = f"that of the aligner, {own}" if own else "not known to the aligner"
+    text = f"{fingerprint}, and not {own}" if is_other else told if own == fingerprint or not own else f"{told}, or not"
+    text += "" if overlap is None else f"; overlap of the covariances {overlap:.1f} (two encoders: about 1)"
+    return {"failed": is_other or not may_be_one, "text": text, "fingerprint": fingerprint, "overlap": overlap}
+
+
+def _gap(fitted: Any, sample: Any, name: str) -> dict[str, Any]:
+    """How far the rows' mean lies from the fitted one, less what chance explains, as a share of the gap."""
+    others = [found.mean for other, found in fitted.statistics_.items() if other != name]
+    if not others:
+        return {"failed": False, "text": "not measured, as one modality alone was learned", "share": None}
+    known, unit = fitted.statistics_[name], ops.normalize(np.asarray(sample, np.float64))
+    chance = float(unit.var(axis=0).sum()) / len(unit) + float(known.variance.sum()) / known.n_rows
+    away = math.sqrt(max(0.0, float(((unit.mean(axis=0) - known.mean) ** 2).sum()) - chance))
+    gap = min(math.dist(known.mean, other) for other in others)
+    share = away / gap if gap else math.inf
+    text = f"{share:.2f} of the gap of {gap:.3f} is between these rows and the fitted ones (at most {MOST_OF_THE_GAP})"
+    return {"failed": share > MOST_OF_THE_GAP, "text": text, "share": share, "gap": gap}

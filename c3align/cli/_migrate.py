@@ -1,0 +1,71 @@
+"""`c3align migrate`: an index of raw vectors becomes an aligned one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, app, print_json
+from c3align.errors import C3AlignError
+
+Query = Annotated[str, typer.Option("--query", help="Modality of most queries: rows are scaled for them.")]
+
+
+@app.command(
+    epilog="Example:  c3align migrate raw-lance --table photos --vector clip --modality image -a aligner -o idx"
+)
+def migrate(
+    store: Annotated[str, typer.Argument(help="Folder of a LanceDB, http://host:6333 (Qdrant), or postgresql://...")],
+    aligner: AlignerFolder,
+    output: Annotated[str, typer.Option("--output", "-o", help="Where the aligned index is: as STORE, or itself.")],
+    table: Annotated[str, typer.Option(help="The raw table or collection.")] = "rows",
+    to: Annotated[str | None, typer.Option(help="The aligned one: 'rows', or 'aligned' beside the raw one.")] = None,
+    id_column: Annotated[str, typer.Option("--id", help="Column of the ids.")] = "id",
+    vector_column: Annotated[str, typer.Option("--vector", help="Column of the vectors.")] = "vector",
+    modality: Annotated[str | None, typer.Option(help="What all rows are.")] = None,
+    modality_column: Annotated[str | None, typer.Option(help="Instead: the column that says it.")] = None,
+    bridge: Annotated[
+        list[str] | None, typer.Option(help="MODALITY=FILE of `Bridge.save`: rows of an old encoder are moved.")
+    ] = None,
+    query: Query = "text",
+    encoder: Fingerprint = None,
+    drop: Annotated[bool, typer.Option("--drop", help="Delete the raw table once all is verified.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make an index of raw vectors an aligned one: resumable, verified by count and checksum."""
+    from c3align import C3Aligner, search
+
+    fitted = C3Aligner.from_pretrained(aligner, encoder=encoder)
+    columns = {"id_column": id_column, "vector_column": vector_column}
+    columns |= {"modality": modality, "modality_column": modality_column}  # type: ignore[dict-item]
+    to = to or ("aligned" if output == store else "rows")
+    if (store, table) == (output, to):
+        raise C3AlignError(f"--to must name another table than the raw one, got {to!r}; choose another name")
+
+    def raw() -> Any:
+        return tqdm(search.raw_rows(store, table, **columns), unit=" blocks", delay=1, disable=None)
+
+    next(iter(search.raw_rows(store, table, **columns)), None)  # what is wrong with it is said before anything is made
+    index = search.MixedIndex(None, fitted, search.open_store(output, to), query=query)
+    done = search.migrate(raw, index, moved=_bridges(bridge or []))
+    if drop:
+        search.drop_table(store, table)
+    if as_json:
+        print_json(done._asdict())
+    else:
+        print(f"{output}: {done.n_rows} rows, {done.n_added} of them now, checksum {done.checksum} on both sides")
+
+
+def _bridges(given: list[str]) -> dict[str, Any]:
+    from c3align.bridge import Bridge
+
+    found = {}
+    for each in given:
+        name, _, path = each.partition("=")
+        if not path:
+            raise C3AlignError(f"--bridge must be MODALITY=FILE, got {each!r}; write image=bridge.safetensors")
+        found[name] = Bridge.load(Path(path)).apply
+    return found

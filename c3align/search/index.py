@@ -1,0 +1,338 @@
+"""`MixedIndex`: several modalities in one store, where the best answer wins and not its modality."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from c3align import centering
+from c3align._typing import Encoder, Int64Array
+from c3align.calibration import Calibration
+from c3align.errors import C3AlignError, CalibrationWarning, EncoderMismatchError
+from c3align.ops.arrays import is_tensor
+from c3align.search.card import calibration_of, card, check_card, is_same_scale, with_pairs_of
+from c3align.search.store import MODALITY, Batch, Found, Rows, Store, check_filter, duplicate, refuse_known
+from c3align.training.settings import check_whole
+
+__all__ = ["MixedIndex", "Result"]
+
+
+class Result(NamedTuple):
+    """A document that a query has found.
+
+    Parameters
+    ----------
+    id, modality : str
+        Its id, and what it is a row of.
+    cosine : float
+        Of the aligned rows of document and query.
+    z : float
+        Standard deviations above what unrelated rows of these modalities score: what results are ordered by.
+    probability : float or None
+        That it is related to the query, with one related document in the index expected; None where the calibration
+        knows no pairs of these modalities.
+    metadata : dict
+        What was stored with it.
+    """
+
+    id: str
+    modality: str
+    cosine: float
+    z: float
+    probability: float | None
+    metadata: dict[str, Any]
+
+
+class MixedIndex:
+    """One index over several modalities: rows aligned, scored alike, and never silently of another encoder.
+
+    Rows are aligned and multiplied by ``calibration.row_scale(query=query)`` once, when they are written, so that the
+    store's plain inner products rank documents of all modalities by z-score. The store keeps beside them the encoder's
+    fingerprint, a digest of what the aligner has learned, the mapping, the modality of the queries and the
+    calibration; an index that was made with others is refused when it is opened.
+
+    Parameters
+    ----------
+    encoder : Encoder or None
+        Embeds items; without one rows are added and queries are rows.
+    aligner : C3Aligner
+        Fitted on rows of every modality, with rows kept: ``second_moments=True``, or a mapping such as "barycenter".
+    store : Store
+        An empty one, or one that a `MixedIndex` has filled.
+    query : str, optional
+        The modality of most queries, by default that of the store, or "text". Queries of others are one search for
+        every modality of documents.
+    roles : mapping of str to str, optional
+        What the encoder calls a modality that the aligner has another name for: ``{"query": "text"}`` where queries
+        have a mean of their own.
+    calibration : Calibration, optional
+        In place of ``aligner.calibrate()``, with pairs (`Calibration.with_pairs`) or fused documents
+        (`calibrate_fused`); kept in the store.
+
+    Examples
+    --------
+    >>> index = MixedIndex(encoder, aligner, LanceStore("idx"))  # doctest: +SKIP
+    >>> index.add(paths, modality="image", ids=names)  # doctest: +SKIP
+    >>> index.query("a red bag", k=5)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder | None,
+        aligner: Any,
+        store: Store,
+        *,
+        query: str | None = None,
+        roles: Mapping[str, str] | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.encoder, self.aligner, self.store, self._roles = encoder, aligner, store, dict(roles or {})
+        found = store.about()
+        self.query_modality = query or (found or {}).get("query") or "text"
+        centering.state_of(aligner, self.query_modality)
+        if found is None and store.count():
+            raise C3AlignError("the store holds rows of unknown origin; pass an empty one, or see `c3align migrate`")
+        if found is None:
+            self.calibration = aligner.calibrate() if calibration is None else calibration
+            store.set_about(self._card())
+        else:
+            self.calibration = calibration_of(found)
+            check_card(found, self._card())
+            self._take(calibration)
+        with warnings.catch_warnings(record=True) as told:  # that one scale does not do: then there are several lists
+            warnings.simplefilter("always", CalibrationWarning)
+            self._scale = self.calibration.row_scale(query=self.query_modality)
+        self._is_one_list = not told
+        self._limits: dict[tuple[float, str], float] = {}
+        self._count = store.count()
+
+    def _card(self) -> dict[str, Any]:
+        bound = self.aligner.encoder_fingerprint_
+        own = bound if self.encoder is None else self.encoder.fingerprint
+        if bound not in (None, own):
+            raise EncoderMismatchError(
+                f"the aligner learned from the encoder {bound} and not from {own}; use that encoder, or fit an aligner "
+                "on rows of this one"
+            )
+        return card(own, self.aligner, self.query_modality, self.calibration)
+
+    def _take(self, calibration: Calibration | None) -> None:
+        """Another calibration of an index that is there: it must scale rows as those that are stored."""
+        if calibration is None:
+            return
+        if not is_same_scale(self.calibration, calibration, self.query_modality):
+            raise C3AlignError(
+                "calibration must be the one that the index was made with, or that with pairs; index the items again"
+            )
+        self.calibration = with_pairs_of(self.calibration, calibration)
+        self.store.set_about(self._card())
+
+    def add(
+        self,
+        items: Any,
+        *,
+        modality: str,
+        ids: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        skip_known: bool = False,
+        batch_size: int = 32,
+    ) -> int:
+        """Add documents: all of them, or none and an error.
+
+        Parameters
+        ----------
+        items : sequence, (n_rows, n_dims) floating array or tensor, or mapping of str to these
+            What the encoder takes, or its raw rows. A mapping holds several modalities of each document, which become
+            one row (`Calibration.fuse`).
+        modality : str
+            Of the items; of a mapping the name that the calibration knows fused documents by, as "image+text".
+        ids : sequence of str
+            One of each, unlike all others in the index.
+        metadata : sequence of mapping, optional
+            What is stored with each, as JSON. Strings, whole numbers and bools can be filtered by.
+        skip_known : bool
+            Whether documents whose ids are there already are left out, so that an addition that was cut off is
+            completed by repeating it; by default they are refused.
+        batch_size : int
+            Of the encoder.
+
+        Returns
+        -------
+        int
+            How many were added.
+
+        Raises
+        ------
+        C3AlignError
+            Known ids, other widths, rows that are not finite, metadata that is no JSON; the index is unchanged then.
+        """
+        parts = dict(items) if isinstance(items, Mapping) else {modality: items}
+        if modality not in self._scale:
+            names = ", ".join(map(repr, self._scale))
+            raise C3AlignError(f"modality must be one that was calibrated ({names}), got {modality!r}; see the aligner")
+        given, about = _checked_ids(ids), _checked_metadata(metadata, len(ids))
+        for part in parts.values():
+            if len(part) != len(given):
+                raise C3AlignError(f"items must be as many as ids, got {len(part)} and {len(given)}; pass one id each")
+        known = self.store.ids(given) if skip_known else set()
+        if not skip_known:
+            refuse_known(self.store, given)
+        new = np.array([i for i, name in enumerate(given) if name not in known], np.int64)
+        if not len(new):
+            return 0
+        aligned = {name: self._aligned(_taken(part, new), name, batch_size) for name, part in parts.items()}
+        fused = self.calibration.fuse(aligned, query=self.query_modality) if len(parts) > 1 else aligned[modality]
+        rows = self._scaled(fused, modality)
+        self.store.add(Batch([given[i] for i in new], [modality] * len(new), rows, [about[i] for i in new]))
+        self._count += len(new)
+        return len(new)
+
+    def stored(self, X: Any, modality: str) -> Rows:
+        """Align and scale rows as `add` does, without adding them.
+
+        Parameters
+        ----------
+        X : (n_rows, n_dims) array or tensor
+            Raw rows.
+        modality : str
+            What they are.
+
+        Returns
+        -------
+        (n_rows, n_dims) float32
+            What a store holds of them.
+        """
+        return self._scaled(self._aligned(X, modality, 1), modality)
+
+    def _scaled(self, rows: Any, modality: str) -> Rows:
+        return np.ascontiguousarray(rows * np.float32(self._scale[modality]), np.float32)
+
+    def query(
+        self,
+        x: Any,
+        *,
+        modality: str | None = None,
+        k: int = 10,
+        filter: Mapping[str, str | int | bool] | None = None,
+        max_false_positive_rate: float | None = None,
+    ) -> list[Result]:
+        """Find the documents that are most surprisingly alike to one query, of all modalities together.
+
+        Parameters
+        ----------
+        x : item, or (n_dims,) or (1, n_dims) array or tensor
+            What the encoder takes, or its raw row.
+        modality : str, optional
+            Of x; by default the index' own.
+        k : int
+            How many.
+        filter : mapping of str to str, int or bool, optional
+            Metadata that results have, all of them; "modality" is what they are rows of.
+        max_false_positive_rate : float, optional
+            Leaves out what lies below the z-score that this share of unrelated documents reaches; see
+            `Calibration.threshold`.
+
+        Returns
+        -------
+        list of Result
+            Largest z-score first.
+        """
+        own = self.query_modality if modality is None else modality
+        row = self._aligned(_one(x), own, 1)[0]
+        check_whole("k", k)
+        merged = self._scored(self._found(row, own, k, check_filter(filter)), own)
+        merged = sorted(merged, key=lambda result: -result.z)[:k]
+        if max_false_positive_rate is None:
+            return merged
+        limit = self._limit(max_false_positive_rate, own)
+        return [result for result in merged if result.z > limit]
+
+    def _found(self, row: Rows, own: str, k: int, wanted: dict[str, Any]) -> list[Found]:
+        """One search where stored scores rank by z-score, else one for each modality of documents."""
+        if MODALITY in wanted or (own == self.query_modality and self._is_one_list):
+            return self.store.query(row, k, filter=wanted)
+        return [hit for name in self._scale for hit in self.store.query(row, k, filter={**wanted, MODALITY: name})]
+
+    def _scored(self, found: list[Found], own: str) -> list[Result]:
+        results = []
+        for document in dict.fromkeys(hit.modality for hit in found):
+            hits = [hit for hit in found if hit.modality == document]
+            cosines = np.clip([hit.score / self._scale[document] for hit in hits], -1.0, 1.0)
+            z = self.calibration.z_scores(cosines, query=own, document=document)
+            chances = self._probability(z, own, document)
+            parts = zip(hits, cosines.tolist(), z.tolist(), chances)
+            results += [Result(hit.id, document, cosine, score, p, hit.metadata) for hit, cosine, score, p in parts]
+        return results
+
+    def _probability(self, z: Any, own: str, document: str) -> list[Any]:
+        places = [self.calibration.modalities.index(name) for name in (own, document)]
+        if not self.calibration.n_pairs[tuple(places)]:
+            return [None] * len(z)
+        prior = 1 / max(2, self._count)
+        return list(self.calibration.probability(z, query=own, document=document, prior=prior).tolist())
+
+    def _limit(self, rate: float, own: str) -> float:
+        if (rate, own) not in self._limits:
+            self._limits[rate, own] = self.calibration.threshold(false_positive_rate=rate, query=own)
+        return self._limits[rate, own]
+
+    def _aligned(self, items: Any, modality: str, batch_size: int) -> Rows:
+        rows = items if _is_rows(items) else self._encoded(items, modality, batch_size)
+        rows = rows.detach().cpu().numpy() if is_tensor(rows) else rows
+        if rows.shape[1] != self.aligner.n_features_in_:
+            wanted = self.aligner.n_features_in_
+            raise C3AlignError(f"rows must have {wanted} dimensions, got {rows.shape[1]}; use rows of its encoder")
+        return np.asarray(self.aligner.transform(rows, modality=modality), np.float32)
+
+    def _encoded(self, items: Any, modality: str, batch_size: int) -> Any:
+        if self.encoder is None:
+            raise C3AlignError("items must be rows (n_rows, n_dims) where there is no encoder; pass MixedIndex one")
+        return self.encoder.encode(items, modality=self._roles.get(modality, modality), batch_size=batch_size)
+
+    def __len__(self) -> int:
+        return self.store.count()
+
+
+def _is_rows(items: Any) -> bool:
+    kind = str(getattr(items, "dtype", ""))
+    return getattr(items, "ndim", 0) == 2 and "float" in kind
+
+
+def _one(x: Any) -> Any:
+    """One query as many."""
+    if getattr(x, "ndim", 0) == 1 and "float" in str(x.dtype):
+        return x[None]
+    return x if _is_rows(x) and len(x) == 1 else [x]
+
+
+def _taken(items: Any, places: Int64Array) -> Any:
+    if len(places) == len(items):
+        return items
+    return items[places] if hasattr(items, "ndim") else [items[i] for i in places]
+
+
+def _checked_ids(ids: Sequence[str]) -> list[str]:
+    if isinstance(ids, str) or not all(isinstance(name, str) and name.strip() and "\0" not in name for name in ids):
+        raise C3AlignError(f"ids must be a list of strings that are not empty, got {ids!r:.200}; pass one a document")
+    seen: set[str] = set()
+    for name in ids:
+        if name in seen:
+            raise duplicate(name)
+        seen.add(name)
+    return list(ids)
+
+
+def _checked_metadata(metadata: Sequence[Mapping[str, Any]] | None, n: int) -> list[dict[str, Any]]:
+    if metadata is None:
+        return [{} for _ in range(n)]
+    try:
+        found = json.loads(json.dumps([dict(each) for each in metadata], allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise C3AlignError(f"metadata must be JSON objects, got others ({error}); pass a dict a document") from error
+    if len(found) != n or any(MODALITY in each for each in found):
+        raise C3AlignError(f"metadata must be {n} objects without the name 'modality', got {len(found)}; pass one each")
+    return list(found)

@@ -1,0 +1,186 @@
+"""What every store does, in few words, and what all of them are asked to refuse or to filter by.
+
+A store keeps rows that were aligned and scaled already, and ranks them by inner product; it knows nothing of encoders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.errors import C3AlignError, FormatError
+
+__all__ = ["MODALITY", "Batch", "Found", "Rows", "Store", "about_of", "check_filter", "check_width", "refuse_known"]
+
+MODALITY = "modality"  # the one name of a filter that is no metadata
+LOOKED_UP = 1000  # ids in one question to a store
+Rows: TypeAlias = npt.NDArray[np.float32]
+Filter: TypeAlias = Mapping[str, "str | int | bool"]
+
+
+class Found(NamedTuple):
+    """A row that a store has found.
+
+    Parameters
+    ----------
+    id, modality : str
+        Its id, and what it is a row of.
+    score : float
+        Inner product of the stored row and the query.
+    metadata : dict
+        What was stored with it.
+    """
+
+    id: str
+    modality: str
+    score: float
+    metadata: dict[str, Any]
+
+
+class Batch(NamedTuple):
+    """Rows as a store holds them.
+
+    Parameters
+    ----------
+    ids, modalities : list of str
+        One of each for every row.
+    rows : (n_rows, n_dims) float32
+        Aligned and scaled, if a `MixedIndex` has written them.
+    metadata : list of dict
+        What was stored with each.
+    """
+
+    ids: list[str]
+    modalities: list[str]
+    rows: Rows
+    metadata: list[dict[str, Any]]
+
+
+@runtime_checkable
+class Store(Protocol):
+    """The interface of every store: rows by id, ranked by inner product.
+
+    When `add` returns, the rows survive the end of the process, however it ends (in `FaissStore`, when `save` does).
+    """
+
+    def about(self) -> dict[str, Any] | None:
+        """Read what was last written by `set_about`; None in a new store."""
+        ...
+
+    def set_about(self, about: Mapping[str, Any]) -> None:
+        """Write down what the rows are, in place of what was written before.
+
+        Parameters
+        ----------
+        about : mapping
+            Plain values.
+        """
+        ...
+
+    def add(self, batch: Batch) -> None:
+        """Add rows, all of them, or none and a `C3AlignError` for known ids and another width.
+
+        Parameters
+        ----------
+        batch : Batch
+            Its ids differ from each other.
+        """
+        ...
+
+    def query(self, row: Rows, k: int, *, filter: Filter | None = None) -> list[Found]:
+        """Find the k rows of largest inner product with one row.
+
+        Parameters
+        ----------
+        row : (n_dims,) float32
+            The query.
+        k : int
+            How many.
+        filter : mapping of str to str, int or bool, optional
+            What found rows have in their metadata, or as their "modality".
+        """
+        ...
+
+    def count(self) -> int:
+        """Count the rows."""
+        ...
+
+    def ids(self, among: Sequence[str] | None = None) -> set[str]:
+        """Get all ids, or those that are there of some.
+
+        Parameters
+        ----------
+        among : sequence of str, optional
+            Ids to look up.
+        """
+        ...
+
+    def scan(self) -> Iterator[Batch]:
+        """Read all rows, in any order, a block at a time."""
+        ...
+
+
+def refuse_known(store: Store, ids: Sequence[str]) -> None:
+    """Refuse ids that a store has."""
+    known = store.ids(ids)
+    if known:
+        raise duplicate(next(name for name in ids if name in known))
+
+
+def duplicate(name: str) -> C3AlignError:
+    return C3AlignError(f"ids must be new, got {name!r}, which the index has; choose another, or pass skip_known=True")
+
+
+def check_width(rows: Rows, n_dims: int | None) -> None:
+    """Refuse rows of another width than the stored ones."""
+    if n_dims not in (None, rows.shape[-1]):
+        raise C3AlignError(
+            f"rows must have {n_dims} dimensions as in the index, got {rows.shape[-1]}; use rows of its encoder"
+        )
+
+
+def check_filter(filter: Filter | None) -> dict[str, Any]:
+    """A filter as it is; values that not all stores can compare are refused."""
+    for name, value in (filter or {}).items():
+        if not (isinstance(name, str) and isinstance(value, str | int | bool)):
+            raise C3AlignError(
+                f"filter must map names to strings, whole numbers or bools, got {name!r}: {value!r}; compare other "
+                "values yourself, in the results"
+            )
+    return dict(filter or {})
+
+
+def tags_of(metadata: Mapping[str, Any]) -> list[str]:
+    """Each pair of name and value as one string, for stores that compare strings."""
+    return [tag(name, value) for name, value in metadata.items() if isinstance(value, str | int | bool)]
+
+
+def tag(name: str, value: Any) -> str:
+    return json.dumps([name, value])
+
+
+def passes(metadata: Mapping[str, Any], modality: str, filter: Mapping[str, Any]) -> bool:
+    """Whether a row passes a filter."""
+    own = {**metadata, MODALITY: modality}
+    return all(name in own and tag(name, own[name]) == tag(name, value) for name, value in filter.items())
+
+
+def about_of(text: str) -> dict[str, Any]:
+    """What was written down, as it was written."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"what the index says about itself is damaged ({error}); index the items again") from error
+    if not isinstance(found, dict):
+        raise FormatError("what the index says about itself is damaged (no object); index the items again")
+    return found
+
+
+def blocks(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Ids, as many at a time as one question takes."""
+    wanted = list(ids)
+    return (wanted[i : i + LOOKED_UP] for i in range(0, len(wanted), LOOKED_UP))

@@ -1,0 +1,218 @@
+"""Bridges from encoder to encoder, and indexes of raw vectors made aligned ones."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import numpy as np
+import pytest
+
+from c3align import C3Aligner, search
+from c3align.bridge import Bridge, bridge
+from c3align.errors import C3AlignError, FormatError
+from c3align.search import MixedIndex, migrate, raw_rows
+from tests import stores
+from tests.test_search import DIMS, N, material
+
+COLUMNS = {"id_column": "name", "vector_column": "clip", "modality_column": "kind"}
+
+
+@pytest.fixture(scope="module")
+def address():
+    with stores.postgres() as found:
+        yield found
+
+
+def towers(kind, seed=0, n=1000):
+    """Rows of two encoders of one kind of thing: a rotation, or a distortion, and noise."""
+    rng = np.random.default_rng(seed)
+    old = rng.normal(size=(n, 24)) * np.geomspace(1, 0.3, 24) + 0.5
+    if kind == "procrustes":
+        linear = np.linalg.qr(rng.normal(size=(32, 24)))[0].T
+    else:
+        linear = rng.normal(size=(24, 32)) * np.geomspace(2, 0.2, 24)[:, None]
+    return old, old @ linear + 0.01 * rng.normal(size=(n, 32)) - 0.3
+
+
+class TestBridge:
+    @pytest.mark.parametrize("kind", ["procrustes", "ridge"])
+    def test_the_better_one_is_chosen_and_recall_is_stated(self, kind):
+        old, new = towers(kind)
+        n = 100 if kind == "procrustes" else 700  # few rows determine a rotation sooner
+        found = bridge(old[:n], new[:n])
+        assert found.kind == kind
+        moved = found.apply(old[700:])
+        target = new[700:] / np.linalg.norm(new[700:], axis=1, keepdims=True)
+        np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1, atol=1e-6)
+        best, mine = (np.argsort(-(target @ rows.T - 9 * np.eye(300)), axis=1)[:, :10] for rows in (target, moved))
+        recall = np.mean([np.isin(a, b).mean() for a, b in zip(best, mine)])
+        assert recall > 0.9
+        assert found.recall == pytest.approx(recall, abs=0.1)
+        assert str(found) == f"{kind} bridge from {n} items: finds {found.recall:.1%} of the 10 nearest of new ones"
+
+    def test_rows_of_other_things_have_no_bridge(self):
+        rng = np.random.default_rng(0)
+        assert bridge(rng.normal(size=(500, 24)), rng.normal(size=(500, 24))).recall < 0.2
+
+    def test_it_is_saved_whole(self, tmp_path):
+        found = bridge(*towers("ridge", n=200))
+        found.save(tmp_path / "bridge.safetensors")
+        again = Bridge.load(tmp_path / "bridge.safetensors")
+        assert str(again) == str(found)
+        np.testing.assert_array_equal(again.apply(towers("ridge")[0]), found.apply(towers("ridge")[0]))
+        content = bytearray((tmp_path / "bridge.safetensors").read_bytes())
+        content[-40] ^= 1
+        (tmp_path / "bridge.safetensors").write_bytes(content)
+        with pytest.raises(FormatError):
+            Bridge.load(tmp_path / "bridge.safetensors")
+
+    def test_refusals(self):
+        old, new = towers("ridge", n=100)
+        with pytest.raises(C3AlignError, match="old and new must be 50 rows or more of the same items, got 100 and 99"):
+            bridge(old, new[:99])
+        with pytest.raises(C3AlignError, match="old and new must be 50 rows or more of the same items, got 49 and 49"):
+            bridge(old[:49], new[:49])
+        with pytest.raises(C3AlignError, match="X must have the old encoder's 24 dimensions, got 32"):
+            bridge(old, new).apply(new)
+
+
+def raw_index(kind, place, address):
+    """An index as others fill it; returns its address."""
+    stores.require(kind)
+    text, image = material(seed=1)
+    rows = np.concatenate([text[:100], image[:100]])
+    kinds, names = ["text"] * 100 + ["image"] * 100, [f"n{i}" for i in range(200)]
+    if kind == "lance":
+        import lancedb
+
+        records = [
+            {"name": i, "clip": row, "kind": m, "price": k} for k, (i, row, m) in enumerate(zip(names, rows, kinds))
+        ]
+        lancedb.connect(str(place / "raw")).create_table("photos", records)
+        return place / "raw"
+    import psycopg
+    from pgvector.psycopg import register_vector
+
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        register_vector(connection)
+        connection.execute("DROP TABLE IF EXISTS photos")
+        connection.execute(f"CREATE TABLE photos (name text, clip vector({DIMS}), kind text, price int)")
+        for k, (name, row, modality) in enumerate(zip(names, rows, kinds)):
+            connection.execute("INSERT INTO photos VALUES (%s, %s, %s, %s)", (name, row, modality, k))
+    return address
+
+
+@pytest.fixture(params=["lance", "pgvector"])
+def raw(request, tmp_path):
+    """Address of a raw index, and a fresh aligned one beside it."""
+    where = request.getfixturevalue("address") if request.param == "pgvector" else None
+    found = raw_index(request.param, tmp_path, where)
+    return found, lambda: search.open_store(found if where else tmp_path / "new", f"new-{tmp_path.name}")
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return C3Aligner(mapping="barycenter").fit(*material())
+
+
+class TestMigrate:
+    def test_what_was_raw_is_aligned(self, fitted, raw, monkeypatch):
+        place, new = raw
+        monkeypatch.setattr("c3align.search.places._BLOCK", 64)
+        read = lambda: raw_rows(place, "photos", **COLUMNS)  # noqa: E731
+        first, calls = MixedIndex(None, fitted, new()), []
+
+        def cut_off(rows):
+            calls.append(len(rows))
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return rows
+
+        with pytest.raises(KeyboardInterrupt):
+            migrate(read, first, moved={"text": cut_off, "image": cut_off})
+        assert 0 < len(first) < 200
+        done = migrate(read, MixedIndex(None, fitted, new()))
+        assert done.n_rows == 200
+        assert done.n_added == 200 - sum(calls[:2])
+        assert done.difference < 1e-6
+        assert migrate(read, MixedIndex(None, fitted, new())) == done._replace(n_added=0)
+        found = MixedIndex(None, fitted, new()).query(material(seed=1)[0][7], k=3, filter={"modality": "text"})
+        assert (found[0].id, found[0].metadata) == ("n7", {"price": 7})
+        other = MixedIndex(None, fitted, search.FaissStore())
+        other.add(material(seed=1)[0], modality="text", ids=[f"n{i}" for i in range(N)])
+        assert found[0].z == pytest.approx(other.query(material(seed=1)[0][7])[0].z, abs=1e-4)
+
+    @pytest.mark.parametrize("fault", ["a row more", "a row changed", "two rows exchanged"])
+    def test_a_difference_is_found(self, fitted, fault, tmp_path):
+        place = raw_index("lance", tmp_path, None)
+        read = lambda: raw_rows(place, "photos", **COLUMNS)  # noqa: E731
+        index = MixedIndex(None, fitted, search.FaissStore())
+        text, image = material(seed=1)
+        rows = np.concatenate([text[:100], image[:100]])
+        if fault == "a row changed":
+            rows[3] *= np.where(np.arange(DIMS) == 0, 1.01, 1)
+        if fault == "two rows exchanged":
+            rows[[3, 4]] = rows[[4, 3]]
+        index.add(rows[:100], modality="text", ids=[f"n{i}" for i in range(100)])
+        index.add(rows[100:], modality="image", ids=[f"n{i}" for i in range(100, 200)])
+        if fault == "a row more":
+            index.add(text[:1], modality="text", ids=["more"])
+        with pytest.raises(C3AlignError, match="the index must hold the 200 rows of the raw one and no others"):
+            migrate(read, index)
+
+    def test_of_qdrant(self, fitted, tmp_path, monkeypatch):
+        stores.require("qdrant")
+        import qdrant_client
+        from qdrant_client import models
+
+        client = qdrant_client.QdrantClient(path=str(tmp_path / "raw"))
+        vectors = models.VectorParams(size=DIMS, distance=models.Distance.DOT)
+        client.create_collection("photos", vectors_config=vectors)
+        rows, names = material(seed=1)[1][:30], [str(uuid.uuid4()) for _ in range(30)]
+        points = [
+            models.PointStruct(id=i, vector=v.tolist(), payload={"n": k}) for k, (i, v) in enumerate(zip(names, rows))
+        ]
+        client.upsert("photos", points)
+        monkeypatch.setattr(qdrant_client, "QdrantClient", lambda address: client)
+        index = MixedIndex(None, fitted, search.FaissStore())
+        done = migrate(lambda: raw_rows("http://localhost:6333", "photos", modality="image"), index)
+        assert (done.n_rows, done.n_added) == (30, 30)
+        assert index.store.ids() == set(names)
+
+    def test_the_command(self, fitted, raw, call, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        place, _ = raw
+        fitted.save_pretrained("al")
+        names = ("--table", "photos", "--id", "name", "--vector", "clip", "--modality-column", "kind")
+        arguments = ("migrate", place, *names, "-a", "al", "-o", place, "--to", f"aligned-{tmp_path.name}")
+        code, out, err = call(*arguments)
+        assert (code, err) == (0, "")
+        assert "200 rows, 200 of them now, checksum " in out
+        code, out, _ = call(*arguments, "--json")
+        assert (code, json.loads(out)["n_added"]) == (0, 0)
+        assert len(MixedIndex(None, fitted, search.open_store(place, f"aligned-{tmp_path.name}"))) == 200
+        assert sum(len(batch.ids) for batch in raw_rows(place, "photos", **COLUMNS)) == 200
+        assert call("migrate", place, "--table", "photos", "-a", "al", "-o", "new")[0] == 2
+        code, _, err = call("migrate", place, "--table", "photos", "--modality", "text", "-a", "al", "-o", "new2")
+        assert (code, "the table must have the column 'id', got " in err) == (2, True)
+        assert call(*arguments, "--drop")[0] == 0
+        assert call(*arguments)[0] == 2
+
+    def test_across_encoders(self, raw, call, tmp_path, monkeypatch):
+        """Raw rows of an old encoder go over a bridge into an index of the new one."""
+        monkeypatch.chdir(tmp_path)
+        place, _ = raw
+        turn = np.linalg.qr(np.random.default_rng(0).normal(size=(DIMS, DIMS)))[0]
+        text, image = (rows @ turn for rows in material())
+        C3Aligner(mapping="barycenter").fit(text, image).save_pretrained("al")
+        for name, rows in (("text", material()[0]), ("image", material()[1])):
+            bridge(rows, rows @ turn).save(f"{name}.safetensors")
+        names = ("--table", "photos", "--id", "name", "--vector", "clip", "--modality-column", "kind")
+        bridges = ("--bridge", "text=text.safetensors", "--bridge", "image=image.safetensors")
+        assert call("migrate", place, *names, "-a", "al", "-o", "new", *bridges)[0] == 0
+        index = MixedIndex(None, C3Aligner.from_pretrained("al"), search.open_store("new"))
+        found = index.query(material(seed=1)[0][7] @ turn, k=1)
+        assert found[0].id == "n7"
+        assert found[0].cosine > 0.99

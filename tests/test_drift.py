@@ -1,0 +1,158 @@
+"""Drift: false alarms as often as stated, and no shift of half a gap goes unnoticed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from c3align import C3Aligner
+from c3align import drift as room
+from c3align.drift import drift
+from c3align.errors import C3AlignError
+
+DIMS = 16
+
+
+def rows(rng, n):
+    """Heavy tails and unequal columns, around a mean."""
+    return rng.standard_t(5, size=(n, DIMS)) * np.geomspace(1, 0.05, DIMS) + 0.5
+
+
+@pytest.mark.slow
+def test_false_alarms_are_one_in_a_hundred(monkeypatch):
+    monkeypatch.setattr(room, "DEALS", 199)  # of which two are an alarm, as ten of 999
+    rng = np.random.default_rng(0)
+    found = [
+        drift(C3Aligner(second_moments=True).fit(rows(rng, 150)), rows(rng, 60), modality="text", seed=i).is_drift
+        for i in range(1000)
+    ]
+    assert 0.005 <= np.mean(found) <= 0.015
+
+
+def test_half_a_gap_is_seen(coco):
+    """Held-out pictures moved half of the way to the texts, a hundred times 32 of them; and none of them unmoved."""
+    image, text = coco
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(image))
+    aligner = C3Aligner(second_moments=True).fit(text[order[:300]], image[order[:300]])
+    gap = aligner.statistics_["text"].mean - aligner.statistics_["image"].mean
+    seen, alarms = [], []
+    for seed in range(100):
+        some = image[rng.choice(order[300:], 32, replace=False)]
+        seen.append(drift(aligner, some + gap / 2, modality="image", seed=seed).is_drift)
+        alarms.append(drift(aligner, some, modality="image", seed=seed).is_drift)
+    assert np.mean(seen) >= 0.99
+    assert np.mean(alarms) <= 0.05
+
+
+def test_a_covariance_that_changed_is_seen():
+    rng = np.random.default_rng(0)
+    aligner = C3Aligner(second_moments=True).fit(rng.normal(size=(800, DIMS)))
+    wider = rng.normal(size=(400, DIMS)) * np.where(np.arange(DIMS) < 4, 1.5, 1)
+    found = drift(aligner, wider, modality="text")
+    assert found.is_drift
+    assert found.covariance > 5 > found.mean
+    assert str(found).startswith("400 rows of 'text' have drifted: their mean lies ")
+    assert "have not drifted" in str(drift(aligner, rng.normal(size=(400, DIMS)), modality="text"))
+
+
+def test_it_depends_on_the_seed_alone():
+    rng = np.random.default_rng(0)
+    aligner, new = C3Aligner(second_moments=True).fit(rows(rng, 300)), rows(rng, 200)
+    first = drift(aligner, new, modality="text")
+    assert (
+        drift(aligner, 3 * new, modality="text").p_value
+        == first.p_value
+        == drift(aligner, new, modality="text").p_value
+    )
+    torch = pytest.importorskip("torch")
+    assert drift(aligner, torch.from_numpy(new).float(), modality="text").p_value == pytest.approx(
+        first.p_value, abs=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("X", "text"),
+    [
+        (np.ones((7, DIMS)), r"X must be 8 rows or more of 16 dimensions, got \(7, 16\)"),
+        (np.ones((9, 5)), r"X must be 8 rows or more of 16 dimensions, got \(9, 5\)"),
+        (np.full((9, DIMS), np.nan), "NaN"),
+        ([[1.0]], "X must be 8 rows or more"),
+    ],
+)
+def test_refusals(X, text):
+    aligner = C3Aligner(second_moments=True).fit(rows(np.random.default_rng(0), 50))
+    with pytest.raises(C3AlignError, match=text):
+        drift(aligner, X, modality="text")
+
+
+def test_rows_must_have_been_kept():
+    aligner = C3Aligner().fit(rows(np.random.default_rng(0), 50))
+    with pytest.raises(C3AlignError, match=r"no rows of 'text' were kept; fit C3Aligner\(second_moments=True\)"):
+        drift(aligner, np.ones((9, DIMS)), modality="text")
+
+
+class TestCheck:
+    """`c3align check`: a line for each check, JSON, and exit code 3."""
+
+    @pytest.fixture
+    def folder(self, coco, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        image, text = coco
+        aligner = C3Aligner(second_moments=True).fit(text[:250], image[:250]).bind_encoder("clip@1")
+        aligner.save_pretrained("al")
+        np.save("new.npy", image[250:])
+        gap = aligner.statistics_["text"].mean - aligner.statistics_["image"].mean
+        np.save("moved.npy", image[250:] + gap)
+        turn = np.linalg.qr(np.random.default_rng(0).normal(size=(512, 512)))[0]
+        np.save("turned.npy", image[250:] @ turn)
+        return tmp_path
+
+    def test_rows_of_the_fitted_kind(self, folder, call):
+        code, out, err = call("check", "new.npy", "-a", "al", "--modality", "image", "--fail-on", "drift,encoder,gap")
+        assert (code, err) == (0, "")
+        assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 3
+        code, out, _ = call("check", "new.npy", "-a", "al", "--modality", "image", "--json")
+        found = json.loads(out)
+        assert (code, found["passed"], found["failed"]) == (0, True, [])
+        assert found["modalities"]["image"]["encoder"]["overlap"] > 3
+        assert found["modalities"]["image"]["gap"]["share"] < 0.2
+
+    @pytest.mark.parametrize(
+        ("arguments", "failed"),
+        [
+            (("moved.npy",), ["drift", "gap"]),
+            (("moved.npy", "--fail-on", "gap"), ["gap"]),
+            (("moved.npy", "--fail-on", "encoder"), []),
+            (("turned.npy",), ["drift", "encoder", "gap"]),
+            (("new.npy", "--encoder", "clip@2"), ["encoder"]),
+            (("new.npy", "--encoder", "clip@1"), []),
+        ],
+    )
+    def test_the_verdict(self, folder, call, arguments, failed):
+        code, out, _ = call("check", *arguments, "-a", "al", "--modality", "image", "--json")
+        assert json.loads(out)["failed"] == failed
+        assert code == (3 if failed else 0)
+        assert call("check", *arguments, "-a", "al", "--modality", "image")[0] == code
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (("new.npy",), "--modality must be a fitted one ('image', 'text'), got None"),
+            (("new.npy", "--modality", "image", "--fail-on", "x"), "--fail-on must be some of drift, encoder, gap"),
+            (("narrow.npy", "--modality", "image"), "the rows have 5 dimensions and the aligner 512"),
+        ],
+    )
+    def test_wrong_input(self, folder, call, arguments, text):
+        np.save("narrow.npy", np.ones((20, 5)))
+        code, out, err = call("check", *arguments, "-a", "al")
+        assert (code, out) == (2, "")
+        assert text in err
+
+    def test_an_aligner_that_kept_no_rows(self, folder, call, coco):
+        C3Aligner().fit(coco[1], coco[0]).save_pretrained("plain")
+        assert call("check", "new.npy", "-a", "plain", "--modality", "image", "--fail-on", "gap")[0] == 0
+        code, _, err = call("check", "new.npy", "-a", "plain", "--modality", "image")
+        assert (code, err.startswith("error: no rows of 'image' were kept")) == (2, True)

@@ -1,0 +1,86 @@
+"""`c3align index` and `c3align search`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from c3align import datasets
+from tests import stores
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Pictures of 150 characters, and the names of 150 others."""
+    stores.require("lance")
+    monkeypatch.chdir(tmp_path)
+    glyphs = datasets.glyphs(split="held_out")
+    (tmp_path / "photos").mkdir()
+    for i in range(150):
+        Image.fromarray(255 - glyphs.pictures[i]).save(tmp_path / "photos" / f"{i:03}.png")
+    (tmp_path / "names.csv").write_text("caption\n" + "".join(f"{name}\n" for name in glyphs.names[150:300]))
+    (tmp_path / "more.csv").write_text("caption\n" + "".join(f"{name}\n" for name in glyphs.names[300:310]))
+    return glyphs
+
+
+INDEX = ("index", "photos", "names.csv", "--encoder", "glyphs", "-o", "idx")
+
+
+@pytest.mark.filterwarnings("ignore::c3align.errors.CalibrationWarning")
+def test_index_and_search(folder, call, monkeypatch):
+    code, out, err = call(*INDEX)
+    assert (code, out) == (0, "idx: 300 added, 300 in all\n"), err
+    assert call(*INDEX)[1] == "idx: 0 added, 300 in all\n"
+    assert call("index", "more.csv", "--encoder", "glyphs", "-o", "idx")[1] == "idx: 10 added, 310 in all\n"
+    code, out, _ = call("search", folder.names[7], "idx", "-k", 20, "--json")
+    found = json.loads(out)["results"]
+    assert (code, len(found)) == (0, 20)
+    assert {result["modality"] for result in found} == {"image", "text"}
+    assert [result["z"] for result in found] == sorted((result["z"] for result in found), reverse=True)
+    assert "photos/007.png" in [result["id"] for result in found]
+    code, out, _ = call("search", "photos/007.png", "idx", "-k", 1)
+    assert (code, out.split()[1:]) == (0, ["image", "photos/007.png"])
+    code, out, _ = call("search", folder.names[155], "idx", "-k", 1, "--only", "text")
+    assert (code, out.split()[1:3]) == (0, ["text", "names.csv[5]"])
+    assert folder.names[155] in out
+    every, some = (
+        json.loads(call("search", folder.names[7], "idx", "-k", 310, "--json", *more)[1])["results"]
+        for more in ((), ("--max-false-positive-rate", 0.05))
+    )
+    assert (len(every), some) == (310, every[: len(some)])
+    assert 0 < len(some) < 60
+
+
+@pytest.mark.filterwarnings("ignore::c3align.errors.CalibrationWarning")
+def test_a_cut_off_index_goes_on(folder, call, monkeypatch):
+    from c3align.search import MixedIndex
+
+    add, calls = MixedIndex.add, []
+
+    def cut_off(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return add(self, *arguments, **options)
+
+    monkeypatch.setattr(MixedIndex, "add", cut_off)
+    assert call(*INDEX)[0] == 130
+    assert call("search", folder.names[7], "idx")[0] == 0
+    assert call(*INDEX)[1] == "idx: 150 added, 300 in all\n"
+
+
+def test_refusals(folder, call, tmp_path):
+    code, _, err = call("index", "photos", "--encoder", "glyphs", "-o", "idx")
+    assert (code, "to learn an aligner takes texts and another modality, got image; pass both" in err) == (2, True)
+    code, _, err = call("search", "x", "photos")
+    assert (code, "photos is no index; pass a folder that `c3align index` wrote" in err) == (2, True)
+    code, _, err = call("index", "photos", "names.csv", "--encoder", "glyphs", "-o", "photos")
+    assert (code, "photos exists and is no index of c3align; choose another folder" in err) == (2, True)
+    (tmp_path / "idx" / "index.json").write_text('{"encoder": "other", "fingerprint": "other@1"}')
+    code, _, err = call(*INDEX)
+    assert (code, "--encoder must be the one that" in err) == (2, True)
+    (tmp_path / "idx" / "index.json").write_text('{"encoder": "glyphs", "fingerprint": "other@1"}')
+    code, _, err = call("search", "x", "idx")
+    assert (code, "has a fingerprint that begins" in err) == (2, True)
