@@ -16,7 +16,7 @@ from c3align import centering, ops
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import is_tensor
-from c3align.sample import SIZE
+from c3align.sample import SIZE, row_keys
 
 __all__ = ["FALSE_ALARMS", "Drift", "drift"]
 
@@ -78,7 +78,8 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
     aligner : C3Aligner
         Fitted with rows kept: ``second_moments=True``, or a mapping that needs them.
     X : (n_rows, n_dims) array or tensor
-        Raw rows, eight or more and independent of each other; of many, 1,024 are drawn.
+        Raw rows, eight or more and independent of each other; of many, 1,024 are drawn. Equal rows count once, as they
+        do among the fitted ones.
     modality : str
         What they are.
     seed : int
@@ -96,12 +97,15 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
     """
     state, rng = centering.state_of(aligner, modality), np.random.default_rng(seed)
     if modality not in state.samples:
-        raise C3AlignError(f"no rows of {modality!r} were kept; fit C3Aligner(second_moments=True) on them")
-    fitted = state.samples[modality].drawn(SIZE)
+        raise C3AlignError(
+            f"no rows of {modality!r} were kept; fit C3Aligner(second_moments=True), or c3align fit --second-moments, on them"
+        )
+    fitted = state.samples[modality].rows[:SIZE]
     if getattr(X, "ndim", 0) != 2 or X.shape[1] != state.n_dims or X.shape[0] < LEAST_ROWS:
         shape = tuple(getattr(X, "shape", ()))
         raise C3AlignError(f"X must be {LEAST_ROWS} rows or more of {state.n_dims} dimensions, got {shape}; pass more")
-    some = X[np.sort(rng.permutation(X.shape[0])[:SIZE])]
+    once = np.sort(np.unique(row_keys(X), return_index=True)[1])
+    some = X[np.sort(rng.permutation(once)[:SIZE])]
     new = ops.normalize(some.detach().float().cpu().numpy() if is_tensor(some) else np.asarray(some))
     together = np.concatenate([new, fitted]).astype(np.float64)
     far = _distances(together - together.mean(axis=0), len(new), rng)

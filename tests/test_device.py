@@ -6,7 +6,10 @@ tensors of a GPU show what would cross to the host; and the meta device has noth
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -498,6 +501,25 @@ class TestDeferredChecks:
         for text, call in wrong.items():
             with pytest.raises(C3AlignError, match=text), ops.deferred_checks():
                 call()
+
+    def test_a_task_of_a_block_that_is_over(self):
+        """And calls of another thread: both are checked at once."""
+        X = self.rows() * 0
+
+        async def job():
+            return ops.normalize(X)
+
+        async def main():
+            with ops.deferred_checks():
+                task = asyncio.create_task(job())
+            await task
+
+        with pytest.raises(C3AlignError, match="so no direction, in 40 of 40"):
+            asyncio.run(main())
+        with ops.deferred_checks():
+            here = contextvars.copy_context()
+            with ThreadPoolExecutor(1) as pool, pytest.raises(C3AlignError, match="so no direction, in 40 of 40"):
+                pool.submit(here.run, ops.normalize, X).result()
 
     def test_in_place(self):
         X = self.rows()

@@ -31,6 +31,20 @@ def test_false_alarms_are_one_in_a_hundred(monkeypatch):
     assert 0.005 <= np.mean(found) <= 0.015
 
 
+def test_rows_that_came_several_times_count_once(monkeypatch):
+    """As pictures do that have several captions, among the fitted rows or the new ones."""
+    monkeypatch.setattr(room, "DEALS", 199)
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(20):
+        fitted, new = rows(rng, 100), rows(rng, 60)
+        fitted, new = (np.repeat(fitted, 5, axis=0), new) if i % 2 else (fitted, np.repeat(new, 5, axis=0))
+        aligner = C3Aligner(second_moments=True).fit(fitted)
+        found.append(drift(aligner, new, modality="text", seed=i))
+    assert sum(each.is_drift for each in found) <= 1
+    assert {(each.n_rows, each.n_fitted) for each in found} == {(60, 100)}
+
+
 def test_half_a_gap_is_seen(coco):
     """Held-out pictures moved half of the way to the texts, a hundred times 32 of them; and none of them unmoved."""
     image, text = coco

@@ -129,6 +129,9 @@ class TestNumbers:
         with pytest.raises(C3AlignError, match=r"x.npy has dtype int8; convert it, or pass what a step"):
             RowSource.of("x.npy")
         np.save("y.npy", steps.astype(np.float32))
+        for scale in (0.0, -1.0, np.nan, np.inf):
+            with pytest.raises(C3AlignError, match="--scale must be a finite number above 0"):
+                RowSource.open(["x.npy"], scale=scale)
         with pytest.raises(C3AlignError, match=r"y.npy must be int8 to have a scale, got float32; omit --scale"):
             RowSource.open(["y.npy"], scale=0.5)
 
@@ -148,6 +151,7 @@ class TestNames:
             np.save(name, rows[20 * i : 20 * i + 20])
         Path("a/metadata").mkdir()
         pq.write_table(pa.table({"caption": ["x"]}), "a/metadata/metadata_0.parquet")
+        (Path("a") / "metadata" / "m.npy").write_bytes(Path("a/x_9.npy").read_bytes())
         Path("a/note.txt").write_text("hello")
         np.save("a/.hidden.npy", rows)
         source = RowSource.of("a/**")

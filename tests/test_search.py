@@ -14,6 +14,7 @@ import pytest
 from c3align import C3Aligner, search
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError, MissingExtraError
 from c3align.search import Batch, MixedIndex
+from c3align.search import card as search_card
 from tests import stores
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -314,6 +315,30 @@ class TestMixedIndex:
         store.set_about({"format": "another"})
         with pytest.raises(FormatError, match="rows that no MixedIndex of this version has written"):
             MixedIndex(Encoder(), fitted, store)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("n_scores", 0),
+            ("n_scores", 10**30),
+            ("means", 10**400),
+            ("means", float("nan")),
+            ("deviations", 1e-300),
+            ("uses_quantiles", "false"),
+            ("modalities", ["text", "image"]),
+            ("quantiles", 2.0),
+        ],
+    )
+    def test_a_calibration_that_contradicts_itself_is_refused(self, fitted, name, value):
+        about = search_card.card("encoder", fitted, "text", fitted.calibrate())
+        assert str(search_card.calibration_of(about)) == str(fitted.calibrate())
+        given = about["calibration"]
+        if isinstance(given[name], list) and name != "modalities":
+            given[name] = np.full(np.shape(given[name]), value, object).tolist()
+        else:
+            given[name] = value
+        with pytest.raises(FormatError, match="the calibration of the index is damaged"):
+            search_card.calibration_of(about)
 
     @pytest.mark.parametrize("place", ["deviations", "quantiles", "n_pairs"])
     def test_a_damaged_calibration_is_refused(self, fitted, store, place):

@@ -312,6 +312,17 @@ class TestResumed:
         else:
             assert raw(joined("out")) == raw(C3Aligner.from_pretrained("al").transform(changed, modality="text"))
 
+    def test_noise_follows_the_places_of_rows(self, here, rows, often, capsys):
+        """Where shards before a shard come or go, its noise is another one."""
+        act = ("corrupt", "e", "-a", "al", "--modality", "text", "-o")
+        Path("e/a/x_3.npy").rename("later.npy")
+        assert run(*act, "out") == 0
+        Path("later.npy").rename("e/a/x_3.npy")
+        assert run(*act, "out") == 2
+        assert "was changed since it was read for" in capsys.readouterr().err
+        assert run(*act, "out", "--changed", "redo") == run(*act, "fresh") == 0
+        assert shards_of("out") == shards_of("fresh")
+
     def test_another_question_does_not_mix(self, here, rows, often, capsys):
         assert run("transform", "e", "-a", "al", "--modality", "text", "-o", "out") == 0
         C3Aligner().fit(-rows).save_pretrained("other")

@@ -6,6 +6,7 @@ Rows are read, not mapped: a file that is cut while it is read is an error, wher
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import weakref
@@ -171,8 +172,10 @@ def as_floats(found: Stored, scale: float | None = None) -> Stored:
                 f"{found.path} has dtype int8; convert it, or pass what a step is worth as --scale (1 / 127, often)"
             )
         raise C3AlignError(f"{found.path} must be int8 to have a scale, got {kept}; omit --scale")
+    if scale is not None and not 0 < scale < math.inf:
+        raise C3AlignError(f"--scale must be a finite number above 0, got {scale}; pass what a step is worth")
     if scale is not None or kept == BFLOAT16:
-        return replace(found, dtype=np.dtype(np.float32), kept=kept, scale=scale or 1.0)
+        return replace(found, dtype=np.dtype(np.float32), kept=kept, scale=1.0 if scale is None else scale)
     return found if kept.isnative or kept.kind != "f" else replace(found, dtype=kept.newbyteorder("="), kept=kept)
 
 

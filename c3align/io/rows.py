@@ -300,7 +300,7 @@ def _files(pattern: str) -> list[tuple[str, str | None]]:
 
 def _of_rows(names: list[str], pattern: str) -> list[str]:
     """Of all below a folder those that may hold rows; of another pattern what fits it."""
-    if len(names) == 1 or (glob.has_magic(pattern) and not pattern.endswith("**")):
+    if len(names) == 1 or (glob.has_magic(pattern) and "**" not in pattern):
         return names
     paths = ((name, PurePath(name)) for name in names)
     found = [(name, path) for name, path in paths if path.suffix in FILES and METADATA not in path.parts[:-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +21,17 @@ _TOLD = {
     VECTOR: "a mean, scale or shift that holds NaN or infinity, or a target mean longer than 1",
 }
 _KEPT = ~(SMALL | AT_MEAN_FLAG)  # what is wrong in spite of zero_rows="keep"
-_flags: ContextVar[dict[tuple[Any, str], Any] | None] = ContextVar("deferred_checks", default=None)
+
+
+class _Block:
+    """A block that has begun: what was wrong in it, by device and policy, and whose calls are put off."""
+
+    def __init__(self) -> None:
+        self.flags: dict[tuple[Any, str], Any] = {}
+        self.thread, self.is_over = threading.get_ident(), False
+
+
+_blocks: ContextVar[_Block | None] = ContextVar("deferred_checks", default=None)
 
 
 @contextmanager
@@ -48,29 +59,36 @@ def deferred_checks() -> Iterator[None]:
     >>> with ops.deferred_checks():
     ...     rows = ops.align(np.eye(3), np.full(3, 0.1))
     """
-    if _flags.get() is not None:  # the outer block tells
+    if _block() is not None:  # the outer block tells
         yield
         return
-    found: dict[tuple[Any, str], Any] = {}
-    token = _flags.set(found)
+    block = _Block()
+    token = _blocks.set(block)
     try:
         yield
     finally:
-        _flags.reset(token)
-    for (device, policy), flag in found.items():
+        _blocks.reset(token)
+        block.is_over = True  # for tasks that were made in it too
+    for (device, policy), flag in block.flags.items():
         _raise_for(_read(flag), device, policy)
 
 
 def flag_for(device: Any, policy: str) -> Any:
     """Where calls on this device add what was wrong, () int32; None outside of `deferred_checks`."""
-    flags = _flags.get()
-    if flags is None:
+    block = _block()
+    if block is None:
         return None
-    if (device, policy) not in flags:
+    if (device, policy) not in block.flags:
         import torch
 
-        flags[device, policy] = torch.zeros((), dtype=torch.int32, device=device)
-    return flags[device, policy]
+        block.flags[device, policy] = torch.zeros((), dtype=torch.int32, device=device)
+    return block.flags[device, policy]
+
+
+def _block() -> _Block | None:
+    """The block that this thread's calls are in."""
+    block = _blocks.get()
+    return block if block is not None and not block.is_over and block.thread == threading.get_ident() else None
 
 
 def _read(flag: Any) -> int:

@@ -12,14 +12,15 @@ import numpy as np
 from c3align import _state_tensors, centering, mappings
 from c3align._held_out import aligned_rows
 from c3align._typing import Array
-from c3align.calibration import Calibration
+from c3align._unrelated import KNOTS, LEAST_DEVIATION
+from c3align.calibration import LEVELS, Calibration
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
 
 __all__ = ["calibrate_fused", "calibration_of", "card", "check_card", "state_digest"]
 
 _FORMAT = "c3align.search"
 _INTEGERS = ("n_scores", "n_pairs")
-_PLAIN = {"modalities": tuple, "uses_quantiles": bool, "is_held_out": bool}
+_PLAIN = ("modalities", "uses_quantiles", "is_held_out")
 _WHAT = {
     "encoder": "vectors of the encoder {0}, and these come from {1}; use that encoder, or index the items again",
     "aligner": "rows of the aligner {0}, and this one is {1}; load the one that it was made with, or index them again",
@@ -68,7 +69,7 @@ def card(encoder: str | None, aligner: Any, query: str, calibration: Calibration
         Plain values, for a store's metadata.
     """
     mapping = {**mappings.described(mappings.load(aligner.mapping)), "renormalize": bool(aligner.renormalize)}
-    told = {each.name: getattr(calibration, each.name) for each in fields(calibration)}
+    told = {each.name: getattr(calibration, each.name) for each in fields(calibration) if each.name != "raw"}
     numbers = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in told.items()}
     known = {"encoder": encoder, "aligner": state_digest(aligner), "mapping": mapping, "query": query}
     return {"format": _FORMAT, "version": 1, **known, "calibration": {**numbers, "modalities": [*told["modalities"]]}}
@@ -109,18 +110,41 @@ def calibration_of(found: Mapping[str, Any]) -> Calibration:
         raise FormatError("the store holds rows that no MixedIndex of this version has written; use an empty one")
     try:
         given = dict(found["calibration"])
-        kinds: dict[str, Any] = {name: _PLAIN.get(name, lambda v, n=name: _array(v, n)) for name in given}
-        calibration = Calibration(**{name: kinds[name](value) for name, value in given.items()})
-        m = len(calibration.modalities)
-        is_whole = all(getattr(calibration, n).shape[:2] == (m, m) for n in given if n not in _PLAIN)
-        if not is_whole or not (np.isfinite(calibration.deviations).all() and (calibration.deviations > 0).all()):
-            raise ValueError("its arrays do not fit each other")
-    except (KeyError, TypeError, ValueError) as error:
+        calibration = Calibration(**{name: _read(name, value) for name, value in given.items()})
+        if problem := _problem(calibration):
+            raise ValueError(problem)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"the calibration of the index is damaged ({error}); index the items again") from error
     return calibration
 
 
-def _array(value: Any, name: str) -> Any:
+def _problem(found: Calibration) -> str | None:
+    """What contradicts itself in these numbers."""
+    m = len(found.modalities)
+    shapes = {"rates": (m, m, len(LEVELS)), "quantiles": (m, m, len(KNOTS)), "related": (m, m, len(KNOTS))}
+    arrays = {each.name: getattr(found, each.name) for each in fields(found) if each.name not in (*_PLAIN, "raw")}
+    are_names = all(isinstance(name, str) for name in found.modalities)
+    if not (m and are_names) or [*found.modalities] != sorted({*found.modalities}):
+        return "its modalities are not names in alphabetical order"
+    for name, values in arrays.items():
+        if values.shape != shapes.get(name, (m, m)) or not np.isfinite(values).all():
+            return f"its {name} do not fit, or are not finite"
+        if name != "rates" and (values != np.swapaxes(values, 0, 1)).any():
+            return f"its {name} are not the same both ways"
+    if (found.deviations < LEAST_DEVIATION).any() or (found.n_scores < 1).any() or (found.n_pairs < 0).any():
+        return "a deviation or a count is too small"
+    curves = np.stack([found.quantiles, found.related])
+    is_wrong = (np.diff(curves) < 0).any() or np.abs(curves).max() > 1 + 1e-5
+    return "its quantiles are not those of cosines" if is_wrong else None
+
+
+def _read(name: str, value: Any) -> Any:
+    if name == "modalities":
+        return tuple(value)
+    if name in _PLAIN:
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}")
+        return value
     return np.array(value, np.int64 if name in _INTEGERS else np.float64)
 
 

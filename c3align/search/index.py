@@ -174,6 +174,11 @@ class MixedIndex:
         if modality not in self._scale:
             names = ", ".join(map(repr, self._scale))
             raise C3AlignError(f"modality must be one that was calibrated ({names}), got {modality!r}; see the aligner")
+        if isinstance(items, Mapping) and (len(parts) > 1) == (modality in parts):
+            raise C3AlignError(
+                f"modality must be a name of its own for documents of {' and '.join(parts)}, as 'image+text', "
+                f"got {modality!r}; see calibrate_fused()"
+            )
         given, about = _checked_ids(ids), _checked_metadata(metadata, len(ids))
         for part in parts.values():
             if len(part) != len(given):

@@ -38,7 +38,13 @@ class LanceStore:
         self._folder, self.name, self._exact = atomic.local_path(path), name, exact
         self._folder.mkdir(parents=True, exist_ok=True)
         self._database = lance.connect(str(self._folder), read_consistency_interval=timedelta(0))  # sees other writers
-        self.table = self._opened(name)  # LanceDB's own, None before the first row
+        self._table = self._opened(name)
+
+    @property
+    def table(self) -> Any:
+        """LanceDB's own; None before anybody's first row."""
+        self._table = self._table or self._opened(self.name)
+        return self._table
 
     def _opened(self, name: str) -> Any:
         whole = any((self._folder / f"{name}.lance" / "_versions").glob("*.manifest"))
@@ -60,11 +66,10 @@ class LanceStore:
     def add(self, batch: Batch) -> None:
         """See `Store.add`."""
         with atomic.locked(self._folder):
-            self.table = self.table or self._opened(self.name)
             if self.table is None:
-                self.table = self._created(self.name, self._arrow_of(batch))
+                self._table = self._created(self.name, self._arrow_of(batch))
                 return
-            store.check_width(batch.rows, _width(self.table))
+            store.check_width(batch.rows, self.table.schema.field("vector").type.list_size)
             store.refuse_known(self, batch.ids)
             self.table.add(self._arrow_of(batch))
 
@@ -79,7 +84,7 @@ class LanceStore:
         """See `Store.query`."""
         if self.table is None:
             return []
-        store.check_width(row, _width(self.table))
+        store.check_width(row, self.table.schema.field("vector").type.list_size)
         asked = self.table.search(row).distance_type("dot").limit(k)
         asked = asked.bypass_vector_index() if self._exact else asked
         if tags := [_quoted(store.tag(*each)) for each in store.check_filter(filter).items()]:
@@ -109,10 +114,6 @@ class LanceStore:
             ids, modalities, metadata = (part.column(name).to_pylist() for name in ("id", MODALITY, "metadata"))
             rows = part.column("vector").flatten().to_numpy().reshape(len(ids), -1)
             yield Batch(ids, modalities, rows, [json.loads(each) for each in metadata])
-
-
-def _width(table: Any) -> int:
-    return int(table.schema.field("vector").type.list_size)
 
 
 def _quoted(value: Any) -> str:

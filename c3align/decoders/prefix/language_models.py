@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from c3align._arguments import checked
 from c3align._imports import need
 from c3align.decoders.prefix.checks import LORA, check_lm, load_tokenizer, lora_problem
 from c3align.errors import C3AlignError
@@ -130,6 +131,7 @@ def word_tokenizer(texts: Iterable[str]) -> Any:
     return hf.PreTrainedTokenizerFast(tokenizer_object=core, clean_up_tokenization_spaces=False, **names)
 
 
+@checked
 def small_lm(
     texts: Iterable[str],
     *,
