@@ -98,7 +98,8 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
     state, rng = centering.state_of(aligner, modality), np.random.default_rng(seed)
     if modality not in state.samples:
         raise C3AlignError(
-            f"no rows of {modality!r} were kept; fit C3Aligner(second_moments=True), or c3align fit --second-moments, on them"
+            f"no rows of {modality!r} were kept; fit C3Aligner(second_moments=True) on them, or run c3align fit "
+            "--second-moments"
         )
     fitted = state.samples[modality].rows[:SIZE]
     if getattr(X, "ndim", 0) != 2 or X.shape[1] != state.n_dims or X.shape[0] < LEAST_ROWS:
