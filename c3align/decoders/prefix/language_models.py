@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from c3align._arguments import checked
+from c3align._arguments import check_seed, check_whole, checked, shown
 from c3align._imports import need
 from c3align.decoders.prefix.checks import LORA, check_lm, load_tokenizer, lora_problem
 from c3align.errors import C3AlignError
@@ -120,7 +120,10 @@ def _whole_lm(hf: Any, folder: Path, dtype: str) -> Any:
 
 def word_tokenizer(texts: Iterable[str]) -> Any:
     """A Hugging Face tokenizer whose tokens are the words of the texts; any other word becomes ``<unk>``."""
-    words = sorted({word for text in texts for word in text.split()} - {PAD, EOS, UNKNOWN})
+    known = list(texts)
+    if not all(isinstance(text, str) for text in known):
+        raise C3AlignError(f"texts must be a list of strings, got {shown(texts)}; pass the captions to learn")
+    words = sorted({word for text in known for word in text.split()} - {PAD, EOS, UNKNOWN})
     if not words:
         raise C3AlignError("these texts contain no words; pass texts with words")
     tokenizers, hf = need("tokenizers", "transformers", "captions"), need("transformers", "transformers", "captions")
@@ -165,6 +168,13 @@ def small_lm(
         Splits at white space.
     """
     torch, hf = need("torch", "torch", "captions"), need("transformers", "transformers", "captions")
+    for name, value in (("width", width), ("n_layers", n_layers), ("n_heads", n_heads), ("max_tokens", max_tokens)):
+        check_whole(name, value)
+    check_seed(seed)
+    if not 0 <= dropout < 1:
+        raise C3AlignError(f"dropout must be in [0, 1), got {dropout}; pass 0 for none")
+    if width % n_heads:
+        raise C3AlignError(f"n_heads must divide width, got {n_heads} and {width}; pass a divisor")
     tokenizer = word_tokenizer(texts)
     config = hf.GPT2Config(
         vocab_size=len(tokenizer),
