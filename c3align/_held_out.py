@@ -13,6 +13,7 @@ from collections.abc import Callable
 from collections.abc import Mapping as Table
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def aligned_rows(
     Warns
     -----
     CalibrationWarning
-        Where a map fits rows that are too few to be dealt into folds.
+        Where a map fits rows that are too few to be dealt into folds, and where few rows were learned apart.
     """
     for name in state.usable:
         if name not in state.samples:
@@ -67,7 +68,9 @@ def aligned_rows(
     )
     rows = {name: through(state.samples[name].rows, state.row_map(name, mapping)) for name in state.usable}
     held_out = folds and _cross_validated(state, folds, mapping, through)
-    if not held_out:
+    if held_out:
+        _warn_of_strangers(about)
+    else:
         _warn_of_few(state, mapping)
     means = {name: found.mean for name, found in state.usable.items()}
     return {"rows": held_out or rows, "groups": about, "folds": folds if held_out else None, "raw_means": means}
@@ -98,6 +101,18 @@ def _warn_of_few(state: State, mapping: str | mappings.Mapping) -> None:
             f"{state.n_dims} dimensions and, with less than {LEAST_GROUPS} that are unrelated, for a cross-validation: "
             "of new rows a threshold lets less through than it says, down to a tenth; fit more rows, or calibrate by "
             "others: Calibration.from_rows(aligned)",
+            CalibrationWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_strangers(about: _Numbers) -> None:
+    """Rows of one thing that were learned apart are not known as such, and fall into several folds."""
+    apart = [f"{a!r} and {b!r}" for a, b in combinations(about, 2) if not np.intersect1d(about[a], about[b]).size]
+    if apart:
+        warnings.warn(
+            f"few rows of {' and of '.join(apart)} were learned apart: if they are of the same things a threshold "
+            "between them may let through twice what it says; fit them as pairs then, else ignore this",
             CalibrationWarning,
             stacklevel=4,
         )

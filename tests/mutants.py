@@ -489,6 +489,7 @@ MUTANTS = [
     Mutant("calib", "c3align/_held_out.py", "found.n_rows < max(SIZE, 2 * state.n_dims)", "found.n_rows < 0", "holds_for_new_rows"),
     Mutant("calib", "c3align/_held_out.py", " or state.samples[name].counts.sum() > MOST_ROWS", "", "came_very_often"),
     Mutant("calib", "c3align/_held_out.py", "CrossCovariance(_less(found.x, gone.x), _less(found.y, gone.y), found.products - gone.products)", "found", "others_teach"),
+    Mutant("calib", "c3align/_held_out.py", "        _warn_of_strangers(about)\n", "        pass\n", "learned_apart_are_told"),
     Mutant("calib", "c3align/merging.py", "enumerate(documents, 1)", "enumerate(documents)", "merge_by_rank"),
     # loading (P6)
     Mutant("P6", "c3align/_state_tensors.py", "    if problem:\n        raise", "    if False:\n        raise", "attack"),

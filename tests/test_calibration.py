@@ -585,6 +585,16 @@ class TestFewRows:
             assert aligner.calibrate().is_held_out != is_told
         assert [w.filename for w in told if "too few for" in str(w.message)] == [__file__] * is_told
 
+    def test_few_rows_that_were_learned_apart_are_told_of(self):
+        text, image = cones(200)
+        with pytest.warns(CalibrationWarning, match="of 'image' and 'text' were learned apart") as told:
+            taught(text, image).calibrate()
+        assert told[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            C3Aligner(mapping="barycenter").fit(text, image + text).calibrate()
+            taught(*cones(1100)).calibrate()
+
     def test_rows_that_came_very_often(self):
         text, image = cones(200)
         aligner = C3Aligner(mapping="barycenter").fit(np.repeat(text, 50, axis=0)).partial_fit(image, modality="image")
