@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,7 @@ def write_video(
     times: list[int] | None = None,
     picture: np.ndarray | None = None,
     codec: str = "mpeg4",
+    wide: Fraction = Fraction(1),
 ) -> Path:
     """Frames that grow brighter, so that which ones were taken can be read off; each at its sixth of a second."""
     import av
@@ -96,6 +98,7 @@ def write_video(
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=6)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb8" if codec == "gif" else "yuv420p"
+        stream.codec_context.sample_aspect_ratio = wide
         for i in range(n_frames):
             shade = np.full((48, 64, 3), 20 * i, np.uint8)
             if picture is not None:

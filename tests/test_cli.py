@@ -488,6 +488,21 @@ class TestShell:
         found = subprocess.run([sys.executable, "-m", "c3align"], capture_output=True, env=env, text=True)
         assert found.stdout.split() == ["transform", "translate", "train-captioner"]
 
+    @pytest.mark.parametrize("colours", [{"TERM": "xterm"}, {"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}])
+    def test_colours_where_a_terminal_shows_them(self, small, call, monkeypatch, colours):
+        """Errors red, heads of tables bold; none in a pipe, and none where a user wants none."""
+        monkeypatch.setenv("COLUMNS", "80")
+        for name, value in colours.items():
+            monkeypatch.setenv(name, value)
+        assert "\x1b" not in "".join(map(str, call("report", "image.npy", "none.npy")))
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        _, _, error = call("report", "image.npy", "none.npy")
+        _, table, _ = call("report", "image.npy", "text.npy")
+        assert ("\x1b[1;31merror:\x1b[0m no file" in error) == (colours == {"TERM": "xterm"})
+        assert re.sub(r"\x1b\[[\d;]*m", "", error).startswith("error: no file")
+        assert ("\x1b[1m" in table) == (colours["TERM"] == "xterm")
+
     @pytest.mark.parametrize("width", [60, 80, 200])
     def test_a_terminal_of_any_width(self, small, call, monkeypatch, width):
         """Lines are wrapped at words and tables in their cells: no figure is torn, and none lost."""
@@ -496,7 +511,7 @@ class TestShell:
         assert call("report", "image.npy", "text.npy")[1] == plain  # into a file it is what it was
         monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
         for arguments in (("report", "image.npy", "text.npy"), ("choose", "text.npy", "image.npy", "--job", "search")):
-            found = call(*arguments)[1]
+            found = re.sub(r"\x1b\[[\d;]*m", "", call(*arguments)[1])
             assert max(map(len, found.splitlines())) <= width
             if arguments[0] == "report":
                 assert sorted(found.split()) == sorted(plain.split())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from scipy.io import wavfile
 
 from c3align.errors import C3AlignError
 from c3align.io import media as _media
+from c3align.io import videos
 from c3align.io.items import gather
 from tests import media
 
@@ -256,6 +259,21 @@ def test_mirrored_videos(matrix, shown, tmp_path):
     plain = np.asarray(_media.frames(path, 1)[0])
     media.show_video(path, *matrix)
     assert (np.asarray(_media.frames(path, 1)[0]) == shown(plain)).all()
+
+
+@pytest.mark.parametrize(("wide", "size"), [(2, (64, 24)), (Fraction(1, 2), (32, 48)), (Fraction(12, 11), (64, 44))])
+def test_videos_of_pixels_that_are_not_square(wide, size, tmp_path):
+    """As DV and DVDs have them; players stretch them, and a turn comes after."""
+    path = media.write_video(tmp_path / "v.mp4", picture=media.colours(), wide=Fraction(wide))
+    assert _media.frames(path, 1)[0].size == size
+    media.turn_video(path, 1)
+    assert _media.frames(path, 1)[0].size == size[::-1]
+
+
+@pytest.mark.parametrize("ratio", [Fraction(1000), Fraction(1, 1000)])
+def test_pixels_of_any_ratio_cost_no_memory(ratio):
+    found = videos.squared(Image.new("RGB", (64, 48)), ratio)
+    assert found.size == ((64, 1) if ratio > 1 else (1, 48))
 
 
 @pytest.mark.parametrize("matrix", [(0.9, 0.44, -0.44, 0.9), (1, 0.3, 0, 1), (1, 0, 0.3, 1)])

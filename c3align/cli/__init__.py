@@ -33,7 +33,7 @@ from c3align.cli import (  # noqa: F401
     _report,
     _transform,
 )
-from c3align.cli._app import app
+from c3align.cli._app import app, tell
 from c3align.errors import ALONE, one_line
 
 INTERRUPTED, UNREAD = 130, 141
@@ -94,7 +94,7 @@ def run(arguments: list[str] | None = None) -> int:
 def _told(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning, with a command where it advises a call of Python's."""
     text = str(message).replace(ALONE, "fit each without --pair under its --modality, and c3align merge the two")
-    print(f"warning: {one_line(text)}", file=sys.stderr)
+    tell("warning", one_line(text))
 
 
 def _write_any_text() -> None:
@@ -114,12 +114,12 @@ def _explain(error: Exception) -> int:
         traceback.print_exc()
     if hasattr(error, "format_message"):  # of typer: a wrong option or argument
         command = getattr(getattr(error, "ctx", None), "command_path", "c3align")
-        print(f"error: {one_line(error.format_message())}; see {command} --help", file=sys.stderr)
+        tell("error", f"{one_line(error.format_message())}; see {command} --help")
         return 2
     if isinstance(error, (ValueError, TypeError, OSError)):
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        tell("error", one_line(error))
         return 2
     kind = type(error).__name__
     advice = "this is a bug; please report it with the output of C3ALIGN_DEBUG=1"
-    print(f"error: {kind}: {one_line(error)}; {advice}", file=sys.stderr)
+    tell("error", f"{kind}: {one_line(error)}; {advice}")
     return 1

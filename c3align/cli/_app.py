@@ -93,6 +93,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
 
 
+_COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"c3align {__version__}")
@@ -116,6 +119,18 @@ def say(output: str | os.PathLike[str], text: str) -> None:
         print(fitting(visible(text)))
 
 
+def tell(label: str, text: str) -> None:
+    """A line on stderr that begins with `error:`, `warning:` or `note:`, in colour where a terminal shows any."""
+    if not sys.stderr.isatty():
+        print(f"{label}: {text}", file=sys.stderr)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    line = Text.assemble((f"{label}:", _COLOURS[label]), f" {text}")
+    Console(file=sys.stderr, highlight=False, emoji=False).print(line, soft_wrap=True)
+
+
 def visible(text: str, stream: TextIO | None = None) -> str:
     """A text for `stream`: without what would steer a terminal if it is one, else to the letter; lines stay lines."""
     to = stream or sys.stdout
@@ -123,27 +138,42 @@ def visible(text: str, stream: TextIO | None = None) -> str:
 
 
 def fitting(text: str) -> str:
-    """A text for stdout: lines wider than the terminal are wrapped at words, and those of a table within its cells."""
-    width = shutil.get_terminal_size().columns
-    if not sys.stdout.isatty() or max(map(len, text.split("\n"))) <= width:
+    """A text for stdout: on a terminal, wide lines are wrapped at words, tables within their cells; heads are bold."""
+    if not sys.stdout.isatty():
         return text
     from rich.console import Console
+    from rich.text import Text
+
+    width = shutil.get_terminal_size().columns
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, markup=False, highlight=False, emoji=False)
+    for is_table, group in groupby(text.split("\n"), lambda line: len(_cells(line)) > 1):
+        lines = list(group)
+        if is_table and max(map(len, lines)) > width:
+            console.print(_narrow(lines))
+            continue
+        for i, line in enumerate(lines):
+            shown = Text(line, "bold" if is_table and i == 0 and _is_head(lines) else "")
+            shown.highlight_words(["FAILED"], _COLOURS["error"])
+            console.print(shown)
+    return console.file.getvalue().removesuffix("\n")  # type: ignore[attr-defined]
+
+
+def _is_head(lines: list[str]) -> bool:
+    """Whether the first line of a table names its columns."""
+    return len(lines) > 1 and not any(map(str.isdigit, lines[0]))
+
+
+def _narrow(lines: list[str]) -> Any:
+    """A table whose cells are wrapped."""
     from rich.table import Table
 
-    console = Console(width=width, file=io.StringIO(), markup=False, highlight=False, emoji=False)
-    for is_table, lines in groupby(text.split("\n"), lambda line: len(_cells(line)) > 1):
-        rows = [_cells(line) for line in lines]
-        if not is_table:
-            for (line,) in rows:
-                console.print(line)
-            continue
-        table = Table.grid(padding=(0, 2))
-        for i in range(max(map(len, rows))):
-            table.add_column(justify="right" if i else "left")
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    return console.file.getvalue().removesuffix("\n")  # type: ignore[attr-defined]
+    table = Table.grid(padding=(0, 2))
+    rows = [_cells(line) for line in lines]
+    for i in range(max(map(len, rows))):
+        table.add_column(justify="right" if i else "left")
+    for i, row in enumerate(rows):
+        table.add_row(*row, style="bold" if i == 0 and _is_head(lines) else None)
+    return table
 
 
 def _cells(line: str) -> list[str]:

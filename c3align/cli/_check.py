@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from c3align import ops
-from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, Rows, app, print_json
+from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, Rows, app, fitting, print_json
 from c3align.errors import C3AlignError
 from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
@@ -56,7 +56,8 @@ def check(
     else:
         for name, checks in found.items():
             for kind in KINDS:
-                print(f"{'FAILED' if checks[kind]['failed'] else 'ok':6}  {name}: {kind}: {checks[kind]['text']}")
+                verdict = "FAILED" if checks[kind]["failed"] else "ok"
+                print(fitting(f"{verdict:6} {name}: {kind}: {checks[kind]['text']}"))
     if failed:
         raise typer.Exit(FAILED)
 

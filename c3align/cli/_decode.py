@@ -23,6 +23,7 @@ from c3align.cli._app import (
     app,
     print_json,
     say,
+    tell,
     visible,
 )
 from c3align.errors import C3AlignError, one_line
@@ -89,7 +90,7 @@ def train_captioner(
     known = ", ".join(pipeline.aligner.statistics_)
     print(f"{output}: learned from {len(texts) - len(decoder.skipped)} texts; knows the means of {known}")
     if len(pipeline.aligner.statistics_) == 1:
-        print("note: no other modality's mean is known; pass --images or --aligner to caption any", file=sys.stderr)
+        tell("note", "no other modality's mean is known; pass --images or --aligner to caption any")
 
 
 def _texts(captions: str, column: str | None, on_error: str) -> list[str]:

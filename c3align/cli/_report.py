@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align.cli._app import AsJson, On, app, fitting, one_fingerprint, print_json, save_picture, visible
+from c3align.cli._app import AsJson, On, app, fitting, one_fingerprint, print_json, save_picture, tell, visible
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic
 from c3align.io.joins import joined
@@ -67,7 +67,7 @@ def report(
         "Date": date or "",
     }
     if how:
-        print(f"note: {visible(how, sys.stderr)}", file=sys.stderr)
+        tell("note", visible(how, sys.stderr))
     if output:
         atomic.write(output, figures.to_html(provenance=provenance).encode())
     if png:

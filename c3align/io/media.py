@@ -7,8 +7,7 @@ formats, whatever it is called, of bounded size (`limits`), that leads to no oth
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from math import gcd
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.errors import C3AlignError
-from c3align.io import heic
+from c3align.io import heic, videos
 from c3align.io.claims import check_lists, whole_packets
 from c3align.io.limits import DECODED, FRAMES, PIXELS, SAMPLES, item_errors
 from c3align.io.opening import name_of, opened, size_of
@@ -51,7 +50,6 @@ _MOST_PASSES = 100  # of a JPEG; those that are made for the web have ten
 _STRIP = 256  # lines of a picture that are converted at a time
 _LOUDEST = 2.0  # of samples, where full scale is 1
 _LARGEST_RATIO = 200_000  # of two sampling rates, in lowest terms
-_TILTED = 1.0  # degrees off a quarter that are none
 N_FRAMES = 8  # of a video, evenly spaced
 
 
@@ -246,10 +244,10 @@ def _decoded_frames(file: Any, n_frames: int, rate: float | None, max_pixels: in
     most = FRAMES.of(n_bytes, max_pixels)
     with _container_of(file, most) as container:
         stream = _first(container.streams.video, "pictures", "a video")
-        shown = _shown(stream, whole_packets(container, file))
+        shown = videos.shown_at(stream, whole_packets(container, file))
         seconds = float((shown[-1] - shown[0]) * stream.time_base) if shown else 0.0
         total = len(shown) - 1
-        wanted = at_times(shown, min(total, n_frames if rate is None else max(1, round(seconds * rate))))
+        wanted = videos.at_times(shown, min(total, n_frames if rate is None else max(1, round(seconds * rate))))
         last = max(wanted, default=-1)
         n_pixels = stream.codec_context.width * stream.codec_context.height
         FRAMES.check(n_pixels * len(wanted), f"pixels in {len(wanted)} frames", n_bytes, max_pixels)
@@ -260,51 +258,12 @@ def _decoded_frames(file: Any, n_frames: int, rate: float | None, max_pixels: in
         found, chosen = {}, set(wanted)
         for i, frame in enumerate(container.decode(stream)):
             if i in chosen:
-                found[i] = _upright(frame)
+                found[i] = videos.as_shown(frame, stream)
             if i >= last:
                 break
     if not found:
         raise C3AlignError("the file holds no pictures; pass a video")
     return [found[i] for i in wanted if i in found]
-
-
-def _shown(stream: Any, packets: Iterable[Any]) -> list[int]:
-    """When the frames of a stream are shown, in its unit of time, and when the last one ends; evenly if unknown."""
-    mine = (packet for packet in packets if packet.stream is stream and packet.size and not packet.is_discard)
-    spans = [(packet.pts, packet.duration) for packet in mine]  # and not the packets, which hold the whole file
-    if not spans or None in (pts for pts, _ in spans):
-        step = round(1 / (stream.time_base * (stream.average_rate or stream.guessed_rate or 25)))
-        return [i * step for i in range(len(spans) + 1)]
-    spans.sort(key=lambda span: span[0])
-    times = [pts for pts, _ in spans]
-    return [*times, times[-1] + (spans[-1][1] or round((times[-1] - times[0]) / max(1, len(times) - 1)) or 1)]
-
-
-def at_times(shown: list[int], n: int) -> list[int]:
-    """The frames that are shown in the middles of `n` equal stretches of time."""
-    span = shown[-1] - shown[0]
-    times = [shown[0] + (2 * i + 1) * span / (2 * n) for i in range(n)]
-    return [bisect_right(shown, time, hi=len(shown) - 1) - 1 for time in times]
-
-
-def _upright(frame: Any) -> Any:
-    """A frame as its camera was held: mirrored, then turned by quarters, as the file says; others are refused."""
-    from PIL import Image
-
-    picture = frame.to_image().convert("RGB")
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return picture
-    across, down = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]].reshape(2, 2).astype(np.float64)
-    if np.linalg.det([across, down]) < 0:
-        picture, across = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), -across
-    angle = float(np.degrees(np.arctan2(across[1], across[0])))  # to the right
-    turned = round(angle / 90) * 90
-    if abs(angle - turned) > _TILTED or abs(across @ down) > _TILTED / 100 * (across @ across + down @ down):
-        raise C3AlignError(
-            f"a video that is to be shown tilted by {angle - turned:.0f} degrees, or slanted; convert it"
-        )
-    return picture.rotate(-turned, expand=True) if turned else picture
 
 
 def check(item: Any, modality: str, max_pixels: int | None = None) -> None:
