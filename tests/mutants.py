@@ -7,13 +7,20 @@ compiled again when it is concerned, and the named tests must fail.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
+from _pytest.mark import KeywordMatcher
+from _pytest.mark.expression import Expression
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ["c3align", "csrc", "tests", "benchmarks", "setup.py", "pyproject.toml", "README.md", "CONTRIBUTING.md"]
@@ -662,8 +669,30 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-def run(mutant: Mutant) -> str | None:
+class _Collected:
+    """A plugin of pytest that keeps the tests it collects."""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self.items = items
+
+
+def files_of(mutants: list[Mutant]) -> dict[str, list[str]]:
+    """The test files in which each mutant's tests are, so that pytest need not collect all for every mutant."""
+    collected = _Collected()
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main(["--collect-only", "-qq", str(ROOT / "tests")], plugins=[collected])
+    words = [(KeywordMatcher.from_item(item), str(item.path.relative_to(ROOT))) for item in collected.items]
+    found = {}
+    for wanted in {mutant.tests for mutant in mutants}:
+        expression = Expression.compile(wanted)
+        found[wanted] = sorted({path for keywords, path in words if expression.evaluate(keywords)})
+    return found
+
+
+def run(mutant: Mutant, files: list[str]) -> str | None:
     """Test one mutant; None when it was noticed, else why not."""
+    if not files:
+        return f"no test is called {mutant.tests!r}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in COPIED:
@@ -671,7 +700,7 @@ def run(mutant: Mutant) -> str | None:
             copy(ROOT / part, folder / part)
         path = folder / mutant.file
         text = path.read_text()
-        if text.count(mutant.old) < 1:
+        if mutant.old not in text:
             return "the line to change is no longer there"
         path.write_text(text.replace(mutant.old, mutant.new, 1))
         if mutant.file.startswith(("csrc/c", "csrc/b", "setup")) and "cuda" not in mutant.file:
@@ -680,7 +709,7 @@ def run(mutant: Mutant) -> str | None:
             environment = {**os.environ, "C3ALIGN_NATIVE": "on", "C3ALIGN_CUDA": "off"}
             subprocess.run(build, cwd=folder, env=environment, check=True, capture_output=True)
         environment = {**os.environ, "PYTHONPATH": str(folder), "C3ALIGN_DATA": str(data_folder())}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests", "-k", mutant.tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files, "-k", mutant.tests]
         told = {"capture_output": True, "text": True, "errors": "replace"}  # a mutant may print any bytes
         done = subprocess.run(command, cwd=folder, env=environment, **told)
         noticed = done.returncode == 1 or done.returncode < 0  # a failed test, or a crash
@@ -694,14 +723,16 @@ def data_folder() -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="mutants whose promise or file contains this")
-    only = parser.parse_args().only
-    chosen = [m for m in MUTANTS if only in m.promise or only in m.file]
+    parser.add_argument("--jobs", type=int, default=2, help="at a time")
+    options = parser.parse_args()
+    chosen = [m for m in MUTANTS if options.only in m.promise or options.only in m.file]
+    files = files_of(chosen)
     survivors = 0
-    for mutant in chosen:
-        reason = run(mutant)
-        survivors += reason is not None
-        verdict = "noticed" if reason is None else f"SURVIVED ({reason})"
-        print(f"{mutant.promise:5} {mutant.file:28} {mutant.new[:50]!r}: {verdict}", flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for mutant, reason in zip(chosen, pool.map(lambda m: run(m, files[m.tests]), chosen), strict=True):
+            survivors += reason is not None
+            verdict = "noticed" if reason is None else f"SURVIVED ({reason})"
+            print(f"{mutant.promise:5} {mutant.file:28} {mutant.new[:50]!r}: {verdict}", flush=True)
     print(f"{len(chosen) - survivors} of {len(chosen)} mutants noticed")
     sys.exit(survivors > 0)
 
