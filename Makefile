@@ -24,7 +24,7 @@ venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 SANITIZED := emulated or bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast ready contract check browser gallery mutate fuzz bits kills sanitize elsewhere clean
+.PHONY: help demo test test-fast ready contract check browser docs gallery mutate fuzz bits kills sanitize elsewhere clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -59,6 +59,9 @@ browser:  ## chromium for the test of the report's page, where this machine lets
 		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium fonts-dejavu-core; } \
 			>/dev/null 2>&1 || echo "chromium could not be installed; the browser test skips"; \
 	else echo "no chromium here, and no root with apt-get to install it; the browser test skips"; fi
+
+docs: $(BIN)/.built  ## the documentation as pages for a browser, in build/docs
+	@$(BIN)/python -m tests.site
 
 gallery: $(BIN)/.built browser  ## the README's pictures, drawn anew by tests/examples/
 	@$(BIN)/python tests/examples/gallery.py

@@ -1,16 +1,14 @@
 """Which mean belongs to a batch: one decision for `transform`, `corrupt`, the module, decoders and the command line.
 
-===================== ================================== ====================================================
-`modality`            fitted, and where the batch lies   the mean
-===================== ================================== ====================================================
-a name                                                   that modality's; a large shift warns
-"batch"                                                  the batch's own
-"auto"                two or more, one clearly           that one's
-"auto"                two or more, none clearly          error: name the modality
-"auto"                one, no significant shift          that one's
-"auto"                one, a shift, 8 rows or more       the batch's own, with a `ModalityMeanWarning`
-"auto"                one, a shift, fewer rows           error: name the modality
-===================== ================================== ====================================================
+| `modality` | fitted, and where the batch lies | the mean |
+|---|---|---|
+| a name |  | that modality's; a large shift warns |
+| "batch" |  | the batch's own |
+| "auto" | two or more, one clearly | that one's |
+| "auto" | two or more, none clearly | error: name the modality |
+| "auto" | one, no significant shift | that one's |
+| "auto" | one, a shift, 8 rows or more | the batch's own, with a `ModalityMeanWarning` |
+| "auto" | one, a shift, fewer rows | error: name the modality |
 
 A *shift* is the squared distance between the batch's mean and a fitted one, less the sampling error of both. It is
 significant if it exceeds a few percent of the modality's total variance and what chance explains; the size of the gap

@@ -35,14 +35,11 @@ LEAST_MEAN, PART = 0.4, 0.25  # aligned rows lie near zero along a mean of this 
 class DiffusersGenerator:
     """Draw embeddings with a pretrained diffusers pipeline; nothing is trained.
 
-    ============================================= ============================== ==========================
-    pipeline                                      argument                       negative
-    ============================================= ============================== ==========================
-    Kandinsky 2.2 (`KandinskyV22Pipeline`, ...)   ``image_embeds`` (n, d)        zeros, or the zero image's
-    Stable unCLIP (`...Img2ImgPipeline`)          ``image_embeds`` (n, d)        the pipeline's own: zeros
-    Stable Diffusion (XL) with one IP-Adapter     ``ip_adapter_image_embeds``,   zeros
-                                                  [(2, 1, d)], a row at a time
-    ============================================= ============================== ==========================
+    | pipeline | argument | negative |
+    |---|---|---|
+    | Kandinsky 2.2 (`KandinskyV22Pipeline`, ...) | ``image_embeds`` (n, d) | zeros, or the zero image's |
+    | Stable unCLIP (`...Img2ImgPipeline`) | ``image_embeds`` (n, d) | the pipeline's own: zeros |
+    | Stable Diffusion (XL) with one IP-Adapter | ``ip_adapter_image_embeds``, [(2, 1, d)], a row at a time | zeros |
 
     All of them expect image embeddings of the encoder that they were trained with, at their raw norm, not aligned
     rows: pass ``aligner.translate(text, source="text", target="image")``.

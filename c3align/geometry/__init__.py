@@ -7,21 +7,15 @@ of blocks of rows, read once. Measures that compare rows with rows (neighbors, u
 rows in float64; give them a sample of a large set.
 *Pairs* are rows with the same number. Definitions follow C3 (ICLR 2024), section 3, and its released notebooks.
 
-======================================================== ===============================================================
-the gap (C3, Proposition 1 and Table 1)                  `gap_vector`, `grouped_gap`, `gap_orthogonality`,
-                                                         `pair_cosine`, `measure_gap`
-the residual                                             `residual_sigma`, `residual_spectrum`,
-                                                         `residual_participation`, `noise_fit`
-the spectrum, dimensional collapse                       `covariance_spectrum`, `effective_dimension`,
-                                                         `dimensional_collapse`, `participation`, `participation_ratio`,
-                                                         `principal_angles`
-the sphere (Wang and Isola)                              `alignment`, `uniformity`
-two distributions                                        `distribution_gap`, `linear_separability`
-one encoder, or two                                      `are_partners`, `doubt`, `encoder_overlap`, `one_encoder`,
-                                                         `order_evidence`
-neighbors                                               `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`,
-                                                         `distinct_rows`, `pair_groups`
-======================================================== ===============================================================
+- the gap (C3, Proposition 1 and Table 1): `gap_vector`, `grouped_gap`, `gap_orthogonality`, `pair_cosine`,
+  `measure_gap`
+- the residual: `residual_sigma`, `residual_spectrum`, `residual_participation`, `noise_fit`
+- the spectrum, dimensional collapse: `covariance_spectrum`, `effective_dimension`, `dimensional_collapse`,
+  `participation`, `participation_ratio`, `principal_angles`
+- the sphere (Wang and Isola): `alignment`, `uniformity`
+- two distributions: `distribution_gap`, `linear_separability`
+- one encoder, or two: `are_partners`, `doubt`, `encoder_overlap`, `one_encoder`, `order_evidence`
+- neighbors: `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`, `distinct_rows`, `pair_groups`
 """
 
 from __future__ import annotations
