@@ -647,7 +647,6 @@ MUTANTS = [
     Mutant("P5", "csrc/cuda/transform.cu", "atomicOr(flag, flag_of(verdict, norm));", ";", "test_cuda_emulated and (widths or stays_as_it_was)"),
     Mutant("P5", "c3align/ops/deferred.py", "_KEPT = ~(SMALL | AT_MEAN_FLAG)", "_KEPT = 0", "unusable_rows_are_told"),
     Mutant("P5", "c3align/ops/_device.py", "later |= _more_bits(row_map)", "pass", "beside_the_rows"),
-    Mutant("P5", "c3align/ops/_device.py", "asks or later is not None or (", "asks or (", "TestDeferredChecks and in_place"),
     Mutant("P5", "c3align/ops/_device.py", "int(totals[-1]) < len(status)", "False", "test_cuda_emulated and later_blocks_are_named"),
     Mutant("P3", "c3align/ops/known_answers.py", " and int(flag) == int(_device.kinds_of(X, wanted))", "", "known_answers_find and flag"),
     # exports

@@ -334,6 +334,13 @@ class TestFace:
             expected = ops.align(X, **{"mean": None, name: other[3] + 0})
             same(on_a_card(ops.align, X, out=other, **{"mean": None, name: other[3]}), expected)
 
+    def test_vectors_of_a_device_that_hold_nan(self, on_a_card, monkeypatch):
+        """Which no row's length shows where none is asked for."""
+        monkeypatch.setattr("c3align.ops._device.vector_on", lambda vector, X, name: vector)
+        for call in ({"renormalize": False}, {}):
+            with pytest.raises(C3AlignError, match="mean holds NaN"):
+                on_a_card(ops.align, self.rows(), torch.full((N_DIMS,), np.nan), **call)
+
     @pytest.mark.parametrize("kind", [None, *KINDS])
     def test_a_batch_refused_for_a_row_at_the_mean_stays_as_it_was(self, on_a_card, kind):
         X = ops.normalize(self.rows())
