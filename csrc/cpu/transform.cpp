@@ -1,6 +1,9 @@
 // A row is read from memory once, stays in L1 while it is normalised, mapped and normalised again, and is written once.
 // This file is compiled once for each instruction set (C3ALIGN_ISA). Every operation is the one that
 // c3align/ops/reference.py names, so all builds agree to the bit.
+#include <algorithm>
+#include <cmath>
+
 #include "kernels.h"
 
 #include "moments.h"
