@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all their own set-up, in .venv-demo and .venv, from the package index alone.
 # the first that is new enough; another one: make test PYTHON=...
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 OLD := .venv-sklearn-1.6
@@ -18,13 +18,13 @@ export C3ALIGN_CUDA_ARCHITECTURES := $(or $(shell nvidia-smi --query-gpu=compute
 endif
 # a folder without a working pip is the rest of an attempt that failed
 venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
-	test -n "$(PYTHON)" || { echo "no Python 3.10 or newer found; install one or pass PYTHON=..."; exit 1; }; \
+	test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; install one or pass PYTHON=..."; exit 1; }; \
 	$(PYTHON) -m venv --clear $(1); }
 # what runs compiled code, without subprocesses, which a preloaded sanitizer would follow
 SANITIZED := emulated or bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
 CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
 
-.PHONY: help demo test test-fast ready contract check browser docs gallery mutate fuzz bits kills sanitize elsewhere clean
+.PHONY: help demo test test-fast ready contract check browser docs wheels gallery mutate fuzz bits kills sanitize elsewhere clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -89,6 +89,9 @@ sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour
 		LD_PRELOAD="$$(c++ -print-file-name=$$library) $$(c++ -print-file-name=libstdc++.so.6)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 		TSAN_OPTIONS=halt_on_error=1:exitcode=66 PYTHONPATH=. OMP_NUM_THREADS=1 C3ALIGN_SANITIZE=$$kind \
 		$(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider $$tests -k "$(SANITIZED)" || exit 1; done
+
+wheels:  ## manylinux wheels for every Python that is here, each tried where no compiler is (ten minutes each)
+	@.ci/wheels
 
 elsewhere: $(BIN)/.built  ## the bits of the compiled core by clang, and of NEON in an emulator
 	@command -v clang++ >/dev/null 2>&1 && command -v qemu-aarch64-static >/dev/null 2>&1 && \

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -212,7 +212,7 @@ def provenance(script: str = "throughput.py") -> dict[str, Any]:
     installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {
         "command": f"python benchmarks/{script} " + " ".join(sys.argv[1:]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": os.environ.get("COMMIT") or git.stdout.strip() or None,  # told where the history is not there
         "cpu": cpu_name(),
         "processors": ops.get_num_threads(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
@@ -26,8 +26,6 @@ from c3align.noise import Noise, NoiseName, stream_seed
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from c3align.calibration import Calibration
     from c3align.nn import AlignerModule
 

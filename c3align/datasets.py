@@ -169,7 +169,7 @@ def _check_unicode(points: list[int]) -> None:
     if digest != UNICODE_DIGEST:
         warnings.warn(
             f"the character names of Unicode {unicodedata.unidata_version} are not those of 13.0 to 15.1 that the "
-            "glyphs were measured with, so figures may differ; Python 3.10 to 3.13 have those names",
+            "glyphs were measured with, so figures may differ; Python 3.11 to 3.13 have those names",
             stacklevel=5,
         )
 

@@ -25,7 +25,7 @@ def test_a_page(found):
     """Text of the README, links to pages rather than files, pictures within, and the functions behind."""
     page = site.drawn("c3align.ops", found)
     assert 'href="../benchmarks.html' in page
-    assert ".md\"" not in page
+    assert '.md"' not in page
     assert 'id="deferred_checks"' in page
     front = site.drawn("c3align", found)
     assert 'src="data:image/' in front

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def provenance() -> dict[str, Any]:
     return {
         "commands": [" ".join(["python", str(name), *arguments])],
         "commit": _git("rev-parse", "--short", "HEAD"),
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "versions": {package: metadata.version(package) for package in packages},
     }
