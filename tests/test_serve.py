@@ -492,7 +492,7 @@ def test_in_a_browser(served, home, glyphs):
         }
         opened.value(DROP % base64.b64encode(b"broken").decode())
         opened.value(WRONG)
-        assert opened.value("byId('problem').textContent").startswith("a picture must be whole")
+        assert opened.value("byId('problem').textContent").startswith("A picture must be whole")
         opened.value("askPicture(new File([new Uint8Array(1e8)], 'x.png', { type: 'image/png' }))")
         assert "at most 33 MB, and this one is 100 MB" in opened.value("byId('problem').textContent")
 

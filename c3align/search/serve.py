@@ -1,7 +1,6 @@
 """A page to search an index by hand, and to see what centering and calibration change; for this machine alone.
 
-It answers its own page, reads no more of an upload than it may, writes nothing, and shows pictures by the number of
-their row, small and drawn anew. Raw scores are exact: a mapping with a way back gives the rows that the encoder gave.
+It writes nothing. Raw scores are exact: a mapping with a way back gives the rows that the encoder gave.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import os
 import re
 import warnings
 from collections import Counter
+from contextlib import suppress
 from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
@@ -32,9 +32,8 @@ from c3align.search.store import Batch, Found, Rows
 __all__ = ["MOST_BYTES", "MOST_PIXELS", "Site", "Viewer"]
 
 MOST_BYTES, MOST_PIXELS, MOST_TEXT, MOST_RESULTS = 1 << 25, 1 << 26, 1 << 14, 100
-_MOST_MEMORY = 1 << 31  # bytes of raw rows
 _UPLOADS, _SECONDS = 4, 60  # pictures that are taken at a time, and how long one may be on its way
-_SIDE, _KEPT = 400, 500  # pixels of a small picture, and how many of them are kept
+_MOST_GIGABYTES, _KEPT, _SIDE = 2, 500, 400  # of raw rows; small pictures that are kept, and their pixels
 _part = partial(need, package="starlette", extra="serve")
 _OF_ARRAY = re.compile(r"(.*\.npy)\[(\d+)\]", re.DOTALL)
 
@@ -45,9 +44,8 @@ class Viewer:
     def __init__(self, index: MixedIndex, root: str | os.PathLike[str] = ".") -> None:
         self.index, self._root, self.ids = index, Path(root), list[str]()
         self._modalities, self._metadata, raw = list[str](), list[dict[str, Any]](), []
-        n_bytes = 4 * len(index) * int(index.aligner.n_features_in_)
-        is_large = n_bytes > _MOST_MEMORY
-        self.why_not = f"the raw rows would take {n_bytes / 1e9:.1f} GB of memory" if is_large else None
+        gigabytes = 4e-9 * len(index) * int(index.aligner.n_features_in_)
+        self.why_not = f"raw rows would take {gigabytes:.1f} GB of memory" if gigabytes > _MOST_GIGABYTES else None
         for batch in index.store.scan():
             self.ids += batch.ids
             self._modalities += batch.modalities
@@ -124,8 +122,8 @@ class Viewer:
         least = max(MIN_EXCEEDING / int(calibration.n_scores[place]), float(1 - SHARES[-1]))
         number = self._numbers.get(result.id)  # None of what came into the index since
         scores = {"z": result.z, "rate": max(above, least), "is_bound": above < least, "chance": result.probability}
-        about = {"row": number, "modality": result.modality, "text": result.metadata.get("text")}
-        return {**about, **scores, "picture": number is not None and self._file(number) is not None}
+        shown = {"text": result.metadata.get("text"), "picture": number is not None and bool(self._file(number))}
+        return {"row": number, "modality": result.modality, **shown, **scores}
 
     def _file(self, number: int) -> tuple[str, int] | None:
         """Where an item's picture is, and which one it is of an array; None where there is none."""
@@ -153,15 +151,14 @@ class Site:
     def __init__(self, viewer: Viewer, port: int) -> None:
         self._viewer, self._anyio, self._answers = viewer, _part("anyio"), _part("starlette.responses")
         self._refusal, route = _part("starlette.exceptions").HTTPException, _part("starlette.routing").Route
-        limiter, self._uploads = self._anyio.CapacityLimiter, self._anyio.Semaphore(_UPLOADS)
-        self._searching, self._drawing = limiter(1), limiter(1)
-        hosts = [f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
-        self._hosts = hosts + [host.removesuffix(":80") for host in hosts]
+        self._searching, self._drawing, self._uploads = map(self._anyio.CapacityLimiter, (1, 1, _UPLOADS))
+        own = [f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+        self._json, self._hosts = self._answers.JSONResponse, own + [host.removesuffix(":80") for host in own]
         html = resources.files("c3align.search").joinpath("page.html").read_text("utf-8")
         self._seals = [(name.encode(), value.encode()) for name, value in _seals(html).items()]
-        routes = [route("/", lambda _: self._answers.HTMLResponse(html)), route("/picture/{row:int}", self._picture)]
-        routes.append(route("/about", lambda _: self._answers.JSONResponse(viewer.about())))
-        routes.append(route("/search", self._search, methods=["POST"]))
+        page = self._answers.HTMLResponse(html)
+        routes = [route("/search", self._search, methods=["POST"]), route("/picture/{row:int}", self._picture)]
+        routes += [route("/", lambda _: page), route("/about", lambda _: self._json(viewer.about()))]
         gone = _part("starlette.requests").ClientDisconnect
         wrong = dict.fromkeys([self._refusal, gone, ValueError, OSError, Exception], self._wrong)
         self._inner = _part("starlette.applications").Starlette(routes=routes, exception_handlers=wrong)
@@ -175,22 +172,20 @@ class Site:
             await send(message)
 
         given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host, site = given.get("host", ""), given.get("sec-fetch-site", "none")
+        host, site = given.get("host"), given.get("sec-fetch-site", "none")
         is_ours = given.get("origin") in (None, f"http://{host}") and site in ("same-origin", "none")
         is_answered = host in self._hosts and (is_ours or (scope["path"], scope["method"]) == ("/", "GET"))
-        refused = self._answers.JSONResponse({"error": "this answers its own page alone; open it by its address"}, 403)
+        refused = self._json({"error": "this answers its own page alone; open it by its address"}, 403)
         await (self._inner if is_answered else refused)(scope, receive, sealed)
 
     async def _wrong(self, _: Any, error: Exception) -> Any:
         is_told = isinstance(error, (ValueError, OSError))
-        status = getattr(error, "status_code", 400 if is_told else 500)
-        text = one_line(error) if is_told else "this is a bug; the terminal says more"
-        return self._answers.JSONResponse({"error": getattr(error, "detail", text)}, status)
+        status, text = (400, one_line(error)) if is_told else (500, "this is a bug; the terminal says more")
+        return self._json({"error": getattr(error, "detail", text)}, getattr(error, "status_code", status))
 
     async def _picture(self, request: Any) -> Any:
-        small = partial(self._viewer.small, request.path_params["row"])
-        content = await self._anyio.to_thread.run_sync(small, limiter=self._drawing)
-        if content:
+        small, row = self._viewer.small, request.path_params["row"]
+        if content := await self._anyio.to_thread.run_sync(small, row, limiter=self._drawing):
             return self._answers.Response(content, media_type="image/jpeg")
         raise self._refusal(404, "no picture of the index has this number, or its file is gone")
 
@@ -225,7 +220,7 @@ class Site:
                 warnings.simplefilter("ignore")  # of one row, which lies far from its mean by chance
                 return self._viewer.search(_opened(given) if modality == "image" else given, modality, k)
 
-        return self._answers.JSONResponse(await self._anyio.to_thread.run_sync(found, limiter=self._searching))
+        return self._json(await self._anyio.to_thread.run_sync(found, limiter=self._searching))
 
 
 def _opened(content: bytes) -> Any:
@@ -233,16 +228,14 @@ def _opened(content: bytes) -> Any:
         return media.image(content, MOST_PIXELS)
     except (C3AlignError, OSError) as error:
         most, kinds = f"{MOST_PIXELS / 1e6:.0f} million pixels", ", ".join(media.FORMATS)
-        raise C3AlignError(f"a picture must be whole, of at most {most}, and {kinds}; choose another") from error
+        raise C3AlignError(f"a picture must be whole, of at most {most}, and one of {kinds}; choose another") from error
 
 
 def _text_of(body: bytes) -> str:
-    try:
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
         text = json.loads(body)["text"]
         if isinstance(text, str) and text.strip() and text.encode():
             return text
-    except (ValueError, TypeError, KeyError, RecursionError):
-        pass
     raise C3AlignError('a query must be {"text": ...} with some text; type one')
 
 
@@ -253,5 +246,5 @@ def _seals(html: str) -> dict[str, str]:
     allowed = " ".join(f"{name}-src 'sha256-{digest}';" for name, digest in digests.items())
     rest = "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     same = {f"cross-origin-{what}-policy": "same-origin" for what in ("resource", "opener")}
-    plain = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store"}
-    return {"content-security-policy": f"default-src 'none'; {allowed} {rest}", **same, **plain}
+    same |= {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store"}
+    return {"content-security-policy": f"default-src 'none'; {allowed} {rest}", **same}
