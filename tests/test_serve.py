@@ -122,9 +122,9 @@ class TestWays:
         assert empty.about()["counts"] == {}
 
     def test_pictures_are_items_that_lie_here(self, glyphs, rows, tmp_path):
-        picture = Image.fromarray(255 - glyphs.pictures[0])
+        picture = Image.fromarray(glyphs.pictures[0])
         picture.resize((900, 500)).save(tmp_path / "large.png")
-        np.save(tmp_path / "many.npy", 255 - glyphs.pictures[:3])
+        np.save(tmp_path / "many.npy", glyphs.pictures[:3])
         (tmp_path / "notes.png").write_text("no picture")
         (tmp_path / "drawing.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>")
         os.mkfifo(tmp_path / "pipe.png")
@@ -145,7 +145,7 @@ class TestWays:
         small = {name: viewer.small(viewer.ids.index(name)) for name in names[:-2]}
         assert Image.open(io.BytesIO(small["large.png"])).size == (400, 222)
         again = np.asarray(Image.open(io.BytesIO(small["many.npy[2]"])), float)
-        assert np.abs(again - (255.0 - glyphs.pictures[2])[..., None]).mean() < 6
+        assert np.abs(again - glyphs.pictures[2].astype(float)[..., None]).mean() < 6
         assert [small[name] for name in names[2:-2]] == [None] * 5
         for name in names[-2:]:
             with pytest.raises(OSError, match="cannot identify"):
@@ -221,7 +221,7 @@ def home(glyphs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     (folder / "photos").mkdir()
     for i in range(N):
-        Image.fromarray(255 - glyphs.pictures[i]).save(folder / "photos" / f"{i:03}.png")
+        Image.fromarray(glyphs.pictures[i]).save(folder / "photos" / f"{i:03}.png")
     names = ["<img src=x onerror=alert(1)>", *glyphs.names[N : 2 * N]]
     (folder / "names.csv").write_text("caption\n" + "".join(f"{name}\n" for name in names))
     with pytest.MonkeyPatch.context() as patch:
@@ -262,7 +262,7 @@ class TestAnswers:
         assert served.files() == before
 
     def test_what_is_gone_is_said(self, served, glyphs):
-        Image.fromarray(255 - glyphs.pictures[5]).save(content := io.BytesIO(), "PNG")
+        Image.fromarray(glyphs.pictures[5]).save(content := io.BytesIO(), "PNG")
         gone = served.search(content.getvalue(), k=1)[1]["items"]["photos/005.png"]
         assert gone["picture"] is False
         assert served.ask("GET", f"/picture/{gone['row']}")[0] == 404
