@@ -24,7 +24,9 @@ LEAST = {
         ("sentence-transformers", "6.0", "runs code of a model's folder (its issue 3801)"),
         ("transformers", "5.3", "runs code that config.json names (CVE-2026-4372)"),
     ],
+    "starlette": [("starlette", "0.49.1", "is kept busy by one header (CVE-2025-62727)")],
     "transformers": [("transformers", "5.3", "runs code that config.json names (CVE-2026-4372)")],
+    "uvicorn": [("h11", "0.16", "takes one request for two (CVE-2025-43859)")],
 }
 
 

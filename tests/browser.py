@@ -100,8 +100,8 @@ class Browser:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
-    def open(self, page: Path, *, width: int = 1280, dark: bool = False, scripts: bool = True) -> None:
-        """Show a file, as wide as asked, and wait until it is loaded; `events` starts anew."""
+    def open(self, page: Path | str, *, width: int = 1280, dark: bool = False, scripts: bool = True) -> None:
+        """Show a file or a URL, as wide as asked, and wait until it is loaded; `events` starts anew."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=2, mobile=width < 600
         )
@@ -109,7 +109,7 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.events.clear()
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         begin = time.monotonic()
         while "Page.loadEventFired" not in [event["method"] for event in self.events]:
             assert time.monotonic() - begin < SECONDS, "the page was not loaded"

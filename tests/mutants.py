@@ -665,6 +665,14 @@ MUTANTS = [
     Mutant("search", "c3align/search/card.py", "if found.get(name) != mine[name]:", "if False:", "test_search and another_encoder"),
     Mutant("search", "c3align/search/card.py", "digest.update(np.ascontiguousarray(values).tobytes())", "pass", "test_search and another_encoder"),
     Mutant("search", "c3align/search/lance.py", "            store.refuse_known(self, batch.ids)", "            pass", "test_search and refused_changes_nothing"),
+    # the page that serves this machine alone
+    Mutant("serve", "c3align/search/serve.py", "is_answered = host in self._hosts and", "is_answered = bool(self._hosts) and", "test_serve and strangers"),
+    Mutant("serve", "c3align/search/serve.py", 'site in ("same-origin", "none")', "bool(site)", "test_serve and strangers"),
+    Mutant("serve", "c3align/search/serve.py", "                if len(found) > most:", "                if False:", "test_serve and hundred_megabytes"),
+    Mutant("serve", "c3align/search/serve.py", "media.image(content, MOST_PIXELS)", "media.image(content, 1 << 40)", "test_serve and bombs"),
+    Mutant("serve", "c3align/search/serve.py", 'if not kind.startswith("image/"):', "if False:", "test_serve and methods_and_kinds"),
+    Mutant("serve", "c3align/search/serve.py", ' if "://" not in name and os.path.isfile(path) else None', "", "test_serve and lie_here"),
+    Mutant("serve", "c3align/search/serve.py", "/ np.sqrt(np.maximum(squares, 1e-12))", "", "test_serve and rows_that_the_encoder_gave"),
 ]  # fmt: skip
 
 

@@ -127,7 +127,8 @@ class TestWithoutCompiler:
         with zipfile.ZipFile(wheel) as files:
             names = files.namelist()
             files.extractall(tmp_path / "site")
-        carried = {"py.typed", "encoders/glyphs.safetensors", "report/page.css", "report/page.html", "report/page.js"}
+        carried = {"py.typed", "encoders/glyphs.safetensors", "search/page.html"}
+        carried |= {f"report/page.{ending}" for ending in ("css", "html", "js")}
         assert {f"c3align/{name}" for name in carried} <= set(names)
         assert not [name for name in names if name.endswith((".so", ".pyd")) or name.startswith("tests/")]
         done = python(USE_IT, tmp_path / "site", C3ALIGN_BACKEND="")

@@ -31,6 +31,7 @@ from c3align.cli import (  # noqa: F401
     _merge,
     _migrate,
     _report,
+    _serve,
     _transform,
 )
 from c3align.cli._app import app, tell

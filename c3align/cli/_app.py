@@ -40,6 +40,7 @@ SUMMARIES = {
     "choose": "Measure which mapping suits a job, on your rows.",
     "index": "Index pictures and texts together.",
     "search": "Search an index by a text or a picture.",
+    "serve": "Search an index in a browser.",
     "check": "Tell whether embeddings still fit an aligner: for CI.",
     "migrate": "Turn an index of raw vectors into an aligned one.",
     "report": "Measure and draw the gap between modalities.",

@@ -142,21 +142,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find what is most surprisingly alike to a text or a picture, whatever its modality."""
-    from c3align import C3Aligner
-    from c3align import search as rooms
-
-    home = atomic.local_path(folder)
-    if not (home / INDEX_FILE).exists():
-        raise C3AlignError(f"{folder} is no index; pass a folder that `c3align index` wrote")
-    config = container.read_json(home / INDEX_FILE, _KIND)
-    spec, fingerprint = (str(config.get(name)) for name in ("encoder", "fingerprint"))
-    encoders.check_claim(encoder or spec, fingerprint)
-    own = modality or _modality_of(query)
-    opened = rooms.MixedIndex(
-        encoders.load(encoder or spec),
-        C3Aligner.from_pretrained(home / "aligner", encoder=fingerprint),
-        rooms.LanceStore(home),
-    )
+    own, opened = modality or _modality_of(query), open_index(folder, encoder)
     wanted = {} if only is None else {"modality": only}
     found = opened.query(query, modality=own, k=k, filter=wanted, max_false_positive_rate=max_false_positive_rate)
     if as_json:
@@ -165,6 +151,23 @@ def search(
     for result in found:
         text = result.metadata.get("text")
         print(visible(f"{result.z:6.2f}  {result.modality:6}  {result.id}" + (f"  {text}" if text else "")))
+
+
+def open_index(folder: Path, encoder: str | None) -> Any:
+    """The index of a folder; `encoder` takes the place of the one that it names."""
+    from c3align import C3Aligner, search
+
+    home = atomic.local_path(folder)
+    if not (home / INDEX_FILE).exists():
+        raise C3AlignError(f"{folder} is no index; pass a folder that `c3align index` wrote")
+    config = container.read_json(home / INDEX_FILE, _KIND)
+    spec, fingerprint = (str(config.get(name)) for name in ("encoder", "fingerprint"))
+    encoders.check_claim(encoder or spec, fingerprint)
+    store = search.LanceStore(home)
+    if store.about() is None:
+        raise C3AlignError(f"{folder} holds nothing yet; run `c3align index` again, which goes on")
+    learned = C3Aligner.from_pretrained(home / "aligner", encoder=fingerprint)
+    return search.MixedIndex(encoders.load(encoder or spec), learned, store)
 
 
 def _modality_of(query: str) -> str:

@@ -21,6 +21,7 @@ _EXTRAS = {
     "captions": "transformers",
     "diffusion": "diffusers",
     "search": "lancedb",
+    "serve": "uvicorn",
     "plots": "matplotlib",
 }
 

@@ -286,17 +286,20 @@ class MixedIndex:
         return self._limits[rate, own]
 
     def _aligned(self, items: Any, modality: str, batch_size: int) -> Rows:
-        rows = items if _is_rows(items) else self._encoded(items, modality, batch_size)
-        rows = rows.detach().cpu().numpy() if is_tensor(rows) else rows
+        rows = self._embedded(items, modality, batch_size)
         if rows.shape[1] != self.aligner.n_features_in_:
             wanted = self.aligner.n_features_in_
             raise C3AlignError(f"rows must have {wanted} dimensions, got {rows.shape[1]}; use rows of its encoder")
         return np.asarray(self.aligner.transform(rows, modality=modality), np.float32)
 
-    def _encoded(self, items: Any, modality: str, batch_size: int) -> Any:
-        if self.encoder is None:
-            raise C3AlignError("items must be rows (n_rows, n_dims) where there is no encoder; pass MixedIndex one")
-        return self.encoder.encode(items, modality=self._roles.get(modality, modality), batch_size=batch_size)
+    def _embedded(self, items: Any, modality: str, batch_size: int) -> Any:
+        rows = items
+        if not _is_rows(items):
+            if self.encoder is None:
+                raise C3AlignError("items must be rows (n_rows, n_dims) where there is no encoder; pass MixedIndex one")
+            role = self._roles.get(modality, modality)
+            rows = self.encoder.encode(items, modality=role, batch_size=batch_size)
+        return rows.detach().cpu().numpy() if is_tensor(rows) else rows
 
     def __len__(self) -> int:
         return self.store.count()
