@@ -33,7 +33,7 @@ def fit_distributed(
     process is raised in all of them, so that none waits for another.
 
     What travels is what was learned, not the rows: each process receives the bytes of all, and merges them in the order
-    of ranks. (A sum by ``all_reduce`` would lose the carries between the words of the 128-bit sums.) With nccl, set each
+    of ranks. (A sum by ``all_reduce`` would lose the carries between words of the 128-bit sums.) With nccl, set each
     process's device first, ``torch.cuda.set_device``: torch sends the bytes through it.
 
     Parameters
