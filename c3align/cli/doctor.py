@@ -22,6 +22,7 @@ _EXTRAS = {
     "diffusion": "diffusers",
     "search": "lancedb",
     "plots": "matplotlib",
+    "ray": "ray",
 }
 
 
