@@ -20,6 +20,7 @@ LEAST = {
     "imagebind": [TORCH],
     "open_clip": [("open_clip_torch", "3.0", "reads no local folders"), TORCH],
     "pyarrow": [("pyarrow", "14.0.1", "runs code of parquet files (CVE-2023-47248)")],
+    "ray": [("ray", "2.60", "has no preprocessors of Arrow tables")],
     "sentence_transformers": [
         ("sentence-transformers", "6.0", "runs code of a model's folder (its issue 3801)"),
         ("transformers", "5.3", "runs code that config.json names (CVE-2026-4372)"),

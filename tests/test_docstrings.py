@@ -8,7 +8,7 @@ what a public protocol says may point there, "See `Mapping.solve`.", and says no
 from __future__ import annotations
 
 import doctest
-import importlib
+import importlib.util
 import inspect
 from functools import cached_property
 
@@ -31,7 +31,9 @@ ROOMS = [
     "export",
 ]
 ROOMS += ["geometry", "mappings", "merging", "neighbours", "nn", "noise", "ops", "persistence", "pipeline", "report"]
-ROOMS += ["sample", "search", "statistics"]
+ROOMS += ["sample", "search", "statistics", "distributed"]
+if importlib.util.find_spec("ray"):
+    ROOMS += ["distributed.ray"]
 EXEMPT = {"EX01", "SA01", "ES01"}
 INNER = {"offset_for", "on_covariance", "rounded", "turned", "vectors_for"}  # of RowAffine, for c3align's own rooms
 METHODS = (classmethod, staticmethod, property, cached_property)

@@ -66,6 +66,12 @@ def test_one_index_over_two_modalities(run, tmp_path):
     assert after[1] > before[1]
 
 
+@pytest.mark.parametrize("tool", ["dask", "daft"])
+def test_other_tools_learn_the_same_bytes(run, tool):
+    pytest.importorskip(tool, reason=f"{tool} is not installed")
+    assert run(f"fit_{tool}") == "True\n"
+
+
 def test_pictures_of_the_pages():
     pages = [ROOT / "README.md", EXAMPLES / "README.md"]
     shown = [

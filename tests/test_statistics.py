@@ -104,6 +104,36 @@ def test_128_bit_arithmetic(pairs):
     assert fixed.to_ints(fixed.widen(small)) == small.tolist()
 
 
+def test_128_bits_at_their_edges():
+    """Carries between the words, and out of the low one, at every sign."""
+    edges = [sign * (2**bits + more) for bits in (0, 62, 63, 64, 65, 125) for more in (-1, 0, 1) for sign in (1, -1)]
+    a, b = np.meshgrid(np.arange(len(edges)), np.arange(len(edges)))
+    words = np.array(
+        [[value >> 64 for value in edges], [(value % 2**64) - (value % 2**64 >> 63 << 64) for value in edges]]
+    )
+    wide = words.astype(np.int64)
+    assert fixed.to_ints(wide) == edges
+    assert fixed.to_ints(fixed.add(wide[:, a.ravel()], wide[:, b.ravel()])) == [x + y for y in edges for x in edges]
+    assert fixed.to_ints(fixed.negate(wide)) == [-x for x in edges]
+    assert fixed.total(wide) == sum(edges)
+
+
+def test_a_billion_rows():
+    """A million shards of a thousand rows, merged by doubling, are exactly a million times one; and come off again."""
+    shard, other = (ModalityStatistics.from_rows(rows) for rows in np.random.default_rng(0).normal(1, 1, (2, 1000, 8)))
+    found, double = ModalityStatistics.empty(8), shard
+    for bit in reversed(f"{10**6:b}"):
+        found, double = found + double if bit == "1" else found, double + double
+    assert found.n_rows == 10**9
+    for name in ("sums", "squares"):
+        assert fixed.to_ints(getattr(found, name)) == [10**6 * one for one in fixed.to_ints(getattr(shard, name))]
+    assert max(map(abs, fixed.to_ints(found.sums))) > 2**63  # beyond one word
+    assert (found.norms == 10**6 * shard.norms).all()
+    assert (found.mean == shard.mean).all()
+    assert found.total_variance == shard.total_variance
+    assert ModalityStatistics.from_bytes((found + other).to_bytes()) - found == other
+
+
 def test_blocks_of_rows_are_flushed(monkeypatch):
     rows = np.random.default_rng(0).standard_normal((1000, 3)).astype("f4")
     whole = ModalityStatistics.from_rows(rows)

@@ -23,6 +23,7 @@ _EXTRAS = {
     "search": "lancedb",
     "serve": "uvicorn",
     "plots": "matplotlib",
+    "ray": "ray",
 }
 
 

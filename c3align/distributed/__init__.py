@@ -1,4 +1,7 @@
-"""One aligner from rows that many processes hold: each learns its own, and what they learned is merged exactly."""
+"""One aligner from rows that many processes hold: each learns its own, and what they learned is merged exactly.
+
+`fit_distributed` is for processes of `torch.distributed`; `c3align.distributed.ray` for datasets of Ray.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,12 @@ def fit_distributed(
     """Learn the rows of all processes of a `torch.distributed` group, as if this one had seen them all.
 
     Every process calls it with rows of its own, any number of them, none too, and gets the same aligner: with the bytes
-    that one process would have learned (covariances, whose sums are in float64, up to their tolerance). What travels is
-    what was learned, not the rows. An error of one process is raised in all of them, so that none waits for another.
+    that one process would have learned (covariances, whose sums are in float64, up to their tolerance). An error of one
+    process is raised in all of them, so that none waits for another.
+
+    What travels is what was learned, not the rows: each process receives the bytes of all, and merges them in the order
+    of ranks. (A sum by ``all_reduce`` would lose the carries between words of the 128-bit sums.) With nccl, set each
+    process's device first, ``torch.cuda.set_device``: torch sends the bytes through it.
 
     Parameters
     ----------
