@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.encoders.base import DTYPES, Batch, Broken, batches, counting
+from c3align.io import atomic
 from c3align.io.items import Item
 from c3align.io.shards import Tree
 from c3align.training.settings import check_choice, check_whole
@@ -114,12 +115,13 @@ def embed(
     digest = hashlib.sha256("\n".join(item.name for item in items).encode()).hexdigest()[:16]
     run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error)
     tree = Tree(output, modality)
-    tree.begin(asdict(run))
+    tree.folder.mkdir(parents=True, exist_ok=True)
     counts, begin = Counts(), time.monotonic()
     options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}
-    with counting(encoder):
+    with atomic.alone(tree.folder), counting(encoder):
+        tree.begin(asdict(run))
         _write_shards(tree, run, encoder, items, options, counts, aligner, on_progress)
-    counts.n_broken = tree.finish(run.n_shards)
+        counts.n_broken = tree.finish(run.n_shards)
     if aligner is not None:
         aligner.bind_encoder(encoder.fingerprint)
     counts.seconds = time.monotonic() - begin

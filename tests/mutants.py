@@ -276,8 +276,12 @@ MUTANTS = [
     Mutant("P7", "c3align/io/shards.py", "        self._take_back(shard)\n", "", "no_row_that_is_old"),
     Mutant("P7", "c3align/io/shards.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),
     Mutant("P7", "c3align/cli/_learning.py", "if start + len(rows) == self.first.ends[behind]:", "if True:", "test_trees and behind_the_last_shard"),
-    Mutant("P7", "c3align/io/mirror.py", "if self.journal.has(name, found, target, self.rules.redo):", "if target.is_file():", "test_trees and changed_shard"),
-    Mutant("P7", "c3align/io/progress.py", "    if before != now:\n", "    if False:\n", "test_trees and changed_shard"),
+    Mutant("P7", "c3align/io/mirror.py", "if self.journal.has(name, found, self.source.paths[number], target, self.rules.redo):", "if target.is_file():", "test_trees and changed_shard"),
+    Mutant("P7", "c3align/io/progress.py", "    if not is_known:\n", "    if False:\n", "test_trees and changed_shard"),
+    Mutant("P7", "c3align/io/progress.py", 'and digests.of_file(target) == entry.get("sha256")', "", "test_resume and flipped_bit"),
+    Mutant("P7", "c3align/io/progress.py", 'and digests.of_file(path) == before["content"]', "", "test_resume and between_the_pieces"),
+    Mutant("P7", "c3align/io/atomic.py", "_is_at(handle, lock)", "True", "test_resume and one_after_another"),
+    Mutant("P7", "c3align/cli/_fit.py", "with atomic.alone(kept.path):", "if True:", "test_resume and refused_until"),
     Mutant("P7", "c3align/io/writing.py", "left = left[os.write(self._handle, left) :]", "os.write(self._handle, left)\n            break", "test_trees and full_disk"),
     Mutant("P1", "c3align/_exact.py", "(1 + 2.0**-40) * sums * sums < n", "sums * sums * 0 < n", "test_persistence and sums"),
     Mutant("P5", "c3align/cli/_learning.py", "bad |= bad_rows(partners, self.rules.zeros_too)", "pass", "test_trees and pairs_go_together"),
@@ -650,6 +654,7 @@ MUTANTS = [
     # drift
     Mutant("drift", "c3align/drift.py", "(further >= further[0]).mean()", "(further > 2 * further[0]).mean()", "test_drift and false_alarms"),
     Mutant("drift", "c3align/drift.py", "squares = gram**2", "squares = gram", "test_drift and covariance_that_changed"),
+    Mutant("P7", "c3align/cli/_migrate.py", "            index.store.save()", "            pass", "test_bridge and the_command"),
     Mutant("drift", "c3align/cli/_check.py", "raise typer.Exit(FAILED)", "pass", "test_drift and verdict"),
     # search: rows that agree, and an index that is never another's
     Mutant("search", "c3align/search/index.py", "rows * np.float32(self._scale[modality])", "rows * np.float32(1)", "test_search and results_are_those_of_arrays"),

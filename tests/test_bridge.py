@@ -197,6 +197,8 @@ class TestMigrate:
         assert call("migrate", place, "--table", "photos", "-a", "al", "-o", "new")[0] == 2
         code, _, err = call("migrate", place, "--table", "photos", "--modality", "text", "-a", "al", "-o", "new2")
         assert (code, "the table must have the column 'id', got " in err) == (2, True)
+        kept = call("migrate", place, *names, "-a", "al", "-o", "kept.faiss")
+        assert (kept[0], search.FaissStore("kept.faiss").count()) == (0, 200)
         assert call(*arguments, "--drop")[0] == 0
         assert call(*arguments)[0] == 2
 
