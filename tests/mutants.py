@@ -400,6 +400,8 @@ MUTANTS = [
     Mutant("P1", "c3align/distributed.py", "        merged.merge(part)", "        pass", "bytes_of_one_process"),
     Mutant("P1", "c3align/distributed.py", "    if wrong:", "    if False:", "error_of_one_is_told"),
     Mutant("P5", "c3align/cli/_fit.py", "centering.Glance.of(rows), centering.FAR", "centering.Glance.of(rows), 9", "two_modalities_as_one"),
+    Mutant("P5", "c3align/cli/_merge.py", "        seen[folder] = part.state_\n", "", "same_rows_twice"),
+    Mutant("P5", "c3align/_learn.py", "    for name in mine.same_rows(theirs):", "    for name in []:", "same_rows_twice"),
     Mutant("P1", "c3align/cli/_merge.py", "part.get_params() != whole.get_params()", "False", "TestMerge"),
     Mutant("P3", "c3align/ops/known_answers.py", 'return next(_differences(device), "")', 'return ""', "known_answers_find"),
     Mutant("P3", "c3align/ops/known_answers.py", "for step in (1, 2):", "for step in ():", "known_answers_find"),
