@@ -652,6 +652,8 @@ MUTANTS = [
     Mutant("search", "c3align/export.py", '"weight": torch.from_numpy(linear.T.copy())', '"weight": torch.from_numpy(linear)', "test_export and torch_linear"),
     # bridges and migrations
     Mutant("search", "c3align/bridge.py", "best = int(np.argmax(recalls))", "best = 0", "test_bridge and better_one"),
+    Mutant("search", "c3align/bridge.py", "        a, b = a[once], b[once]", "        pass", "test_bridge and equal_items"),
+    Mutant("search", "c3align/bridge.py", "if kind not in KINDS or", "if False and", "test_bridge and odd_files"),
     Mutant("search", "c3align/search/migrate.py", "weights = np.array(hashes, np.float64) / 2**64", "weights = np.ones(len(hashes))", "test_bridge and difference"),
     # drift
     Mutant("drift", "c3align/drift.py", "(further >= further[0]).mean()", "(further > 2 * further[0]).mean()", "test_drift and false_alarms"),
@@ -663,6 +665,9 @@ MUTANTS = [
     Mutant("search", "c3align/search/index.py", "self._is_one_list = not told", "self._is_one_list = True", "test_search and uneven"),
     Mutant("search", "c3align/search/card.py", "if found.get(name) != mine[name]:", "if False:", "test_search and another_encoder"),
     Mutant("search", "c3align/search/card.py", "digest.update(np.ascontiguousarray(values).tobytes())", "pass", "test_search and another_encoder"),
+    Mutant("search", "c3align/search/index.py", "        with alone(store):", "        if True:", "test_search and two_makers"),
+    Mutant("search", "c3align/search/store.py", "    if depth > _DEEPEST:", "    if False:", "test_search and ids_metadata"),
+    Mutant("search", "c3align/search/places.py", "if isinstance(name, bool) or not isinstance(name, str | int | UUID):", "if False:", "test_bridge and lack_something"),
     Mutant("search", "c3align/search/lance.py", "            store.refuse_known(self, batch.ids)", "            pass", "test_search and refused_changes_nothing"),
 ]  # fmt: skip
 
