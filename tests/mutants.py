@@ -275,6 +275,8 @@ MUTANTS = [
     Mutant("enc", "c3align/embed.py", "if known[i] == now[i]}", "if known[i][1:] == now[i][1:]}", "TestChanges"),
     Mutant("P7", "c3align/io/shards.py", "        self._take_back(shard)\n", "", "no_row_that_is_old"),
     Mutant("P7", "c3align/io/shards.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),
+    Mutant("P7", "c3align/io/earlier.py", "    if gone and not may_drop:", "    if False:", "test_embed and grew_and_shrank"),
+    Mutant("P7", "c3align/io/earlier.py", "tree.broken_path(0).parent, tree.digests_path]", "tree.broken_path(0).parent]", "test_embed and AnotherList"),
     Mutant("P7", "c3align/cli/_learning.py", "if start + len(rows) == self.first.ends[behind]:", "if True:", "test_trees and behind_the_last_shard"),
     Mutant("P7", "c3align/io/mirror.py", "if self.journal.has(name, found, self.source.paths[number], target, self.rules.redo):", "if target.is_file():", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/progress.py", "    if not is_known:\n", "    if False:\n", "test_trees and changed_shard"),
