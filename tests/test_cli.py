@@ -76,6 +76,7 @@ class TestFit:
         ("arguments", "text"),
         [
             (("absent.npy",), "no file absent.npy; check the name"),
+            (("absent/",), "no file or folder absent/; check the name"),
             (("absent/*.npy",), "no file fits absent/*.npy; check the pattern"),
             (("note.txt",), "note.txt is not a whole file of numbers (it is not a .npy file)"),
             (("objects.npy",), "objects.npy is not a whole file of numbers"),

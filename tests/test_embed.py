@@ -708,3 +708,12 @@ class TestAnotherList:
                 patch.setattr(os, "rename", fail)
                 run(*command)
             assert self.again(path, tmp_path, capsys, modality="text")[2] == 0
+
+
+def test_a_column_that_is_there_and_empty(pictures, tmp_path, capsys):
+    """Pictures have no captions unless a file beside them says one."""
+    for folder in ("a", "b"):
+        assert run("embed", pictures, *OPTIONS, "-o", tmp_path / folder, "--on-error", "skip") == 0
+    capsys.readouterr()
+    assert run("fit", tmp_path / "a", "--pair", tmp_path / "b", "--on", "caption", "-o", tmp_path / "al") == 2
+    assert "is empty; pass one with values" in capsys.readouterr().err
