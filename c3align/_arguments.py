@@ -31,7 +31,10 @@ def shown(value: Any) -> str:
     """A value as messages quote it: short, and arrays by their shape."""
     if hasattr(value, "shape") and hasattr(value, "dtype") and len(np.shape(value)):
         return f"{value.dtype} of shape {tuple(value.shape)}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in thousands of others
+        return f"a {type(value).__name__}"
     if len(text) > _MOST_SHOWN or text.startswith("<"):
         return f"a {type(value).__name__}"
     return text

@@ -28,6 +28,7 @@ from c3align.ops.arrays import (
     is_on_device,
     is_tensor,
     narrow_bfloat16,
+    native,
     tensor_values,
     to_like,
     widen_bfloat16,
@@ -139,7 +140,7 @@ def ingest(
     """
     if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] == n_dims and len(X) and not known and X.dtype in _PLAIN:
         return Ingested(Rows(X, _PLAIN[X.dtype], None, name), _as_it_is)
-    host, like = (_stand_in(X, name), _as_it_is) if is_on_device(X) else _to_host(_stacked(X), name)
+    host, like = (_stand_in(X, name), _as_it_is) if is_on_device(X) else _to_host(native(_stacked(X)), name)
     _refuse_kinds(host, name)
     probe, names = C3Aligner(), _names_of(X)
     if n_dims is not None:
@@ -182,7 +183,7 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     _refuse_no_rows(y)
     if not (is_named or _looks_paired(rows, y)):
         return None
-    host = _stand_in(y, "y") if is_on_device(y) else _to_host(_stacked(y), "y")[0]
+    host = _stand_in(y, "y") if is_on_device(y) else _to_host(native(_stacked(y)), "y")[0]
     _refuse_kinds(host, "y")
     values = _as_scikit_learn("y", check_array, host, input_name="y", **_CHECKS)
     if len(values) != rows.shape[0]:

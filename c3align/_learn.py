@@ -21,7 +21,7 @@ from c3align.mappings import QuantileSketch
 from c3align.sample import RowSample, row_keys
 from c3align.statistics import ModalityStatistics, paired_statistics
 
-__all__ = ["learn"]
+__all__ = ["learn", "merged"]
 
 
 def learn(
@@ -114,3 +114,15 @@ def _warn_of_pairs(rows: Any, partners: Any, learned: State) -> None:
     found = doubt(rows, partners, paired=True)
     if found is not None:
         warnings.warn(found, stacklevel=4)
+
+
+def merged(mine: State, theirs: State) -> State:
+    """What both have learned, with a warning where that is of the same rows, which count twice then."""
+    found = mine.merged(theirs)
+    for name in mine.same_rows(theirs):
+        warnings.warn(
+            f"both aligners have learned the same {mine.statistics[name].n_rows} {name!r} rows, which count twice from "
+            "now on; merge aligners of different rows",
+            stacklevel=3,
+        )
+    return found

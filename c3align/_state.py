@@ -100,6 +100,11 @@ class State:
         products = {} if across is None else {key: across if a < b else across.transposed()}
         return self.merged(State(self.n_dims, pairs={key: ordered}, covariances=shape, across=products))
 
+    def same_rows(self, other: State) -> list[str]:
+        """Modalities of which both know the same rows, as exact sums of two rows and more tell."""
+        both = self.statistics.keys() & other.statistics.keys()
+        return sorted(n for n in both if self.statistics[n] == other.statistics[n] and self.statistics[n].n_rows > 1)
+
     def merged(self, other: State) -> State:
         """What both have learned.
 

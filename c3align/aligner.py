@@ -12,7 +12,7 @@ from sklearn.utils import Tags
 from c3align import centering
 from c3align._held_out import aligned_rows
 from c3align._ingest import Ingested, ingest
-from c3align._learn import learn
+from c3align._learn import learn, merged
 from c3align._settings import check_used, wanted
 from c3align._state import PairKey, State, learning, pair_key
 from c3align._strength import noise_of, sigma
@@ -164,7 +164,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         theirs = centering.state_of(other, whose="the other").reduced(wanted(vars(self)))
         with learning():
-            self.state_ = centering.state_of(self).reduced(wanted(vars(self))).merged(theirs)
+            self.state_ = merged(centering.state_of(self).reduced(wanted(vars(self))), theirs)
         return self
 
     def bind_encoder(self, fingerprint: str) -> Self:

@@ -11,15 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align import ops
+from c3align._arguments import check_seed
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic, container
+from c3align.ops.arrays import as_rows
+from c3align.sample import row_keys
 
 __all__ = ["Bridge", "bridge"]
 
 K = 10  # neighbors that recall counts
 LEAST_ROWS = 50
 MOST_HELD_OUT = 1000
+KINDS = ("procrustes", "ridge")
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # weights, as shares of the old rows' mean variance
 _FORMAT, _KIND = "c3align.Bridge", "bridge"
 
@@ -102,15 +106,21 @@ class Bridge:
         path : str or path
             `FormatError` if damaged or no bridge; no code in it can run.
         """
-        config, found = container.parse(Path(atomic.expanded(path)).read_bytes(), _KIND)
+        place = Path(atomic.expanded(path))
+        if place.is_dir():
+            raise FormatError(f"{path} is a folder and must be a file; pass one that Bridge.save wrote")
+        config, found = container.parse(place.read_bytes(), _KIND)
         if config.get("format") != _FORMAT or config.get("format_version") != container.SIGNED_SINCE:
             raise FormatError(f"{path} is no bridge of this version; save it again")
         if "linear" not in found or found["linear"].ndim != 2:
             raise FormatError(f"{path} has no matrix; save the bridge again")
-        shape, kind = found["linear"].shape, np.dtype(np.float64)
-        expected = {"linear": (kind, shape), "old_mean": (kind, shape[:1]), "new_mean": (kind, shape[1:])}
+        shape, dtype = found["linear"].shape, np.dtype(np.float64)
+        expected = {"linear": (dtype, shape), "old_mean": (dtype, shape[:1]), "new_mean": (dtype, shape[1:])}
         container.check_tensors(found, expected, _KIND)
-        return cls(str(config["kind"]), recall=float(config["recall"]), n_rows=int(config["n_rows"]), **found)
+        kind, n_rows = config.get("kind"), config.get("n_rows")
+        if kind not in KINDS or type(n_rows) is not int or n_rows < LEAST_ROWS or not _is_share(config.get("recall")):
+            raise FormatError(f"{path} does not say how the bridge was learned; save the bridge again")
+        return cls(kind, recall=float(config["recall"]), n_rows=n_rows, **found)
 
     def __str__(self) -> str:
         return f"{self.kind} bridge from {self.n_rows} items: finds {self.recall:.1%} of the {K} nearest of new ones"
@@ -125,7 +135,8 @@ def bridge(old: Array, new: Array, *, seed: int = 0) -> Bridge:
     Parameters
     ----------
     old, new : (n_rows, n_old) and (n_rows, n_new) array
-        Raw rows of both encoders, 50 or more; row i of both is of item i.
+        Raw rows of both encoders, 50 or more of different items; row i of both is of item i. Items with equal rows
+        count once, so that none is learned and held out.
     seed : int
         Of the choice of items that are held out.
 
@@ -139,10 +150,16 @@ def bridge(old: Array, new: Array, *, seed: int = 0) -> Bridge:
     C3AlignError
         Different numbers of rows, too few, or rows that `ops.normalize` refuses.
     """
+    check_seed(seed)
     a, b = _unit(old, "old"), _unit(new, "new")
-    if len(a) != len(b) or len(a) < LEAST_ROWS:
+    if len(a) != len(b):
+        raise C3AlignError(f"old and new must be rows of the same items, got {len(a)} and {len(b)}; pass one of each")
+    for side in (0, 1):
+        once = np.sort(np.unique(row_keys((a, b)[side]), return_index=True)[1])
+        a, b = a[once], b[once]
+    if len(a) < LEAST_ROWS:
         raise C3AlignError(
-            f"old and new must be {LEAST_ROWS} rows or more of the same items, got {len(a)} and {len(b)}"
+            f"old and new must be of {LEAST_ROWS} different items or more, got {len(a)}; embed more by both encoders"
         )
     order = np.random.default_rng(seed).permutation(len(a))
     n_held = min(len(a) // 5, MOST_HELD_OUT)
@@ -155,11 +172,13 @@ def bridge(old: Array, new: Array, *, seed: int = 0) -> Bridge:
     return Bridge(kinds[best][0], old_mean, new_mean, linear, recalls[best], len(a))
 
 
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float | int) and 0 <= value <= 1
+
+
 def _unit(X: Any, name: str) -> Float64Array:
-    rows = ops.normalize(X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X))
-    if rows.ndim != 2:
-        raise C3AlignError(f"{name} must be rows (n_rows, n_dims), got shape {rows.shape}; pass many")
-    return np.asarray(rows, np.float64)
+    rows = as_rows(X.detach() if hasattr(X, "detach") else np.asarray(X), name).widened()
+    return np.asarray(ops.normalize(np.asarray(rows)), np.float64)
 
 
 def _learned(a: Float64Array, b: Float64Array, kind: str, weight: float) -> tuple[Float64Array, ...]:

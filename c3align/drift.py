@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from c3align import centering, ops
+from c3align._arguments import check_seed
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import is_tensor
@@ -95,6 +96,7 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
     C3AlignError
         Rows that `ops.normalize` refuses, of another width or too few; no rows kept of the modality.
     """
+    check_seed(seed)
     state, rng = centering.state_of(aligner, modality), np.random.default_rng(seed)
     if modality not in state.samples:
         raise C3AlignError(

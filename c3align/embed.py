@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.encoders.base import DTYPES, Batch, Broken, batches, counting
+from c3align.io import atomic, earlier
 from c3align.io.items import Item
 from c3align.io.shards import Tree
 from c3align.training.settings import check_choice, check_whole
@@ -51,11 +52,17 @@ class Counts:
     n_before: int = 0  # items that an earlier run has seen to, and that are as they were
     n_changed: int = 0  # items embedded again, since their content, caption or id is another one
     n_mended: int = 0  # items that were broken before
+    n_new: int = 0  # items that another list of an earlier run did not have
+    n_gone: int = 0  # items that it had, whose rows were dropped
     n_unseen: int = 0  # of `n_before`, those behind URLs, which are not fetched to see whether they have changed
     seconds: float = 0.0
 
     def add(self, before: _Before, kept: Sequence[int], n_items: int) -> None:
         """What was found of a shard that was there; `kept` are the places embedded again."""
+        if before.is_of_another_list:
+            self.n_new += len(before.redo)
+            self.n_before += n_items - len(before.redo)
+            return
         n_mended = len(before.broken.intersection(kept))
         self.n_changed += len(before.changed)
         self.n_mended += n_mended
@@ -73,11 +80,12 @@ def embed(
     batch_size: int = 32,
     shard_items: int = SHARD_ITEMS,
     on_error: str = "raise",
+    gone: str = "raise",
     device: Any = None,
     aligner: Any = None,
     on_progress: Callable[[int], None] = lambda n_items: None,
 ) -> Counts:
-    """Embed items into `output`, or what has changed, or is no longer broken, since an earlier run did.
+    """Embed items into `output`, or what has changed, is new, or is no longer broken, since an earlier run did.
 
     Parameters
     ----------
@@ -93,6 +101,8 @@ def embed(
         Number of items per shard; an interruption costs at most one shard.
     on_error : "raise" or "skip"
         Whether items that cannot be read are refused, or skipped and listed.
+    gone : "raise" or "drop"
+        Whether items of an earlier run that are no longer there are refused, or their rows dropped.
     aligner : C3Aligner, optional
         Learns from the rows as they are written, of earlier runs too, so that no second pass is needed.
     on_progress : callable
@@ -108,18 +118,22 @@ def embed(
         A folder that holds another run, and what `encode` refuses.
     """
     check_choice("dtype", dtype, DTYPES)
+    check_choice("gone", gone, ("raise", "drop"))
     check_whole("batch_size", batch_size)
     check_whole("shard_items", shard_items)
     need("pyarrow.parquet", "pyarrow")  # before the first shard is written without metadata
     digest = hashlib.sha256("\n".join(item.name for item in items).encode()).hexdigest()[:16]
     run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error)
     tree = Tree(output, modality)
-    tree.begin(asdict(run))
+    tree.folder.mkdir(parents=True, exist_ok=True)
     counts, begin = Counts(), time.monotonic()
     options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}
-    with counting(encoder):
+    with atomic.alone(tree.folder), counting(encoder):
+        counts.n_gone = earlier.set_aside(tree, asdict(run), [item.name for item in items], gone == "drop")
+        tree.begin(asdict(run))
         _write_shards(tree, run, encoder, items, options, counts, aligner, on_progress)
-    counts.n_broken = tree.finish(run.n_shards)
+        counts.n_broken = tree.finish(run.n_shards)
+        earlier.remove(tree)
     if aligner is not None:
         aligner.bind_encoder(encoder.fingerprint)
     counts.seconds = time.monotonic() - begin
@@ -136,13 +150,15 @@ def _write_shards(
     aligner: Any,
     on_progress: Callable[[int], None],
 ) -> None:
-    was_finished = tree.is_finished
+    was_finished, known = tree.is_finished, earlier.Earlier(tree)
     for shard in range(run.n_shards):
         first = shard * run.shard_items
         part = items[first : first + run.shard_items]
         contents, before = _contents(part, run.modality), None
         if tree.is_whole(shard):
             before = _Before(tree, shard, first, part, contents, was_finished)
+        elif known.trees:
+            before = _OfAnotherList(known, contents)
         redo = list(range(len(part))) if before is None else before.redo
         on_progress(len(part) - len(redo))
         stream = batches(
@@ -159,7 +175,7 @@ def _write_shards(
         if before is not None:
             counts.add(before, kept, len(part))
             kept, rows = before.with_rows(kept, rows)
-        if before is None or before.changed or before.broken.intersection(kept):
+        if before is None or before.is_of_another_list or before.changed or before.broken.intersection(kept):
             tree.write(shard, first, part, contents, kept, rows, broken)
         rows = tree.rows(shard)
         counts.n_rows += len(rows)
@@ -185,6 +201,8 @@ def _contents(part: Sequence[Item], modality: str) -> list[str | None]:
 class _Before:
     """A shard of an earlier run, and the places of its items that must be looked at again."""
 
+    is_of_another_list = False
+
     def __init__(
         self, tree: Tree, shard: int, first: int, part: Sequence[Item], contents: list[str | None], was_finished: bool
     ) -> None:
@@ -204,7 +222,19 @@ class _Before:
         stay = [k for k, i in enumerate(self._places) if i not in self.changed]
         together = np.array([*places, *(self._places[k] for k in stay)], np.int64)
         order = np.argsort(together)
-        return together[order].tolist(), np.concatenate([rows, self._rows[stay]])[order]
+        return together[order].tolist(), np.concatenate([rows, self._rows[stay].reshape(-1, rows.shape[1])])[order]
+
+
+class _OfAnotherList(_Before):
+    """Items of which an earlier run over another list has embedded some, wherever they stood in that."""
+
+    is_of_another_list = True
+
+    def __init__(self, known: earlier.Earlier, contents: list[str | None]) -> None:
+        self.changed, self.broken, self.n_unseen = set(), set(), 0
+        self._places = [i for i, content in enumerate(contents) if content and content in known.places]
+        self.redo = sorted(set(range(len(contents))).difference(self._places))
+        self._rows = known.rows([str(contents[i]) for i in self._places])
 
 
 def _told(stream: Iterator[Batch], on_progress: Callable[[int], None]) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ import pytest
 from c3align import C3Aligner, search
 from c3align.bridge import Bridge, bridge
 from c3align.errors import C3AlignError, FormatError
+from c3align.io import container
 from c3align.search import MixedIndex, migrate, raw_rows
 from tests import stores
 from tests.test_search import DIMS, N, material
@@ -69,12 +70,66 @@ class TestBridge:
 
     def test_refusals(self):
         old, new = towers("ridge", n=100)
-        with pytest.raises(C3AlignError, match="old and new must be 50 rows or more of the same items, got 100 and 99"):
+        with pytest.raises(C3AlignError, match="old and new must be rows of the same items, got 100 and 99"):
             bridge(old, new[:99])
-        with pytest.raises(C3AlignError, match="old and new must be 50 rows or more of the same items, got 49 and 49"):
+        with pytest.raises(C3AlignError, match="old and new must be of 50 different items or more, got 49"):
             bridge(old[:49], new[:49])
         with pytest.raises(C3AlignError, match="X must have the old encoder's 24 dimensions, got 32"):
             bridge(old, new).apply(new)
+        for seed in (-1, "x", 1.5):
+            with pytest.raises(C3AlignError, match="seed must be an integer in"):
+                bridge(old, new, seed=seed)
+        for a, b in ((np.ones_like(old), new), (old, np.ones_like(new))):
+            with pytest.raises(C3AlignError, match="50 different items or more, got 1"):
+                bridge(a, b)
+
+    def test_equal_items_are_one(self):
+        """Else an item would be learned and held out, and the recall be that of what is known."""
+        rng = np.random.default_rng(0)
+        old, new = rng.normal(size=(2, 60, 24))
+        once, thrice = bridge(old, new), bridge(np.tile(old, (3, 1)), np.tile(new, (3, 1)))
+        assert (thrice.n_rows, thrice.recall) == (60, once.recall)
+        with pytest.raises(C3AlignError, match="50 different items or more, got 40"):
+            bridge(np.tile(old[:40], (3, 1)), np.tile(new[:40], (3, 1)))
+
+    def test_bfloat16(self):
+        torch = pytest.importorskip("torch")
+        old, new = (torch.tensor(rows).bfloat16() for rows in towers("procrustes", n=200))
+        expected = bridge(old.float().numpy(), new.float().numpy())
+        found = bridge(old, new)
+        assert found.recall == expected.recall
+        np.testing.assert_array_equal(found.apply(old[:3]), expected.apply(old[:3].float().numpy()))
+
+    def test_odd_files(self, tmp_path):
+        found, path = bridge(*towers("ridge", n=100)), tmp_path / "b"
+        found.save(path)
+        content = path.read_bytes()
+        tensors = {"old_mean": found.old_mean, "new_mean": found.new_mean, "linear": found.linear}
+        told = {"format": "c3align.Bridge", "format_version": container.SIGNED_SINCE}
+        told |= {"kind": found.kind, "recall": found.recall, "n_rows": 100}
+        assert container.dump(tensors, told) == content
+        wrong = [
+            b"",
+            content[:9],
+            content[: len(content) // 2],
+            b"hello world" * 50,
+            C3Aligner().fit(found.linear).to_bytes(),
+        ]
+        for change in (
+            {"kind": 5},
+            {"recall": "x"},
+            {"recall": 7.0},
+            {"n_rows": -3},
+            {"n_rows": [1]},
+            {"n_rows": None},
+        ):
+            wrong.append(container.dump(tensors, {**told, **change}))
+        for bad in wrong:
+            path.write_bytes(bad)
+            with pytest.raises(FormatError, match="; save "):
+                Bridge.load(path)
+        with pytest.raises(FormatError, match="is a folder and must be a file"):
+            Bridge.load(tmp_path)
 
 
 def raw_index(kind, place, address):
@@ -162,6 +217,29 @@ class TestMigrate:
         with pytest.raises(C3AlignError, match="the index must hold the 200 rows of the raw one and no others"):
             migrate(read, index)
 
+    @pytest.mark.parametrize(
+        ("column", "value", "text"),
+        [
+            ("name", None, r"ids must be strings, whole numbers or UUIDs, got None in 'name'; give each row one"),
+            ("kind", None, "row 'b' has no modality in 'kind'; write down what each row is"),
+            ("price", float("nan"), "row 'b' has nan in 'price', which JSON cannot hold; write null, or remove"),
+        ],
+    )
+    def test_rows_that_lack_something(self, fitted, tmp_path, column, value, text):
+        stores.require("lance")
+        import lancedb
+        import pyarrow as pa
+
+        rows = material(seed=1)[0]
+        columns = {"name": ["a", "b"], "kind": ["text"] * 2, "price": [1.0, 2.0], "clip": [rows[0].tolist()] * 2}
+        columns[column][1] = value
+        columns["clip"] = pa.array(columns["clip"], pa.list_(pa.float32(), DIMS))
+        lancedb.connect(str(tmp_path / "raw")).create_table("photos", pa.table(columns))
+        index = MixedIndex(None, fitted, search.FaissStore())
+        with pytest.raises(C3AlignError, match=text):
+            migrate(lambda: raw_rows(tmp_path / "raw", "photos", **COLUMNS), index)
+        assert len(index) == 0
+
     def test_of_qdrant(self, fitted, tmp_path, monkeypatch):
         stores.require("qdrant")
         import qdrant_client
@@ -197,6 +275,8 @@ class TestMigrate:
         assert call("migrate", place, "--table", "photos", "-a", "al", "-o", "new")[0] == 2
         code, _, err = call("migrate", place, "--table", "photos", "--modality", "text", "-a", "al", "-o", "new2")
         assert (code, "the table must have the column 'id', got " in err) == (2, True)
+        kept = call("migrate", place, *names, "-a", "al", "-o", "kept.faiss")
+        assert (kept[0], search.FaissStore("kept.faiss").count()) == (0, 200)
         assert call(*arguments, "--drop")[0] == 0
         assert call(*arguments)[0] == 2
 

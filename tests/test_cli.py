@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +76,7 @@ class TestFit:
         ("arguments", "text"),
         [
             (("absent.npy",), "no file absent.npy; check the name"),
+            (("absent/",), "no file or folder absent/; check the name"),
             (("absent/*.npy",), "no file fits absent/*.npy; check the pattern"),
             (("note.txt",), "note.txt is not a whole file of numbers (it is not a .npy file)"),
             (("objects.npy",), "objects.npy is not a whole file of numbers"),
@@ -134,9 +136,23 @@ class TestMerge:
         name = "aligner.safetensors"
         assert (folder / "whole" / name).read_bytes() == (folder / "alone" / name).read_bytes()
 
+    def test_the_same_rows_twice(self, folder, call):
+        call("fit", "text/0.npy", "--pair", "image/0.npy", "-o", "a")
+        call("fit", "text/1.npy", "--pair", "image/1.npy", "-o", "b")
+        call("fit", "text/0.npy", "-o", "c")
+        shutil.copytree("a", "copy")
+        for names in (("a", "a"), ("a", "copy"), ("b", "a", "copy"), ("a", "c"), ("a", "b", "a")):
+            code, out, err = call("merge", *names, "-o", "out")
+            assert (code, out) == (2, "")
+            assert "have learned the same" in err
+            assert "would count twice; name each aligner once, or pass --allow-same" in err
+        code, out, err = call("merge", "a", "copy", "-o", "out", "--allow-same")
+        assert (code, out) == (0, "out: 246 image rows, 246 text rows of 2 aligners\n")
+        assert err.count("which count twice from now on") == 2
+
     def test_refusals(self, folder, call):
         call("fit", "text.npy", "-o", "a", "--encoder", "clip@1")
-        call("fit", "text.npy", "-o", "b", "--encoder", "clip@2")
+        call("fit", "image.npy", "-o", "b", "--encoder", "clip@2")
         call("fit", "text.npy", "-o", "c", "--seed", 5)
         for arguments, text in (
             (("a",), "nothing to add to it; pass two or more"),

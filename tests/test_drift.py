@@ -170,3 +170,38 @@ class TestCheck:
         assert call("check", "new.npy", "-a", "plain", "--modality", "image", "--fail-on", "gap")[0] == 0
         code, _, err = call("check", "new.npy", "-a", "plain", "--modality", "image")
         assert (code, err.startswith("error: no rows of 'image' were kept")) == (2, True)
+
+
+def test_it_reads_what_fit_and_transform_read(tmp_path, monkeypatch, call):
+    """Steps of int8, a column of a .parquet, and rows that cannot be used, with their options."""
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    C3Aligner(second_moments=True).fit(rows(rng, 600)).save_pretrained("al")
+    new = rows(rng, 300).astype(np.float32)
+    broken = new.copy()
+    broken[7], broken[8] = np.nan, 0
+    np.save("new.npy", new)
+    np.save("broken.npy", broken)
+    np.save("fine.npy", np.delete(new, [7, 8], axis=0))
+    scale = np.abs(new).max() / 127
+    np.save("small.npy", np.round(new / scale).astype(np.int8))
+    parquet.write_table(pa.table({"a": list(new), "b": list(-new)}), "new.parquet")
+
+    def found(*arguments):
+        code, out, err = call("check", *arguments, "-a", "al", "--json")
+        assert (code, err) == (0, ""), err
+        return json.loads(out)["modalities"]["text"]["drift"]
+
+    assert found("new.parquet", "--column", "a") == found("new.npy")
+    assert found("broken.npy", "--on-error", "skip") == found("fine.npy")
+    assert found("small.npy", "--scale", scale)["p_value"] == pytest.approx(found("new.npy")["p_value"], abs=0.05)
+    for arguments, text in (
+        (("new.parquet",), "must hold one column of embeddings"),
+        (("small.npy",), "pass what a step is worth as --scale"),
+        (("broken.npy",), "NaN or infinity in 1 of"),
+        (("new.npy", "--on-error", "drop"), "--on-error must be 'raise' or 'skip'"),
+    ):
+        code, _, err = call("check", *arguments, "-a", "al")
+        assert code == 2
+        assert text in err

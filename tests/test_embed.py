@@ -638,3 +638,82 @@ class TestChanges:
         items = [Item(Image.fromarray(characters.pictures[0]), "a"), Item(characters.pictures[1], "b")]
         counts = [embed.embed(encoders.load("glyphs"), items, tmp_path, modality="image") for _ in range(2)]
         assert [count.n_changed for count in counts] == [0, 1]
+
+
+class TestAnotherList:
+    """Items that come and go: what is the same is not embedded again, and the tree is that of a fresh run."""
+
+    options = ("--encoder", "glyphs", "--shard-items", 7, "--batch-size", 1, "--on-error", "skip")
+
+    def again(self, given, tmp_path, capsys, *more, modality="image"):
+        capsys.readouterr()
+        for folder in ("emb", "fresh"):
+            own = more if folder == "emb" else ()
+            command = ("embed", given, *self.options, "--modality", modality, "--json", *own, "-o", tmp_path / folder)
+            assert run(*command) == 0, capsys.readouterr().err
+        counted = json.loads(capsys.readouterr().out.partition("}")[0] + "}")
+        assert files_of(tmp_path / "emb") == files_of(tmp_path / "fresh")
+        assert not list((tmp_path / "emb").glob(".*"))
+        shutil.rmtree(tmp_path / "fresh")
+        return tuple(counted[name] for name in ("n_before", "n_new", "n_gone"))
+
+    def test_a_folder_that_grew_and_shrank(self, pictures, characters, tmp_path, capsys, monkeypatch):
+        from PIL import Image
+
+        folder = shutil.copytree(pictures, tmp_path / "p")
+        self.again(folder, tmp_path, capsys)
+        for name in ("glyph_0005", "zz"):
+            Image.fromarray(characters.pictures[41 + len(name)]).save(folder / f"{name}.png")
+        assert self.again(folder, tmp_path, capsys) == (27, 5, 0)  # three are broken, and tried again
+        (folder / "glyph_007.png").unlink()
+        (folder / "glyph_008.png").rename(folder / "a.png")
+        capsys.readouterr()
+        was = files_of(tmp_path / "emb")
+        assert run("embed", folder, *self.options, "--modality", "image", "-o", tmp_path / "emb") == 2
+        err = capsys.readouterr().err
+        assert "2 items that" in err
+        assert "glyph_007.png; put them back, or pass --gone drop to drop their rows" in err
+        assert files_of(tmp_path / "emb") == was
+        assert self.again(folder, tmp_path, capsys, "--gone", "drop") == (28, 3, 2)
+
+    def test_lines_of_a_text(self, tmp_path, capsys):
+        path = tmp_path / "t.txt"
+        path.write_text("".join(f"letter {i}\n" for i in range(20)))
+        self.again(path, tmp_path, capsys, modality="text")
+        path.write_text("".join(f"letter {i}\n" for i in [5, 77, *range(20), 50]))
+        assert self.again(path, tmp_path, capsys, modality="text") == (21, 2, 0)
+        command = ("embed", path, *self.options, "--modality", "text", "-o", tmp_path / "emb")
+        path.write_text("letter 1\n")
+        assert run(*command) == 2
+        assert "22 items that" in capsys.readouterr().err
+        assert self.again(path, tmp_path, capsys, "--gone", "drop", modality="text") == (1, 0, 22)
+
+    def test_a_failure_at_any_rename_loses_nothing(self, tmp_path, capsys, monkeypatch):
+        """Cut off wherever, then with yet another list, and again: the rows are those of a fresh run."""
+        path, real = tmp_path / "t.txt", os.rename
+        path.write_text("".join(f"letter {i}\n" for i in range(20)))
+        self.again(path, tmp_path, capsys, modality="text")
+        for fatal in range(6):
+            count = []
+
+            def fail(*given, count=count, fatal=fatal):
+                count.append(1)
+                if len(count) > fatal:
+                    raise OSError("the disk is gone")
+                return real(*given)
+
+            path.write_text("".join(f"letter {i}\n" for i in range(fatal + 1, -1, -1)) + path.read_text())
+            command = ("embed", path, *self.options, "--modality", "text", "-o", tmp_path / "emb")
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "rename", fail)
+                run(*command)
+            assert self.again(path, tmp_path, capsys, modality="text")[2] == 0
+
+
+def test_a_column_that_is_there_and_empty(pictures, tmp_path, capsys):
+    """Pictures have no captions unless a file beside them says one."""
+    for folder in ("a", "b"):
+        assert run("embed", pictures, *OPTIONS, "-o", tmp_path / folder, "--on-error", "skip") == 0
+    capsys.readouterr()
+    assert run("fit", tmp_path / "a", "--pair", tmp_path / "b", "--on", "caption", "-o", tmp_path / "al") == 2
+    assert "is empty; pass one with values" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from c3align.errors import C3AlignError
-from c3align.io import opening
+from c3align.io import opening, tables
 from c3align.io.columns import Column
 from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
@@ -225,3 +225,19 @@ class TestUrls:
         for absent in ("memory://e/absent.npy", "nonsense://x.npy"):
             with pytest.raises((C3AlignError, OSError), match=r"absent|nonsense"):
                 RowSource.of(absent)
+
+
+def test_columns_with_dots_and_columns_of_one_name(rows, tmp_path):
+    """A dot is a letter of a name, not a step into a struct; which of two columns of one name is meant nobody knows."""
+    path = str(tmp_path / "x.parquet")
+    for names in (["a.b"], ["a", "a.b"], ["a.b", "a"]):
+        pq.write_table(pa.table({name: list(rows * len(name)) for name in names}), path)
+        for name in names:
+            found = RowSource.open([f"{path}#{name}"])
+            np.testing.assert_array_equal(found.read(0, len(rows)), rows * len(name))
+    pq.write_table(pa.Table.from_arrays([pa.array(list(rows))] * 2, names=["v", "v"]), path)
+    with pytest.raises(C3AlignError, match="has two columns of the name 'v'; rename one"):
+        RowSource.open([path])
+    pq.write_table(pa.Table.from_arrays([pa.array(["x"])] * 2, names=["caption", "caption"]), path)
+    with pytest.raises(C3AlignError, match="two columns have one name"):
+        list(tables.read(path, lambda names: ["caption"]))

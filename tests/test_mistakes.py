@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from c3align import C3Aligner, ModalityStatistics, encoders, geometry, merging, noise, report
+from c3align import C3Aligner, ModalityStatistics, encoders, geometry, merging, noise, ops, report
 from c3align.calibration import Calibration
 from c3align.choosing import choose
 from c3align.errors import C3AlignError, ModalityMeanWarning
@@ -84,6 +84,23 @@ def test_what_holds_floats_is_taken(X):
     fitted = C3Aligner().fit(X)
     expected = np.asarray(X, np.float64)
     np.testing.assert_allclose(fitted.statistics_["text"].mean, geometry.unit_rows(expected).mean(axis=0), atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_swapped_bytes_are_those_of_this_machine(dtype):
+    rows = ROWS.astype(f"<{dtype}").astype(np.dtype(dtype))
+    swapped = rows.astype(rows.dtype.newbyteorder("S"))
+    assert C3Aligner().fit(swapped, -swapped).statistics_ == C3Aligner().fit(rows, -rows).statistics_
+    for call in (
+        ops.normalize,
+        lambda X: FITTED.transform(X, modality="text"),
+        lambda X: FITTED.corrupt(X, modality="text"),
+        lambda X: np.asarray(ops.moments(X)[1]),
+    ):
+        found, expected = call(swapped), call(rows)
+        assert found.dtype == expected.dtype
+        assert found.dtype.isnative
+        np.testing.assert_array_equal(found, expected)
 
 
 NARROW = ROWS[:, :4]

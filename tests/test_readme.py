@@ -158,6 +158,11 @@ def test_code_of_the_folders(page, names):
             run(code, dict(names))
 
 
+def test_the_first_example_of_search_needs_nothing_else(place):
+    code = next(code for language, code, _ in blocks("c3align/search/README.md") if language == "python")
+    assert run(code, {}).splitlines()
+
+
 def test_diffusers(names, place):
     from tests import tiny_pipelines
 

@@ -415,3 +415,127 @@ def test_nothing_of_the_stores_is_imported_before_it_is_used():
     code = "import sys, c3align.search; print({'lancedb', 'faiss', 'psycopg', 'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def nested(depth):
+    found = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+class TestOdd:
+    """What is not right is refused alike by every store, in one line, and the index is what it was."""
+
+    def test_ids_metadata_and_items(self, fitted, opened):
+        index, rows = MixedIndex(Encoder(), fitted, opened()), material(seed=1)[0]
+        index.add(rows[:3], modality="text", ids=["a", "b", "c"])
+        good = {"modality": "text", "ids": ["d"]}
+        for ids in (["d\ud800"], ["d\0"], [" "], ["d" * 2001], "d", 5, None, [5]):
+            with pytest.raises(C3AlignError, match="ids must be "):
+                index.add(rows[:1], **{**good, "ids": ids})
+        for about in (
+            *(nested(depth) for depth in (65, 10_000)),
+            *(
+                {"x": value}
+                for value in (float("nan"), float("inf"), "\udc80", "a\0b", 2**63, {"\ud800": 1}, [-(2**70)])
+            ),
+            *(None, [("x", 1)], "x"),
+        ):
+            with pytest.raises(C3AlignError, match="metadata must be JSON objects that every store can hold"):
+                index.add(rows[:1], **good, metadata=[about])
+        for items, modality in ((5, "text"), (rows[:1], ["text"]), (rows[:1], "audio")):
+            with pytest.raises(C3AlignError, match=r"(items|modality) must be"):
+                index.add(items, ids=["d"], modality=modality)
+        assert (len(index), index.store.ids()) == (3, {"a", "b", "c"})
+        about = {"deep": nested(60), "least": -(2**63), "most": 2**63 - 1, "text": "\U0001f600 '\"\\"}
+        assert index.add(rows[3:4], **good, metadata=[about]) == 1
+        assert index.query(rows[3], k=1)[0].metadata == about
+
+    def test_k_and_filters(self, fitted, opened):
+        index, rows = MixedIndex(Encoder(), fitted, opened()), material(seed=1)[0]
+        index.add(rows[:3], modality="text", ids=["a", "b", "c"], metadata=[{"n": i} for i in range(3)])
+        for k in (0, -1, True, 2.0, None, "3"):
+            with pytest.raises(C3AlignError, match="k must be an integer of 1 or more"):
+                index.query(rows[0], k=k)
+        for k in (3, np.int64(3), 2**40, 2**70):
+            assert [result.id for result in index.query(rows[0], k=k)][:1] == ["a"]
+            assert len(index.query(rows[0], k=k)) == 3
+        for filter in (["n"], "n = 1", 5, {"n": {"$gt": 1}}, {"n": None}, {"n": 0.5}, {5: 1}, {"n": 10**5000}):
+            with pytest.raises(C3AlignError, match=r"^filter must map names to strings, whole numbers or bools, got "):
+                index.query(rows[0], filter=filter)
+        for filter in ({"n": "\ud800"}, {"n\0": 1}, {"modality": 5}):
+            with pytest.raises(C3AlignError, match="filter must "):
+                index.query(rows[0], filter=filter)
+        assert index.query(rows[0], filter={"'\"\\": "'; -- %s"}) == []
+
+    @pytest.mark.parametrize("fault", ["absent", "empty", "cut", "other", "a file", "no table"])
+    def test_a_damaged_folder_of_lancedb(self, fitted, tmp_path, fault):
+        stores.require("lance")
+        index = MixedIndex(Encoder(), fitted, search.LanceStore(tmp_path / "idx"))
+        index.add(material(seed=1)[0], modality="text", ids=[f"t{i}" for i in range(N)])
+        (path,) = (tmp_path / "idx" / "rows.lance" / "data").iterdir()
+        if fault == "absent":
+            path.unlink()
+        elif fault in ("empty", "cut", "other"):
+            content = path.read_bytes()
+            path.write_bytes({"empty": b"", "cut": content[:500], "other": bytes(len(content))}[fault])
+        else:
+            path = next((tmp_path / "idx" / "rows.lance" / "_versions").glob("*.manifest"))
+            path.write_bytes(b"no table" * 20)
+        if fault == "a file":
+            (tmp_path / "x").write_text("x")
+        place = tmp_path / ("x" if fault == "a file" else "idx")
+
+        def use():
+            opened = MixedIndex(Encoder(), fitted, search.LanceStore(place))
+            list(opened.store.scan())
+
+        with pytest.raises(
+            C3AlignError, match=r"cannot be used by LanceDB .* restore them from a copy, or index"
+        ) as told:
+            use()
+        assert str(place) in str(told.value)
+        assert "\n" not in str(told.value)
+
+
+MAKES = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from c3align import C3Aligner
+from c3align.errors import C3AlignError
+from c3align.search import MixedIndex
+from tests import stores
+from tests.test_search import material
+name, place, address, seed, start = sys.argv[1:]
+aligner = C3Aligner(mapping="barycenter").fit(*material(seed=int(seed)))
+store = stores.open_store(name, Path(place), address)
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    index = MixedIndex(None, aligner, store)
+    index.add(material(seed=9)[0][:5], modality="text", ids=[f"{seed} {i}" for i in range(5)])
+    print("made")
+except C3AlignError as error:
+    print(error)
+"""
+
+
+def test_two_makers_of_one_index(opened, tmp_path, request):
+    """With two aligners at once: one makes it, the other is refused, and all rows are those of one."""
+    if opened.name not in ("lance", "pgvector"):
+        pytest.skip("of this store each process has its own")
+    stores.close(opened())
+    where = request.getfixturevalue("address") if opened.name == "pgvector" else ""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    command = [sys.executable, "-W", "ignore", "-c", MAKES, opened.name, str(tmp_path), where]
+    children = [subprocess.Popen([*command, str(seed), ""], **pipes) for seed in (0, 1)]
+    assert [child.stdout.readline() for child in children] == ["ready\n"] * 2
+    for child in children:
+        child.stdin.write("\n")
+        child.stdin.flush()
+    told = sorted(child.communicate()[0] for child in children)
+    assert told[0] == "made\n"
+    assert "the index holds rows of the aligner" in told[1]
+    assert len(opened().ids()) == 5

@@ -10,8 +10,21 @@ import numpy as np
 import typer
 
 from c3align import ops
-from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, Rows, app, fitting, print_json
+from c3align.cli._app import (
+    AlignerFolder,
+    AsJson,
+    Column,
+    Fingerprint,
+    OnError,
+    Rows,
+    Scale,
+    app,
+    fitting,
+    print_json,
+    rules,
+)
 from c3align.errors import C3AlignError
+from c3align.io.mirror import bad_rows
 from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
 
@@ -33,6 +46,9 @@ def check(
     ),
     modality: Annotated[str | None, typer.Option(help="What the rows are, unless their folder says.")] = None,
     encoder: Fingerprint = None,
+    column: Column = None,
+    scale: Scale = None,
+    on_error: OnError = "raise",
     as_json: AsJson = False,
 ) -> None:
     """Check that embeddings still are what an aligner has learned: distribution, encoder, and size of the gap.
@@ -46,10 +62,12 @@ def check(
         if name not in KINDS:
             raise C3AlignError(f"--fail-on must be some of {', '.join(KINDS)}, got {name!r}; join them by commas")
     fitted = C3Aligner.from_pretrained(aligner)
-    found = {}
-    for source in open_sources(rows):
-        name = _modality(source, modality, fitted)
-        found[name] = _checked(fitted, source, name, encoder or source.fingerprint, "drift" in wanted)
+    policy, found = rules(on_error, "raise", fitted.zero_rows), {}
+    for source in open_sources(rows, column=column, scale=scale):
+        name, sample = _modality(source, modality, fitted), source.sample(SAMPLE_ROWS)
+        if policy.skip:
+            sample = sample[~bad_rows(sample, policy.zeros_too)]
+        found[name] = _checked(fitted, sample, name, encoder or source.fingerprint, "drift" in wanted)
     failed = [kind for kind in KINDS if kind in wanted and any(checks[kind]["failed"] for checks in found.values())]
     if as_json:
         print_json({"passed": not failed, "failed": failed, "fail_on": wanted, "modalities": found})
@@ -71,11 +89,10 @@ def _modality(source: RowSource, given: str | None, fitted: Any) -> str:
     return str(name)
 
 
-def _checked(fitted: Any, source: RowSource, name: str, fingerprint: str | None, needs_drift: bool) -> dict[str, Any]:
+def _checked(fitted: Any, sample: Any, name: str, fingerprint: str | None, needs_drift: bool) -> dict[str, Any]:
     """Drift, encoder and gap, each with what was measured, a sentence and whether it failed."""
     from c3align.drift import drift
 
-    sample = source.sample(SAMPLE_ROWS)
     if sample.shape[1] != fitted.n_features_in_:
         text = f"the rows have {sample.shape[1]} dimensions and the aligner {fitted.n_features_in_}; use its encoder's"
         raise C3AlignError(text)

@@ -46,6 +46,9 @@ def embed(
     on_error: Annotated[
         str, typer.Option(help="'raise', or 'skip' items that cannot be read and list them.")
     ] = "raise",
+    gone: Annotated[
+        str, typer.Option(help="Of items that an earlier run had: 'raise', or 'drop' the rows of those that are gone.")
+    ] = "raise",
     device: Annotated[str | None, typer.Option(help="Such as cuda; the CPU by default.")] = None,
     frames: Annotated[int | None, typer.Option(help="Of a video, evenly spaced; 8 by default.")] = None,
     frame_rate: Annotated[float | None, typer.Option(help="Of a video, instead: frames a second.")] = None,
@@ -57,7 +60,7 @@ def embed(
     aligner: Annotated[Path | None, typer.Option("--fit", help="Fit an aligner on the way and save it here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embed a collection: shards of .npy and metadata. Started again, it embeds what is absent or has changed."""
+    """Embed a collection: shards of .npy and metadata. Started again, it embeds what is absent, new or has changed."""
     from tqdm import tqdm
 
     import c3align
@@ -73,6 +76,7 @@ def embed(
     allow(loaded, max_pixels, max_samples)
     learner = c3align.C3Aligner() if aligner else None  # as it alone needs scikit-learn
     settings: dict[str, Any] = {"modality": modality, "dtype": dtype, "on_error": on_error, "aligner": learner}
+    settings["gone"] = gone
     with tqdm(total=len(items), unit=" items", desc=modality, disable=None, smoothing=0.05, file=sys.stderr) as bar:
         counts = room.embed(
             loaded,
@@ -98,6 +102,8 @@ def embed(
             (counts.n_before, "items of them before"),
             (counts.n_changed, "changed since and embedded again"),
             (counts.n_mended, "no longer broken"),
+            (counts.n_new, "new"),
+            (counts.n_gone, "gone and dropped"),
             (counts.n_unseen, "behind URLs and not compared"),
         ]
         more = "".join(f", {n} {what}" for n, what in told if n)

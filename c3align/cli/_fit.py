@@ -23,8 +23,9 @@ from c3align.cli._app import (
     rules,
     say,
 )
-from c3align.cli._learning import Learning, list_dropped
+from c3align.cli._learning import Learning, list_dropped, touched
 from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.io import atomic
 from c3align.io.joins import joined
 from c3align.io.progress import Checkpoint
 from c3align.io.rows import RowSource
@@ -88,15 +89,16 @@ def fit(
         raise C3AlignError(f"--on {on} joins two sides, and there is one; pass the other as --pair")
     asked = {**names, **how, "on": on, "settings": repr(sorted(aligner.get_params().items())), "on_error": on_error}
     asked |= {"shards": [list(source.paths) for source in found]}
-    kept = Checkpoint(checkpoint or output.with_name(f"{output.name}.checkpoint"), asked)
+    kept = Checkpoint(atomic.local_path(checkpoint or output.with_name(f"{output.name}.checkpoint")), asked)
     learning = Learning(aligner, first, second, kept, rules(on_error, changed, zero_rows))
-    learning.run(**names)
-    if fingerprint:
-        aligner.bind_encoder(fingerprint)
-    aligner.save_pretrained(output)
-    dropped = list_dropped(output.with_name(f"{output.name}.dropped.jsonl"), learning.dropped)
-    kept.remove()
-    say(output, f"{output}: {_summary(aligner)}" + (f"\n{told}" if told else "") + dropped)
+    with atomic.alone(kept.path):
+        learning.run(**names)
+        if fingerprint:
+            aligner.bind_encoder(fingerprint)
+        aligner.save_pretrained(output)
+        dropped = list_dropped(output.with_name(f"{output.name}.dropped.jsonl"), learning.dropped)
+        kept.remove()
+    say(output, f"{output}: {_summary(aligner)}{touched(kept.n_touched)}" + (f"\n{told}" if told else "") + dropped)
 
 
 def _check_alike(source: RowSource) -> None:

@@ -45,22 +45,26 @@ def index(
 
     need("lancedb", "lancedb", "search")  # before anything is embedded
     home, loaded = atomic.local_path(output), encoders.load(encoder)
-    _write_down(home, {"encoder": encoder, "fingerprint": loaded.fingerprint})
-    store, trees = search.LanceStore(home), home / "embedded"
     options: dict[str, Any] = {"on_error": on_error, "batch_size": batch_size, "device": device}
-    found: list[tuple[str, list[Item], Any]] = []
-    for each in data:
-        modality, path = _kind_of(each)
-        items = gather(path, modality, column)
-        known = store.ids([item.name for item in items])
-        new = [item for item in items if item.name not in known]
-        if new:
-            tree = trees / hashlib.sha256("\n".join(item.name for item in new).encode()).hexdigest()[:16]
-            room.embed(loaded, new, tree, modality=modality, shard_items=_ROWS, **options)
-            found.append((modality, new, open_sources([str(tree)])[0]))
-    opened = search.MixedIndex(loaded, _aligner(home, aligner, loaded, found), store)
-    n_added = sum(_add(opened, *each) for each in found)
-    shutil.rmtree(trees, ignore_errors=True)
+    if home.exists() and not home.is_dir():
+        raise C3AlignError(f"{home} is a file and must be a folder; choose another name")
+    home.mkdir(parents=True, exist_ok=True)
+    with atomic.alone(home):
+        _write_down(home, {"encoder": encoder, "fingerprint": loaded.fingerprint})
+        store, trees = search.LanceStore(home), home / "embedded"
+        found: list[tuple[str, list[Item], Any]] = []
+        for each in data:
+            modality, path = _kind_of(each)
+            items = gather(path, modality, column)
+            known = store.ids([item.name for item in items])
+            new = [item for item in items if item.name not in known]
+            if new:
+                tree = trees / hashlib.sha256("\n".join(item.name for item in new).encode()).hexdigest()[:16]
+                room.embed(loaded, new, tree, modality=modality, shard_items=_ROWS, **options)
+                found.append((modality, new, open_sources([str(tree)])[0]))
+        opened = search.MixedIndex(loaded, _aligner(home, aligner, loaded, found), store)
+        n_added = sum(_add(opened, *each) for each in found)
+        shutil.rmtree(trees, ignore_errors=True)
     print(f"{output}: {n_added} added, {len(opened)} in all")
 
 
@@ -83,9 +87,8 @@ def _write_down(home: Path, config: dict[str, str]) -> None:
                 f"{config['encoder']}; pass that one, or another folder"
             )
         return
-    if home.exists() and any(home.iterdir()):
+    if any(not path.name.startswith(atomic.SCRATCH) for path in home.iterdir()):
         raise C3AlignError(f"{home} exists and is no index of c3align; choose another folder")
-    home.mkdir(parents=True, exist_ok=True)
     atomic.write(path, (json.dumps({"format": "c3align.index", "format_version": 1, **config}) + "\n").encode())
 
 

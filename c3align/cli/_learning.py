@@ -18,7 +18,7 @@ from c3align.io.mirror import Rules, bad_rows
 from c3align.io.progress import Checkpoint
 from c3align.io.rows import Picked, RowSource
 
-__all__ = ["Learning", "list_dropped"]
+__all__ = ["Learning", "list_dropped", "touched"]
 
 BLOCKS = 2  # at a time, for a block costs some milliseconds of merging
 CHECKPOINT_SECONDS = 5.0  # at least, between two
@@ -143,3 +143,13 @@ def list_dropped(path: Path, dropped: list[dict[str, Any]]) -> str:
         return ""
     atomic.write(path, "".join(f"{json.dumps(line)}\n" for line in dropped).encode())
     return f"\n{len(dropped)} rows could not be used; they are listed in {path}"
+
+
+def touched(n: int) -> str:
+    """What there is to say of files that an earlier run has seen, and whose time alone is another one."""
+    text = (
+        "; 1 file has a new time and its old content"
+        if n == 1
+        else f"; {n} files have a new time and their old content"
+    )
+    return text if n else ""

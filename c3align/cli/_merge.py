@@ -15,6 +15,7 @@ from c3align.errors import C3AlignError
 def merge(
     aligners: Annotated[list[Path], typer.Argument(help="Folders that `c3align fit` wrote, of different rows.")],
     output: Output,
+    allow_same: Annotated[bool, typer.Option("--allow-same", help="Of the same rows too, which count twice.")] = False,
 ) -> None:
     """Add up what aligners learned from different rows: exactly what one would have learned from all of them."""
     from c3align import C3Aligner
@@ -22,10 +23,18 @@ def merge(
     if len(aligners) < 2:
         raise C3AlignError("there is one aligner, and nothing to add to it; pass two or more")
     whole = C3Aligner.from_pretrained(aligners[0])
+    seen = {aligners[0]: whole.state_}
     for folder in aligners[1:]:
         part = C3Aligner.from_pretrained(folder)
         if part.get_params() != whole.get_params():
             raise C3AlignError(f"{folder} and {aligners[0]} have different settings; fit them alike")
+        for before, state in () if allow_same else seen.items():
+            if same := state.same_rows(part.state_):
+                raise C3AlignError(
+                    f"{before} and {folder} have learned the same {same[0]!r} rows, which would count twice; name each "
+                    "aligner once, or pass --allow-same"
+                )
+        seen[folder] = part.state_
         whole.merge(part)
     whole.save_pretrained(output)
     learned = ", ".join(f"{found.n_rows} {name} rows" for name, found in whole.statistics_.items())

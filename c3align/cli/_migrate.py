@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, app, print_json
 from c3align.errors import C3AlignError
+from c3align.io import atomic
 
 Query = Annotated[str, typer.Option("--query", help="Modality of most queries: rows are scaled for them.")]
 
@@ -49,8 +51,12 @@ def migrate(
         return tqdm(search.raw_rows(store, table, **columns), unit=" blocks", delay=1, disable=None)
 
     next(iter(search.raw_rows(store, table, **columns)), None)  # what is wrong with it is said before anything is made
-    index = search.MixedIndex(None, fitted, search.open_store(output, to), query=query)
-    done = search.migrate(raw, index, moved=_bridges(bridge or []))
+    bridges = _bridges(bridge or [])
+    with nullcontext() if "://" in output else atomic.alone(atomic.local_path(f"{output}.{to}")):
+        index = search.MixedIndex(None, fitted, search.open_store(output, to), query=query)
+        done = search.migrate(raw, index, moved=bridges)
+        if isinstance(index.store, search.FaissStore):
+            index.store.save()
     if drop:
         search.drop_table(store, table)
     if as_json:

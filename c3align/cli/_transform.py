@@ -1,6 +1,7 @@
 """`c3align transform`, `corrupt` and `translate`: rows in files, changed by a saved aligner.
 
-One file becomes one file; a folder or several files become a folder in the same layout, which a rerun goes on with.
+One file becomes one file; a folder or several files become a folder in the same layout, which a rerun compares with its
+digests and goes on with.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from c3align.cli._app import (
     rules,
     say,
 )
-from c3align.cli._learning import Learning, list_dropped
+from c3align.cli._learning import Learning, list_dropped, touched
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.io import atomic
 from c3align.io.mirror import Changing, Mirror, Rules, bad_rows
@@ -59,9 +60,9 @@ class Job:
 
     def run(self) -> None:
         """Write one file, or a folder of them, and say so."""
-        n_dropped = self._write_folder() if self._is_folder() else self._write_file()
-        text = f"{self.source.n_rows - n_dropped} rows{self.told}"
-        say(self.output, f"{self.output}: {text}{f'; {n_dropped} could not be used' if n_dropped else ''}")
+        n_dropped, begin, end = self._write_folder() if self._is_folder() else (self._write_file(), "", "")
+        text = f"{self.source.n_rows - n_dropped} rows{'' if begin else self.told}"
+        say(self.output, f"{self.output}: {begin}{text}{f'; {n_dropped} could not be used' if n_dropped else ''}{end}")
 
     def _is_folder(self) -> bool:
         """One file is written of one file, and where a name of a file is asked for."""
@@ -69,14 +70,22 @@ class Job:
             return False
         return len(self.source.paths) > 1 or Path(atomic.expanded(self.given[0])).is_dir()
 
-    def _write_folder(self) -> int:
+    def _write_folder(self) -> tuple[int, str, str]:
+        """How many rows were dropped, and what there is to say before and behind the number of the others."""
         learned = hashlib.sha256(self.aligner.to_bytes()).hexdigest()
         asked = {"command": self.command, "aligner": learned, **self.options}
-        mirror = Mirror.of(self.source, self.given, atomic.local_path(self.output), asked, self.change, self.rules)
-        with rows_bar(self.source, self.command) as done:
-            mirror.write(done)
-        encoder = self.source.fingerprint
-        return mirror.finish(encoder and f"{encoder} after {self.command} by {learned[:12]}")
+        folder, encoder = atomic.local_path(self.output), self.source.fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic.alone(folder), rows_bar(self.source, self.command) as done:
+            mirror = Mirror.of(self.source, self.given, folder, asked, self.change, self.rules)
+            n_written, journal = mirror.write(done), mirror.journal
+            n_dropped = mirror.finish(encoder and f"{encoder} after {self.command} by {learned[:12]}")
+        end = touched(journal.n_touched)
+        if journal.n_damaged:
+            end += f"; {journal.n_damaged} damaged or absent file{'s' * (journal.n_damaged > 1)} written again"
+        if n_written:
+            return n_dropped, "", end
+        return n_dropped, "already complete: ", f" in {len(mirror.names)} files, the same as were written{end}"
 
     def _write_file(self) -> int:
         parts = self.source.parts
@@ -100,7 +109,10 @@ def transform(
     on_error: OnError = "raise",
     changed: Changed = "raise",
 ) -> None:
-    """Align rows with a saved aligner: a file, or a folder in the same layout. Rerun to resume."""
+    """Align rows with a saved aligner: a file, or a folder in the same layout.
+
+    Rerun to resume: the files that are there are read and compared with their digests, and what is left is done.
+    """
     policies = on_error, changed
     for source, fitted, policy in _opened(rows, output, aligner, encoder, modality, column, scale, policies):
         fitted, name, told = _mean_of(fitted, source, modality, policy)
@@ -125,7 +137,10 @@ def corrupt(
     on_error: OnError = "raise",
     changed: Changed = "raise",
 ) -> None:
-    """Align rows and add noise, the same for a row however the rows are split into files. Rerun to resume."""
+    """Align rows and add noise, the same for a row however the rows are split into files.
+
+    Rerun to resume: the files that are there are read and compared with their digests, and what is left is done.
+    """
     policies = on_error, changed
     for source, fitted, policy in _opened(rows, output, aligner, encoder, modality, column, scale, policies):
         fitted, name, told = _mean_of(fitted, source, modality, policy)
@@ -152,7 +167,10 @@ def translate(
     on_error: OnError = "raise",
     changed: Changed = "raise",
 ) -> None:
-    """Move rows of one modality to where those of another one are. Rerun to resume."""
+    """Move rows of one modality to where those of another one are.
+
+    Rerun to resume: the files that are there are read and compared with their digests, and what is left is done.
+    """
     policies = on_error, changed
     for source, fitted, policy in _opened(rows, output, aligner, encoder, origin, column, scale, policies):
         name = origin or source.modality

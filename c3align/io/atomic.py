@@ -29,6 +29,7 @@ except ImportError:  # Windows
 
 __all__ = [
     "SCRATCH",
+    "alone",
     "clear",
     "found",
     "is_special",
@@ -123,6 +124,50 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         _close(handle)
+
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Let one process at a time write to a folder that is there, or to a file, and refuse the second one.
+
+    The lock is a hidden file, in the folder or beside the file, which is removed in the end; that of a process which
+    was killed holds nobody up. Where the system or the file system has no locks nobody is refused.
+    """
+    lock = place / f"{SCRATCH}lock" if place.is_dir() else place.with_name(f".{place.name}{SCRATCH}lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    handle = _first(lock, place) if fcntl else None
+    try:
+        yield
+    finally:
+        if handle is not None:
+            lock.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _first(lock: Path, place: Path) -> int:
+    """The handle of a lock that nobody else holds."""
+    while True:
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(place)) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            fix = "wait until that has ended, or choose another place"
+            raise C3AlignError(f"{place} is being written by another run; {fix}") from error
+        except OSError:  # the file system has no locks
+            return handle
+        if _is_at(handle, lock):  # else its holder has removed it meanwhile
+            return handle
+        os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    return False
 
 
 def _lock(handle: int, wait: bool) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -110,8 +110,8 @@ class Column:
 
     def _read(self, groups: range) -> Iterator[npt.NDArray[Any]]:
         with opening.in_parts(self.path) as file:
-            for _, batch in self.batches(file, groups, (self.column,)):
-                yield floats_of(batch.column(0), self.shape[1], self.path)
+            for _, batch in self.batches(file, groups, (self.column,)):  # and columns called as it with a dot behind
+                yield floats_of(batch.column(batch.schema.get_field_index(self.column)), self.shape[1], self.path)
 
     def table(self, file: Any) -> Any:
         """The table in the file, which is refused if it is another one than it was when it was opened."""
@@ -125,7 +125,7 @@ class Column:
         """Batches of the table with the number of their first row; of all columns, or of those that are `wanted`."""
         table, size = self.table(file), opening.n_bytes(file)
         for group in range(table.num_row_groups) if groups is None else groups:
-            check_pages(file, table.metadata.row_group(group), size, wanted)
+            check_pages(file, table.metadata.row_group(group), size, wanted, table.schema_arrow.names)
             start = self._ends[group]
             for batch in table.iter_batches(self.step, row_groups=[group], columns=wanted and list(wanted)):
                 yield start, batch
@@ -135,6 +135,9 @@ class Column:
 def column_of(schema: Any, wanted: str | None, path: str) -> str:
     """The column that was asked for, or the one that holds lists of floats."""
     known = [field.name for field in schema if str(getattr(field.type, "value_type", "")) in _DTYPES]
+    twice = next((name for name in known if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise C3AlignError(f"{path} has two columns of the name {twice!r}; rename one")
     if wanted is None and len(known) == 1:
         return str(known[0])
     if wanted in known:
@@ -154,11 +157,18 @@ def floats_of(column: Any, n_dims: int, path: str) -> npt.NDArray[Any]:
     return values.to_numpy(zero_copy_only=True).reshape(len(column), n_dims)
 
 
-def check_pages(file: Any, group: Any, size: int, wanted: tuple[str, ...] | None = None) -> None:
-    """Before any of a row group is unpacked; all of its columns, or those that are `wanted`."""
+def _owner(path: str, names: Sequence[str]) -> str:
+    """The column that a chunk belongs to, whose path begins with its name; names may hold dots too."""
+    return max((name for name in names if path == name or path.startswith(f"{name}.")), key=len, default=path)
+
+
+def check_pages(
+    file: Any, group: Any, size: int, wanted: tuple[str, ...] | None = None, names: Sequence[str] = ()
+) -> None:
+    """Before any of a row group is unpacked; all of its columns, or those that are `wanted` of these `names`."""
     unpacked = 0
     for chunk in (group.column(i) for i in range(group.num_columns)):
-        if wanted is not None and chunk.path_in_schema.partition(".")[0] not in wanted:
+        if wanted is not None and _owner(chunk.path_in_schema, names) not in wanted:
             continue
         start = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
         is_text = chunk.physical_type == "BYTE_ARRAY"
@@ -177,7 +187,8 @@ def _width(table: Any, column: str, path: str) -> int:
     kind, metadata, n_numbers = table.schema_arrow.field(column).type, table.metadata, 0
     for group in (metadata.row_group(g) for g in range(metadata.num_row_groups)):
         chunks = (group.column(i) for i in range(group.num_columns))
-        n_numbers += sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column)
+        own = [chunk.num_values for chunk in chunks if _owner(chunk.path_in_schema, table.schema_arrow.names) == column]
+        n_numbers += sum(own)
     n_rows = metadata.num_rows
     width = getattr(kind, "list_size", None) or (n_numbers // n_rows if n_rows else 1)
     if n_numbers != n_rows * width:

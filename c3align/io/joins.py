@@ -65,6 +65,10 @@ def _column(tree: Tree, column: str) -> npt.NDArray[Any]:
             raise _no_column(tree, there, column)
         values += [None if value is None else str(value) for value in found or [None] * len(items or ())]
     if not any(value is not None for value in values):
+        if column in there:
+            raise C3AlignError(
+                f"the column {column!r} of the {tree.modality} items of {tree.folder} is empty; pass one with values"
+            )
         raise _no_column(tree, there, column)
     return np.array(values, object)
 

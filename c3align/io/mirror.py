@@ -19,7 +19,7 @@ import numpy.typing as npt
 from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io import atomic, columns, container, digests, writing
-from c3align.io.progress import Journal, fingerprint
+from c3align.io.progress import Journal, fingerprint, known_by
 from c3align.io.rows import METADATA, RowSource, base_of
 from c3align.io.shards import Tree
 
@@ -136,22 +136,27 @@ class Mirror:
         journal = Journal(folder / f"{asked['command']}_{source.modality or 'rows'}.jsonl", asked)
         return cls(source, folder, names, journal, change, rules)
 
-    def write(self, done: Callable[[int], None]) -> None:
-        """Do what is left to do; `done` is told of rows, and of those that were done before."""
+    def write(self, done: Callable[[int], None]) -> int:
+        """Do what is left to do; `done` is told of rows, and of those that were done before; returns how many files."""
         self.journal.forget(set(self.names), self.folder, self.rules.redo)
+        n_written = 0
         for number, (name, part) in enumerate(zip(self.names, self.source.parts)):
-            target, found = self.folder / name, fingerprint(part)
-            if self.journal.question["command"] == "corrupt":  # whose noise is that of a row's number
-                found["first_row"] = self.source.ends[number]
-            if self.journal.has(name, found, target, self.rules.redo):
+            # the noise of `corrupt` is that of a row's number
+            place = {"first_row": self.source.ends[number]} if self.journal.question["command"] == "corrupt" else {}
+            target, found = self.folder / name, {**fingerprint(part), **place}
+            if self.journal.has(name, found, self.source.paths[number], target, self.rules.redo):
                 done(len(part))
                 continue
             first, stop = self.source.ends[number : number + 2]
             changing = Changing.of(self.source, first, stop, self.change, self.rules, done)
-            digest = digests.new() if self.source.watch is not None else None
+            digest = digests.new()
             changing.write(target, part, digest, alone=True)
-            known = {"input": found, "size": target.stat().st_size, "dropped": (changing.dropped - first).tolist()}
-            self.journal.note(name, **known, **({} if digest is None else {"sha256": digest.hexdigest()}))
+            known = {"size": target.stat().st_size, "sha256": digest.hexdigest()}
+            known["dropped"] = (changing.dropped - first).tolist()
+            seen = None if self.source.watch is None else self.source.watch.expected.get(target.name)
+            self.journal.note(name, input={**known_by(part, seen), **place}, **known)
+            n_written += 1
+        return n_written
 
     def finish(self, fingerprint_of_rows: str | None) -> int:
         """Write what belongs to the shards, and name the rows that were dropped; returns how many those are."""
@@ -179,10 +184,8 @@ class Mirror:
             return
         run = container.read_json(before.run_path, "tree of shards")
         after.write_down({**run, "fingerprint": encoder})
-        known = {name: self.journal.done[name].get("sha256") for name in self.names}
-        atomic.write(
-            after.digests_path, "".join(f"{digest}  {name}\n" for name, digest in known.items() if digest).encode()
-        )
+        known = {name: self.journal.done[name]["sha256"] for name in self.names}
+        atomic.write(after.digests_path, "".join(f"{digest}  {name}\n" for name, digest in known.items()).encode())
         after.finish(-(-run["n_items"] // run["shard_items"]))
 
     def _shard_of(self, stem: str) -> str | None:

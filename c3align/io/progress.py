@@ -1,7 +1,7 @@
 """How far a run over many shards has come, so that one that was killed goes on where it was (promise P7).
 
-A shard is known by its size, the time of its last change and the SHA-256 of pieces of it. What is behind a URL is known
-by its size and what its protocol calls its version.
+A shard is known by its size, the time of its last change and the SHA-256 of pieces of it; where the time alone is
+another one, by that of all of it. What is behind a URL is known by its size and what its protocol calls its version.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from c3align.errors import C3AlignError
-from c3align.io import atomic, container, opening
+from c3align.io import atomic, container, digests, opening
 
-__all__ = ["Checkpoint", "Journal", "fingerprint"]
+__all__ = ["Checkpoint", "Journal", "fingerprint", "known_by"]
 
 _PIECES, _PIECE = 16, 1 << 12
 FORMAT = "c3align.progress"
@@ -30,13 +31,40 @@ def fingerprint(part: Any) -> dict[str, Any]:
         return {"rows": len(part), "version": [str(told) for told in part.seen]}
     digest = hashlib.sha256()
     with opening.in_parts(part.path) as file:
-        if opening.identity(file) != part.seen:
-            raise C3AlignError(f"{part.path} was changed while it was read; run this again when it is complete")
+        _check_unchanged(part, file)
         size, changed = os.fstat(file.fileno()).st_size, os.fstat(file.fileno()).st_mtime_ns
         for place in sorted({max(0, size - _PIECE) * i // (_PIECES - 1) for i in range(_PIECES)}):
             file.seek(place)
             digest.update(file.read(_PIECE))
     return {"rows": len(part), "size": size, "changed": changed, "pieces": digest.hexdigest()}
+
+
+def known_by(part: Any, known: str | None = None) -> dict[str, Any]:
+    """What tells a shard that was read from what it was before, were its time another one; `known` is its digest."""
+    found = fingerprint(part)
+    if opening.is_url(part.path):
+        return found
+    content = known or digests.of_file(part.path)
+    with opening.in_parts(part.path) as file:
+        _check_unchanged(part, file)
+    return {**found, "content": content}
+
+
+def _check_unchanged(part: Any, file: Any) -> None:
+    if opening.identity(file) != part.seen:
+        raise C3AlignError(f"{part.path} was changed while it was read; run this again when it is complete")
+
+
+def _is_same(before: Any, now: Mapping[str, Any]) -> bool:
+    """Whether a shard is what it was known by, but for its time perhaps."""
+    return isinstance(before, dict) and {**before, "content": None} == {**now, "content": None}
+
+
+def _is_touched(before: Any, now: Mapping[str, Any], path: str) -> bool:
+    """Whether its time alone is another one; it is read for that."""
+    if not isinstance(before, dict) or "content" not in before or "changed" not in now:
+        return False
+    return _is_same({**before, "changed": 0}, {**now, "changed": 0}) and digests.of_file(path) == before["content"]
 
 
 def _check_question(path: Path, before: Any, now: Mapping[str, Any]) -> None:
@@ -48,8 +76,8 @@ def _check_question(path: Path, before: Any, now: Mapping[str, Any]) -> None:
     raise C3AlignError(f"{path} is of another run ({what}); go on as before, or delete it to begin anew")
 
 
-def _check_shard(name: str, before: Any, now: Any, path: Path) -> None:
-    if before != now:
+def _check_shard(name: str, is_known: bool, path: Path) -> None:
+    if not is_known:
         raise C3AlignError(
             f"{name} was changed since it was read for {path}; pass --changed redo to do again what depends on it"
         )
@@ -63,6 +91,7 @@ class Journal:
 
     def __init__(self, path: Path, question: Mapping[str, Any]) -> None:
         self.path, self.question, self.done = path, dict(question), dict[str, dict[str, Any]]()
+        self.n_touched = self.n_damaged = 0  # shards with another time alone; files that are not as they were written
         if path.exists():
             first, *lines = [_parsed(line) for line in path.read_bytes().split(b"\n")[:-1]] or [None]
             _check_question(path, (first or {}).get(FORMAT), self.question)
@@ -105,8 +134,8 @@ class Journal:
             atomic.remove(folder / name)
             del self.done[name]
 
-    def has(self, shard: str, found: Mapping[str, Any], target: Path, redo: bool) -> bool:
-        """Whether a shard is done, as it is now.
+    def has(self, shard: str, found: Mapping[str, Any], path: str, target: Path, redo: bool) -> bool:
+        """Whether a shard is done, as it is now at `path`, and its file as it was written.
 
         Raises
         ------
@@ -114,11 +143,19 @@ class Journal:
             It was changed since, and is not to be done again.
         """
         entry = self.done.get(shard)
-        if entry is None or not target.is_file() or target.stat().st_size != entry.get("size"):
+        if entry is None:
             return False
+        before: Any = entry.get("input")
+        is_known = _is_same(before, found)
+        if not is_known and _is_touched(before, found, path):
+            is_known, self.n_touched = True, self.n_touched + 1
+            self.note(**{**entry, "input": {**before, **found}})
         if not redo:
-            _check_shard(shard, entry.get("input"), dict(found), self.path)
-        return bool(entry.get("input") == dict(found))
+            _check_shard(shard, is_known, self.path)
+        is_there = target.is_file() and target.stat().st_size == entry.get("size")
+        is_whole = is_there and digests.of_file(target) == entry.get("sha256")
+        self.n_damaged += is_known and not is_whole
+        return is_known and is_whole
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -138,6 +175,7 @@ class Checkpoint:
     def __init__(self, path: Path, question: Mapping[str, Any]) -> None:
         self.path, self.question = path, json.loads(json.dumps(question))
         self.n_shards, self.learned, self.notes = 0, b"", list[Any]()
+        self.n_touched = 0  # shards with another time alone
         self._known: list[list[dict[str, Any]]] = [[], []]  # of each shard of each source, what it was
 
     def load(self, sources: Sequence[Any], redo: bool) -> bool:
@@ -150,17 +188,22 @@ class Checkpoint:
         for source, shards in zip(sources, known["shards"]):
             for path, part, before in zip(source.paths, source.parts, shards):
                 now = fingerprint(part)
-                if redo and now != before:
+                is_known = _is_same(before, now)
+                if not is_known and _is_touched(before, now, path):
+                    is_known, self.n_touched = True, self.n_touched + 1
+                    before.update(now)
+                if redo and not is_known:
                     return False
-                _check_shard(path, before, now, self.path)
+                _check_shard(path, is_known, self.path)
         self._known, self.notes = known["shards"], known["notes"]
         self.n_shards, self.learned = len(self._known[0]), tensors["learned"].tobytes()
         return True
 
     def save(self, learned: bytes, seen: Sequence[Sequence[Any]], notes: Sequence[Any]) -> None:
         """Note what was learned of the shards that were `seen` of each source."""
-        for known, parts in zip(self._known, seen):
-            known += map(fingerprint, parts[len(known) :])
+        with ThreadPoolExecutor() as pool:
+            for known, parts in zip(self._known, seen):
+                known += pool.map(known_by, parts[len(known) :])
         content = json.dumps({"shards": self._known, "notes": list(notes)}).encode()
         tensors = {"known": np.frombuffer(content, np.uint8), "learned": np.frombuffer(learned, np.uint8)}
         config = {"format": FORMAT, "format_version": 2, "question": self.question}

@@ -311,7 +311,7 @@ def _stored(path: str, column: str | None = None, scale: float | None = None) ->
     """A file of rows, never unpickled, of which no more than the header is read."""
     suffix = os.path.splitext(path)[1]
     if not opening.is_url(path) and not os.path.isfile(path):
-        raise C3AlignError(f"no file {path}; check the name")
+        raise C3AlignError(f"no {'file' if suffix else 'file or folder'} {path}; check the name")
     if (column is not None and suffix != ".parquet") or (scale is not None and suffix == ".parquet"):
         option = "--column is about .parquet" if column is not None else "--scale is about int8"
         raise C3AlignError(f"{path} must be another kind of file: {option}; omit it")

@@ -35,11 +35,14 @@ def read(name: str, choose: Choose) -> Iterator[Row]:
     """
     suffix = PurePath(name).suffix.lower()
     with item_errors(name), opened(name) as file:
-        yield from _of_parquet(file, choose) if suffix == ".parquet" else _of_text(file, suffix, choose)
+        if suffix == ".parquet":
+            yield from _of_parquet(file, choose)
+            return
+        with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:  # programs for spreadsheets write a mark
+            yield from _of_text(text, suffix, choose)
 
 
-def _of_text(file: Any, suffix: str, choose: Choose) -> Iterable[Row]:
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")  # programs for spreadsheets write a mark
+def _of_text(text: Any, suffix: str, choose: Choose) -> Iterable[Row]:
     if suffix == ".txt":
         return ((line.rstrip("\r\n"),) for line in _without_end(text, str.strip))
     if suffix == ".jsonl":
@@ -100,7 +103,10 @@ def _chosen(rows: Iterable[dict[str, Any]], choose: Choose) -> Iterator[Row]:
 def _of_parquet(file: Any, choose: Choose) -> Iterator[Row]:
     n_bytes = size_of(file)
     parquet = need("pyarrow.parquet", "pyarrow")
-    flat = {field.name for field in parquet.read_schema(file) if not field.type.num_fields}
+    fields = list(parquet.read_schema(file))
+    flat = {field.name for field in fields if not field.type.num_fields}
+    if len({field.name for field in fields}) < len(fields):
+        raise C3AlignError("two columns have one name; rename one")
     table = parquet.ParquetFile(file, read_dictionary=list(flat))  # equal values are in memory once
     columns = choose(table.schema_arrow.names)
     if columns[0] not in flat:

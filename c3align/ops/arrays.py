@@ -96,10 +96,18 @@ def as_rows(X: Any, name: str = "X") -> Rows:
         return X
     if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] and X.dtype in _PLAIN:
         return Rows(X, _PLAIN[X.dtype], X, name)
+    X = native(X)
     values = tensor_values(X, name) if is_tensor(X) else _array_values(X, name)
     dtype = dtype_name(X)
     check_shape_and_dtype(tuple(values.shape), dtype, name)
     return Rows(values, dtype, X, name)
+
+
+def native(X: Any) -> Any:
+    """Floats of swapped bytes, as some files have them, as floats of this machine; all else as it is."""
+    if type(X) is np.ndarray and X.dtype.kind == "f" and not X.dtype.isnative:
+        return X.astype(X.dtype.newbyteorder("="))
+    return X
 
 
 def check_shape_and_dtype(shape: tuple[int, ...], dtype: str, name: str) -> None:
@@ -134,10 +142,7 @@ def _array_values(X: Any, name: str) -> npt.NDArray[Any]:
     if not isinstance(X, np.ndarray):
         kind = type(X).__name__
         raise C3AlignError(f"{name} is a {kind}, not an array; pass numpy.asarray({name}) or a torch tensor")
-    values = X.view(np.uint16) if dtype_name(X) == "bfloat16" else X
-    if not values.dtype.isnative:
-        raise C3AlignError(f"{name} has swapped bytes; pass {name}.astype({name}.dtype.newbyteorder('='))")
-    return np.asarray(values)
+    return np.asarray(X.view(np.uint16) if dtype_name(X) == "bfloat16" else X)
 
 
 def tensor_values(X: Any, name: str) -> npt.NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,15 +9,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from c3align import centering
+from c3align._arguments import shown
 from c3align._typing import Encoder, Int64Array
 from c3align.calibration import Calibration
 from c3align.errors import C3AlignError, CalibrationWarning, EncoderMismatchError
 from c3align.ops.arrays import is_tensor
 from c3align.search.card import calibration_of, card, check_card, is_same_scale, with_pairs_of
-from c3align.search.store import MODALITY, Batch, Found, Rows, Store, check_filter, duplicate, refuse_known
+from c3align.search.store import (
+    MODALITY,
+    Batch,
+    Found,
+    Rows,
+    Store,
+    alone,
+    check_filter,
+    checked_ids,
+    checked_metadata,
+    refuse_known,
+)
 from c3align.training.settings import check_whole
 
 __all__ = ["MixedIndex", "Result"]
+
+_MANY = 1000  # results; of more than there are no store is asked for
 
 
 class Result(NamedTuple):
@@ -91,24 +104,28 @@ class MixedIndex:
         calibration: Calibration | None = None,
     ) -> None:
         self.encoder, self.aligner, self.store, self._roles = encoder, aligner, store, dict(roles or {})
-        found = store.about()
-        self.query_modality = query or (found or {}).get("query") or "text"
-        centering.state_of(aligner, self.query_modality)
-        if found is None and store.count():
-            raise C3AlignError("the store holds rows of unknown origin; pass an empty one, or see `c3align migrate`")
-        if found is None:
-            self.calibration = aligner.calibrate() if calibration is None else calibration
-            store.set_about(self._card())
-        else:
-            self.calibration = calibration_of(found)
-            check_card(found, self._card())
-            self._take(calibration)
+        with alone(store):  # of two that are made at once the second finds what the first has written
+            self._meet(store.about(), query, calibration)
         with warnings.catch_warnings(record=True) as told:  # that one scale does not do: then there are several lists
             warnings.simplefilter("always", CalibrationWarning)
             self._scale = self.calibration.row_scale(query=self.query_modality)
         self._is_one_list = not told
         self._limits: dict[tuple[float, str], float] = {}
         self._count = store.count()
+
+    def _meet(self, found: dict[str, Any] | None, query: str | None, calibration: Calibration | None) -> None:
+        """Take over what the store says about itself, or say it, where it is new."""
+        self.query_modality = query or (found or {}).get("query") or "text"
+        centering.state_of(self.aligner, self.query_modality)
+        if found is not None:
+            self.calibration = calibration_of(found)
+            check_card(found, self._card())
+            self._take(calibration)
+            return
+        if self.store.count():
+            raise C3AlignError("the store holds rows of unknown origin; pass an empty one, or see `c3align migrate`")
+        self.calibration = self.aligner.calibrate() if calibration is None else calibration
+        self.store.set_about(self._card())
 
     def _card(self) -> dict[str, Any]:
         bound = self.aligner.encoder_fingerprint_
@@ -170,19 +187,20 @@ class MixedIndex:
         C3AlignError
             Known ids, other widths, rows that are not finite, metadata that is no JSON; the index is unchanged then.
         """
-        parts = dict(items) if isinstance(items, Mapping) else {modality: items}
-        if modality not in self._scale:
+        if not isinstance(modality, str) or modality not in self._scale:
             names = ", ".join(map(repr, self._scale))
             raise C3AlignError(f"modality must be one that was calibrated ({names}), got {modality!r}; see the aligner")
+        parts = dict(items) if isinstance(items, Mapping) else {modality: items}
         if isinstance(items, Mapping) and (len(parts) > 1) == (modality in parts):
             raise C3AlignError(
                 f"modality must be a name of its own for documents of {' and '.join(parts)}, as 'image+text', "
                 f"got {modality!r}; see calibrate_fused()"
             )
-        given, about = _checked_ids(ids), _checked_metadata(metadata, len(ids))
+        given, about = checked_ids(ids), checked_metadata(metadata, len(ids))
         for part in parts.values():
-            if len(part) != len(given):
-                raise C3AlignError(f"items must be as many as ids, got {len(part)} and {len(given)}; pass one id each")
+            n_items = len(part) if hasattr(part, "__len__") else shown(part)
+            if n_items != len(given):
+                raise C3AlignError(f"items must be as many as ids, got {n_items} and {len(given)}; pass one id each")
         known = self.store.ids(given) if skip_known else set()
         if not skip_known:
             refuse_known(self.store, given)
@@ -248,7 +266,8 @@ class MixedIndex:
         """
         own = self.query_modality if modality is None else modality
         row = self._aligned(_one(x), own, 1)[0]
-        check_whole("k", k)
+        k = int(check_whole("k", k))
+        k = min(k, max(1, len(self))) if k > _MANY else k
         merged = self._scored(self._found(row, own, k, check_filter(filter)), own)
         merged = sorted(merged, key=lambda result: -result.z)[:k]
         if max_false_positive_rate is None:
@@ -321,26 +340,3 @@ def _taken(items: Any, places: Int64Array) -> Any:
     if len(places) == len(items):
         return items
     return items[places] if hasattr(items, "ndim") else [items[i] for i in places]
-
-
-def _checked_ids(ids: Sequence[str]) -> list[str]:
-    if isinstance(ids, str) or not all(isinstance(name, str) and name.strip() and "\0" not in name for name in ids):
-        raise C3AlignError(f"ids must be a list of strings that are not empty, got {ids!r:.200}; pass one a document")
-    seen: set[str] = set()
-    for name in ids:
-        if name in seen:
-            raise duplicate(name)
-        seen.add(name)
-    return list(ids)
-
-
-def _checked_metadata(metadata: Sequence[Mapping[str, Any]] | None, n: int) -> list[dict[str, Any]]:
-    if metadata is None:
-        return [{} for _ in range(n)]
-    try:
-        found = json.loads(json.dumps([dict(each) for each in metadata], allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise C3AlignError(f"metadata must be JSON objects, got others ({error}); pass a dict a document") from error
-    if len(found) != n or any(MODALITY in each for each in found):
-        raise C3AlignError(f"metadata must be {n} objects without the name 'modality', got {len(found)}; pass one each")
-    return list(found)

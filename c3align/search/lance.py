@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from c3align._imports import need
+from c3align.errors import C3AlignError
 from c3align.io import atomic
 from c3align.search import store
 from c3align.search.store import MODALITY, Batch, Filter, Found, Rows
 
 __all__ = ["LanceStore"]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+@contextmanager
+def _told(folder: Any) -> Iterator[None]:
+    """What LanceDB says of a folder, as one error: it raises what Rust, Arrow and the system do."""
+    try:
+        yield
+    except C3AlignError:
+        raise
+    except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError, IndexError) as error:
+        raise C3AlignError(
+            f"{folder} cannot be used by LanceDB ({error!s:.300}); if files of it are damaged or absent, restore them "
+            "from a copy, or index the items again into another folder"
+        ) from error
+
+
+def _in_folder(method: _Method) -> _Method:
+    @functools.wraps(method)
+    def call(self: LanceStore, *arguments: Any, **named: Any) -> Any:
+        with _told(self._folder):
+            return method(self, *arguments, **named)
+
+    return call  # type: ignore[return-value]
 
 
 class LanceStore:
@@ -36,9 +64,15 @@ class LanceStore:
     def __init__(self, path: str | os.PathLike[str], name: str = "rows", *, exact: bool = True) -> None:
         lance, self._arrow = need("lancedb", "lancedb", "search"), need("pyarrow", "pyarrow", "search")
         self._folder, self.name, self._exact = atomic.local_path(path), name, exact
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._database = lance.connect(str(self._folder), read_consistency_interval=timedelta(0))  # sees other writers
-        self._table = self._opened(name)
+        with _told(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # which sees other writers
+            self._database = lance.connect(str(self._folder), read_consistency_interval=timedelta(0))
+            self._table = self._opened(name)
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Keep other processes from writing."""
+        return atomic.locked(self._folder)
 
     @property
     def table(self) -> Any:
@@ -54,18 +88,21 @@ class LanceStore:
         mode = "overwrite" if (self._folder / f"{name}.lance").exists() else "create"
         return self._database.create_table(name, content, mode=mode)
 
+    @_in_folder
     def about(self) -> dict[str, Any] | None:
         """See `Store.about`."""
         table = self._opened(f"{self.name}_about")
         return None if table is None else store.about_of(table.to_arrow()["content"][0].as_py())
 
+    @_in_folder
     def set_about(self, about: Mapping[str, Any]) -> None:
         """See `Store.set_about`."""
         self._created(f"{self.name}_about", [{"content": json.dumps(about)}])
 
+    @_in_folder
     def add(self, batch: Batch) -> None:
         """See `Store.add`."""
-        with atomic.locked(self._folder):
+        with self.writing():
             if self.table is None:
                 self._table = self._created(self.name, self._arrow_of(batch))
                 return
@@ -80,6 +117,7 @@ class LanceStore:
         columns = {"id": batch.ids, MODALITY: batch.modalities, "vector": vectors, "tags": tags}
         return self._arrow.table({**columns, "metadata": [json.dumps(each) for each in batch.metadata]})
 
+    @_in_folder
     def query(self, row: Rows, k: int, *, filter: Filter | None = None) -> list[Found]:
         """See `Store.query`."""
         if self.table is None:
@@ -92,10 +130,12 @@ class LanceStore:
         found = asked.select(["id", MODALITY, "metadata", "_distance"]).to_arrow().to_pylist()
         return [Found(r["id"], r[MODALITY], 1 - r["_distance"], json.loads(r["metadata"])) for r in found]
 
+    @_in_folder
     def count(self) -> int:
         """See `Store.count`."""
         return 0 if self.table is None else int(self.table.count_rows())
 
+    @_in_folder
     def ids(self, among: Sequence[str] | None = None) -> set[str]:
         """See `Store.ids`."""
         if self.table is None:
@@ -108,12 +148,13 @@ class LanceStore:
 
     def scan(self) -> Iterator[Batch]:
         """See `Store.scan`."""
-        columns = ["id", MODALITY, "vector", "metadata"]
-        n = self.count()
-        for part in self.table.search().select(columns).limit(n).to_batches() if n else ():
-            ids, modalities, metadata = (part.column(name).to_pylist() for name in ("id", MODALITY, "metadata"))
-            rows = part.column("vector").flatten().to_numpy().reshape(len(ids), -1)
-            yield Batch(ids, modalities, rows, [json.loads(each) for each in metadata])
+        with _told(self._folder):
+            columns = ["id", MODALITY, "vector", "metadata"]
+            n = self.count()
+            for part in self.table.search().select(columns).limit(n).to_batches() if n else ():
+                ids, modalities, metadata = (part.column(name).to_pylist() for name in ("id", MODALITY, "metadata"))
+                rows = part.column("vector").flatten().to_numpy().reshape(len(ids), -1)
+                yield Batch(ids, modalities, rows, [json.loads(each) for each in metadata])
 
 
 def _quoted(value: Any) -> str:

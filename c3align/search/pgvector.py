@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,15 @@ class PgvectorStore:
         text = "SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = 'row'"
         found = self._do(text, self._name).fetchone()
         return None if found is None else int(found[0])
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other processes from describing this table at the same time."""
+        self._do("SELECT pg_advisory_lock(hashtext(%s))", self._name)
+        try:
+            yield
+        finally:
+            self._do("SELECT pg_advisory_unlock(hashtext(%s))", self._name)
 
     def about(self) -> dict[str, Any] | None:
         """See `Store.about`."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -95,10 +97,30 @@ def raw_rows(
         raise C3AlignError("one of modality and modality_column must be given, got both or none; say what the rows are")
     records = {"qdrant": _of_qdrant, "pgvector": _of_postgres, "folder": _of_lance}[_kind(address)]
     for block in records(str(address), name, id_column, vector_column):
+        for record in block:
+            _check_record(record, id_column, vector_column, modality_column)
         ids, vectors, others = map(list, zip(*block))
         kinds = [str(modality if modality_column is None else other.get(modality_column)) for other in others]
         metadata = [{k: v for k, v in other.items() if k not in (modality_column, MODALITY)} for other in others]
         yield Batch(list(map(str, ids)), kinds, np.array(vectors, np.float32), [_plain(each) for each in metadata])
+
+
+def _check_record(record: Any, id_column: str, vector_column: str, modality_column: str | None) -> None:
+    """Refuse a row that an index cannot hold as it is, by its id."""
+    name, vector, others = record
+    if isinstance(name, bool) or not isinstance(name, str | int | UUID):
+        raise C3AlignError(
+            f"ids must be strings, whole numbers or UUIDs, got {name!r} in {id_column!r}; give each row one"
+        )
+    if vector is None:
+        raise C3AlignError(f"row {name!r} has no vector in {vector_column!r}; remove it from the table, or embed it")
+    if modality_column is not None and not isinstance(others.get(modality_column), str):
+        raise C3AlignError(f"row {name!r} has no modality in {modality_column!r}; write down what each row is")
+    for column, value in others.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise C3AlignError(
+                f"row {name!r} has {value} in {column!r}, which JSON cannot hold; write null, or remove the column"
+            )
 
 
 def drop_table(address: str | os.PathLike[str], name: str) -> None:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import shown
 from c3align.errors import C3AlignError, FormatError
 
-__all__ = ["MODALITY", "Batch", "Found", "Rows", "Store", "about_of", "check_filter", "check_width", "refuse_known"]
+__all__ = ["MODALITY", "Batch", "Found", "Rows", "Store", "about_of", "alone", "check_filter", "check_width"]
+__all__ += ["checked_ids", "checked_metadata", "refuse_known"]
 
 MODALITY = "modality"  # the one name of a filter that is no metadata
+_LONGEST_ID = 2000  # bytes; PostgreSQL's keys have not much more
+_DEEPEST = 64  # lists and objects in each other
 LOOKED_UP = 1000  # ids in one question to a store
 Rows: TypeAlias = npt.NDArray[np.float32]
 Filter: TypeAlias = Mapping[str, "str | int | bool"]
@@ -145,13 +150,81 @@ def check_width(rows: Rows, n_dims: int | None) -> None:
 
 def check_filter(filter: Filter | None) -> dict[str, Any]:
     """A filter as it is; values that not all stores can compare are refused."""
+    what = "filter must map names to strings, whole numbers or bools"
+    fix = "compare other values yourself, in the results"
+    if not isinstance(filter, Mapping | None):
+        raise C3AlignError(f"{what}, got {shown(filter)}; pass a dict, as {{'color': 'red'}}")
     for name, value in (filter or {}).items():
-        if not (isinstance(name, str) and isinstance(value, str | int | bool)):
-            raise C3AlignError(
-                f"filter must map names to strings, whole numbers or bools, got {name!r}: {value!r}; compare other "
-                "values yourself, in the results"
-            )
+        is_plain = is_text(value) if isinstance(value, str) else isinstance(value, int) and is_whole(value)
+        if not (isinstance(name, str) and is_text(name) and is_plain):
+            raise C3AlignError(f"{what}, got {shown(name)}: {shown(value)}; {fix}")
+        if name == MODALITY and not isinstance(value, str):
+            raise C3AlignError(f"filter must name a modality by a string, got {shown(value)}; {fix}")
     return dict(filter or {})
+
+
+def checked_ids(ids: Sequence[str]) -> list[str]:
+    """Ids as a list, each once, that every store can hold."""
+    given: list[Any] = list(ids) if isinstance(ids, Sequence | np.ndarray) and not isinstance(ids, str) else [None]
+    if not all(isinstance(name, str) and name.strip() and is_text(name) for name in given):
+        raise C3AlignError(
+            f"ids must be a list of strings that are not empty, without NUL or half a character, got {shown(ids)}; "
+            "pass one a document"
+        )
+    seen: set[str] = set()
+    for name in given:
+        if name in seen:
+            raise duplicate(name)
+        if len(name.encode()) > _LONGEST_ID:
+            raise C3AlignError(f"ids must be of {_LONGEST_ID} bytes at most, got {len(name.encode())}; choose shorter")
+        seen.add(name)
+    return list(map(str, given))
+
+
+def checked_metadata(metadata: Sequence[Mapping[str, Any]] | None, n: int) -> list[dict[str, Any]]:
+    """Metadata as JSON gives them back, that every store can hold."""
+    if metadata is None:
+        return [{} for _ in range(n)]
+    try:
+        if isinstance(metadata, str | Mapping) or not all(isinstance(each, Mapping) for each in metadata):
+            raise TypeError(f"got {shown(metadata)}")
+        found = json.loads(json.dumps([dict(each) for each in metadata], allow_nan=False))
+        _check_values(found, 0)
+    except (TypeError, ValueError, RecursionError) as error:
+        text = f"metadata must be JSON objects that every store can hold, got others ({error}); pass a dict a document"
+        raise C3AlignError(text) from error
+    if len(found) != n or any(MODALITY in each for each in found):
+        raise C3AlignError(f"metadata must be {n} objects without the name 'modality', got {len(found)}; pass one each")
+    return list(found)
+
+
+def _check_values(found: Any, depth: int) -> None:
+    """What some store would refuse, or give back as something else."""
+    if depth > _DEEPEST:
+        raise ValueError(f"nested more than {_DEEPEST} deep")
+    for value in [*found, *found.values()] if isinstance(found, dict) else found:
+        if isinstance(value, list | dict):
+            _check_values(value, depth + 1)
+        elif isinstance(value, str) and not is_text(value):
+            raise ValueError("a text with NUL or half a character")
+        elif isinstance(value, int) and not is_whole(value):
+            raise ValueError("a whole number of more than 64 bits")
+
+
+def is_text(value: str) -> bool:
+    """Whether every store can hold a string: without NUL, and without half a character."""
+    return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def is_whole(value: int) -> bool:
+    """Whether every store can hold a whole number, which 64 bits do."""
+    return -(2**63) <= value < 2**63
+
+
+def alone(store: Store) -> AbstractContextManager[Any]:
+    """Let one process at a time say what the rows of a new store are; by its `writing`, where it has that."""
+    found: AbstractContextManager[Any] = getattr(store, "writing", nullcontext)()
+    return found
 
 
 def tags_of(metadata: Mapping[str, Any]) -> list[str]:

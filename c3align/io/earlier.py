@@ -1,0 +1,106 @@
+"""Rows of an earlier run of `c3align embed` over another list of items: what is the same in it is not embedded again.
+
+The files of that run are set aside in a hidden folder of the tree, one rename after another and what was asked for
+last, so that a run that is cut off goes on with them; they are removed when the tree of the new list is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from c3align.errors import C3AlignError, printable
+from c3align.io import container
+from c3align.io.shards import Tree
+
+__all__ = ["Earlier", "remove", "set_aside"]
+
+_ASIDE = ".before-"
+_OF_THE_LIST = {"n_items", "items_digest"}
+
+
+def set_aside(tree: Tree, run: Mapping[str, Any], names: Sequence[str], may_drop: bool) -> int:
+    """Set a tree of other items aside, where all else that was asked for is the same; returns how many are gone.
+
+    Raises
+    ------
+    C3AlignError
+        Items of it are gone, and their rows are not to be dropped.
+    """
+    before = container.read_json(tree.run_path, "tree of shards") if tree.run_path.exists() else {}
+    changed = {name for name, value in run.items() if before.get(name) != value}
+    if not before or "items_digest" not in changed or changed - _OF_THE_LIST:
+        return 0
+    gone = _gone(tree, before, names)
+    if gone and not may_drop:
+        raise C3AlignError(
+            f"{len(gone)} items that {tree.folder} has rows of are gone, such as {printable(gone[0])}; put them back, "
+            "or pass --gone drop to drop their rows"
+        )
+    aside = next(place for place in _places(tree) if not (place / tree.run_path.name).exists())
+    aside.mkdir(exist_ok=True)
+    files = [tree.shard_path(0).parent, tree.metadata_path(0).parent, tree.broken_path(0).parent, tree.digests_path]
+    for path in (*files, tree.folder / f"broken_{tree.modality}.jsonl", tree.run_path):
+        if path.exists():
+            os.rename(path, aside / path.name)
+    return len(gone)
+
+
+def remove(tree: Tree) -> None:
+    """Remove what was set aside."""
+    for path in tree.folder.glob(f"{_ASIDE}*"):
+        shutil.rmtree(path)
+
+
+def _places(tree: Tree) -> list[Path]:
+    """The folders of what was set aside, and one more."""
+    n = sum(1 for _ in tree.folder.glob(f"{_ASIDE}*"))
+    return [tree.folder / f"{_ASIDE}{i}" for i in range(n + 1)]
+
+
+def _gone(tree: Tree, before: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Names of items with rows that are not among these; those of texts are the numbers of their lines."""
+    if tree.modality == "text":
+        n_items = before.get("n_items")
+        return [f"line {i}" for i in range(len(names), n_items if isinstance(n_items, int) else 0)]
+    shards = [shard for shard in range(tree.n_shards) if tree.is_whole(shard)]
+    known = [tree.columns(shard, f"{tree.modality}_path")[1][0] or [] for shard in shards]
+    there = set(names)
+    return [str(name) for column in known for name in column if name not in there]
+
+
+class Earlier:
+    """The rows of what was set aside, by the digest of the item."""
+
+    def __init__(self, tree: Tree) -> None:
+        found = [Tree(place, tree.modality) for place in _places(tree)]
+        self.trees = [tree for tree in found if tree.run_path.exists()]
+        self._last: tuple[tuple[int, int], Any] = (-1, -1), None
+
+    @cached_property
+    def places(self) -> dict[str, tuple[int, int, int]]:
+        """Tree, shard and row of every item that has one."""
+        found = {}
+        for number, tree in enumerate(self.trees):
+            for shard in range(tree.n_shards):
+                if tree.is_whole(shard):
+                    contents = tree.contents(shard).values()
+                    found.update({known[0]: (number, shard, row) for row, known in enumerate(contents) if known[0]})
+        return found
+
+    def rows(self, contents: Sequence[str]) -> npt.NDArray[Any]:
+        """The rows of items with these digests; a shard at a time is in memory."""
+        rows = []
+        for content in contents:
+            number, shard, row = self.places[content]
+            if self._last[0] != (number, shard):
+                self._last = (number, shard), self.trees[number].rows(shard)
+            rows.append(self._last[1][row])
+        return np.array(rows)

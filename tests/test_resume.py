@@ -1,0 +1,213 @@
+"""A run over many files, started again: what is there is compared, touched files are known, one run at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from c3align import C3Aligner, cli
+from c3align.cli import _learning
+from c3align.io import atomic
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = {
+    "transform": ("--modality", "text"),
+    "corrupt": ("--modality", "text"),
+    "translate": ("--from", "text", "--to", "image"),
+}
+
+
+def run(*arguments):
+    return cli.run([*map(str, arguments)])
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder `e` of three files, and `al`, fitted on their rows and partners."""
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(1, 1, (30, 12)).astype(np.float32)
+    Path("e").mkdir()
+    for i in range(3):
+        np.save(f"e/x_{i}.npy", rows[10 * i : 10 * i + 10])
+    C3Aligner().fit(rows, rows + 1).save_pretrained("al")
+    return rows
+
+
+def parquet(folder):
+    """The same rows as files of another kind."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    Path(folder).mkdir()
+    for path in sorted(Path("e").iterdir()):
+        pq.write_table(pa.table({"v": list(np.load(path))}), f"{folder}/{path.stem}.parquet")
+    return folder
+
+
+def flip(path, place=-5):
+    content = bytearray(Path(path).read_bytes())
+    content[place] ^= 4
+    Path(path).write_bytes(bytes(content))
+
+
+def touch(path):
+    os.utime(path, ns=(1, 1))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.suffix != ".jsonl"}
+
+
+class TestCompared:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_a_flipped_bit_is_written_again(self, here, capsys, command):
+        asked = (command, "e", "-a", "al", "-o", "out", *COMMANDS[command])
+        assert run(*asked) == 0
+        whole = contents("out")
+        flip("out/x_1.npy")
+        capsys.readouterr()
+        assert run(*asked) == 0
+        assert contents("out") == whole
+        assert "; 1 damaged or absent file written again" in capsys.readouterr().out
+
+    def test_of_a_parquet_too(self, here, capsys):
+        asked = ("transform", parquet("p"), "-a", "al", "-o", "out", "--modality", "text")
+        assert run(*asked) == 0
+        whole = contents("out")
+        flip("out/x_1.parquet", 40)
+        assert run(*asked) == 0
+        assert contents("out") == whole
+
+    def test_a_finished_run_says_so(self, here, capsys):
+        asked = ("transform", "e", "-a", "al", "-o", "out", "--modality", "text")
+        assert run(*asked) == 0
+        assert "complete" not in capsys.readouterr().out
+        assert run(*asked) == 0
+        expected = "out: already complete: 30 rows in 3 files, the same as were written\n"
+        assert capsys.readouterr().out == expected
+
+
+class TestTouched:
+    @pytest.mark.parametrize("kind", ["npy", "parquet"])
+    def test_of_a_tree(self, here, capsys, kind):
+        folder = "e" if kind == "npy" else parquet("p")
+        asked = ("transform", folder, "-a", "al", "-o", "out", "--modality", "text")
+        assert run(*asked) == 0
+        os.remove(f"out/x_2.{kind}")
+        touch(f"{folder}/x_0.{kind}")
+        touch(f"{folder}/x_1.{kind}")
+        before = os.stat(f"out/x_0.{kind}").st_mtime_ns
+        assert run(*asked) == 0
+        assert "2 files have a new time and their old content" in capsys.readouterr().out
+        assert os.stat(f"out/x_0.{kind}").st_mtime_ns == before
+        assert run(*asked) == 0
+        assert "a new time" not in capsys.readouterr().out
+        flip(f"{folder}/x_0.{kind}", 150 if kind == "npy" else 40)  # as long, and the same in no other way
+        assert run(*asked) == 2
+        assert f"x_0.{kind} was changed since it was read for" in capsys.readouterr().err
+
+    def test_a_change_between_the_pieces_that_are_looked_at(self, here, capsys):
+        rows = np.random.default_rng(0).normal(1, 1, (20_000, 12)).astype(np.float32)
+        np.save("e/x_1.npy", rows)
+        asked = ("transform", "e", "-a", "al", "-o", "out", "--modality", "text")
+        assert run(*asked) == 0
+        rows[1000, 0] += 1
+        np.save("e/x_1.npy", rows)
+        assert run(*asked) == 2
+        assert "x_1.npy was changed since" in capsys.readouterr().err
+
+    def test_of_what_was_learned(self, here, monkeypatch, capsys):
+        monkeypatch.setattr(_learning, "BLOCKS", 1e-9)
+        assert run("fit", "e", "-o", "whole") == 0
+        real, done = C3Aligner.partial_fit, []
+
+        def partial_fit(self, X, y=None, **how):
+            done.append(len(X))
+            if sum(done) == 25:
+                raise KeyboardInterrupt
+            return real(self, X, y, **how)
+
+        monkeypatch.setattr(C3Aligner, "partial_fit", partial_fit)
+        assert run("fit", "e", "-o", "out") == 130
+        touch("e/x_0.npy")
+        capsys.readouterr()
+        assert run("fit", "e", "-o", "out") == 0
+        assert "1 file has a new time and its old content" in capsys.readouterr().out
+        assert Path("out/aligner.safetensors").read_bytes() == Path("whole/aligner.safetensors").read_bytes()
+        assert sum(done) == 25 + 10
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from c3align.io import atomic
+with atomic.alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held():
+    """Let another process write to a place, until it is told to end."""
+    children = []
+
+    def hold(place):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        children.append(subprocess.Popen([sys.executable, "-c", HOLDS, str(place)], cwd=ROOT, **pipes))
+        assert children[-1].stdout.readline() == "held\n"
+        return children[-1]
+
+    yield hold
+    for child in children:
+        child.kill()
+        child.communicate()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="without such locks")
+class TestAlone:
+    @pytest.mark.parametrize(
+        ("arguments", "place"),
+        [
+            *(((name, "e", "-a", "al", "-o", "out", *more), "out") for name, more in COMMANDS.items()),
+            (("fit", "e", "-o", "out"), "out.checkpoint"),
+            (("embed", "t.txt", "--encoder", "glyphs", "--modality", "text", "-o", "out"), "out"),
+        ],
+    )
+    def test_a_second_run_is_refused_until_the_first_has_ended(self, here, held, capsys, tmp_path, arguments, place):
+        Path("t.txt").write_text("one\ntwo\n")
+        if place == "out":
+            Path("out").mkdir()
+        child = held(tmp_path / place)
+        assert run(*arguments) == 2
+        err = capsys.readouterr().err
+        assert "is being written by another run; wait until that has ended, or choose another place" in err
+        child.kill()
+        child.wait()
+        assert run(*arguments) == 0
+        assert not list(Path().rglob(f"*{atomic.SCRATCH}*"))
+
+    def test_many_at_once_are_one_after_another(self, tmp_path):
+        """Each adds one to a number in a file; those that are refused try again."""
+        program = (
+            "import sys, time; from pathlib import Path; from c3align.io import atomic\n"
+            "place = Path(sys.argv[1])\n"
+            "for _ in range(20):\n"
+            "    while True:\n"
+            "        try:\n"
+            "            with atomic.alone(place / 'x'):\n"
+            "                n = int((place / 'n').read_text())\n"
+            "                (place / 'n').write_text(str(n + 1))\n"
+            "            break\n"
+            "        except ValueError:\n"
+            "            time.sleep(0.001)\n"
+        )
+        (tmp_path / "n").write_text("0")
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        children = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
+        assert [child.wait() for child in children] == [0, 0, 0]
+        assert (tmp_path / "n").read_text() == "60"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["n"]
