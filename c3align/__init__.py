@@ -43,6 +43,7 @@ _ROOMS = (
     "errors",
     "export",
     "geometry",
+    "hub",
     "io",
     "mappings",
     "merging",

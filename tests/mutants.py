@@ -514,7 +514,7 @@ MUTANTS = [
     Mutant("P6", "c3align/io/model_configs.py", "if number > _most(", "if False and number > _most(", "test_attacks and a_billion_labels"),
     Mutant("P6", "c3align/io/model_configs.py", '(".." in name or os.path.lexists(name))', '(".." in name)', "test_attacks and vocabulary_from_the_machine"),
     Mutant("P6", "c3align/io/model_folders.py", "if path.is_symlink() and not any(", "if False and not any(", "test_attacks and vocabulary_to_a_secret"),
-    Mutant("P6", "c3align/io/model_folders.py", 'root.parent.parent / "blobs"', 'root / "blobs"', "test_model_folders and cache_of_the_hub"),
+    Mutant("P6", "c3align/io/model_folders.py", '(path.parent / "blobs" for', '(path / "blobs" for', "test_model_folders and cache_of_the_hub"),
     Mutant("P6", "c3align/io/model_folders.py", "if needed > weights.n_numbers:", "if False:", "test_attacks and vocabulary_of_millions"),
     Mutant("P6", "c3align/io/model_folders.py", "if n_made > most:", "if False:", "test_attacks and three_thousand_layers"),
     Mutant("P6", "c3align/io/model_folders.py", "if free > FREE_BYTES + weights.n_bytes:", "if False:", "test_model_folders and nothing_is_allocated"),
