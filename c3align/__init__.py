@@ -53,6 +53,7 @@ _ROOMS = (
     "ops",
     "persistence",
     "pipeline",
+    "published",
     "report",
     "sample",
     "search",

@@ -31,7 +31,7 @@ ROOMS = [
     "export",
 ]
 ROOMS += ["geometry", "mappings", "merging", "neighbours", "nn", "noise", "ops", "persistence", "pipeline", "report"]
-ROOMS += ["hub", "sample", "search", "statistics"]
+ROOMS += ["hub", "published", "sample", "search", "statistics"]
 EXEMPT = {"EX01", "SA01", "ES01"}
 INNER = {"offset_for", "on_covariance", "rounded", "turned", "vectors_for"}  # of RowAffine, for c3align's own rooms
 METHODS = (classmethod, staticmethod, property, cached_property)
