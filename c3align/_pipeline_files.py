@@ -12,7 +12,7 @@ from c3align import decoders, encoders
 from c3align._version import __version__
 from c3align.aligner import C3Aligner
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError, NoDigestWarning
-from c3align.io import atomic, container, digests
+from c3align.io import atomic, container, digests, hub
 
 if TYPE_CHECKING:
     from c3align.pipeline import Pipeline
@@ -62,9 +62,9 @@ def _parts(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): digests.of_file(path) for path in paths}
 
 
-def load(cls: type[Pipeline], folder: str | os.PathLike[str], encoder: Any) -> Pipeline:
+def load(cls: type[Pipeline], folder: str | os.PathLike[str], encoder: Any, **options: Any) -> Pipeline:
     """Read a pipeline that `save` wrote; see `Pipeline.from_pretrained`."""
-    path = atomic.found(folder)
+    path = hub.folder(folder, hub.PIPELINE, **options)
     config = _read(path / PIPELINE_FILE)
     chosen = config["encoder"]["spec"] if encoder is None else encoder
     if chosen is None:

@@ -370,20 +370,22 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return aligner
 
     @classmethod
-    def from_pretrained(cls, folder_or_hub_id: str | os.PathLike[str], *, encoder: str | None = None) -> Self:
+    def from_pretrained(
+        cls, folder_or_hub_id: str | os.PathLike[str], *, encoder: str | None = None, **hub: Any
+    ) -> Self:
         """Load an aligner from a folder or the Hugging Face Hub.
 
         Parameters
         ----------
         folder_or_hub_id : str or path
             A folder if it exists, else "owner/name". `FormatError` if damaged or not c3align's; no code in it can run.
-        encoder : str, optional
-            Fingerprint of the encoder in use; `EncoderMismatchError` if the statistics come from another.
+        encoder, **hub : str, optional
+            Fingerprint of the encoder in use, `EncoderMismatchError` if the statistics come from another; and options
+            of huggingface_hub: ``revision``, ``token``, ``cache_dir``, ``local_files_only``.
         """
         from c3align import persistence
 
-        aligner = cls._restored(*persistence.load(folder_or_hub_id))
-        return aligner if encoder is None else aligner.bind_encoder(encoder)
+        return cls._restored(*persistence.load(folder_or_hub_id, encoder, **hub))
 
     @property
     def statistics_(self) -> dict[str, ModalityStatistics]:

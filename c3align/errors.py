@@ -12,6 +12,7 @@ __all__ = [
     "EncoderMismatchError",
     "EncoderMismatchWarning",
     "FormatError",
+    "HubError",
     "InputTypeError",
     "MissingExtraError",
     "ModalityMeanWarning",
@@ -88,6 +89,10 @@ def without_advice(text: str) -> Iterator[None]:
 
 class FormatError(C3AlignError):
     """A file that is not a c3align aligner, or is damaged; the message says what is wrong with it."""
+
+
+class HubError(C3AlignError, FileNotFoundError):
+    """A folder that is neither on disk nor to be had from the Hugging Face Hub, or cannot be put there."""
 
 
 class InputTypeError(C3AlignError, TypeError):

@@ -26,8 +26,8 @@ from c3align._settings import NAMES, check_modality_name, check_settings
 from c3align._state import State
 from c3align._state_tensors import COVARIANCES, MOST_SAMPLED, PRODUCTS, refusal
 from c3align.covariance import Precision
-from c3align.errors import C3AlignError, FormatError, MissingExtraError
-from c3align.io import atomic, container
+from c3align.errors import C3AlignError, FormatError
+from c3align.io import container, hub
 from c3align.io.container import CONFIG_FILE
 from c3align.sample import MOST_LINKS
 
@@ -137,13 +137,19 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, numbers.Real) and not isinstance(value, int) else value
 
 
-def load(folder_or_hub_id: str | os.PathLike[str]) -> tuple[dict[str, Any], State]:
+def load(
+    folder_or_hub_id: str | os.PathLike[str], encoder: str | None = None, **options: Any
+) -> tuple[dict[str, Any], State]:
     """Load an aligner that `save` wrote; raises as `C3Aligner.from_pretrained`.
 
     Parameters
     ----------
     folder_or_hub_id : str or path
         A folder if it exists, else "owner/name" on the Hugging Face Hub.
+    encoder : str, optional
+        Fingerprint of the encoder that it must come from.
+    **options : optional
+        ``revision``, ``token``, ``cache_dir`` and ``local_files_only``, as huggingface_hub has them.
 
     Returns
     -------
@@ -152,12 +158,13 @@ def load(folder_or_hub_id: str | os.PathLike[str]) -> tuple[dict[str, Any], Stat
     state : State
         What it learned.
     """
-    folder = _folder(folder_or_hub_id)
+    folder = hub.folder(folder_or_hub_id, hub.ALIGNER, **options)
     path = folder / ALIGNER_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is absent; pass a folder that save_pretrained wrote")
     _check_size(path)
-    return container.read_folder(folder, ALIGNER_FILE, "aligner", _parsed)
+    settings, state = container.read_folder(folder, ALIGNER_FILE, "aligner", _parsed)
+    return settings, state if encoder is None else state.bound(encoder)
 
 
 def _check_size(path: Path) -> None:
@@ -219,26 +226,6 @@ def _noise_of(found: Any) -> Any:
     if set(found) != set(usual) or any(type(found[key]) not in kind for key, kind in kinds.items()):
         raise C3AlignError(f"noise must be a name or have {', '.join(usual)}, got {found!r}; save the aligner again")
     return noise.Noise(**found)
-
-
-def _folder(folder_or_hub_id: str | os.PathLike[str]) -> Path:
-    owner, slash, name = str(folder_or_hub_id).partition("/")
-    path = atomic.local_path(folder_or_hub_id)
-    if path.exists():
-        return path
-    if not (slash and owner and name and "/" not in name and owner not in (".", "..", "~")):
-        raise FileNotFoundError(f"no folder {path}; pass one that save_pretrained wrote, or a Hub id 'owner/name'")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingExtraError(
-            f"no folder {path}, and the Hub needs huggingface_hub; pip install huggingface_hub, or correct the path"
-        ) from error
-    try:
-        return Path(snapshot_download(str(folder_or_hub_id), allow_patterns=[ALIGNER_FILE, CONFIG_FILE]))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FileNotFoundError(f"no folder {path}, and the Hub says: {reason}; check the name") from error
 
 
 def _checked_config(config: Any) -> dict[str, Any]:

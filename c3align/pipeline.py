@@ -297,19 +297,22 @@ class Pipeline:
         _pipeline_files.save(self, folder)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], *, encoder: Any = None) -> Pipeline:
+    def from_pretrained(cls, folder: str | os.PathLike[str], *, encoder: Any = None, **hub: Any) -> Pipeline:
         """Load a pipeline that `save_pretrained` wrote.
 
         Parameters
         ----------
         folder : str or path
-            `FormatError` if it does not exist, is damaged or is not c3align's; no code in it can run.
+            A folder if it exists, else "owner/name" on the Hugging Face Hub. `FormatError` if it is damaged or is not
+            c3align's; no code in it can run.
         encoder : Encoder or str, optional
             Replaces the one that the folder names; `EncoderMismatchError` if the fingerprint is another.
+        **hub : optional
+            As in `C3Aligner.from_pretrained`.
         """
         from c3align import _pipeline_files
 
-        return _pipeline_files.load(cls, folder, encoder)
+        return _pipeline_files.load(cls, folder, encoder, **hub)
 
 
 def _is_picture(value: Any) -> bool:

@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 
 from c3align import ops
-from c3align._arguments import checked
-from c3align._exact import ONE, ExactSums
+from c3align._arguments import check_whole, checked
+from c3align._exact import MAX_ROWS, ONE, ExactSums
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
+from c3align.errors import C3AlignError
 from c3align.ops import fixed
 
 __all__ = ["ModalityStatistics", "PairStatistics", "paired_statistics"]
@@ -56,6 +57,33 @@ class ModalityStatistics(ExactSums):
             As in `ops.moments`.
         """
         return cls(*ops.moments(X, zero_rows=zero_rows))
+
+    @classmethod
+    @checked
+    def from_mean(cls, mean: Array, n_rows: int) -> ModalityStatistics:
+        """Stand in for rows of which nothing but their mean was published.
+
+        Mean, gap, total variance and standard error are those of the rows, as exactly as the mean was given. How the
+        variance spreads over columns, and raw norms, are unknown: it spreads evenly here, and norms are 1.
+
+        Parameters
+        ----------
+        mean : (n_dims,) or (1, n_dims) array or tensor
+            The mean of unit rows, shorter than 1.
+        n_rows : int
+            How many rows it is the mean of.
+        """
+        values = np.asarray(mean, np.float64).ravel()
+        check_whole("n_rows", n_rows, 1, MAX_ROWS - 1)
+        length = float(np.linalg.norm(values))
+        if values.size != np.shape(mean)[-1] or not length < 1:
+            raise C3AlignError(
+                f"mean must be that of unit rows, (n_dims,) and shorter than 1, got {np.shape(mean)} of length "
+                f"{length:.4g}; normalize the rows before their mean is taken"
+            )
+        squares = values**2 + (1 - length**2) / values.size
+        sums, energy = (fixed.from_ints([round(v * ONE) * n_rows for v in part.tolist()]) for part in (values, squares))
+        return cls(n_rows, 0, sums, energy, fixed.binned(np.ones(1)) * n_rows)
 
     @cached_property
     def mean_norm(self) -> float:

@@ -31,7 +31,7 @@ ROOMS = [
     "export",
 ]
 ROOMS += ["geometry", "mappings", "merging", "neighbours", "nn", "noise", "ops", "persistence", "pipeline", "report"]
-ROOMS += ["sample", "search", "statistics", "distributed"]
+ROOMS += ["hub", "published", "sample", "search", "statistics", "distributed"]
 if importlib.util.find_spec("ray"):
     ROOMS += ["distributed.ray"]
 EXEMPT = {"EX01", "SA01", "ES01"}

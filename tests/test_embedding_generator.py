@@ -424,4 +424,4 @@ class TestSaved:
 
     def test_nothing_there(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"EmbeddingGenerator\.save_pretrained wrote"):
-            EmbeddingGenerator.from_pretrained(tmp_path / "absent")
+            EmbeddingGenerator.from_pretrained(tmp_path)

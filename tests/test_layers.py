@@ -36,7 +36,7 @@ LAYERS = [
     ("_judging",),
     ("choosing", "training"),
     ("shards", "search", "export", "report", "datasets", "encoders", "decoders"),
-    ("embed", "pipeline", "_pipeline_files", "distributed"),
+    ("embed", "pipeline", "_pipeline_files", "distributed", "hub", "published"),
     ("cli", "__main__"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

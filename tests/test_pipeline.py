@@ -389,8 +389,10 @@ class TestFolder:
             Pipeline.from_pretrained(tmp_path / "p")
 
     def test_absent(self, tmp_path):
-        with pytest.raises(FormatError, match=r"no pipeline \(no pipeline.json in it\)"):
+        with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
             Pipeline.from_pretrained(tmp_path / "nowhere")
+        with pytest.raises(FormatError, match=r"no pipeline \(no pipeline.json in it\)"):
+            Pipeline.from_pretrained(tmp_path)
 
     def test_what_cannot_be_saved(self, glyphs, tmp_path):
         with pytest.raises(C3AlignError, match="has learned nothing yet"):

@@ -17,7 +17,7 @@ from c3align.decoders.captions import Skipped, check_captions, consensus, listed
 from c3align.decoders.place import Place
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory
 from c3align.errors import C3AlignError
-from c3align.io import atomic, container, digests
+from c3align.io import atomic, container, digests, hub
 from c3align.training.rows import TrainingRows, checked_rows
 from c3align.training.settings import check_number, check_whole
 
@@ -241,15 +241,18 @@ class MemoryCaptioner:
             container.write_folder(scratch, CAPTIONER_FILE, container.dump(tensors, config), config)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> MemoryCaptioner:
+    def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> MemoryCaptioner:
         """Load what `save_pretrained` wrote; the memory is read once for its digest and stays on disk.
 
         Parameters
         ----------
         folder : str or path
-            `FileNotFoundError` if absent, `FormatError` if damaged or no such captioner; no code in it can run.
+            A folder if it exists, else "owner/name" on the Hugging Face Hub. `FileNotFoundError` if absent,
+            `FormatError` if damaged or no such captioner; no code in it can run.
+        **options : optional
+            As ``**hub`` of `C3Aligner.from_pretrained`.
         """
-        path = atomic.found(folder)
+        path = hub.folder(folder, hub.DECODER, **options)
         keys = {"k", "temperature", "mode", "index", "n_dims", "encoder_fingerprint", "modality"}
         form, older = "c3align.MemoryCaptioner", {"modality": "text", "mode": "nearest"}
         config, tensors = container.read_decoder(path, CAPTIONER_FILE, form, keys, (MEMORY_FOLDER,), **older)

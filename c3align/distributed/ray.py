@@ -21,7 +21,7 @@ from c3align.aligner import C3Aligner
 from c3align.errors import C3AlignError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = ["AlignerPreprocessor"]
 

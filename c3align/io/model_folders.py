@@ -30,6 +30,7 @@ CONVERT = (
     "save_pretrained"
 )
 MAX_FILES = 10_000
+MOST_PARTS = 3  # of a path from the Hub's "snapshots" to a model: revision, "decoder", "lm"
 SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")  # what a repository holds besides weights
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 FREE_BYTES = 1 << 26  # masks and tables that a model computes for itself
@@ -74,9 +75,10 @@ def check_folder(folder: Path, weights: str | None = None) -> Weights:
 
 
 def check_files(folder: Path) -> None:
-    """Refuse links out of a folder and what is no file; the cache of the Hub links to files beside it."""
+    """Refuse links out of a folder and what is no file; the cache of the Hub links to files beside its snapshots."""
     root = folder.resolve()
-    roots = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
+    above = root.parents[:MOST_PARTS]  # a language model may be a folder of a captioner, of a pipeline
+    roots = [root, *(path.parent / "blobs" for path in above if path.name == "snapshots")]
     if (folder / "custom_generate").exists() or (folder / "adapter_config.json").exists():
         what = "custom_generate" if (folder / "custom_generate").exists() else "adapter_config.json"
         fix = "remove custom_generate, or merge the adapter (merge_and_unload of peft) and save the whole model"

@@ -39,6 +39,12 @@ def to_ints(a: Int64Array) -> list[int]:
     return [(int(high) << 64) + int(low) for high, low in zip(a[0], a[1].view(np.uint64))]
 
 
+def from_ints(values: list[int]) -> Int64Array:
+    """The inverse of `to_ints`."""
+    low = np.array([value & 0xFFFFFFFFFFFFFFFF for value in values], np.uint64)
+    return np.stack([np.array([value >> 64 for value in values], np.int64), low.view(np.int64)])
+
+
 def to_floats(a: Int64Array) -> Float64Array:
     """One float64 per column, off by three roundings at most: the low word counts from the middle, so none cancels."""
     return (a[0].astype(np.float64) + (a[1] < 0)) * 2.0**64 + a[1]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 __all__ = ["ATTACKS", "Attack", "attack", "find"]
 
 BUILDERS = ("aligners", "captioners", "checkpoints", "encoders", "folders", "media", "pictures", "pipelines")
-BUILDERS += ("rows", "shards", "tables")
+BUILDERS += ("means", "rows", "shards", "tables")
 
 
 Builder = Callable[[Path], Path]

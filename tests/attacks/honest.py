@@ -129,6 +129,16 @@ def precomputed(folder: Path) -> Path:
     return tree(folder)
 
 
+def means(folder: Path) -> Path:
+    import pickle
+
+    import torch
+
+    found = {f"center_{name}": torch.from_numpy(rows(1)[0] / 9) for name in ("image", "text")}
+    (folder / "means.pkl").write_bytes(pickle.dumps(found, protocol=4))
+    return folder / "means.pkl"
+
+
 def table(suffix: str, folder: Path) -> Path:
     path = folder / f"table.{suffix}"
     (folder / "a.png").write_bytes(b"")
@@ -162,7 +172,7 @@ def video(folder: Path) -> Path:
 
 KINDS: dict[str, list[Callable[[Path], Path]]] = {
     **{f.__name__: [f] for f in (aligner, aligner_bytes, statistics_bytes, captioner, memory, generator, pipeline)},
-    **{f.__name__: [f] for f in (checkpoint, tree, precomputed, sound, video)},
+    **{f.__name__: [f] for f in (checkpoint, tree, precomputed, sound, video, means)},
     "aligner": [aligner, mapped_aligner, sketched_aligner],
     "rows": [npy],
     "encoder": [partial(encoder, kind) for kind in ("transformers", "open_clip", "sentence-transformers")],

@@ -11,7 +11,7 @@ from tests import tiny_encoders
 
 __all__ = ["LOADERS", "warm"]
 
-WARM = ("av", "open_clip", "peft", "pyarrow.parquet", "sentence_transformers", "c3align.pipeline")
+WARM = ("av", "open_clip", "peft", "pyarrow.parquet", "sentence_transformers", "c3align.pipeline", "c3align.published")
 WARM += ("transformers.models.gpt2.modeling_gpt2", "c3align.encoders.transformers", "c3align.decoders.prefix.decoder")
 
 
@@ -112,6 +112,12 @@ def video(path: Path) -> Any:
     return media.frames(str(path))
 
 
+def means(path: Path) -> Any:
+    from c3align import published
+
+    return published.import_means(path, n_rows=9)
+
+
 def code(path: Path) -> Any:
     """No door: what the sandbox itself is tried with."""
     return exec(path.read_text(), {"__name__": "code"})
@@ -136,6 +142,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
         picture,
         sound,
         video,
+        means,
         code,
     )
 }

@@ -18,7 +18,7 @@ from c3align.decoders.captions import Skipped, usable
 from c3align.decoders.place import Place
 from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError
-from c3align.io import container
+from c3align.io import container, hub
 from c3align.io.rows import RowSource
 from c3align.training.rows import TrainingRows, checked_rows
 from c3align.training.settings import Training, check_number, check_seed, check_whole
@@ -240,14 +240,18 @@ class EmbeddingGenerator:
         container.write_folder(folder, FILE, content, config)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> EmbeddingGenerator:
+    def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> EmbeddingGenerator:
         """Load what `save_pretrained` wrote.
 
         Parameters
         ----------
         folder : str or path
-            `FormatError` with the reason if it is damaged or no generator; no code in it can run.
+            A folder if it exists, else "owner/name" on the Hugging Face Hub. `FormatError` with the reason if it is
+            damaged or no generator; no code in it can run.
+        **options : optional
+            As ``**hub`` of `C3Aligner.from_pretrained`.
         """
+        folder = hub.folder(folder, hub.DECODER, **options)
         config, tensors = container.read_decoder(folder, FILE, FORMAT, KEYS, modality="image")
         n_dims, shape, width = _checked(config)
         place = Place.taken_from(tensors)

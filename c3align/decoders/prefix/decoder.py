@@ -439,12 +439,12 @@ class PrefixCaptioner:
         files.save(self, folder)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> PrefixCaptioner:
+    def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> PrefixCaptioner:
         """Load what `save_pretrained` wrote.
 
         Parameters
         ----------
-        folder : str or path
-            `FileNotFoundError` if absent, `FormatError` if damaged or no such captioner; no code in it can run.
+        folder, **options : str or path, optional
+            As in `MemoryCaptioner.from_pretrained`; no code in it can run.
         """
-        return files.load(cls, folder)
+        return files.load(cls, folder, **options)

@@ -13,7 +13,7 @@ from c3align.decoders.place import Place
 from c3align.decoders.prefix.checks import lora_problem
 from c3align.decoders.prefix.language_models import is_adapter, load_lm, save_lm
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory, is_captioner
-from c3align.io import atomic, container, digests
+from c3align.io import atomic, container, digests, hub
 from c3align.training.settings import Training
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def save(captioner: PrefixCaptioner, folder: str | os.PathLike[str]) -> None:
         container.write_folder(scratch, CAPTIONER_FILE, container.dump(tensors, config), config)
 
 
-def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str]) -> PrefixCaptioner:
+def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str], **options: Any) -> PrefixCaptioner:
     """See `PrefixCaptioner.from_pretrained`."""
-    path = atomic.found(folder)
+    path = hub.folder(folder, hub.DECODER, **options)
     keys = {*SETTINGS, *LEARNED}
     config, tensors = container.read_decoder(path, CAPTIONER_FILE, FORMAT, keys, PARTS, modality="text")
     learns = config["tune"] == "full"  # then its weights are float32; others stay as they were trained with

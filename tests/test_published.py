@@ -1,0 +1,143 @@
+"""Means of others: read as data from the kinds of files that CapDec, SpLiCE and TextME publish."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+
+from c3align import C3Aligner, published
+from c3align.errors import C3AlignError, FormatError
+from c3align.io import vectors
+from c3align.statistics import ModalityStatistics
+from tests.attacks import honest
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    aligner = C3Aligner().fit(honest.rows(500, 64, 0.3))
+    return aligner.partial_fit(honest.rows(501, 64, -0.2)[1:], modality="image")
+
+
+@pytest.fixture(scope="module")
+def means(fitted):
+    return {name: found.mean.astype(np.float32) for name, found in fitted.statistics_.items()}
+
+
+def write(path, value, how):
+    with open(path, "wb") as file:
+        how(value, file)
+    return path
+
+
+OLD = partial(torch.save, _use_new_zipfile_serialization=False)
+WAYS = {
+    "npy": lambda value, file: np.save(file, value),
+    "torch": lambda value, file: torch.save(torch.from_numpy(value), file),
+    "old torch": lambda value, file: OLD(torch.from_numpy(value), file),
+    "half": lambda value, file: torch.save(torch.from_numpy(value).half(), file),
+    "double": lambda value, file: torch.save(torch.from_numpy(value).double(), file),
+    "pickled tensor": lambda value, file: pickle.dump(torch.from_numpy(value), file),
+    **{f"pickle {n}": lambda value, file, n=n: pickle.dump(value, file, protocol=n) for n in (3, 4, 5)},
+    "swapped": lambda value, file: pickle.dump(value.astype(">f4"), file),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("shape", [(64,), (1, 64)])
+def test_a_vector(way, shape, means, tmp_path):
+    path = write(tmp_path / "mean", means["image"].reshape(shape), WAYS[way])
+    np.testing.assert_allclose(vectors.read(path), means["image"].reshape(shape), atol=5e-4 if way == "half" else 0)
+    assert list(published.import_means({"image": path}, n_rows=9).statistics_) == ["image"]
+
+
+@pytest.mark.parametrize("how", [pickle.dump, torch.save, OLD])
+def test_a_dictionary_as_capdec_has_it(how, means, fitted, tmp_path):
+    given = {f"center_{name}": torch.from_numpy(mean)[None] for name, mean in means.items()}
+    path = write(tmp_path / "centers.pkl", {**given, "offset_to_add_in_training": given["center_text"]}, how)
+    aligner = published.import_means(path, n_rows=500, encoder="tiny@1", seed=3)
+    assert (aligner.seed, aligner.encoder_fingerprint_) == (3, "tiny@1")
+    rows = honest.rows(500, 64, 0.3)
+    expected = fitted.transform(rows, modality="text")
+    np.testing.assert_allclose(aligner.transform(rows, modality="text"), expected, atol=1e-6)
+    np.testing.assert_allclose(aligner.gap().norm, fitted.gap().norm, rtol=1e-6)
+    for name, found in aligner.statistics_.items():
+        assert found.problem() is None
+        np.testing.assert_allclose(found.standard_error, fitted.statistics_[name].standard_error, rtol=1e-6)
+
+
+def test_it_is_saved_and_goes_on_learning(means, fitted, tmp_path):
+    path = write(tmp_path / "mean.npy", means["text"], WAYS["npy"])
+    aligner = published.import_means({"text": path}, n_rows=500)
+    aligner.save_pretrained(tmp_path / "saved")
+    again = C3Aligner.from_pretrained(tmp_path / "saved")
+    assert again.to_bytes() == aligner.to_bytes()
+    more = honest.rows(499, 64, 0.3)
+    mean = (500 * means["text"].astype(np.float64) + 499 * ModalityStatistics.from_rows(more).mean) / 999
+    np.testing.assert_allclose(again.partial_fit(more).statistics_["text"].mean, mean, atol=1e-11)
+
+
+def test_what_is_no_mean_of_unit_rows(means, tmp_path):
+    long = write(tmp_path / "long.npy", 10 * means["image"], WAYS["npy"])
+    for path in (long, write(tmp_path / "nan.npy", means["image"] * np.nan, WAYS["npy"])):
+        with pytest.raises(C3AlignError, match=r"must be that of unit rows, .*normalize the rows"):
+            published.import_means({"image": path}, n_rows=9)
+    table = write(tmp_path / "table.npy", np.ones((2, 3)), WAYS["npy"])
+    with pytest.raises(FormatError, match=r"one vector of floats, got float64 \(2, 3\)"):
+        published.import_means({"image": table}, n_rows=9)
+    with pytest.raises(FormatError, match="does not say whose means"):
+        published.import_means(long, n_rows=9)
+    with pytest.raises(C3AlignError, match="mapping must be 'center' for means alone"):
+        published.import_means({"image": long}, n_rows=9, mapping="standardize")
+
+
+class Runs:
+    """What pickle would call."""
+
+    def __init__(self, call, *arguments):
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+@pytest.mark.parametrize("how", [pickle.dump, torch.save, OLD])
+def test_nothing_is_called(how, tmp_path):
+    path = write(tmp_path / "mean.pkl", {"center_text": Runs(os.mkdir, str(tmp_path / "ran"))}, how)
+    with pytest.raises(FormatError, match=r"it would call posix\.mkdir|it would call nt\.mkdir"):
+        published.import_means(path, n_rows=9)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_within_files_end(tmp_path):
+    """Old files of torch in a pickle hold no further ones."""
+    inner = pickle.dumps(Runs(torch.storage._load_from_bytes, b""))
+    path = write(tmp_path / "mean.pkl", Runs(torch.storage._load_from_bytes, inner), pickle.dump)
+    with pytest.raises(FormatError, match="it makes more than vectors need"):
+        vectors.read(path)
+    many = [Runs(torch.storage._load_from_bytes, pickle.dumps(1)) for _ in range(65)]
+    with pytest.raises(FormatError, match="it makes more than vectors need"):
+        vectors.read(write(path, many, pickle.dump))
+
+
+def test_tensors_beyond_their_numbers(tmp_path):
+    """Sizes and steps that lie would read memory that is not the file's."""
+    given = torch.arange(64.0).reshape(8, 8).T
+    with pytest.raises(FormatError, match="not in a row"):
+        vectors.read(write(tmp_path / "turned.pt", given, torch.save))
+    stored = Runs(
+        torch._utils._rebuild_tensor_v2,
+        torch.storage.TypedStorage(wrap_storage=torch.zeros(8).untyped_storage(), dtype=torch.float32, _internal=True),
+        4,
+        (8,),
+        (1,),
+        False,
+        {},
+    )
+    with pytest.raises(FormatError, match="cannot reshape"):
+        vectors.read(write(tmp_path / "long.pkl", stored, pickle.dump))
