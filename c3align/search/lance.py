@@ -71,7 +71,13 @@ class LanceStore:
             self._table = self._opened(name)
 
     def writing(self) -> AbstractContextManager[None]:
-        """Keep other processes from writing."""
+        """Keep other processes from writing.
+
+        Returns
+        -------
+        context manager
+            In which this process alone writes.
+        """
         return atomic.locked(self._folder)
 
     @property

@@ -54,7 +54,13 @@ class PgvectorStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Keep other processes from describing this table at the same time."""
+        """Keep other processes from describing this table at the same time.
+
+        Yields
+        ------
+        None
+            While this process alone does.
+        """
         self._do("SELECT pg_advisory_lock(hashtext(%s))", self._name)
         try:
             yield
