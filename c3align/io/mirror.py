@@ -19,6 +19,7 @@ import numpy.typing as npt
 from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io import atomic, columns, container, digests, writing
+from c3align.io.ahead import beside
 from c3align.io.progress import Journal, fingerprint, known_by
 from c3align.io.rows import METADATA, RowSource, base_of
 from c3align.io.shards import Tree
@@ -150,11 +151,12 @@ class Mirror:
             first, stop = self.source.ends[number : number + 2]
             changing = Changing.of(self.source, first, stop, self.change, self.rules, done)
             digest = digests.new()
-            changing.write(target, part, digest, alone=True)
+            seen = None if self.source.watch is None else self.source.watch.expected.get(target.name)
+            with beside(known_by, part, seen) as shard:
+                changing.write(target, part, digest, alone=True)
             known = {"size": target.stat().st_size, "sha256": digest.hexdigest()}
             known["dropped"] = (changing.dropped - first).tolist()
-            seen = None if self.source.watch is None else self.source.watch.expected.get(target.name)
-            self.journal.note(name, input={**known_by(part, seen), **place}, **known)
+            self.journal.note(name, input={**shard.result(), **place}, **known)
             n_written += 1
         return n_written
 

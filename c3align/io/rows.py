@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import accumulate
+from itertools import accumulate, cycle
 from pathlib import PurePath
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from c3align.errors import C3AlignError
 from c3align.io import atomic, container, digests, npy, opening
+from c3align.io.ahead import read_ahead
 from c3align.io.columns import Column
 from c3align.io.writing import write_npy
 from c3align.ops.arrays import as_rows, dtype_name, first_non_finite
@@ -155,19 +156,22 @@ class RowSource:
     def blocks_of(self, first: int, stop: int) -> Iterator[tuple[int, Any]]:
         """Blocks of some rows, with the number of their first row."""
         step = max(1, BLOCK_BYTES // (4 * self.n_dims))
-        for start in range(first, stop, step):
-            yield start, self.read(start, min(start + step, stop))
+        found = ((start, self.read(start, min(start + step, stop))) for start in range(first, stop, step))
+        yield from read_ahead(found) if self.paths else found
 
     def pieces(self, n_rows: int, first_part: int = 0) -> Iterator[tuple[int, Any, int]]:
         """Number of the first row, and rows, of blocks that hold whole parts or are a piece of one; and how many parts
-        are behind each. Rows of files are in one buffer, which the next block takes.
+        are behind each. Rows of files are in two buffers that take turns: a block is good until the next one comes.
         """
         places = list(self._places(n_rows, first_part))
+        if not self.paths:
+            for start, stop, behind in places:
+                yield start, self.read(start, stop), behind
+                self.release()
+            return
         most = max((stop - start for start, stop, _ in places), default=0)
-        buffer = np.empty((most, self.n_dims), self.parts[0].dtype) if self.paths else None
-        for start, stop, behind in places:
-            yield start, self.read(start, stop, buffer), behind
-            self.release()
+        buffers = cycle(np.empty((2, most, self.n_dims), self.parts[0].dtype))
+        yield from read_ahead((start, self.read(start, stop, next(buffers)), behind) for start, stop, behind in places)
 
     def _places(self, n_rows: int, first_part: int) -> Iterator[tuple[int, int, int]]:
         part = first_part

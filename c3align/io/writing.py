@@ -19,10 +19,12 @@ import numpy.typing as npt
 from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io import atomic, columns, container, opening
+from c3align.io.ahead import beside
 from c3align.io.columns import Column
 
 __all__ = ["Sink", "sink", "write_npy", "write_parquet", "write_safetensors"]
 
+_LARGE = 1 << 20  # bytes whose digest takes as long as a thread
 _SAFE_NAMES = {"float16": "F16", "float32": "F32", "float64": "F64"}
 Blocks = Iterable[npt.NDArray[Any]]
 
@@ -39,12 +41,19 @@ class Sink:
         left = memoryview(content)
         left = left.cast("B") if left.nbytes else left[:0]
         n_bytes = len(left)
-        if self._digest is not None:
-            self._digest.update(left)
-        while len(left):
-            left = left[os.write(self._handle, left) :]
+        if self._digest is None or n_bytes < _LARGE:
+            if self._digest is not None:
+                self._digest.update(left)
+            self._write(left)
+        else:
+            with beside(self._digest.update, left):
+                self._write(left)
         self._place += n_bytes
         return n_bytes
+
+    def _write(self, left: memoryview) -> None:
+        while len(left):
+            left = left[os.write(self._handle, left) :]
 
     def reserve(self, n_bytes: int) -> None:
         """Ask for the space that is still needed, where it is a file."""
