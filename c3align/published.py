@@ -84,4 +84,5 @@ def _vector(found: Any, path: Any) -> Any:
     if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or found.size != found.shape[-1:][0]:
         what = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
         raise FormatError(f"{path} must hold one vector of floats, got {what}; pass the file of a mean")
-    return found.astype(np.float64).ravel()
+    with np.errstate(invalid="ignore"):  # of NaN that are refused later
+        return found.astype(np.float64).ravel()

@@ -75,7 +75,8 @@ class ModalityStatistics(ExactSums):
         """
         values = np.asarray(mean, np.float64).ravel()
         check_whole("n_rows", n_rows, 1, MAX_ROWS - 1)
-        length = float(np.linalg.norm(values))
+        with np.errstate(over="ignore"):
+            length = float(np.linalg.norm(values))
         if values.size != np.shape(mean)[-1] or not length < 1:
             raise C3AlignError(
                 f"mean must be that of unit rows, (n_dims,) and shorter than 1, got {np.shape(mean)} of length "

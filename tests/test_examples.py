@@ -11,6 +11,8 @@ import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
+from tests import tiny_encoders
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "tests" / "examples"
 
@@ -70,6 +72,19 @@ def test_one_index_over_two_modalities(run, tmp_path):
 def test_other_tools_learn_the_same_bytes(run, tool):
     pytest.importorskip(tool, reason=f"{tool} is not installed")
     assert run(f"fit_{tool}") == "True\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train_probe", "train_head", "train_projector"])
+def test_a_head_that_learned_from_texts_alone(name, run, monkeypatch):
+    """Of a hundred that the head which learned from pictures gets right, it loses no more than five."""
+    pytest.importorskip("transformers")
+    tiny_encoders.import_torchvision()
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    assert (EXAMPLES / f"{name}.py").read_text().count("\n") < 40
+    text, image = (float(share) for share in re.findall(r"alone: (0\.\d+)", run(name)))
+    assert image > 0.6
+    assert text > 0.95 * image
 
 
 def test_pictures_of_the_pages():

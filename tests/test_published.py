@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from functools import partial
 
 import numpy as np
@@ -87,6 +88,13 @@ def test_what_is_no_mean_of_unit_rows(means, tmp_path):
     for path in (long, write(tmp_path / "nan.npy", means["image"] * np.nan, WAYS["npy"])):
         with pytest.raises(C3AlignError, match=r"must be that of unit rows, .*normalize the rows"):
             published.import_means({"image": path}, n_rows=9)
+    signalling = np.full(64, 0x7F800001, np.uint32).view(np.float32)
+    for strange in (signalling, np.full(64, 1e300)):
+        path = write(tmp_path / "strange.npy", strange, WAYS["npy"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(C3AlignError, match="must be that of unit rows"):
+                published.import_means({"image": path}, n_rows=9)
     table = write(tmp_path / "table.npy", np.ones((2, 3)), WAYS["npy"])
     with pytest.raises(FormatError, match=r"one vector of floats, got float64 \(2, 3\)"):
         published.import_means({"image": table}, n_rows=9)

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from c3align.decoders.pictures import EmbeddingGenerator
     from c3align.decoders.prefix import PrefixCaptioner
     from c3align.decoders.prefix.language_models import small_lm
+    from c3align.decoders.prefix.model import Projector
 
-__all__ = ["DiffusersGenerator", "EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner", "small_lm"]
+__all__ = ["DiffusersGenerator", "EmbeddingGenerator", "MemoryCaptioner", "PrefixCaptioner", "Projector", "small_lm"]
 
 _HOMES = {
     "DiffusersGenerator": "c3align.decoders.diffusion",
     "EmbeddingGenerator": "c3align.decoders.pictures",
     "MemoryCaptioner": "c3align.decoders.memory",
     "PrefixCaptioner": "c3align.decoders.prefix",
+    "Projector": "c3align.decoders.prefix.model",
     "small_lm": "c3align.decoders.prefix.language_models",
 }
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from c3align.decoders.prefix.language_models import adapted
 from c3align.decoders.prefix.task import IGNORED
 
 TRANSFORMER_LAYERS, TRANSFORMER_HEADS = 8, 8  # the paper's code
@@ -54,17 +55,113 @@ def _linear(n_dims: int, width: int, length: int) -> nn.Module:
 MAPPERS: dict[str, Any] = {"mlp": _mlp, "transformer": _TransformerMapper, "linear": _linear}
 
 
-class PrefixModel(nn.Module):
+class Projector(nn.Module):
+    """A row as `length` soft tokens before the words of a causal language model: a network for your own training loop.
+
+    `PrefixCaptioner` is built upon it. The mapper's weights come from torch's global generator.
+
+    Parameters
+    ----------
+    lm : causal language model of transformers
+        Any that takes ``inputs_embeds``, or one of peft.
+    n_dims : int
+        Dimension d of the rows.
+    mapper : "mlp", "transformer" or "linear"
+        As in `PrefixCaptioner`.
+    length : int
+        Number of tokens that a row becomes.
+    tune : "full", "frozen", "lora" or None
+        Which part of the language model learns besides the mapper; None leaves it as it is given.
+    lora : dict, optional
+        Passed to `peft.LoraConfig`.
+    """
+
+    def __init__(
+        self,
+        lm: Any,
+        n_dims: int,
+        *,
+        mapper: str = "mlp",
+        length: int = 10,
+        tune: str | None = "frozen",
+        lora: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.lm = lm if tune is None else adapted(lm, tune, lora)
+        self.mapper = MAPPERS[mapper](n_dims, lm.get_input_embeddings().weight.shape[1], length)
+
+    def prefix(self, rows: torch.Tensor, neighbours: torch.Tensor | None = None) -> torch.Tensor:
+        """Make soft tokens of rows.
+
+        Parameters
+        ----------
+        rows : (n, n_dims) tensor
+            Aligned rows, noisy ones in training.
+        neighbours : None
+            Of `PrefixCaptioner` alone.
+
+        Returns
+        -------
+        (n, length, width) tensor
+            In the dtype of the language model's embeddings.
+        """
+        return self.mapper(rows).to(self.lm.get_input_embeddings().weight.dtype)
+
+    def forward(self, rows: torch.Tensor, input_ids: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+        """Predict words behind rows, as a `transformers.Trainer` asks.
+
+        Parameters
+        ----------
+        rows : (n, n_dims) tensor
+            As in `prefix`.
+        input_ids : (n, m) int64
+            The words, with padding on the right.
+        labels : (n, m) int64, optional
+            The same, with -100 where nothing is to be learned.
+
+        Returns
+        -------
+        dict
+            "logits" (n, m, n_words) of each word, and with labels "loss", their mean cross-entropy in nats.
+        """
+        prefix = self.prefix(rows)
+        embedded = torch.cat([prefix, self.lm.get_input_embeddings()(input_ids)], dim=1)
+        logits = self.lm(inputs_embeds=embedded, use_cache=False).logits[:, prefix.shape[1] - 1 : -1]
+        if labels is None:
+            return {"logits": logits}
+        loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+        return {"loss": loss, "logits": logits}
+
+    @torch.no_grad()
+    def generate(self, rows: torch.Tensor, **options: Any) -> torch.Tensor:
+        """Say what a language model says behind rows.
+
+        Parameters
+        ----------
+        rows : (n, n_dims) tensor
+            Aligned rows.
+        **options : optional
+            Of transformers' `generate`.
+
+        Returns
+        -------
+        (n, m) int64
+            Tokens, without the soft ones.
+        """
+        prefix = self.prefix(rows)
+        mask = torch.ones(prefix.shape[:2], dtype=torch.int64, device=prefix.device)
+        return self.lm.generate(inputs_embeds=prefix, attention_mask=mask, **options)
+
+
+class PrefixModel(Projector):
     """Prefix tokens made of a row (and of the rows of `n_neighbours` neighbours, a token each), then words.
 
-    The language model is one of transformers or of peft; the mapper's weights come from the global generator.
+    The language model is one of transformers or of peft, ready to learn.
     """
 
     def __init__(self, lm: Any, mapper: str, n_dims: int, length: int, n_neighbours: int = 0) -> None:
-        super().__init__()
+        super().__init__(lm, n_dims, mapper=mapper, length=length, tune=None)
         width = lm.get_input_embeddings().weight.shape[1]
-        self.lm = lm
-        self.mapper = MAPPERS[mapper](n_dims, width, length)
         self.neighbour_mapper = nn.Linear(n_dims, width) if n_neighbours else None
         self.places = nn.Parameter(torch.zeros(n_neighbours, width)) if n_neighbours else None
 
@@ -75,7 +172,7 @@ class PrefixModel(nn.Module):
             prefix = torch.cat([self.neighbour_mapper(neighbours) + self.places, prefix], dim=1)
         return prefix.to(self.lm.get_input_embeddings().weight.dtype)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, rows: torch.Tensor, neighbours: torch.Tensor | None, tokens: torch.Tensor, targets: torch.Tensor
     ) -> torch.Tensor:
         """Sum of the cross-entropies, in nats, of the tokens (n, m) that `targets` (n, m) do not ignore.

@@ -1,0 +1,151 @@
+"""Noise in other people's training loops: the Trainer's epochs, resumed runs, repeated rows, soft tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from c3align import C3Aligner
+from c3align.errors import C3AlignError
+from c3align.training import make_corrupted
+from c3align.training.rows import seed_of
+from tests import tiny_encoders, tiny_lms
+
+torch = pytest.importorskip("torch")
+hf = pytest.importorskip("transformers")
+tiny_encoders.import_torchvision()
+hf_training = pytest.importorskip("c3align.training.hf")
+CorruptedCollator, NoiseOfEpoch = hf_training.CorruptedCollator, hf_training.NoiseOfEpoch
+
+ROWS = np.random.default_rng(0).normal(size=(12, 8)).astype(np.float32) + 1
+
+
+@pytest.fixture(scope="module")
+def aligner():
+    return C3Aligner().fit(ROWS)
+
+
+def examples(numbers=range(12)):
+    return [{"rows": ROWS[i], "number": i, "label": i % 2} for i in numbers]
+
+
+class TestCollator:
+    def test_noise_is_that_of_each_number_and_epoch(self, aligner):
+        collator = CorruptedCollator(aligner, seed=5)
+        first = collator(examples())
+        assert set(first) == {"rows", "labels"}
+        assert first["labels"].tolist() == [i % 2 for i in range(12)]
+        expected = aligner.corrupt(ROWS, modality="text", seed=seed_of(5, 0))
+        np.testing.assert_array_equal(first["rows"].numpy(), expected)
+        some = [7, 2, 11]
+        np.testing.assert_array_equal(collator(examples(some))["rows"].numpy(), expected[some])
+        collator.set_epoch(1)
+        later = collator(examples())["rows"]
+        np.testing.assert_array_equal(later.numpy(), aligner.corrupt(ROWS, modality="text", seed=seed_of(5, 1)))
+
+    def test_evaluation_has_no_noise(self, aligner):
+        found = CorruptedCollator(aligner)([{"rows": row} for row in ROWS])
+        assert set(found) == {"rows"}
+        np.testing.assert_array_equal(found["rows"].numpy(), aligner.transform(ROWS, modality="text"))
+        with pytest.raises(C3AlignError, match="all examples of a batch or none must have 'number'"):
+            CorruptedCollator(aligner)([*examples([0]), {"rows": ROWS[1], "label": 0}])
+
+    def test_workers_that_live_on_see_the_epoch(self, aligner):
+        collator = CorruptedCollator(aligner)
+        options = {"num_workers": 1, "persistent_workers": True, "batch_size": 12, "collate_fn": collator}
+        loader = torch.utils.data.DataLoader(examples(), **options, multiprocessing_context="fork")
+        seen = []
+        for epoch in range(2):
+            collator.set_epoch(epoch)
+            seen += [batch["rows"].numpy() for batch in loader]
+        for epoch in range(2):
+            np.testing.assert_array_equal(seen[epoch], aligner.corrupt(ROWS, modality="text", seed=seed_of(0, epoch)))
+
+
+class Head(torch.nn.Linear):
+    def forward(self, rows, labels=None):
+        logits = super().forward(rows)
+        return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+
+def trained(aligner, folder, steps=None, resume=None):
+    """A head after four epochs of three steps; with `steps` it is stopped and goes on from there."""
+
+    class Stop(hf.TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            control.should_training_stop = steps is not None and state.global_step >= steps
+
+    torch.manual_seed(0)
+    collator, head = CorruptedCollator(aligner), Head(8, 2)
+    how = {"num_train_epochs": 4, "per_device_train_batch_size": 4, "learning_rate": 0.1, "report_to": []}
+    how |= {"save_steps": 1, "save_strategy": "steps", "disable_tqdm": True, "remove_unused_columns": False}
+    arguments = hf.TrainingArguments(str(folder), **how, use_cpu=True, seed=1, logging_steps=100)
+    callbacks = [NoiseOfEpoch(collator), Stop()]
+    hf.Trainer(head, arguments, collator, examples(), callbacks=callbacks).train(resume_from_checkpoint=resume)
+    return head.weight.detach().numpy(), collator
+
+
+@pytest.mark.parametrize("steps", [3, 7])
+def test_a_resumed_trainer_learns_the_same(aligner, tmp_path, steps):
+    """At the end of an epoch, and within one."""
+    whole, collator = trained(aligner, tmp_path / "whole")
+    assert int(collator._epoch) == 3
+    trained(aligner, tmp_path / "parts", steps)
+    resumed, _ = trained(aligner, tmp_path / "parts", resume=str(tmp_path / "parts" / f"checkpoint-{steps}"))
+    np.testing.assert_array_equal(resumed, whole)
+
+
+class TestRepeats:
+    def test_rows_and_targets(self, aligner):
+        X, y = make_corrupted(aligner, ROWS, np.arange(12), n_repeats=3, seed=2)
+        for i in range(3):
+            part = slice(12 * i, 12 * (i + 1))
+            np.testing.assert_array_equal(X[part], aligner.corrupt(ROWS, modality="text", seed=seed_of(2, i)))
+            assert y[part].tolist() == list(range(12))
+        assert not np.array_equal(X[:12], X[12:24])
+
+    def test_refusals(self, aligner):
+        with pytest.raises(C3AlignError, match="y must have one target a row"):
+            make_corrupted(aligner, ROWS, np.arange(11))
+        with pytest.raises(C3AlignError, match="n_repeats must be"):
+            make_corrupted(aligner, ROWS, np.arange(12), n_repeats=0)
+
+
+class TestProjector:
+    TEXTS = ("a cat", "two birds")
+
+    def made(self, **options):
+        from c3align.decoders import Projector
+
+        lm, words = tiny_lms.build("gpt2", self.TEXTS, n_embd=8, n_layer=1, n_positions=16)
+        torch.manual_seed(0)
+        return Projector(lm, 8, length=3, **options).eval(), words
+
+    def test_the_loss_is_that_of_each_word_behind_the_row(self):
+        projector, _ = self.made()
+        rows, words = torch.from_numpy(ROWS[:2]), torch.tensor([[1, 2, 3], [3, 1, 0]])
+        labels = words.masked_fill(torch.tensor([[0, 0, 0], [0, 0, 1]]) == 1, -100)
+        found = projector(rows, words, labels)
+        total = 0.0
+        for i, n in enumerate((3, 2)):
+            for j in range(n):
+                seen = projector.lm.get_input_embeddings()(words[i : i + 1, :j])
+                given = torch.cat([projector.prefix(rows[i : i + 1]), seen], dim=1)
+                logits = projector.lm(inputs_embeds=given).logits[0, -1]
+                total -= torch.log_softmax(logits, dim=0)[words[i, j]].item()
+        assert found["loss"].item() == pytest.approx(total / 5, rel=1e-5)
+        assert "loss" not in projector(rows, words)
+
+    def test_what_learns(self):
+        frozen, _ = self.made()
+        assert {name.split(".")[0] for name, p in frozen.named_parameters() if p.requires_grad} == {"mapper"}
+        full, _ = self.made(tune="full")
+        assert all(p.requires_grad for p in full.parameters())
+
+    def test_it_says_the_greedy_words(self):
+        projector, _ = self.made()
+        row = torch.from_numpy(ROWS[:1])
+        said = projector.generate(row, max_new_tokens=2, min_new_tokens=2, do_sample=False, pad_token_id=0)
+        first = projector.lm(inputs_embeds=projector.prefix(row)).logits[0, -1]
+        first[projector.lm.generation_config.eos_token_id or 1] = -np.inf  # which min_new_tokens forbids
+        assert int(said[0, 0]) == int(first.argmax())
