@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import _recipe_tables
+import _search_tables
 import _tables
 import instructions
 
@@ -44,6 +45,8 @@ TABLES = {
         _recipe_tables.recipes_reading,
         _recipe_tables.recipes_rows,
         _recipe_tables.transport,
+        _search_tables.search_cost,
+        _search_tables.search_quality,
         instructions.kernel_instructions,
     )
 }
