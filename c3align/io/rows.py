@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import accumulate, cycle
+from itertools import accumulate
 from pathlib import PurePath
 from typing import Any
 
@@ -161,17 +161,14 @@ class RowSource:
 
     def pieces(self, n_rows: int, first_part: int = 0) -> Iterator[tuple[int, Any, int]]:
         """Number of the first row, and rows, of blocks that hold whole parts or are a piece of one; and how many parts
-        are behind each. Rows of files are in two buffers that take turns: a block is good until the next one comes.
+        are behind each. Rows of files are in one buffer, which the next block takes.
         """
         places = list(self._places(n_rows, first_part))
-        if not self.paths:
-            for start, stop, behind in places:
-                yield start, self.read(start, stop), behind
-                self.release()
-            return
         most = max((stop - start for start, stop, _ in places), default=0)
-        buffers = cycle(np.empty((2, most, self.n_dims), self.parts[0].dtype))
-        yield from read_ahead((start, self.read(start, stop, next(buffers)), behind) for start, stop, behind in places)
+        buffer = np.empty((most, self.n_dims), self.parts[0].dtype) if self.paths else None
+        for start, stop, behind in places:
+            yield start, self.read(start, stop, buffer), behind
+            self.release()
 
     def _places(self, n_rows: int, first_part: int) -> Iterator[tuple[int, int, int]]:
         part = first_part
