@@ -282,7 +282,8 @@ def scale() -> list[str]:
         "fit": "`c3align fit`",
         "numpy_fit": "NumPy loop",
         "sklearn_fit": "StandardScaler.partial_fit",
-        "copy_to_disk": "copy the files, each forced to disk (the bound of `transform`)",
+        "copy": "copy the files (the bound of `transform`)",
+        "copy_to_disk": "copy the files, each forced to disk, as `transform` does",
         "transform": "`c3align transform`",
         "numpy_transform": "NumPy loop",
     }
