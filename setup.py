@@ -148,7 +148,7 @@ def extension():
     headers = [*glob.glob("csrc/**/*.h", recursive=True)]
     return Extension(
         "c3align.ops._C",
-        ["csrc/bindings.cpp", "csrc/cpu/dispatch.cpp", "csrc/cpu/pool.cpp"],
+        ["csrc/bindings.cpp", "csrc/cpu/come_back.cpp", "csrc/cpu/dispatch.cpp", "csrc/cpu/pool.cpp"],
         include_dirs=[pybind11.get_include()],
         define_macros=[("C3ALIGN_X86_KERNELS", "1")] if X86 else [],
         extra_compile_args=FLAGS,

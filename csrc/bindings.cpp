@@ -5,17 +5,16 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <mutex>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <tuple>
 #include <vector>
 
 #include "core/fixed_sum.h"
 #include "core/philox.h"
+#include "cpu/come_back.h"
 #include "cpu/dispatch.h"
 #include "cpu/floats.h"
 #include "cpu/pool.h"
@@ -29,17 +28,13 @@ using namespace c3align;
 namespace {
 
 // Lets other Python threads run. Once Python shuts down, a daemon thread that wants back in is ended by an unwinding
-// that no destructor lets out: `py::gil_scoped_release` would take the process with it. Such a thread waits here for the
-// end of the process instead, as Python 3.14 has it do itself.
+// that no destructor lets out: `py::gil_scoped_release` would take the process with it. Such a thread waits for the
+// end of the process instead (`come_back`), as Python 3.14 has it do itself.
 class WithoutGil {
   public:
     WithoutGil() : state_(PyEval_SaveThread()) {}
     ~WithoutGil() {
-        try {
-            PyEval_RestoreThread(state_);
-        } catch (...) {
-            for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
-        }
+        c3align::come_back([](void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }, state_);
     }
     WithoutGil(const WithoutGil&) = delete;
     WithoutGil& operator=(const WithoutGil&) = delete;

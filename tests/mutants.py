@@ -72,7 +72,7 @@ MUTANTS = [
     Mutant("pool", "csrc/cpu/pool.cpp", "} catch (const std::system_error&) {", "} catch (const std::bad_alloc&) {", "test_pool and refuses"),
     Mutant("pool", "csrc/cpu/pool.cpp", "calls_to_pass_ > 0 && --calls_to_pass_ > 0", "calls_to_pass_ > 0", "test_pool and refuses"),
     Mutant("pool", "csrc/cpu/pool.cpp", "wait();\n        const double took", "const double took", "test_pool or leave_no_trace or many_threads"),
-    Mutant("pool", "csrc/bindings.cpp", "        } catch (...) {", "        } catch (const std::exception&) {", "test_pool and exit_while"),
+    Mutant("pool", "csrc/cpu/come_back.cpp", "    pthread_cleanup_push(stay, nullptr);\n    restore(state);\n    pthread_cleanup_pop(0);", "    restore(state);", "test_pool and exit_while"),
     Mutant("P3", "csrc/cpu/pool.cpp", "int n_threads, const Work& work) {\n    const UsualFloats floats;", "int n_threads, const Work& work) {", "test_pool and TestFloats"),
     Mutant("P3", "csrc/cpu/floats.h", "if (unusual()) write(before_);", "", "test_pool and TestFloats"),
     Mutant("P3", "c3align/ops/_dispatch.py", "@usual_floats\ndef run(", "def run(", "test_pool and TestFloats"),

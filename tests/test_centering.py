@@ -477,3 +477,14 @@ class TestOneEncoder:
             encoder_overlap(rows, rows[:2])
         with pytest.raises(C3AlignError, match="all alike"):
             encoder_overlap(rows, np.ones((30, 8)))
+
+
+def test_another_modality_near_by_is_named():
+    """Rows of an encoder with a gap so small that a shift alone is no reason for doubt."""
+    rng = np.random.default_rng(3)
+    rows, gap = rng.standard_normal((2, 3000, 64)), 0.2 * np.eye(64)[0] * 8
+    rows = rows * np.linspace(0.2, 1, 64) + np.array([gap / 2, -gap / 2])[:, None] + 1.5
+    state = C3Aligner().fit(rows[0], modality="image").partial_fit(rows[1], modality="text").state_
+    look = centering.Glance.of(rows[1].astype(np.float32), 2000)
+    assert centering.shift(state, "image", look) < 0.15
+    assert "on the side of 'text'" in centering.doubt_about("image", state, look, 0.15, mixtures=False)

@@ -50,6 +50,7 @@ def emulated(tmp_path_factory):
     sources = [
         "csrc/bindings.cpp",
         "csrc/cpu/dispatch.cpp",
+        "csrc/cpu/come_back.cpp",
         "csrc/cpu/pool.cpp",
         "csrc/cpu/transform.cpp",
         "tests/cuda_emulator.cpp",
