@@ -337,7 +337,7 @@ MUTANTS = [
     Mutant("P5", "c3align/decoders/place.py", "few = len(np.unique(components.round(5), axis=0)) < ENOUGH", "few = False", "no_aligned_row_is_refused"),
     Mutant("P5", "c3align/decoders/diffusion.py", "if length >= LEAST_MEAN and along < PART * length:", "if False:", "aligned_rows_of_norm_one"),
     # decoders of pictures
-    Mutant("draw", "c3align/centering.py", "if other in (None, name) and not mixed and shift(state, name, glance) <= most:", "if not mixed and shift(state, name, glance) <= most:", "texts_of_an_encoder"),
+    Mutant("draw", "c3align/centering.py", "if other in (None, name) and not mixed and shift(state, name, glance) <= most:", "if not mixed and shift(state, name, glance) <= most:", "near_by_is_named"),
     Mutant("draw", "c3align/training/rows.py", "problem = centering.doubt_about(modality, state, glance, centering.FAR, mixtures=False)", "problem = None", "texts_of_clip"),
     Mutant("draw", "c3align/training/rows.py", "row_offset=part.start)", "row_offset=0)", "noise_is_the_aligners"),
     Mutant("draw", "c3align/training/rows.py", "rng = np.random.default_rng([self.seed, epoch])", "rng = np.random.default_rng(self.seed)", "new_every_epoch"),
