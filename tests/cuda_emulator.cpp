@@ -4,6 +4,7 @@
 // Speed, memory models and what the compiler makes of it remain for a real one.
 #define C3ALIGN_EMULATED_CUDA 1
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -33,11 +34,12 @@ constexpr int kWarp = 32;
 
 struct Fiber {
     ucontext_t context;
+    jmp_buf here;
     std::unique_ptr<char[]> stack{new char[kStackBytes]};
-    bool done = false;
+    bool begun = false, done = false;
 };
 
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static std::vector<Fiber> fibers;
 static std::function<void()> body;
 static std::vector<unsigned long long> shared;
@@ -45,16 +47,24 @@ static double lanes[2][1024];
 static int parity[1024];
 static int arrived, generation;
 
+// A fiber begins by its context and goes on by jumps: a change of context asks the system for a mask of signals.
 static void yield() {
     const int self = threadIdx.x;
-    swapcontext(&fibers[self].context, &scheduler);
+    if (!_setjmp(fibers[self].here)) _longjmp(scheduler, 1);
     threadIdx.x = self;
 }
 
 static void enter() {
     body();
     fibers[threadIdx.x].done = true;
-    swapcontext(&fibers[threadIdx.x].context, &scheduler);
+    _longjmp(scheduler, 1);
+}
+
+static void go_on(Fiber& fiber) {
+    if (_setjmp(scheduler)) return;
+    if (fiber.begun) _longjmp(fiber.here, 1);
+    fiber.begun = true;
+    setcontext(&fiber.context);
 }
 
 static void run_block(int n_threads) {
@@ -74,7 +84,7 @@ static void run_block(int n_threads) {
             if (fibers[i].done) continue;
             going = true;
             threadIdx.x = i;
-            swapcontext(&scheduler, &fibers[i].context);
+            go_on(fibers[i]);
         }
     }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import multiprocessing
 import pickle  # of a user's own model, as torch's tools do
 import warnings
 
@@ -180,7 +181,8 @@ class TestTraining:
 
     def test_several_processes(self, tmp_path):
         """Two ranks, DDP and FSDP; see `on_a_rank`."""
-        torch.multiprocessing.spawn(on_a_rank, args=(str(tmp_path),), nprocs=2)
+        multiprocessing.set_forkserver_preload([__name__])  # which imports once for both
+        torch.multiprocessing.start_processes(on_a_rank, (str(tmp_path),), nprocs=2, start_method="forkserver")
         noises = [torch.load(tmp_path / f"noise-{rank}") for rank in range(2)]
         assert raw(noises[0]) != raw(noises[1])
         X = union()

@@ -87,20 +87,20 @@ class TestFigures:
 
     def test_several_captions_of_a_picture(self, coco, coco_report):
         """Copies of a picture are not each other's wrong answers, nor its own captions unrelated to it."""
-        image, text = coco
+        image, text = (rows[:200] for rows in coco)
         rng = np.random.default_rng(0)
         near = [text + 0.01 * rng.standard_normal(text.shape).astype(np.float32) for _ in range(4)]
-        order = rng.permutation(2500)
+        order = rng.permutation(1000)
         found = report.report(np.concatenate([image] * 5)[order], np.concatenate([text, *near])[order])
-        pair, alone = found.pairs[0], coco_report.pairs[0]
-        assert (pair.n_measured, pair.n_distinct, pair.n_groups) == (2500, (500, 2500), 500)
+        pair, alone = found.pairs[0], report.report(image, text).pairs[0]
+        assert (pair.n_measured, pair.n_distinct, pair.n_groups) == (1000, (200, 1000), 200)
         assert pair.before.recall_b_to_a[1] == pytest.approx(alone.before.recall_b_to_a[1], abs=0.03)
         assert pair.before.recall_a_to_b[1] == pytest.approx(alone.before.recall_a_to_b[1], abs=0.06)
         assert pair.fair_shares == pytest.approx((1 / 6, 5 / 6))
         assert pair.before.unmatched_cosine == pytest.approx(alone.before.unmatched_cosine, abs=0.01)
-        assert "2,500 pairs of 500 different image and 2,500 text rows, 500 groups" in str(found)
+        assert "1,000 pairs of 200 different image and 1,000 text rows, 200 groups" in str(found)
         assert "groups:" not in str(coco_report)
-        assert (alone.n_distinct, alone.n_groups) == ((500, 500), 500)
+        assert (alone.n_distinct, alone.n_groups) == ((200, 200), 200)
 
     def test_likeness_of_noise(self, coco, coco_report):
         fits = coco_report.pairs[0].noise_fits

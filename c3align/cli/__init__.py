@@ -7,6 +7,7 @@ and SIGHUP.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -70,7 +71,7 @@ def run(arguments: list[str] | None = None) -> int:
         _write_any_text()
         try:
             given = sys.argv[1:] if arguments is None else arguments
-            code = app(given or ["--help"], prog_name="c3align", standalone_mode=False, obj=given)
+            code = _commands()(given or ["--help"], prog_name="c3align", standalone_mode=False, obj=given)
             sys.stdout.flush()
             if code == INTERRUPTED:  # which newer typer makes of Ctrl-C
                 raise KeyboardInterrupt
@@ -90,6 +91,12 @@ def run(arguments: list[str] | None = None) -> int:
             return 128 + int(stopped.args[0])
         except Exception as error:
             return _explain(error)
+
+
+@functools.cache
+def _commands() -> Any:
+    """Built once: a call of `app` builds all of them anew, which takes longer than many a command."""
+    return typer.main.get_command(app)
 
 
 def _told(message: Warning | str, *_: Any, **__: Any) -> None:
