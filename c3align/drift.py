@@ -108,6 +108,8 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
         shape = tuple(getattr(X, "shape", ()))
         raise C3AlignError(f"X must be {LEAST_ROWS} rows or more of {state.n_dims} dimensions, got {shape}; pass more")
     once = np.sort(np.unique(row_keys(X), return_index=True)[1])
+    if len(once) < LEAST_ROWS:
+        raise C3AlignError(f"X must hold {LEAST_ROWS} different rows or more, got {len(once)}; look at its rows")
     some = X[np.sort(rng.permutation(once)[:SIZE])]
     new = ops.normalize(some.detach().float().cpu().numpy() if is_tensor(some) else np.asarray(some))
     together = np.concatenate([new, fitted]).astype(np.float64)

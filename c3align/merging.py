@@ -39,11 +39,11 @@ def list_z_scores(scores: npt.ArrayLike) -> Float64Array:
     found = as_floats("scores", scores)
     if not found.ndim or not found.size or not np.isfinite(found).all():
         raise C3AlignError(f"scores must be finite and at least one a list, got shape {found.shape}; remove the others")
+    largest = np.abs(found).max(axis=-1, keepdims=True)
+    found = np.ldexp(found, -np.frexp(largest)[1])  # of about one, so that no square is too large or too small
     away = found - found.mean(axis=-1, keepdims=True)
     deviation = found.std(axis=-1, keepdims=True)
-    return np.divide(
-        away, deviation, out=np.zeros_like(away), where=deviation > 1e-12 * np.abs(found).max(axis=-1, keepdims=True)
-    )
+    return np.divide(away, deviation, out=np.zeros_like(away), where=deviation > 1e-12)
 
 
 @checked

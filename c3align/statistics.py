@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from c3align import ops
-from c3align._arguments import check_whole, checked
+from c3align._arguments import as_floats, check_whole, checked, shown
 from c3align._exact import MAX_ROWS, ONE, ExactSums
 from c3align._typing import Array, Float64Array, Int64Array, ZeroRows
 from c3align.errors import C3AlignError
@@ -73,8 +73,11 @@ class ModalityStatistics(ExactSums):
         n_rows : int
             How many rows it is the mean of.
         """
-        values = np.asarray(mean, np.float64).ravel()
         check_whole("n_rows", n_rows, 1, MAX_ROWS - 1)
+        shape = np.shape(mean)
+        if not shape or not shape[-1]:
+            raise C3AlignError(f"mean must be a vector (n_dims,), got {shown(mean)}; pass the mean of unit rows")
+        values = as_floats("mean", mean).ravel()
         with np.errstate(over="ignore"):
             length = float(np.linalg.norm(values))
         if values.size != np.shape(mean)[-1] or not length < 1:

@@ -466,6 +466,8 @@ class TestLists:
                 merge_by_rank([["a"]], constant=constant)
 
     def test_list_z_scores(self):
+        for largest in (1e308, 1e-320):
+            assert list_z_scores([largest, -largest]).tolist() == [1, -1]
         found = list_z_scores([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0], [0.1, 0.1, 0.1]])
         assert found == pytest.approx(np.array([[-1, 0, 1], [-1, 0, 1], [0, 0, 0]]) * np.sqrt(1.5))
         for scores in (1.0, [], [np.nan], [1, -np.inf]):

@@ -205,3 +205,9 @@ def test_it_reads_what_fit_and_transform_read(tmp_path, monkeypatch, call):
         code, _, err = call("check", *arguments, "-a", "al")
         assert code == 2
         assert text in err
+
+
+def test_copies_of_few_rows_are_no_eight():
+    aligner = C3Aligner(second_moments=True).fit(np.random.default_rng(0).normal(size=(200, 16)) + 1)
+    with pytest.raises(C3AlignError, match="8 different rows or more, got 1"):
+        drift(aligner, np.ones((100, 16)), modality="text")

@@ -321,3 +321,8 @@ def test_datasets_without_rows_or_columns():
 def test_wrong_arguments(arguments, words):
     with pytest.raises(C3AlignError, match=words):
         AlignerPreprocessor(**arguments)
+
+
+def test_columns_that_would_hide_one_another():
+    with pytest.raises(C3AlignError, match="another column for each modality"):
+        AlignerPreprocessor({"text": "t", "image": "i"}, output_columns={"text": "o", "image": "o"})

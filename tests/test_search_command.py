@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from c3align import datasets
+from c3align import C3Aligner, datasets
 from tests import stores
 
 
@@ -42,6 +43,11 @@ def test_index_and_search(folder, call, monkeypatch):
     assert "photos/007.png" in [result["id"] for result in found]
     code, out, _ = call("search", "photos/007.png", "idx", "-k", 1)
     assert (code, out.split()[1:]) == (0, ["image", "photos/007.png"])
+    code, _, err = call("search", "photos/none.png", "idx")
+    assert (code, "no file photos/none.png" in err) == (2, True)
+    C3Aligner().fit(np.eye(256)[:40] + 1).save_pretrained("other")
+    code, _, err = call("index", "more.csv", "--encoder", "glyphs", "-o", "idx", "-a", "other")
+    assert (code, err[:32]) == (2, "error: --aligner must be the one")
     code, out, _ = call("search", folder.names[155], "idx", "-k", 1, "--only", "text")
     assert (code, out.split()[1:3]) == (0, ["text", "names.csv[5]"])
     assert folder.names[155] in out

@@ -112,6 +112,13 @@ class TestRepeats:
 
 
 class TestProjector:
+    @pytest.mark.parametrize("wrong", [{"tune": "foo"}, {"mapper": "foo"}, {"length": 0}, {"lora": {"r": 2}}])
+    def test_wrong_settings_are_refused(self, wrong):
+        from c3align.decoders import Projector
+
+        with pytest.raises(C3AlignError, match=next(iter(wrong))):
+            Projector(None, 8, **wrong)
+
     TEXTS = ("a cat", "two birds")
 
     def made(self, **options):

@@ -397,3 +397,41 @@ class TestSkipped:
         assert run("fit", "x.npy", "--pair", "y.npy", "-o", "out", "--on-error", "skip") == 0
         good = np.delete(rows, 5, axis=0)
         assert Path("out", ALIGNER).read_bytes() == C3Aligner().fit(good, good).to_bytes()
+
+
+class TestOthersFiles:
+    """What is none of a run's own is neither removed nor replaced by it."""
+
+    @pytest.mark.parametrize("name", ["../precious.txt", "/precious.txt"])
+    def test_names_in_a_list_lead_nowhere_else(self, here, capsys, name):
+        run("transform", "e", "-a", "al", "-o", "out", "--modality", "text")
+        Path("precious.txt").write_text("mine")
+        lines = Path("out/transform_rows.jsonl").read_text().splitlines()
+        name = str(here / name[1:]) if name[0] == "/" else name
+        lines.append(json.dumps({**json.loads(lines[-1]), "shard": name}))
+        Path("out/transform_rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        assert run("transform", "e", "-a", "al", "-o", "out", "--modality", "text", "--changed", "redo") == 2
+        assert "holds a line that is not its own" in capsys.readouterr().err
+        assert Path("precious.txt").read_text() == "mine"
+
+    def test_odd_lines_are_told(self, here, capsys):
+        run("transform", "e", "-a", "al", "-o", "out", "--modality", "text")
+        for line in ("[" * 100_000, json.dumps({"shard": "a/x_0.npy", "dropped": 7})):
+            with Path("out/transform_rows.jsonl").open("a") as file:
+                file.write(f"{line}\n")
+        assert run("transform", "e", "-a", "al", "-o", "out", "--modality", "text") == 2
+        assert "holds a line that is not its own" in capsys.readouterr().err
+
+    def test_a_link_to_what_is_read(self, here, rows, capsys):
+        Path("out/a").mkdir(parents=True)
+        Path("out/a/x_0.npy").symlink_to(here / "e/a/x_0.npy")
+        assert run("transform", "e", "-a", "al", "-o", "out", "--modality", "text") == 2
+        assert "links to files that are to be read" in capsys.readouterr().err
+        assert raw(np.load("e/a/x_0.npy")) == raw(rows[:10])
+
+    def test_two_commands_have_folders_of_their_own(self, here, capsys):
+        assert run("transform", "e", "-a", "al", "-o", "out", "--modality", "text") == 0
+        before = contents("out")
+        assert run("corrupt", "e", "-a", "al", "-o", "out", "--modality", "text") == 2
+        assert "holds what transform_rows.jsonl tells of" in capsys.readouterr().err
+        assert contents("out") == before

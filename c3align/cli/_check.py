@@ -64,6 +64,9 @@ def check(
     fitted = C3Aligner.from_pretrained(aligner)
     policy, found = rules(on_error, "raise", fitted.zero_rows), {}
     for source in open_sources(rows, column=column, scale=scale):
+        if source.watch is not None:
+            for path in source.paths:
+                source.watch.compare(path)
         name, sample = _modality(source, modality, fitted), source.sample(SAMPLE_ROWS)
         if policy.skip:
             sample = sample[~bad_rows(sample, policy.zeros_too)]

@@ -97,6 +97,11 @@ def _aligner(home: Path, given: Path | None, encoder: Any, found: list[tuple[str
     from c3align import C3Aligner
 
     own = home / "aligner"
+    if given is not None and own.exists():
+        fingerprint = encoder.fingerprint
+        both = [C3Aligner.from_pretrained(str(folder), encoder=fingerprint).to_bytes() for folder in (own, given)]
+        if both[0] != both[1]:
+            raise C3AlignError(f"--aligner must be the one that {home} was made with; omit it, or make another index")
     if given is None and not own.exists():
         modalities = {modality for modality, _, _ in found}
         if len(modalities) < 2 or "text" not in modalities:
@@ -177,4 +182,6 @@ def _modality_of(query: str) -> str:
     """That of a file's ending, where there is such a file; else it is a text."""
     ending = Path(query).suffix.lower()
     kinds = [name for name, endings in EXTENSIONS.items() if ending and ending in endings]
-    return kinds[0] if kinds and Path(query).is_file() else "text"
+    if kinds and not Path(query).is_file() and len(query.split()) == 1:
+        raise C3AlignError(f"no file {query}; correct the path, or pass --modality text to look for these words")
+    return kinds[0] if kinds else "text"

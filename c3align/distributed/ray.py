@@ -68,6 +68,9 @@ class AlignerPreprocessor(_Preprocessor):
         outputs = by_modality if output_columns is None else _checked_columns(output_columns, "output_columns")
         if outputs.keys() != by_modality.keys():
             raise C3AlignError(f"output_columns must name the modalities {', '.join(by_modality)}; name all of them")
+        for name, given in (("columns", by_modality), ("output_columns", outputs)):
+            if len(set(given.values())) < len(given):
+                raise C3AlignError(f"{name} must be another column for each modality, got {given}; name others")
         self._set(by_modality, outputs, _settings_of(aligner), pairs)
         if pairs and len(by_modality) != 2:
             raise C3AlignError(f"pairs=True needs 2 columns, got {len(by_modality)}; pass those that belong together")
@@ -159,6 +162,8 @@ class AlignerPreprocessor(_Preprocessor):
         aligner, given = self.aligner_, table
         for modality, column, output in zip(self._modalities, self._columns, self._output_columns):
             _check_column(column, given.column_names)
+            if output != column and output in given.column_names:
+                raise C3AlignError(f"output_columns must be new columns, got {output!r}, which is there; name another")
             aligned = given[column]
             if given.num_rows:
                 rows = _rows_of(given, column)

@@ -99,6 +99,11 @@ class Watch:
         self._next: tuple[str, int] | None = None
         self._digest = hashlib.sha256()
 
+    def compare(self, path: str) -> None:
+        """Refuse a file that is not what it was."""
+        if of_file(path) != self.expected.get(os.path.basename(path)):
+            raise refusal("tree of shards", f"{path!r} is damaged, or another file")
+
     def see(self, path: str, first: int, rows: Any, n_rows: int) -> None:
         """Rows from the `first` on, of a file of `n_rows`; after the last ones another file is refused."""
         if first == 0:

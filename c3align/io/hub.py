@@ -17,6 +17,7 @@ __all__ = ["ALIGNER", "DECODER", "PIPELINE", "folder", "is_id", "said"]
 ALIGNER = ("aligner.safetensors", "config.json")
 DECODER = ("captioner.safetensors", "generator.safetensors", "config.json", "lm/*", "memory/*")
 PIPELINE = ("pipeline.json", *(f"aligner/{name}" for name in ALIGNER), *(f"decoder/{name}" for name in DECODER))
+OPTIONS = ("revision", "token", "cache_dir", "local_files_only")
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _LOGIN = "check the name, or log in by `hf auth login` or token="
 # by the name of an error of huggingface_hub, the nearest of its bases first: what happened, and what to do
@@ -37,34 +38,30 @@ def is_id(name: str | os.PathLike[str]) -> bool:
     return bool(_ID.fullmatch(str(name)))
 
 
-def folder(
-    name: str | os.PathLike[str],
-    files: tuple[str, ...],
-    *,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-) -> Path:
+def folder(name: str | os.PathLike[str], files: tuple[str, ...], **options: Any) -> Path:
     """The folder that a name stands for: one on disk, else a snapshot of `files` of a repository of the Hub.
+
+    `options` are huggingface_hub's, of `OPTIONS`.
 
     Raises
     ------
     HubError
         When there is neither.
     """
+    for option in options:
+        if option not in OPTIONS:
+            raise C3AlignError(f"options of the Hub must be of {', '.join(OPTIONS)}, got {option!r}; omit it")
     path = atomic.found(name)
     if path.exists():
-        if revision is not None:
+        if options.get("revision") is not None:
             raise C3AlignError(f"revision= must be that of a Hub id, and {path} is a folder here; omit revision=")
         return path
     if not is_id(name):
         raise HubError(f"no folder {path}; pass one that save_pretrained wrote, or a Hub id 'owner/name'")
-    how: Any = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
     with said(f"no folder {path}, and the Hub says"):
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(str(name), allow_patterns=list(files), **how))
+        return Path(snapshot_download(str(name), allow_patterns=list(files), **options))
 
 
 @contextmanager

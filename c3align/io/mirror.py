@@ -26,6 +26,7 @@ from c3align.io.shards import Tree
 
 __all__ = ["Changing", "Mirror", "Rules", "bad_rows"]
 
+_COMMANDS = {"transform", "corrupt", "translate"}
 Change = Callable[[npt.NDArray[Any], int, Any], npt.NDArray[Any]]  # rows, the number of the first, or those of all
 
 
@@ -131,9 +132,15 @@ class Mirror:
             raise C3AlignError(f"the files of {' '.join(given)} must have names of their own; pass each once")
         if os.path.realpath(root) == os.path.realpath(folder):
             raise C3AlignError(f"{folder} is where the rows are; pass another folder as --output")
+        read = {os.path.realpath(path) for path in source.paths}
+        if any(os.path.realpath(folder / name) in read for name in names):
+            raise C3AlignError(f"{folder} has links to files that are to be read; pass another folder as --output")
         for made in {(folder / name).parent for name in names}:
             made.mkdir(parents=True, exist_ok=True)
             atomic.clear(made)
+        for other in sorted(folder.glob(f"*_{source.modality or 'rows'}.jsonl")):
+            if other.name.partition("_")[0] in _COMMANDS - {asked["command"]} and set(Journal(other).done) & set(names):
+                raise C3AlignError(f"{folder} holds what {other.name} tells of; pass another folder as --output")
         journal = Journal(folder / f"{asked['command']}_{source.modality or 'rows'}.jsonl", asked)
         return cls(source, folder, names, journal, change, rules)
 

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,13 @@ def _check_question(path: Path, before: Any, now: Mapping[str, Any]) -> None:
     raise C3AlignError(f"{path} is of another run ({what}); go on as before, or delete it to begin anew")
 
 
+def _check_line(path: Path, name: str, line: Mapping[str, Any]) -> None:
+    """Refuse what this library never wrote: files are compared, and removed, by these names."""
+    place, dropped = PurePath(name), line.get("dropped", [])
+    if place.is_absolute() or ".." in place.parts or not isinstance(dropped, list):
+        raise C3AlignError(f"{path} holds a line that is not its own, about {name!r:.60}; delete it to begin anew")
+
+
 def _check_shard(name: str, is_known: bool, path: Path) -> None:
     if not is_known:
         raise C3AlignError(
@@ -89,14 +96,19 @@ class Journal:
     A line is written when its shard is whole. A last line that a kill cut off counts as none.
     """
 
-    def __init__(self, path: Path, question: Mapping[str, Any]) -> None:
-        self.path, self.question, self.done = path, dict(question), dict[str, dict[str, Any]]()
+    def __init__(self, path: Path, question: Mapping[str, Any] | None = None) -> None:
+        """The list of a run that asks this; without a question, one to be read alone."""
+        self.path, self.question, self.done = path, dict(question or {}), dict[str, dict[str, Any]]()
         self.n_touched = self.n_damaged = 0  # shards with another time alone; files that are not as they were written
         if path.exists():
             first, *lines = [_parsed(line) for line in path.read_bytes().split(b"\n")[:-1]] or [None]
-            _check_question(path, (first or {}).get(FORMAT), self.question)
+            if question is not None:
+                _check_question(path, (first or {}).get(FORMAT), self.question)
             self.done = {line["shard"]: line for line in lines if line and isinstance(line.get("shard"), str)}
-        self.write(self.done)
+            for name, line in self.done.items():
+                _check_line(path, name, line)
+        if question is not None:
+            self.write(self.done)
 
     def write(self, shards: Iterable[str]) -> None:
         """The list anew, in the order of the shards, with one line for each."""
@@ -161,7 +173,7 @@ class Journal:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -76,6 +76,9 @@ class CorruptedCollator:
         dict
             "rows" (n, n_dims) float32, and what `rest` makes of the other entries.
         """
+        if any(self.rows not in example for example in examples):
+            fix = "name the key of the rows, and let the Trainer keep it by remove_unused_columns=False"
+            raise C3AlignError(f"every example must have {self.rows!r}; {fix}")
         numbers = [example[self.number] for example in examples if self.number in example]
         if len(numbers) not in (0, len(examples)):
             raise C3AlignError(f"all examples of a batch or none must have {self.number!r}; number all to be noisy")

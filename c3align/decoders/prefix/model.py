@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from c3align._arguments import check_choice, check_whole, shown
 from c3align.decoders.prefix.language_models import adapted
 from c3align.decoders.prefix.task import IGNORED
+from c3align.errors import C3AlignError
 
 TRANSFORMER_LAYERS, TRANSFORMER_HEADS = 8, 8  # the paper's code
 
@@ -87,6 +89,15 @@ class Projector(nn.Module):
         lora: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        check_choice("mapper", mapper, tuple(MAPPERS))
+        if tune is not None:
+            check_choice("tune", tune, ("full", "frozen", "lora"))
+        check_whole("n_dims", n_dims, 1)
+        check_whole("length", length, 1)
+        if lora is not None and tune != "lora":
+            raise C3AlignError(f"lora needs tune='lora', got tune={tune!r}; pass both, or omit lora")
+        if not hasattr(lm, "get_input_embeddings"):
+            raise C3AlignError(f"lm must be a language model of transformers, got {shown(lm)}; load one")
         self.lm = lm if tune is None else adapted(lm, tune, lora)
         self.mapper = MAPPERS[mapper](n_dims, lm.get_input_embeddings().weight.shape[1], length)
 
