@@ -12,6 +12,7 @@ import inspect
 import math
 import warnings
 from functools import cache, partial
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from c3align.errors import C3AlignError
 from c3align.mappings import QuantileSketch, RowAffine
 from c3align.neighbours import Search
 from c3align.sample import RowSample
+from tests import tiny_encoders
 
 # what users call; `centering` and the rest of `ops`, `io` and `training` take what these have checked
 ROOMS = ["", "calibration", "choosing", "covariance", "cross_covariance", "datasets", "distributed", "encoders"]
@@ -149,6 +151,8 @@ def is_result(item):
 @cache
 def calls():
     """(name, callable) of everything public that takes arguments."""
+    if find_spec("transformers"):
+        tiny_encoders.import_torchvision()
     found = {}
     for room in ROOMS:
         module = importlib.import_module(f"c3align.{room}".rstrip("."))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from c3align import centering
 from c3align._arguments import check_seed, check_whole, checked
 from c3align._typing import Array
 from c3align.errors import C3AlignError
@@ -46,6 +47,7 @@ def make_corrupted(
     """
     check_whole("n_repeats", n_repeats)
     check_seed(seed)
+    centering.state_of(aligner, modality)
     targets = np.asarray(y)
     if targets.shape[:1] != (len(X),):
         raise C3AlignError(f"y must have one target a row, got {targets.shape} for {len(X)} rows; pass as many")
