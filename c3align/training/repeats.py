@@ -48,8 +48,8 @@ def make_corrupted(
     check_whole("n_repeats", n_repeats)
     check_seed(seed)
     centering.state_of(aligner, modality)
-    targets = np.asarray(y)
-    if targets.shape[:1] != (len(X),):
-        raise C3AlignError(f"y must have one target a row, got {targets.shape} for {len(X)} rows; pass as many")
     noisy = [np.asarray(aligner.corrupt(X, modality=modality, seed=seed_of(seed, i))) for i in range(n_repeats)]
+    targets = np.asarray(y)
+    if targets.shape[:1] != noisy[0].shape[:1]:
+        raise C3AlignError(f"y must have one target a row, got {targets.shape} for {len(noisy[0])} rows; pass as many")
     return np.concatenate(noisy), np.concatenate([targets] * n_repeats)
