@@ -690,6 +690,9 @@ MUTANTS = [
     # search: rows that agree, and an index that is never another's
     Mutant("search", "c3align/search/index.py", "rows * np.float32(self._scale[modality])", "rows * np.float32(1)", "test_search and results_are_those_of_arrays"),
     Mutant("search", "c3align/search/index.py", "self._is_one_list = not told", "self._is_one_list = True", "test_search and uneven"),
+    Mutant("P7", "c3align/io/progress.py", "if place.is_absolute() or \"..\" in place.parts or not", "if not", "OthersFiles"),
+    Mutant("P10", "c3align/io/mirror.py", "if any(os.path.realpath(folder / name) in read for name in names):", "if False:", "OthersFiles"),
+    Mutant("P11", "c3align/cli/_index.py", "        if both[0] != both[1]:", "        if False:", "index_and_search"),
     Mutant("search", "c3align/search/card.py", "if found.get(name) != mine[name]:", "if False:", "test_search and another_encoder"),
     Mutant("search", "c3align/search/card.py", "digest.update(np.ascontiguousarray(values).tobytes())", "pass", "test_search and another_encoder"),
     Mutant("search", "c3align/search/index.py", "        with alone(store):", "        if True:", "test_search and two_makers"),

@@ -148,6 +148,10 @@ def test_transform_touches_no_other_column_and_keeps_kinds():
     assert np.array_equal(rows(found["picture"]), alone.transform(Y, modality="image"))
     crossed = AlignerPreprocessor(BOTH, aligner=alone, output_columns={"text": "picture", "image": "words"})
     assert np.array_equal(rows(crossed.transform_batch(table())["words"]), alone.transform(Y, modality="image"))
+    with pytest.raises(C3AlignError, match="'number', which is there"):
+        AlignerPreprocessor(BOTH, aligner=alone, output_columns={"text": "number", "image": "o"}).transform_batch(
+            table()
+        )
     frame = fitted.transform_batch(table().to_pandas())
     assert np.array_equal(np.stack(frame["aligned"]), alone.transform(X, modality="text"))
     assert fitted.transform_batch(table().slice(0, 0)).num_rows == 0

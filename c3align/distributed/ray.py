@@ -162,8 +162,10 @@ class AlignerPreprocessor(_Preprocessor):
         aligner, given = self.aligner_, table
         for modality, column, output in zip(self._modalities, self._columns, self._output_columns):
             _check_column(column, given.column_names)
-            if output != column and output in given.column_names:
-                raise C3AlignError(f"output_columns must be new columns, got {output!r}, which is there; name another")
+            if output in given.column_names and output not in self._columns:
+                raise C3AlignError(
+                    f"output_columns must be new ones or those learned, got {output!r}, which is there; name another"
+                )
             aligned = given[column]
             if given.num_rows:
                 rows = _rows_of(given, column)
