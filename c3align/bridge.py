@@ -22,7 +22,7 @@ __all__ = ["Bridge", "bridge"]
 
 K = 10  # neighbors that recall counts
 LEAST_ROWS = 50
-MOST_HELD_OUT = 1000
+ENOUGH_HELD_OUT, MOST_HELD_OUT = 100, 1000
 KINDS = ("procrustes", "ridge")
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # weights, as shares of the old rows' mean variance
 _FORMAT, _KIND = "c3align.Bridge", "bridge"
@@ -123,14 +123,20 @@ class Bridge:
         return cls(kind, recall=float(config["recall"]), n_rows=n_rows, **found)
 
     def __str__(self) -> str:
-        return f"{self.kind} bridge from {self.n_rows} items: finds {self.recall:.1%} of the {K} nearest of new ones"
+        found = f"finds {self.recall:.1%} of the {K} nearest of new ones, where chance finds {self.chance:.0%}"
+        return f"{self.kind} bridge from {self.n_rows} items: {found}"
+
+    @property
+    def chance(self) -> float:
+        """The recall that a map without any sense would have among so many items."""
+        return K / (_n_held_out(self.n_rows) - 1)
 
 
 def bridge(old: Array, new: Array, *, seed: int = 0) -> Bridge:
     """Learn a bridge from items that both encoders have embedded, by a rotation or a regression.
 
-    A fifth of the items, at most 1,000, is held out and decides between the two, and how strong the ridge is; then all
-    of them teach the map. Learn one bridge for each modality.
+    A fifth of the items is held out, 100 to 1,000 of them, or half where they are fewer than 200. It decides between
+    the two, and how strong the ridge is; then all of them teach the map. Learn one bridge for each modality.
 
     Parameters
     ----------
@@ -162,7 +168,7 @@ def bridge(old: Array, new: Array, *, seed: int = 0) -> Bridge:
             f"old and new must be of {LEAST_ROWS} different items or more, got {len(a)}; embed more by both encoders"
         )
     order = np.random.default_rng(seed).permutation(len(a))
-    n_held = min(len(a) // 5, MOST_HELD_OUT)
+    n_held = _n_held_out(len(a))
     held, known = order[:n_held], order[n_held:]
     wanted = _nearest(b[held], b[held])
     kinds: list[tuple[str, float]] = [("procrustes", 0.0), *(("ridge", weight) for weight in RIDGES)]
@@ -170,6 +176,11 @@ def bridge(old: Array, new: Array, *, seed: int = 0) -> Bridge:
     best = int(np.argmax(recalls))
     old_mean, new_mean, linear = _learned(a, b, *kinds[best])
     return Bridge(kinds[best][0], old_mean, new_mean, linear, recalls[best], len(a))
+
+
+def _n_held_out(n_rows: int) -> int:
+    """Enough that ten of them are few."""
+    return min(max(n_rows // 5, ENOUGH_HELD_OUT), n_rows // 2, MOST_HELD_OUT)
 
 
 def _is_share(value: Any) -> bool:

@@ -7,6 +7,7 @@ the dealing alone, whatever the rows' distribution.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = ["FALSE_ALARMS", "Drift", "drift"]
 
 FALSE_ALARMS = 0.01
 LEAST_ROWS = 8
+LEAST_DIFFERENT = 0.9  # of all rows, where nothing is said
 DEALS = 999  # by chance; with what was observed a thousand, of which ten are an alarm
 
 
@@ -89,7 +91,8 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
     Returns
     -------
     Drift
-        Prints as a sentence. With rows of the fitted kind it is an alarm in one of a hundred cases.
+        Prints as a sentence. With rows of the fitted kind it is an alarm in one of a hundred cases; not where many rows
+        repeat others, of which it warns.
 
     Raises
     ------
@@ -110,6 +113,13 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
     once = np.sort(np.unique(row_keys(X), return_index=True)[1])
     if len(once) < LEAST_ROWS:
         raise C3AlignError(f"X must hold {LEAST_ROWS} different rows or more, got {len(once)}; look at its rows")
+    if len(once) < LEAST_DIFFERENT * len(X):
+        warnings.warn(
+            f"of {len(X)} rows of {modality!r} {len(once)} are different, and drift looks at these alone: an alarm may "
+            "mean that others repeat, and none that the same come too often; compare rows of many different items",
+            UserWarning,
+            stacklevel=2,
+        )
     some = X[np.sort(rng.permutation(once)[:SIZE])]
     new = ops.normalize(some.detach().float().cpu().numpy() if is_tensor(some) else np.asarray(some))
     together = np.concatenate([new, fitted]).astype(np.float64)

@@ -50,11 +50,15 @@ class TestBridge:
         recall = np.mean([np.isin(a, b).mean() for a, b in zip(best, mine)])
         assert recall > 0.9
         assert found.recall == pytest.approx(recall, abs=0.1)
-        assert str(found) == f"{kind} bridge from {n} items: finds {found.recall:.1%} of the 10 nearest of new ones"
+        share = f"{found.recall:.1%} of the 10 nearest of new ones, where chance finds {found.chance:.0%}"
+        assert str(found) == f"{kind} bridge from {n} items: finds {share}"
 
-    def test_rows_of_other_things_have_no_bridge(self):
+    @pytest.mark.parametrize(("n", "chance"), [(50, 10 / 24), (100, 10 / 49), (500, 10 / 99), (1000, 10 / 199)])
+    def test_rows_of_other_things_have_no_bridge(self, n, chance):
         rng = np.random.default_rng(0)
-        assert bridge(rng.normal(size=(500, 24)), rng.normal(size=(500, 24))).recall < 0.2
+        found = bridge(rng.normal(size=(n, 24)), rng.normal(size=(n, 24)))
+        assert found.chance == chance
+        assert found.recall < 1.3 * chance  # the best of five by chance
 
     def test_it_is_saved_whole(self, tmp_path):
         found = bridge(*towers("ridge", n=200))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -205,6 +206,20 @@ def test_it_reads_what_fit_and_transform_read(tmp_path, monkeypatch, call):
         code, _, err = call("check", *arguments, "-a", "al")
         assert code == 2
         assert text in err
+
+
+def test_rows_that_repeat_are_told():
+    """As prompts and tags do: what is drawn often among the fitted ones is one row of many, and of few new ones too."""
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(300, 16)) + 1
+    share = 1 / np.arange(1, 301)
+    few = known[rng.choice(300, 100, p=share / share.sum())]
+    aligner = C3Aligner(second_moments=True).fit(known)
+    with pytest.warns(UserWarning, match=r"of 100 rows of 'text' \d\d are different, and drift looks at these alone"):
+        drift(aligner, few, modality="text")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drift(aligner, known[:100], modality="text")
 
 
 def test_copies_of_few_rows_are_no_eight():

@@ -57,6 +57,16 @@ def test_a_vector(way, shape, means, tmp_path):
     assert list(published.import_means({"image": path}, n_rows=9).statistics_) == ["image"]
 
 
+def test_a_cut_file_of_old_torch_is_refused(tmp_path):
+    """With one number left it was taken for all of them."""
+    path = write(tmp_path / "mean", np.linspace(-0.1, 0.1, 16, dtype=np.float32), WAYS["old torch"])
+    whole = path.read_bytes()
+    for n_left in (15, 2, 1, 0):
+        path.write_bytes(whole[: len(whole) - 4 * (16 - n_left)])
+        with pytest.raises(FormatError):
+            vectors.read(path)
+
+
 @pytest.mark.parametrize("how", [pickle.dump, torch.save, OLD])
 def test_a_dictionary_as_capdec_has_it(how, means, fitted, tmp_path):
     given = {f"center_{name}": torch.from_numpy(mean)[None] for name, mean in means.items()}

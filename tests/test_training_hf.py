@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -109,6 +111,22 @@ class TestRepeats:
             make_corrupted(aligner, ROWS, np.arange(11))
         with pytest.raises(C3AlignError, match="n_repeats must be"):
             make_corrupted(aligner, ROWS, np.arange(12), n_repeats=0)
+
+
+def test_examples_without_a_number_are_told_once_there_was_none():
+    aligner = C3Aligner().fit(np.random.default_rng(0).normal(size=(50, 8)) + 1)
+    from c3align.training import CorruptedCollator
+
+    collate = CorruptedCollator(aligner)
+    rows = np.random.default_rng(1).normal(size=(4, 8)) + 1
+    with pytest.warns(UserWarning, match="no example had 'number' yet, so none is noisy"):
+        collate([{"rows": row} for row in rows])
+    collate([{"rows": row, "number": i} for i, row in enumerate(rows)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        collate([{"rows": row} for row in rows])  # an evaluation
+    with pytest.raises(C3AlignError, match=r"must have 'rows'.*remove_unused_columns=False"):
+        collate([{"number": 0}])
 
 
 class TestProjector:

@@ -399,6 +399,19 @@ class TestSkipped:
         assert Path("out", ALIGNER).read_bytes() == C3Aligner().fit(good, good).to_bytes()
 
 
+def test_a_file_that_is_given_twice(here, capsys):
+    assert run("fit", "e/a/*.npy", "./e/a/../a/x_0.npy", "-o", "twice") == 2
+    assert "x_0.npy is given twice" in capsys.readouterr().err
+    assert not Path("twice").exists()
+
+
+@pytest.mark.parametrize("nothing", ["none/*.npy", "e"])
+def test_a_pattern_that_fits_nothing_beside_one_that_does(here, capsys, nothing):
+    """The folder has its files below others: they were left out without a word."""
+    assert run("fit", nothing, "x.npy", "-o", "some") == 2
+    assert f"no file fits {nothing}" in capsys.readouterr().err
+
+
 class TestOthersFiles:
     """What is none of a run's own is neither removed nor replaced by it."""
 

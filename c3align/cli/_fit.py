@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +29,7 @@ from c3align.cli._learning import Learning, list_dropped, touched
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.io import atomic
 from c3align.io.joins import joined
+from c3align.io.opening import is_url
 from c3align.io.progress import Checkpoint
 from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
@@ -73,6 +76,8 @@ def fit(
     found = open_sources(rows, **how)[::-1]  # of a tree of two modalities text comes first
     if pair:
         found = [found[0], *open_sources(pair, **how)]
+    for source in found:
+        _check_once(source)
     if len(found) > 2:
         raise C3AlignError("the folder holds more than two modalities; pass one of its folders, and another as --pair")
     if noise == "residual" and len(found) == 1:
@@ -99,6 +104,13 @@ def fit(
         dropped = list_dropped(output.with_name(f"{output.name}.dropped.jsonl"), learning.dropped)
         kept.remove()
     say(output, f"{output}: {_summary(aligner)}{touched(kept.n_touched)}" + (f"\n{told}" if told else "") + dropped)
+
+
+def _check_once(source: RowSource) -> None:
+    times = Counter(path if is_url(path) else os.path.abspath(path) for path in source.paths)
+    twice = next((path for path, n in times.items() if n > 1), None)
+    if twice is not None:
+        raise C3AlignError(f"{twice} is given twice, and its rows would count twice; name it once")
 
 
 def _check_alike(source: RowSource) -> None:

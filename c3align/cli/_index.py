@@ -14,7 +14,7 @@ import typer
 from c3align import embed as room
 from c3align import encoders
 from c3align._imports import need
-from c3align.cli._app import AsJson, Output, app, print_json, visible
+from c3align.cli._app import AsJson, Output, app, print_json, tell, visible
 from c3align.errors import C3AlignError
 from c3align.io import atomic, container, tables
 from c3align.io.items import Item, gather
@@ -53,11 +53,13 @@ def index(
         _write_down(home, {"encoder": encoder, "fingerprint": loaded.fingerprint})
         store, trees = search.LanceStore(home), home / "embedded"
         found: list[tuple[str, list[Item], Any]] = []
+        n_known = 0
         for each in data:
             modality, path = _kind_of(each)
             items = gather(path, modality, column)
             known = store.ids([item.name for item in items])
             new = [item for item in items if item.name not in known]
+            n_known += len(items) - len(new)
             if new:
                 tree = trees / hashlib.sha256("\n".join(item.name for item in new).encode()).hexdigest()[:16]
                 room.embed(loaded, new, tree, modality=modality, shard_items=_ROWS, **options)
@@ -65,6 +67,8 @@ def index(
         opened = search.MixedIndex(loaded, _aligner(home, aligner, loaded, found), store)
         n_added = sum(_add(opened, *each) for each in found)
         shutil.rmtree(trees, ignore_errors=True)
+    if n_known:
+        tell("note", f"{n_known} names are known and were not read again; index items that changed or are gone anew")
     print(f"{output}: {n_added} added, {len(opened)} in all")
 
 

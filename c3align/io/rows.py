@@ -86,9 +86,11 @@ class RowSource:
 
         `column` is that of a .parquet, which ``x.parquet#column`` names too; `scale` what a step of int8 is worth.
         """
-        files = [(path, own or column) for pattern in patterns for path, own in _files(pattern)]
-        if not files:
-            raise NoFileError(f"no file fits {' '.join(patterns)}; check the pattern")
+        files = []
+        for pattern in patterns:
+            if not (fitting := _files(pattern)):
+                raise NoFileError(f"no file fits {pattern}; check the pattern")
+            files += [(path, own or column) for path, own in fitting]
         paths, stored = tuple(path for path, _ in files), partial(_stored, scale=scale)
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
             each = pool.map if opening.is_url(paths[0]) else map

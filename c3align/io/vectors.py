@@ -90,9 +90,10 @@ def _streamed(content: bytes, inner: bool = False) -> Any:
     for key in _followed(file, inner=True):
         values = storages[key]
         n = int.from_bytes(file.read(8), "little")
-        values[:] = np.frombuffer(file.read(values.nbytes), values.dtype)
-        if n != len(values):
+        stored = np.frombuffer(file.read(values.nbytes), values.dtype)
+        if not n == len(values) == len(stored):  # one number alone would be broadcast
             raise ValueError("a storage is of another length")
+        values[:] = stored
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from c3align.training.rows import seed_of
 from c3align.training.settings import check_seed
 
 __all__ = ["CorruptedCollator", "NoiseOfEpoch"]
+
+_KEEP = "remove_unused_columns=False"
 
 
 class CorruptedCollator:
@@ -51,7 +54,9 @@ class CorruptedCollator:
         self.aligner, self.modality, self.rows, self.number = aligner, modality, rows, number
         self.seed, self.rest = check_seed(seed), default_data_collator if rest is None else rest
         self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that live on see it too
+        self._n_noisy = torch.zeros((), dtype=torch.int64)  # batches
+        for seen in (self._epoch, self._n_noisy):
+            seen.share_memory_()  # type: ignore[no-untyped-call]  # workers that live on see it too
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the noise of another epoch from now on.
@@ -77,8 +82,7 @@ class CorruptedCollator:
             "rows" (n, n_dims) float32, and what `rest` makes of the other entries.
         """
         if any(self.rows not in example for example in examples):
-            fix = "name the key of the rows, and let the Trainer keep it by remove_unused_columns=False"
-            raise C3AlignError(f"every example must have {self.rows!r}; {fix}")
+            raise C3AlignError(f"every example must have {self.rows!r}; name its key, and give the Trainer {_KEEP}")
         numbers = [example[self.number] for example in examples if self.number in example]
         if len(numbers) not in (0, len(examples)):
             raise C3AlignError(f"all examples of a batch or none must have {self.number!r}; number all to be noisy")
@@ -86,7 +90,13 @@ class CorruptedCollator:
         if numbers:
             seed = seed_of(self.seed, int(self._epoch))
             found = self.aligner.corrupt(rows, modality=self.modality, seed=seed, row_ids=np.array(numbers))
+            self._n_noisy += 1
         else:
+            if not self._n_noisy:
+                said = f"no example had {self.number!r} yet, so none is noisy"
+                warnings.warn(
+                    f"{said}; give those to learn from one, and the Trainer {_KEEP}", UserWarning, stacklevel=2
+                )
             found = self.aligner.transform(rows, modality=self.modality)
         others = [{k: v for k, v in example.items() if k not in (self.rows, self.number)} for example in examples]
         return {**(self.rest(others) if any(others) else {}), self.rows: torch.from_numpy(np.ascontiguousarray(found))}
