@@ -78,8 +78,9 @@ def _check_question(path: Path, before: Any, now: Mapping[str, Any]) -> None:
 
 def _check_line(path: Path, name: str, line: Mapping[str, Any]) -> None:
     """Refuse what this library never wrote: files are compared, and removed, by these names."""
-    place, dropped = PurePath(name), line.get("dropped", [])
-    if place.is_absolute() or ".." in place.parts or not isinstance(dropped, list):
+    place, dropped = PurePath(name), line["dropped"]
+    are_rows = isinstance(dropped, list) and all(type(row) is int and row >= 0 for row in dropped)
+    if place.is_absolute() or ".." in place.parts or not are_rows:
         raise C3AlignError(f"{path} holds a line that is not its own, about {name!r:.60}; delete it to begin anew")
 
 
@@ -104,7 +105,8 @@ class Journal:
             first, *lines = [_parsed(line) for line in path.read_bytes().split(b"\n")[:-1]] or [None]
             if question is not None:
                 _check_question(path, (first or {}).get(FORMAT), self.question)
-            self.done = {line["shard"]: line for line in lines if line and isinstance(line.get("shard"), str)}
+            named = [line for line in lines if line and isinstance(line.get("shard"), str)]
+            self.done = {line["shard"]: {"dropped": [], **line} for line in named}
             for name, line in self.done.items():
                 _check_line(path, name, line)
         if question is not None:

@@ -195,14 +195,15 @@ class RowAffine:
     def vectors_for(self, rows: Any) -> dict[str, Any]:
         """Mean, scale and shift of a map without a matrix, as `c3align.ops.align` takes them.
 
-        In float64, or tensors on the rows' device in their compute dtype, uploaded once.
+        In the rows' compute dtype, on their device: rounded and uploaded once.
         """
         vectors: dict[str, Any] = {"mean": self.mean, "scale": self.linear, "shift": self.shift}
-        if not is_on_device(rows):
+        dtype = dtype_name(rows)
+        if dtype == "float64" and not is_on_device(rows):
             return vectors
-        known: dict[Any, Any] = vars(self).setdefault("_uploaded", {})
-        if (key := (rows.device, rows.dtype)) not in known:
-            known[key] = {name: load("eager").vector_on(vector, rows, name) for name, vector in vectors.items()}
+        known: dict[Any, Any] = vars(self).setdefault("_vectors", {})
+        if (key := (rows.device, dtype) if is_on_device(rows) else None) not in known:
+            known[key] = {name: _rounded(vector, rows, name) for name, vector in vectors.items()}
         return dict(known[key])
 
     def offset_for(self, rows: Any) -> Any:
@@ -220,6 +221,12 @@ class RowAffine:
                 parts = tuple(None if part is None else rows.detach().new_tensor(part) for part in parts)
             known[key] = parts
         return known[key]
+
+
+def _rounded(vector: Float64Array | None, rows: Any, name: str) -> Any:
+    if is_on_device(rows):
+        return load("eager").vector_on(vector, rows, name)
+    return None if vector is None else vector.astype(np.float32)
 
 
 def check_rows(rows: Any, n_dims: int) -> None:

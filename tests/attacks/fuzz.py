@@ -45,6 +45,7 @@ WORDS = (
     b"\x1b[2J",
 )
 SIGNED = ("aligner", "aligner_bytes", "statistics_bytes", "captioner", "memory", "generator", "pipeline", "checkpoint")
+SIGNED += ("bridge",)
 HARNESS = "spec.txt"  # which only tells the loader what to load
 
 

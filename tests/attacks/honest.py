@@ -139,6 +139,26 @@ def means(folder: Path) -> Path:
     return folder / "means.pkl"
 
 
+def bridge(folder: Path) -> Path:
+    from c3align.bridge import bridge
+
+    bridge(rows(60), rows(60, shift=1.0)).save(folder / "bridge")
+    return folder / "bridge"
+
+
+def journal(folder: Path) -> Path:
+    from c3align import cli
+
+    (folder / "rows").mkdir()
+    for i in range(2):
+        np.save(folder / "rows" / f"{i}.npy", rows(40 + i))
+    learned().save_pretrained(folder / "aligner")
+    asked = ["transform", folder / "rows", "-a", folder / "aligner", "-o", folder / "out", "--modality", "text"]
+    if cli.run([str(word) for word in asked]):
+        raise RuntimeError("the honest run failed")
+    return next((folder / "out").rglob("transform*.jsonl"))
+
+
 def table(suffix: str, folder: Path) -> Path:
     path = folder / f"table.{suffix}"
     (folder / "a.png").write_bytes(b"")
@@ -172,7 +192,7 @@ def video(folder: Path) -> Path:
 
 KINDS: dict[str, list[Callable[[Path], Path]]] = {
     **{f.__name__: [f] for f in (aligner, aligner_bytes, statistics_bytes, captioner, memory, generator, pipeline)},
-    **{f.__name__: [f] for f in (checkpoint, tree, precomputed, sound, video, means)},
+    **{f.__name__: [f] for f in (checkpoint, tree, precomputed, sound, video, means, bridge, journal)},
     "aligner": [aligner, mapped_aligner, sketched_aligner],
     "rows": [npy],
     "encoder": [partial(encoder, kind) for kind in ("transformers", "open_clip", "sentence-transformers")],

@@ -118,6 +118,22 @@ def means(path: Path) -> Any:
     return published.import_means(path, n_rows=9)
 
 
+def bridge(path: Path) -> Any:
+    from c3align.bridge import Bridge
+
+    return Bridge.load(path)
+
+
+def journal(path: Path) -> Any:
+    """The list of a run over shards, beside what the run has written."""
+    from c3align.io.progress import Journal
+
+    known = Journal(path)
+    return [
+        known.has(name, entry.get("input"), str(path), path.parent / name, True) for name, entry in known.done.items()
+    ]
+
+
 def code(path: Path) -> Any:
     """No door: what the sandbox itself is tried with."""
     return exec(path.read_text(), {"__name__": "code"})
@@ -143,6 +159,8 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
         sound,
         video,
         means,
+        bridge,
+        journal,
         code,
     )
 }
