@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
-from c3align import centering
+from c3align import centering, persistence
 from c3align._held_out import aligned_rows
 from c3align._ingest import Ingested, ingest
 from c3align._learn import learn, merged
@@ -27,6 +27,7 @@ from c3align.statistics import ModalityStatistics, PairStatistics
 
 if TYPE_CHECKING:
     from c3align.calibration import Calibration
+    from c3align.drift import Drift
     from c3align.nn import AlignerModule
 
 __all__ = ["C3Aligner"]
@@ -42,14 +43,12 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     mapping : str or Mapping
-        The deterministic part of the alignment, by name or as an object of `c3align.mappings`. "center" subtracts each
-        modality's mean. "barycenter" also brings their covariances together, for one index over several modalities; it
-        takes statistics of every modality, not of one alone.
+        What rows become, by name or as an object of `c3align.mappings`: "center" subtracts each modality's mean;
+        "barycenter" also brings covariances together, for one index; it takes statistics of every modality.
     renormalize : bool
         Whether aligned rows have norm 1.
     noise : str or Noise
-        The noise of `corrupt`: "isotropic", equal in all directions; "residual", with the covariance of the residuals
-        eps of the pairs given to `fit`, which fill few of the dimensions; and more, see `c3align.noise`.
+        That of `corrupt`: "isotropic"; "residual", with the covariance of the pairs' residuals; see `c3align.noise`.
     noise_cosine : "auto" or float in (0, 1]
         Expected cosine between a clean row and the noisy one, over all modalities. "auto" takes it from the residuals
         of the pairs given to `fit`; with fewer than two, the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
@@ -108,10 +107,10 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Rows of any norm.
         y : (n_rows, n_dims) array, tensor or data frame, optional
             Partners of X's rows, in `y_modality`: gap, residuals and sigma are learned too, and with
-            ``noise="residual"`` the residuals' covariance. y holds partners if it is 2-d, floating and as wide as X, or
-            if `y_modality` is given. Any other y is a target, as scikit-learn's tools pass it, and ignored; but a
-            string, a number, zero rows, and 64 or more floating columns of another number than X's are refused. Pairs
-            unlike rows of one encoder give an `EncoderMismatchWarning`; see `geometry.encoder_overlap`.
+            ``noise="residual"`` the residuals' covariance. Partners are 2-d, floating and as wide as X, or named by
+            `y_modality`. Any other y is a target of scikit-learn's, and ignored; but a string, a number, zero rows, and
+            64 or more floating columns of another number than X's are refused. Pairs unlike rows of one encoder give
+            an `EncoderMismatchWarning`; see `geometry.encoder_overlap`.
         modality, y_modality : str
             Any names but "auto" and "batch"; `y_modality` is "image" by default.
 
@@ -154,8 +153,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         other : C3Aligner
-            Fitted on rows as wide, with the second moments and the pairs' covariances that the settings of this one
-            ask for (else `C3AlignError`), and bound to no other encoder (`EncoderMismatchError`).
+            Of rows as wide, with the moments that this one's settings ask for, and bound to no other encoder.
 
         Returns
         -------
@@ -192,9 +190,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X : (n_rows, n_dims) array, tensor or data frame
             Rows of any norm.
         modality : str
-            Whose mean to subtract: a fitted modality, "batch" for X's own, or "auto", which decides by the table of
-            `c3align.centering`: the one fitted modality, or the one of several, that X clearly belongs to; else, if one
-            is fitted, X's own mean with a `ModalityMeanWarning`. Fewer than 8 rows show little: name what you know.
+            Whose mean to subtract: a fitted one, "batch" for X's own, or "auto", which decides by the table of
+            `c3align.centering`: the fitted one that X clearly belongs to; else, if but one is fitted, X's own mean with
+            a `ModalityMeanWarning`. Fewer than 8 rows show little: name what you know.
 
         Returns
         -------
@@ -314,6 +312,23 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         return Calibration.from_rows(**aligned_rows(centering.state_of(self), self.mapping, self.renormalize))
 
+    def drift(self, X: Array, *, modality: str, seed: int = 0) -> Drift:
+        """Tell whether rows are still like those that `fit` saw.
+
+        Parameters
+        ----------
+        X, modality, seed : array, str, int
+            As in `c3align.drift.drift`, which also says what is raised.
+
+        Returns
+        -------
+        Drift
+            Prints as a sentence.
+        """
+        from c3align.drift import drift
+
+        return drift(self, X, modality=modality, seed=seed)
+
     def as_module(self) -> AlignerModule:
         """Make a torch module of the aligner as it is now.
 
@@ -334,8 +349,6 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         folder, covariances : str or path, "float64" or "float32"
             Nothing is written if loading would refuse it (`C3AlignError`). Second moments in float32 are half as large.
         """
-        from c3align import persistence
-
         persistence.save(self.get_params(deep=False), centering.state_of(self), folder, covariances)
 
     def to_bytes(self) -> bytes:
@@ -346,8 +359,6 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         bytes
             Of `aligner.safetensors`; equal bytes mean equal aligners.
         """
-        from c3align import persistence
-
         return persistence.dump(self.get_params(deep=False), centering.state_of(self))
 
     @classmethod
@@ -359,15 +370,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         content : bytes
             What `to_bytes` returned; checked as in `from_pretrained`.
         """
-        from c3align import persistence
-
-        return cls._restored(*persistence.parse(content))
-
-    @classmethod
-    def _restored(cls, settings: dict[str, Any], state: State) -> Self:
-        aligner = cls(**settings)
-        aligner.state_ = state
-        return aligner
+        return persistence.restored(cls, *persistence.parse(content))
 
     @classmethod
     def from_pretrained(
@@ -383,9 +386,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Fingerprint of the encoder in use, `EncoderMismatchError` if the statistics come from another; and options
             of huggingface_hub: ``revision``, ``token``, ``cache_dir``, ``local_files_only``.
         """
-        from c3align import persistence
-
-        return cls._restored(*persistence.load(folder_or_hub_id, encoder, **hub))
+        return persistence.restored(cls, *persistence.load(folder_or_hub_id, encoder, **hub))
 
     @property
     def statistics_(self) -> dict[str, ModalityStatistics]:

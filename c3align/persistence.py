@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,7 +31,9 @@ from c3align.io import container, hub
 from c3align.io.container import CONFIG_FILE
 from c3align.sample import MOST_LINKS
 
-__all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "dump", "load", "parse", "save"]
+__all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "dump", "load", "parse", "restored", "save"]
+
+_Aligner = TypeVar("_Aligner")
 
 ALIGNER_FILE = "aligner.safetensors"
 FORMAT, FORMAT_VERSION = "c3align.C3Aligner", 5
@@ -165,6 +167,26 @@ def load(
     _check_size(path)
     settings, state = container.read_folder(folder, ALIGNER_FILE, "aligner", _parsed)
     return settings, state if encoder is None else state.bound(encoder)
+
+
+def restored(cls: type[_Aligner], settings: dict[str, Any], state: State) -> _Aligner:
+    """An aligner of these settings that has learned this.
+
+    Parameters
+    ----------
+    cls : type
+        `C3Aligner`, or a class of its kind.
+    settings, state : dict, State
+        What `parse` and `load` return.
+
+    Returns
+    -------
+    C3Aligner
+        Fitted.
+    """
+    aligner = cls(**settings)
+    aligner.state_ = state  # type: ignore[attr-defined]
+    return aligner
 
 
 def _check_size(path: Path) -> None:

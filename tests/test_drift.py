@@ -222,6 +222,13 @@ def test_rows_that_repeat_are_told():
         drift(aligner, known[:100], modality="text")
 
 
+def test_an_aligner_tells():
+    rng = np.random.default_rng(0)
+    aligner = C3Aligner(second_moments=True).fit(rng.normal(size=(300, 16)) + 1)
+    new = rng.normal(size=(200, 16)) + 1.2
+    assert aligner.drift(new, modality="text", seed=3) == drift(aligner, new, modality="text", seed=3)
+
+
 def test_copies_of_few_rows_are_no_eight():
     aligner = C3Aligner(second_moments=True).fit(np.random.default_rng(0).normal(size=(200, 16)) + 1)
     with pytest.raises(C3AlignError, match="8 different rows or more, got 1"):
