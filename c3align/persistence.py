@@ -169,13 +169,13 @@ def load(
     return settings, state if encoder is None else state.bound(encoder)
 
 
-def restored(cls: type[_Aligner], settings: dict[str, Any], state: State) -> _Aligner:
+def restored(kind: type[_Aligner], settings: dict[str, Any], state: State) -> _Aligner:
     """An aligner of these settings that has learned this.
 
     Parameters
     ----------
-    cls : type
-        `C3Aligner`, or a class of its kind.
+    kind : type
+        `C3Aligner`, or a class made from it.
     settings, state : dict, State
         What `parse` and `load` return.
 
@@ -184,7 +184,7 @@ def restored(cls: type[_Aligner], settings: dict[str, Any], state: State) -> _Al
     C3Aligner
         Fitted.
     """
-    aligner = cls(**settings)
+    aligner = kind(**settings)
     aligner.state_ = state  # type: ignore[attr-defined]
     return aligner
 
