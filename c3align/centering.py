@@ -44,22 +44,7 @@ from c3align.ops import glance as looks
 from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.glance import Glance
 
-__all__ = [
-    "AUTO",
-    "BATCH",
-    "FAR",
-    "Center",
-    "Glance",
-    "center",
-    "claimed_by",
-    "clear_modality",
-    "doubt_about",
-    "shift",
-    "state_of",
-    "strays",
-    "two_of",
-    "warn_of_strangers",
-]
+__all__ = ["AUTO", "BATCH", "FAR", "Center", "Glance", "center", "doubt_about"]
 
 AUTO, BATCH = "auto", "batch"  # reserved: no modality may have these names
 _POSITIONS = 64  # rows looked at to tell raw ones, which lie around 1 of their mean, from aligned ones, around 0
@@ -72,7 +57,15 @@ MIXED = 0.02  # share of rows on another modality's side, beyond a single one, t
 
 @dataclass(frozen=True)
 class Center:
-    """Whose mean to subtract, a fitted modality's name or "batch", and the warning to give, if any."""
+    """Whose mean to subtract.
+
+    Parameters
+    ----------
+    modality : str
+        A fitted modality's name, or "batch".
+    warning : str, optional
+        The warning to give.
+    """
 
     modality: str
     warning: str | None = None

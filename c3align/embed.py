@@ -20,7 +20,7 @@ from c3align.io.items import Item
 from c3align.io.shards import Tree
 from c3align.training.settings import check_choice, check_whole
 
-__all__ = ["Run", "embed"]
+__all__ = ["Counts", "embed"]
 
 SHARD_ITEMS = 10_000
 _TOGETHER = 64  # items whose digests are one task of a thread: small files cost less than handing them over
@@ -45,19 +45,37 @@ class Run:
 
 @dataclass
 class Counts:
-    """How many items were embedded, skipped or broken so far."""
+    """How many items were embedded, skipped or broken so far.
+
+    Parameters
+    ----------
+    n_rows, n_broken : int
+        Items that were embedded, and that could not be.
+    n_before : int
+        Items that an earlier run has seen to, and that are as they were.
+    n_changed : int
+        Items embedded again, since their content, caption or id is another one.
+    n_mended : int
+        Items that were broken before.
+    n_new, n_gone : int
+        Items that another list of an earlier run did not have; those that it had, whose rows were dropped.
+    n_unseen : int
+        Of `n_before`, those behind URLs, which are not fetched to see whether they have changed.
+    seconds : float
+        Time that the run took.
+    """
 
     n_rows: int = 0
     n_broken: int = 0
-    n_before: int = 0  # items that an earlier run has seen to, and that are as they were
-    n_changed: int = 0  # items embedded again, since their content, caption or id is another one
-    n_mended: int = 0  # items that were broken before
-    n_new: int = 0  # items that another list of an earlier run did not have
-    n_gone: int = 0  # items that it had, whose rows were dropped
-    n_unseen: int = 0  # of `n_before`, those behind URLs, which are not fetched to see whether they have changed
+    n_before: int = 0
+    n_changed: int = 0
+    n_mended: int = 0
+    n_new: int = 0
+    n_gone: int = 0
+    n_unseen: int = 0
     seconds: float = 0.0
 
-    def add(self, before: _Before, kept: Sequence[int], n_items: int) -> None:
+    def _add(self, before: _Before, kept: Sequence[int], n_items: int) -> None:
         """What was found of a shard that was there; `kept` are the places embedded again."""
         if before.is_of_another_list:
             self.n_new += len(before.redo)
@@ -90,19 +108,27 @@ def embed(
     Parameters
     ----------
     encoder : Encoder
+        As `c3align.encoders.load` gives it.
     items : sequence of Item
         As `c3align.io.items.gather` finds them.
     output : path
         ``img_emb/img_emb_000.npy`` and so on (``text_emb``, ``audio_emb``, ``video_emb``),
         ``metadata/metadata_000.parquet``, ``embed_image.json`` with the encoder's fingerprint, and
         ``broken_image.jsonl`` where items were skipped.
+    modality : str
+        What the items are: one of the encoder's modalities.
     dtype : "float16" or "float32"
+        Of the rows on disk.
+    batch_size : int
+        Number of items that the encoder gets at once.
     shard_items : int
         Number of items per shard; an interruption costs at most one shard.
     on_error : "raise" or "skip"
         Whether items that cannot be read are refused, or skipped and listed.
     gone : "raise" or "drop"
         Whether items of an earlier run that are no longer there are refused, or their rows dropped.
+    device : str or torch.device, optional
+        Where the encoder computes.
     aligner : C3Aligner, optional
         Learns from the rows as they are written, of earlier runs too, so that no second pass is needed.
     on_progress : callable
@@ -111,6 +137,7 @@ def embed(
     Returns
     -------
     Counts
+        What became of the items.
 
     Raises
     ------
@@ -173,7 +200,7 @@ def _write_shards(
         broken = {redo[b.place]: b.reason for batch in found for b in batch.broken}
         rows = np.concatenate([np.empty((0, encoder.n_dims), run.dtype), *(batch.rows for batch in found)])
         if before is not None:
-            counts.add(before, kept, len(part))
+            counts._add(before, kept, len(part))
             kept, rows = before.with_rows(kept, rows)
         if before is None or before.is_of_another_list or before.changed or before.broken.intersection(kept):
             tree.write(shard, first, part, contents, kept, rows, broken)

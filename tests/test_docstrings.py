@@ -11,27 +11,17 @@ import doctest
 import importlib.util
 import inspect
 from functools import cached_property
+from pathlib import Path
 
 import pytest
 
+import c3align
+from tests import tiny_encoders
+
 validate = pytest.importorskip("numpydoc.validate", reason="numpydoc is not installed; `make test` does it").validate
 
-ROOMS = [
-    "",
-    "bridge",
-    "calibration",
-    "choosing",
-    "covariance",
-    "cross_covariance",
-    "datasets",
-    "decoders",
-    "drift",
-    "encoders",
-    "errors",
-    "export",
-]
-ROOMS += ["geometry", "mappings", "merging", "neighbours", "nn", "noise", "ops", "persistence", "pipeline", "report"]
-ROOMS += ["hub", "published", "sample", "search", "statistics", "distributed"]
+PACKAGE = Path(c3align.__file__).parent
+ROOMS = ["", *c3align._ROOMS]
 if importlib.util.find_spec("ray"):
     ROOMS += ["distributed.ray"]
 EXEMPT = {"EX01", "SA01", "ES01"}
@@ -42,7 +32,7 @@ METHODS = (classmethod, staticmethod, property, cached_property)
 def documented(room):
     """A room's public functions and classes, and their public methods and properties that c3align defines."""
     module = importlib.import_module(f"c3align.{room}".rstrip("."))
-    for name in module.__all__:
+    for name in getattr(module, "__all__", ()):
         item = getattr(module, name)
         if inspect.isfunction(item) or inspect.isclass(item):
             yield f"{module.__name__}.{name}", item
@@ -68,12 +58,20 @@ def faults(room):
         yield from (f"{name}: {code} {text}" for code, text in validate(name)["errors"] if code not in exempt)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def torchvision():
+    tiny_encoders.import_torchvision()
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_numpydoc_finds_no_fault_with_public_docstrings(room):
     assert not list(faults(room))
 
 
 def test_examples_print_what_they_say():
-    items = [item for room in ROOMS for _, item in documented(room)]
-    homes = {item.__module__ for item in items if inspect.isclass(item) or inspect.isfunction(item)}
-    assert [home for home in sorted(homes) if doctest.testmod(importlib.import_module(home)).failed] == []
+    """In every file that holds any."""
+    files = [path for path in PACKAGE.rglob("*.py") if ">>> " in path.read_text()]
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in files]
+    tried = {name: doctest.testmod(importlib.import_module(name.removesuffix(".__init__"))) for name in names}
+    assert [name for name, found in tried.items() if found.failed] == []
+    assert sum(found.attempted for found in tried.values()) > 80

@@ -209,7 +209,9 @@ def test_npy_in_and_out(tmp_path):
 def test_actors_align_by_torch():
     ds, aligner = data.from_arrow(table()).repartition(3), taught(X, Y, "two")
     fitted = AlignerPreprocessor(BOTH, aligner=aligner)
-    found = whole(fitted.map_batches(ds, device="cpu", concurrency=1, num_gpus=0.5, batch_size=64))
+    found = whole(
+        fitted.map_batches(ds, device="cpu", compute=data.ActorPoolStrategy(size=1), num_gpus=0.5, batch_size=64)
+    )
     assert found == whole(fitted.transform(ds))
     assert np.array_equal(rows(found["words"]), aligner.transform(X, modality="text"))
 
@@ -222,12 +224,13 @@ def test_actors_get_what_is_asked_for():
             self.actor, self.options = actor, options
             return self
 
+    actors = data.ActorPoolStrategy(min_size=1, max_size=4)
     ds = AlignerPreprocessor(BOTH, aligner=taught(X, Y, "two")).map_batches(
-        Recorded(), device="meta", num_gpus=1, concurrency=(1, 4), batch_size=4096
+        Recorded(), device="meta", num_gpus=1, compute=actors, batch_size=4096
     )
-    assert {name: ds.options[name] for name in ("num_gpus", "concurrency", "batch_size")} == {
+    assert {name: ds.options[name] for name in ("num_gpus", "compute", "batch_size")} == {
         "num_gpus": 1,
-        "concurrency": (1, 4),
+        "compute": actors,
         "batch_size": 4096,
     }
     with pytest.raises((NotImplementedError, RuntimeError)):  # a device without values: rows were put there

@@ -137,7 +137,7 @@ class AlignerPreprocessor(_Preprocessor):
             Where torch computes, such as "cuda", which takes ``num_gpus=1``; without one, the compiled core does. The
             bits are the same.
         **options : optional
-            Those of ``ds.map_batches``: `concurrency`, `num_gpus`, `batch_size` (Ray asks for one with a GPU), ...
+            Those of ``ds.map_batches``: `compute`, `num_gpus`, `batch_size` (Ray asks for one with a GPU), ...
 
         Returns
         -------

@@ -23,7 +23,7 @@ GLANCE_ROWS, GRAM_ROWS = 1024, 256  # rows looked at, evenly spaced
 class Glance:
     """What evenly spaced rows of a batch show: float64, no exact sums.
 
-    Attributes
+    Parameters
     ----------
     n_rows : int
         Rows looked at that have a direction.
@@ -42,7 +42,20 @@ class Glance:
 
     @classmethod
     def of(cls, X: Any, n_rows: int = GLANCE_ROWS) -> Glance:
-        """Look at no more than `n_rows` of the rows X; unusable ones are left out unreported."""
+        """Look at some of the rows X; unusable ones are left out unreported.
+
+        Parameters
+        ----------
+        X : (n, n_dims) array or tensor
+            Rows.
+        n_rows : int
+            How many to look at, at most.
+
+        Returns
+        -------
+        Glance
+            What they show.
+        """
         return cls(*moments(X, n_rows))
 
     @cached_property
@@ -58,9 +71,19 @@ class Glance:
         return (1 - float(self.mean @ self.mean)) * n / (n - 1) if n > 1 else 0.0
 
     def participation(self, scale: Float64Array) -> float:
-        """How many directions the rows, their columns multiplied by `scale`, vary in: ``tr(S)**2 / tr(S**2)``.
+        """Count the directions that the rows vary in: ``tr(S)**2 / tr(S**2)``, S their covariance.
 
         Both traces are unbiased (Himeno and Yamada 2014); at least 1.5, as few rows show too little.
+
+        Parameters
+        ----------
+        scale : (n_dims,) float64
+            What columns are multiplied by before.
+
+        Returns
+        -------
+        float
+            Their number.
         """
         products = gram(self.rows, scale, GRAM_ROWS)
         n = len(products)

@@ -82,6 +82,16 @@ class Training:
     def changed(self, changes: dict[str, Any]) -> Training:
         """Copy these settings with some of them changed.
 
+        Parameters
+        ----------
+        changes : dict
+            New values by the names of the settings.
+
+        Returns
+        -------
+        Training
+            The copy.
+
         Raises
         ------
         C3AlignError
@@ -94,7 +104,18 @@ class Training:
         return replace(self, **changes)
 
     def lr_at(self, step: int, n_steps: int) -> float:
-        """Learning rate of a step; the first step is 0."""
+        """Compute the learning rate of a step.
+
+        Parameters
+        ----------
+        step, n_steps : int
+            The step, from 0, and the number of all steps.
+
+        Returns
+        -------
+        float
+            At most `lr`.
+        """
         if self.schedule == "cosine":
             return self._cosine_at(step, n_steps)
         warmup = self.warmup if isinstance(self.warmup, int) else self.warmup * n_steps
