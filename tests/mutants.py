@@ -286,7 +286,12 @@ MUTANTS = [
     Mutant("P7", "c3align/io/shards.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),
     Mutant("P7", "c3align/io/earlier.py", "    if gone and not may_drop:", "    if False:", "test_embed and grew_and_shrank"),
     Mutant("P7", "c3align/io/earlier.py", "tree.broken_path(0).parent, tree.digests_path]", "tree.broken_path(0).parent]", "test_embed and AnotherList"),
-    Mutant("P7", "c3align/cli/_learning.py", "if start + len(rows) == self.first.ends[behind]:", "if True:", "test_trees and behind_the_last_shard"),
+    Mutant("P7", "c3align/cli/_learning.py", "if piece.start + piece.n_rows == self.first.ends[piece.behind]:", "if True:", "test_trees and behind_the_last_shard"),
+    # shards through a device
+    Mutant("P3", "c3align/io/device.py", "cycle(self._back), None", "cycle(self._back[:1]), None", "test_streams and same_bytes"),
+    Mutant("P3", "c3align/io/device.py", "            room.numpy()[...] = rows", "            pass", "test_streams and skipped_alike"),
+    Mutant("P5", "c3align/io/device.py", "        if self.device.type not in _KINDS:", "        if False:", "test_streams and other_devices"),
+    Mutant("P5", "c3align/io/device.py", "the limit was {max(", "the limit was {min(", "test_streams and slow_stage"),
     Mutant("P7", "c3align/io/mirror.py", "if self.journal.has(name, found, self.source.paths[number], target, self.rules.redo):", "if target.is_file():", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/progress.py", "    if not is_known:\n", "    if False:\n", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/progress.py", 'and digests.of_file(target) == entry.get("sha256")', "", "test_resume and flipped_bit"),
@@ -295,7 +300,7 @@ MUTANTS = [
     Mutant("P7", "c3align/cli/_fit.py", "with atomic.alone(kept.path):", "if True:", "test_resume and refused_until"),
     Mutant("P7", "c3align/io/writing.py", "left = left[os.write(self._handle, left) :]", "os.write(self._handle, left)\n            break", "test_trees and full_disk"),
     Mutant("P1", "c3align/_exact.py", "(1 + 2.0**-40) * sums * sums < n", "sums * sums * 0 < n", "test_persistence and sums"),
-    Mutant("P5", "c3align/cli/_learning.py", "bad |= bad_rows(partners, self.rules.zeros_too)", "pass", "test_trees and pairs_go_together"),
+    Mutant("P5", "c3align/cli/_learning.py", "for side in sides], axis=0)", "for side in sides[:1]], axis=0)", "test_trees and pairs_go_together"),
     Mutant("P6", "c3align/io/columns.py", '_NUMBERS.check(self.shape[0] * self.shape[1], "numbers", size, None)', "pass", "attacks and rows_of_nothing"),
     Mutant("P11", "c3align/cli/_app.py", "if len(known) > 1:", "if False:", "another_encoder"),
     # captioners: search, noise, blocks, checkpoints, files
