@@ -414,6 +414,7 @@ MUTANTS = [
     Mutant("mean", "c3align/centering.py", "max(1 / 2, SURPRISE * along.std() / math.sqrt(len(along)))", "1 / 2", "inverse_of_raw"),
     Mutant("mean", "c3align/centering.py", "mean.any() and is_moved and", "mean.any() and", "no_mapping_makes_raw"),
     Mutant("P1", "c3align/distributed/__init__.py", "        merged.merge(part)", "        pass", "bytes_of_one_process"),
+    Mutant("P1", "c3align/distributed/__init__.py", 'if "cpu" in kinds:', "if True:", "backend_takes"),
     Mutant("P1", "c3align/distributed/__init__.py", "    if wrong:", "    if False:", "error_of_one_is_told"),
     Mutant("P1", "c3align/distributed/ray.py", "return C3Aligner.from_bytes(current_accumulator).merge(C3Aligner.from_bytes(new)).to_bytes()", "return new", "any_blocks_teach"),
     Mutant("P1", "c3align/distributed/ray.py", "fit(X, Y, modality=x, y_modality=y)", "fit(X, Y[::-1], modality=x, y_modality=y)", "any_blocks_teach"),
