@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything that needs a CUDA card, in one run of under 8 minutes and without a network: build in place, GPU tests,
-# compute-sanitizer on a few of them, throughput, and ncu's figures of the two main kernels. Needs Python
+# Everything that needs a CUDA card, in one run of under 10 minutes and without a network: build in place, GPU tests,
+# compute-sanitizer on a few of them, throughput, shards from disk through the card and back, and ncu's figures of the two main kernels. Needs Python
 # with torch, pybind11, ninja, scikit-learn, pytest and hypothesis, and nvcc.
 #
 #   sh benchmarks/gpu_check.sh [folder for the results, default benchmarks/results]
@@ -42,6 +42,8 @@ step throughput 180 "$PYTHON" benchmarks/throughput.py --device cuda --rows 1000
     --dtype float32 bfloat16 --rounds 15 --json "$OUT/throughput-cuda.json"
 step small 60 "$PYTHON" benchmarks/throughput.py --device cuda --rows 256 20000 --dims 512 1024 8192 --dtype float32 \
     --rounds 9 --no-compile --json "$OUT/throughput-cuda-small.json"
+step stream 120 "$PYTHON" benchmarks/scale.py --rows 1000000 --rounds 2 --files 10 --device cuda \
+    --tasks read fit copy transform --json "$OUT/scale-cuda.json"
 if command -v ncu >/dev/null 2>&1; then
     step ncu 90 ncu --kernel-name regex:transform_narrow --launch-skip 4 --launch-count 2 \
         --section SpeedOfLight --section Occupancy --section WarpStateStats \

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from c3align import C3Aligner
+from c3align import C3Aligner, distributed
 from c3align.distributed import fit_distributed
 from c3align.errors import C3AlignError
 
@@ -91,6 +92,28 @@ def test_an_error_of_one_is_told_by_all(told):
 
 def test_settings_that_differ(told):
     assert words(told, "settings") == ["the aligners' settings differ between processes; create them alike"] * 3
+
+
+@pytest.mark.parametrize(
+    ("backends", "bound", "rows_on", "expected"),
+    [
+        ("cpu:gloo,cuda:gloo", "cuda:1", "cuda:2", "cpu"),
+        ("cpu:gloo,cuda:nccl", None, "cuda:2", "cpu"),
+        ("cuda:nccl", "cuda:1", "cuda:2", "cuda:1"),
+        ("cuda:nccl", None, "cuda:2", "cuda:2"),
+        ("cuda:nccl", None, "cpu", "cuda:3"),
+        ("cuda:nccl", None, "meta", "cuda:3"),
+    ],
+)
+def test_bytes_go_through_a_device_that_the_backend_takes(backends, bound, rows_on, expected, monkeypatch):
+    from torch._subclasses import FakeTensorMode
+
+    group = SimpleNamespace(bound_device_id=bound and torch.device(bound))
+    monkeypatch.setattr(torch.distributed, "get_backend_config", lambda asked: backends if asked is group else "")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    with FakeTensorMode():  # tensors of devices that are not here
+        rows = torch.empty((2, 3), device=rows_on)
+    assert distributed._device_of(group, rows) == torch.device(expected)
 
 
 def test_no_group():

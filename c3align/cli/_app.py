@@ -91,6 +91,9 @@ AllowUrls = Annotated[bool, typer.Option("--allow-urls", help="A table may name 
 MaxPixels = Annotated[int | None, typer.Option(help="Of a picture, or a video's frames; 34 to 134 million by default.")]
 MaxSamples = Annotated[int | None, typer.Option(help="Of a sound; 17 million and 32 a byte of the file by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+OnDevice = Annotated[
+    str | None, typer.Option("--device", help="Such as cuda: rows are computed there, to the same bytes.")
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
 
 

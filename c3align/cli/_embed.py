@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align._imports import need
 from c3align.cli._app import (
     AllowAbsolute,
     AllowUrls,
@@ -22,6 +21,7 @@ from c3align.cli._app import (
     print_json,
 )
 from c3align.errors import C3AlignError
+from c3align.io.device import usable
 from c3align.training.settings import check_number, check_whole
 
 
@@ -68,7 +68,8 @@ def embed(
     from c3align import encoders
     from c3align.io.items import gather
 
-    _check_device(device)
+    if device is not None:
+        usable(device)  # before anything is loaded
     may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
     items = gather(data, modality, column, id_column=id_column, **may)
     loaded = encoders.load(encoder)
@@ -122,18 +123,6 @@ def _look_at(encoder: Any, frames: int | None, rate: float | None) -> None:
         encoder.n_frames = check_whole("--frames", frames)
     else:
         encoder.frame_rate = check_number("--frame-rate", rate, above=True)
-
-
-def _check_device(device: str | None) -> None:
-    """Before anything is loaded."""
-    if device is None:
-        return
-    torch = need("torch", "torch", "encoders")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise C3AlignError(f"--device {device!r} cannot be used here ({reason}); omit it to use the CPU") from error
 
 
 @app.command("encoders", epilog="Examples:  c3align encoders   |   c3align encoders --json")

@@ -16,6 +16,7 @@ from c3align.cli._app import (
     Column,
     Fingerprint,
     On,
+    OnDevice,
     OnError,
     Output,
     Rows,
@@ -28,6 +29,7 @@ from c3align.cli._app import (
 from c3align.cli._learning import Learning, list_dropped, touched
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.io import atomic
+from c3align.io.device import Device
 from c3align.io.joins import joined
 from c3align.io.opening import is_url
 from c3align.io.progress import Checkpoint
@@ -65,6 +67,7 @@ def fit(
         Path | None, typer.Option(help="What a run that was ended is resumed from; OUTPUT.checkpoint by default.")
     ] = None,
     changed: Changed = "raise",
+    device: OnDevice = None,
 ) -> None:
     """Learn the statistics of one modality, or of two from pairs, and save them as an aligner. Rerun to resume."""
     from c3align import C3Aligner
@@ -95,7 +98,8 @@ def fit(
     asked = {**names, **how, "on": on, "settings": repr(sorted(aligner.get_params().items())), "on_error": on_error}
     asked |= {"shards": [list(source.paths) for source in found]}
     kept = Checkpoint(atomic.local_path(checkpoint or output.with_name(f"{output.name}.checkpoint")), asked)
-    learning = Learning(aligner, first, second, kept, rules(on_error, changed, zero_rows))
+    where = Device.named(device)
+    learning = Learning(aligner, first, second, kept, rules(on_error, changed, zero_rows), where)
     with atomic.alone(kept.path):
         learning.run(**names)
         if fingerprint:
@@ -103,7 +107,8 @@ def fit(
         aligner.save_pretrained(output)
         dropped = list_dropped(output.with_name(f"{output.name}.dropped.jsonl"), learning.dropped)
         kept.remove()
-    say(output, f"{output}: {_summary(aligner)}{touched(kept.n_touched)}" + (f"\n{told}" if told else "") + dropped)
+    told = (f"\n{told}" if told else "") + dropped + (where.limit() if where else "")
+    say(output, f"{output}: {_summary(aligner)}{touched(kept.n_touched)}{told}")
 
 
 def _check_once(source: RowSource) -> None:

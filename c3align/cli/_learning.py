@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from c3align.cli._app import rows_bar
 from c3align.errors import C3AlignError
 from c3align.io import atomic
 from c3align.io import rows as row_files
+from c3align.io.device import Device
 from c3align.io.mirror import Rules, bad_rows
 from c3align.io.progress import Checkpoint
 from c3align.io.rows import Picked, RowSource
@@ -22,6 +26,16 @@ __all__ = ["Learning", "list_dropped", "touched"]
 
 BLOCKS = 2  # at a time, for a block costs some milliseconds of merging
 CHECKPOINT_SECONDS = 5.0  # at least, between two
+
+
+class _Piece(NamedTuple):
+    """What tells some rows of the side that is gone through, or pairs of them."""
+
+    start: int
+    n_rows: int
+    behind: int  # parts
+    numbers: Any  # of the rows that are learned
+    dropped: list[dict[str, Any]]
 
 
 class Learning:
@@ -38,6 +52,7 @@ class Learning:
         second: RowSource | None = None,
         checkpoint: Checkpoint | None = None,
         rules: Rules = Rules(),  # noqa: B008 (a frozen value)
+        device: Device | None = None,
     ) -> None:
         if not first.n_rows:
             raise C3AlignError(f"{first.where(0)} holds no rows; pass some")
@@ -46,7 +61,7 @@ class Learning:
         first, second = (second, first) if self._is_swapped and second is not None else (first, second)
         self._numbers = first.numbers if isinstance(first, Picked) else None  # of the rows that have partners
         self.first: RowSource = first.base if isinstance(first, Picked) else first
-        self.aligner, self.second = aligner, second
+        self.aligner, self.second, self.device = aligner, second, device
         self.checkpoint, self.rules, self.dropped = checkpoint, rules, list[dict[str, Any]]()
         self._whole: tuple[int, Any, int] | None = None  # parts behind, what was learned of them, rows dropped
 
@@ -61,11 +76,11 @@ class Learning:
         with rows_bar(self.first, "fit") as done:
             done(self.first.ends[begun])
             try:
-                for start, rows, behind in self.first.pieces(step, begun):
-                    self._learn(start, rows, names)
-                    done(len(rows))
-                    if start + len(rows) == self.first.ends[behind]:
-                        self._whole = behind, getattr(self.aligner, "state_", None), len(self.dropped)
+                for piece, sides in self._read(step, begun):
+                    self._learn(piece, sides, names)
+                    done(piece.n_rows)
+                    if piece.start + piece.n_rows == self.first.ends[piece.behind]:
+                        self._whole = piece.behind, getattr(self.aligner, "state_", None), len(self.dropped)
                         if time.monotonic() - saved > CHECKPOINT_SECONDS:
                             self._save()
                             saved = time.monotonic()
@@ -93,29 +108,46 @@ class Learning:
     def _pairs_before(self, row: int) -> int:
         return row if self._numbers is None else int(np.searchsorted(self._numbers, row))
 
-    def _learn(self, start: int, rows: Any, names: dict[str, str]) -> None:
-        numbers, partners = np.arange(start, start + len(rows)), None
-        if self.second is not None:
-            low, high = self._pairs_before(start), self._pairs_before(start + len(rows))
-            numbers = numbers if self._numbers is None else self._numbers[low:high]
-            if low == high:
-                return
-            rows, partners = rows[numbers - start], self.second.read(low, high)
-        if self.rules.skip:
-            rows, partners, numbers = self._without_bad(rows, partners, numbers)
-        if len(rows):
-            with self.first.located(start, rows, numbers):
-                self.aligner.partial_fit(rows, partners, **names)
+    def _read(self, step: int, begun: int) -> Iterator[tuple[_Piece, tuple[Any, ...]]]:
+        """Pieces with their rows, and with their partners if there are any: here, or on the device."""
+        pieces = partial(self._pieces, step, begun)
+        return pieces() if self.device is None else self.device.loaded(pieces)
 
-    def _without_bad(self, rows: Any, partners: Any, numbers: Any) -> tuple[Any, Any, Any]:
-        bad = bad_rows(rows, self.rules.zeros_too)
-        if partners is not None:
-            bad |= bad_rows(partners, self.rules.zeros_too)
+    def _pieces(self, step: int, begun: int, empty: Any = None) -> Iterator[tuple[_Piece, tuple[Any, ...]]]:
+        for start, rows, behind in self.first.pieces(step, begun, empty):
+            n_rows, numbers = len(rows), np.arange(start, start + len(rows))
+            sides: tuple[Any, ...] = (rows,)
+            if self.second is not None:
+                low, high = self._pairs_before(start), self._pairs_before(start + n_rows)
+                numbers = numbers if self._numbers is None else self._numbers[low:high]
+                sides = self._pairs(rows, numbers - start, low, empty) if low < high else ()
+            dropped = list[dict[str, Any]]()
+            if self.rules.skip and sides:
+                sides, numbers, dropped = self._without_bad(sides, numbers)
+            yield _Piece(start, n_rows, behind, numbers, dropped), sides
+
+    def _pairs(self, rows: Any, places: Any, low: int, empty: Any) -> tuple[Any, Any]:
+        """Those of the rows at these rising places, and their partners, of which the first is number `low`."""
+        assert self.second is not None
+        room = empty and empty((len(places), self.second.n_dims), self.second.parts[0].dtype)
+        chosen = rows if len(places) == len(rows) else rows[places]
+        return chosen, self.second.read(low, low + len(places), room)
+
+    def _learn(self, piece: _Piece, sides: tuple[Any, ...], names: dict[str, str]) -> None:
+        self.dropped += piece.dropped
+        if not (sides and len(sides[0])):
+            return
+        computing = nullcontext() if self.device is None else self.device.computing()
+        with self.first.located(piece.start, sides[0], piece.numbers), computing:
+            self.aligner.partial_fit(*sides, **names)
+
+    def _without_bad(self, sides: tuple[Any, ...], numbers: Any) -> tuple[tuple[Any, ...], Any, list[dict[str, Any]]]:
+        bad = np.any([bad_rows(side, self.rules.zeros_too) for side in sides], axis=0)
         if not bad.any():
-            return rows, partners, numbers
+            return sides, numbers, []
         places = (self.first.where(int(number)).rsplit(", row ", 1) for number in numbers[bad])
-        self.dropped += [{"file": file, "row": int(row)} for file, row in places]
-        return rows[~bad], None if partners is None else partners[~bad], numbers[~bad]
+        dropped = [{"file": file, "row": int(row)} for file, row in places]
+        return tuple(side[~bad] for side in sides), numbers[~bad], dropped
 
     def _save(self) -> None:
         """Write down what was learned of whole shards, if there is more of them than an earlier checkpoint has."""

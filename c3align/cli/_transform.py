@@ -20,6 +20,7 @@ from c3align.cli._app import (
     AlignerFolder,
     Changed,
     Column,
+    OnDevice,
     OnError,
     Output,
     Rows,
@@ -33,6 +34,7 @@ from c3align.cli._app import (
 from c3align.cli._learning import Learning, list_dropped, touched
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.io import atomic
+from c3align.io.device import Device
 from c3align.io.mirror import Changing, Mirror, Rules, bad_rows
 from c3align.io.rows import FILES, RowSource
 from c3align.io.shards import open_sources
@@ -57,12 +59,15 @@ class Job:
     options: dict[str, Any]
     rules: Rules
     told: str = field(default="")
+    device: Device | None = None
 
     def run(self) -> None:
         """Write one file, or a folder of them, and say so."""
         n_dropped, begin, end = self._write_folder() if self._is_folder() else (self._write_file(), "", "")
         text = f"{self.source.n_rows - n_dropped} rows{'' if begin else self.told}"
-        say(self.output, f"{self.output}: {begin}{text}{f'; {n_dropped} could not be used' if n_dropped else ''}{end}")
+        text += f"; {n_dropped} could not be used" if n_dropped else ""
+        limit = self.device.limit() if self.device else ""
+        say(self.output, f"{self.output}: {begin}{text}{end}{limit}")
 
     def _is_folder(self) -> bool:
         """One file is written of one file, and where a name of a file is asked for."""
@@ -77,7 +82,7 @@ class Job:
         folder, encoder = atomic.local_path(self.output), self.source.fingerprint
         folder.mkdir(parents=True, exist_ok=True)
         with atomic.alone(folder), rows_bar(self.source, self.command) as done:
-            mirror = Mirror.of(self.source, self.given, folder, asked, self.change, self.rules)
+            mirror = Mirror.of(self.source, self.given, folder, asked, self.change, self.rules, self.device)
             n_written, journal = mirror.write(done), mirror.journal
             n_dropped = mirror.finish(encoder and f"{encoder} after {self.command} by {learned[:12]}")
         end = touched(journal.n_touched)
@@ -90,7 +95,7 @@ class Job:
     def _write_file(self) -> int:
         parts = self.source.parts
         with rows_bar(self.source, self.command) as done:
-            changing = Changing.of(self.source, 0, self.source.n_rows, self.change, self.rules, done)
+            changing = Changing.of(self.source, 0, self.source.n_rows, self.change, self.rules, done, self.device)
             changing.write(self.output, parts[0] if len(parts) == 1 else None)
         if self.rules.skip and not atomic.is_special(self.output):
             list_dropped(self.output.with_name(f"{self.output.name}.dropped.jsonl"), changing.places())
@@ -108,20 +113,21 @@ def transform(
     scale: Scale = None,
     on_error: OnError = "raise",
     changed: Changed = "raise",
+    device: OnDevice = None,
 ) -> None:
     """Align rows with a saved aligner: a file, or a folder in the same layout.
 
     Rerun to resume: the files that are there are read and compared with their digests, and what is left is done.
     """
-    policies = on_error, changed
+    policies, where = (on_error, changed), Device.named(device)
     for source, fitted, policy in _opened(rows, output, aligner, encoder, modality, column, scale, policies):
-        fitted, name, told = _mean_of(fitted, source, modality, policy)
+        fitted, name, told = _mean_of(fitted, source, modality, policy, where)
 
         def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
             return fitted.transform(block, modality=name)
 
         asked = {"modality": name, "column": column, "scale": scale, "on_error": on_error}
-        Job("transform", source, rows, output, fitted, _quiet(change), asked, policy, told).run()
+        Job("transform", source, rows, output, fitted, _quiet(change), asked, policy, told, where).run()
 
 
 @app.command(epilog="Example:  c3align corrupt text.npy -a aligner --modality text -o noisy.npy")
@@ -136,14 +142,15 @@ def corrupt(
     scale: Scale = None,
     on_error: OnError = "raise",
     changed: Changed = "raise",
+    device: OnDevice = None,
 ) -> None:
     """Align rows and add noise, the same for a row however the rows are split into files.
 
     Rerun to resume: the files that are there are read and compared with their digests, and what is left is done.
     """
-    policies = on_error, changed
+    policies, where = (on_error, changed), Device.named(device)
     for source, fitted, policy in _opened(rows, output, aligner, encoder, modality, column, scale, policies):
-        fitted, name, told = _mean_of(fitted, source, modality, policy)
+        fitted, name, told = _mean_of(fitted, source, modality, policy, where)
 
         def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
             place = {"row_offset": first} if numbers is None else {"row_ids": numbers}
@@ -151,7 +158,7 @@ def corrupt(
 
         asked = {"modality": name, "column": column, "scale": scale, "on_error": on_error, "seed": seed}
         told += f", with noise of sigma {fitted.sigma_:.4f}"
-        Job("corrupt", source, rows, output, fitted, _quiet(change), asked, policy, told).run()
+        Job("corrupt", source, rows, output, fitted, _quiet(change), asked, policy, told, where).run()
 
 
 @app.command(epilog="Example:  c3align translate text.npy -a aligner --from text --to image -o as-image.npy")
@@ -166,12 +173,13 @@ def translate(
     scale: Scale = None,
     on_error: OnError = "raise",
     changed: Changed = "raise",
+    device: OnDevice = None,
 ) -> None:
     """Move rows of one modality to where those of another one are.
 
     Rerun to resume: the files that are there are read and compared with their digests, and what is left is done.
     """
-    policies = on_error, changed
+    policies, where = (on_error, changed), Device.named(device)
     for source, fitted, policy in _opened(rows, output, aligner, encoder, origin, column, scale, policies):
         name = origin or source.modality
         if name is None:
@@ -182,7 +190,7 @@ def translate(
 
         asked = {"from": name, "to": to, "column": column, "scale": scale, "on_error": on_error}
         told = f", from {name!r} to {to!r}"
-        Job("translate", source, rows, output, fitted, _quiet(change), asked, policy, told).run()
+        Job("translate", source, rows, output, fitted, _quiet(change), asked, policy, told, where).run()
 
 
 def _opened(
@@ -226,7 +234,9 @@ def _quiet(change: Callable[[Any, int, Any], Any]) -> Callable[[Any, int, Any], 
     return quiet
 
 
-def _mean_of(fitted: Any, source: RowSource, modality: str, policy: Rules) -> tuple[Any, str, str]:
+def _mean_of(
+    fitted: Any, source: RowSource, modality: str, policy: Rules, device: Device | None
+) -> tuple[Any, str, str]:
     """The aligner, and whose mean all the rows are centered by, decided once for the whole of them; and what to say."""
     from sklearn.base import clone
 
@@ -241,7 +251,7 @@ def _mean_of(fitted: Any, source: RowSource, modality: str, policy: Rules) -> tu
         return fitted, choice.modality, f", centered by the mean of {choice.modality!r}"
     mappings.refuse_own_mean(fitted.mapping)
     own = clone(fitted)
-    Learning(own, source, rules=policy).run(modality=OWN)
+    Learning(own, source, rules=policy, device=device).run(modality=OWN)
     return own, OWN, ", centered by the mean of these rows themselves"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io import atomic, columns, container, digests, writing
 from c3align.io.ahead import beside
+from c3align.io.device import Device
 from c3align.io.progress import Journal, fingerprint, known_by
 from c3align.io.rows import METADATA, RowSource, base_of
 from c3align.io.shards import Tree
@@ -55,14 +56,17 @@ class Changing:
     change: Change
     dropped: npt.NDArray[np.int64]  # numbers of rows of the source, rising
     done: Callable[[int], None] = lambda n_rows: None
+    device: Device | None = None  # where they are changed, if not here
 
     @classmethod
-    def of(cls, source: RowSource, first: int, stop: int, change: Change, rules: Rules, done: Any) -> Changing:
+    def of(
+        cls, source: RowSource, first: int, stop: int, change: Change, rules: Rules, done: Any, device: Device | None
+    ) -> Changing:
         """Look for rows that cannot be used, where those are to be skipped."""
         found = [np.array([], np.int64)]
         for start, rows in source.blocks_of(first, stop) if rules.skip else []:
             found.append(start + np.flatnonzero(bad_rows(rows, rules.zeros_too)))
-        return cls(source, first, stop, change, np.concatenate(found), done)
+        return cls(source, first, stop, change, np.concatenate(found), done, device)
 
     @property
     def n_rows(self) -> int:
@@ -87,17 +91,25 @@ class Changing:
         self.done(n_rows)
         return stays, changed
 
+    def through(self, blocks: Callable[..., Iterator[tuple[int, Any]]]) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
+        """As `block`, of blocks in their order; rows that were changed may lie where those of the next but one will."""
+        if self.device is not None:
+            return self.device.through(blocks, self.block)
+        return (self.block(start, rows) for start, rows in blocks())
+
+    def _blocks(self, empty: Any = None) -> Iterator[tuple[int, Any]]:
+        found = self.source.blocks_of(self.first, self.stop, empty)
+        return ((start - self.first, rows) for start, rows in found)
+
     def write(self, target: Path, part: Any, digest: Any = None, **how: Any) -> None:
         """Write them as a file of the kind that its name says, as `part` is written, whose rows they are."""
         shape, how, dtype = (self.n_rows, self.source.n_dims), {"digest": digest, **how}, self.source.parts[0].dtype
-        blocks = (
-            self.block(start - self.first, rows)[1] for start, rows in self.source.blocks_of(self.first, self.stop)
-        )
+        blocks = (rows for _, rows in self.through(self._blocks))
         kind = Path(target).suffix if not atomic.is_special(target) else ""
         if kind in (".parquet", ".safetensors") and (part is None or not part.path.endswith(kind)):
             raise C3AlignError(f"{target} must be a .npy, as not all rows come from one {kind}; pass another name")
         if kind == ".parquet":
-            writing.write_parquet(target, part, self.block, **how)
+            writing.write_parquet(target, part, self.through, **how)
         elif kind == ".safetensors":
             writing.write_safetensors(target, part.path, shape, dtype, blocks, **how)
         else:
@@ -114,6 +126,7 @@ class Mirror:
     journal: Journal
     change: Change
     rules: Rules
+    device: Device | None
 
     @classmethod
     def of(
@@ -124,6 +137,7 @@ class Mirror:
         asked: Mapping[str, Any],
         change: Change,
         rules: Rules,
+        device: Device | None = None,
     ) -> Mirror:
         """A mirror that goes on where an earlier one was, which had `asked` for the same."""
         root = base_of(given)
@@ -142,7 +156,7 @@ class Mirror:
             if other.name.partition("_")[0] in _COMMANDS - {asked["command"]} and set(Journal(other).done) & set(names):
                 raise C3AlignError(f"{folder} holds what {other.name} tells of; pass another folder as --output")
         journal = Journal(folder / f"{asked['command']}_{source.modality or 'rows'}.jsonl", asked)
-        return cls(source, folder, names, journal, change, rules)
+        return cls(source, folder, names, journal, change, rules, device)
 
     def write(self, done: Callable[[int], None]) -> int:
         """Do what is left to do; `done` is told of rows, and of those that were done before; returns how many files."""
@@ -156,7 +170,7 @@ class Mirror:
                 done(len(part))
                 continue
             first, stop = self.source.ends[number : number + 2]
-            changing = Changing.of(self.source, first, stop, self.change, self.rules, done)
+            changing = Changing.of(self.source, first, stop, self.change, self.rules, done, self.device)
             digest = digests.new()
             seen = None if self.source.watch is None else self.source.watch.expected.get(target.name)
             with beside(known_by, part, seen) as shard:

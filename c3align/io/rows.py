@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import accumulate
 from pathlib import PurePath
 from typing import Any
@@ -155,21 +155,22 @@ class RowSource:
             yield start, self.read(start, start + step)
             self.release()
 
-    def blocks_of(self, first: int, stop: int) -> Iterator[tuple[int, Any]]:
-        """Blocks of some rows, with the number of their first row."""
+    def blocks_of(self, first: int, stop: int, empty: Any = None) -> Iterator[tuple[int, Any]]:
+        """Blocks of some rows, with the number of their first row; into what `empty` gives, else read ahead."""
         step = max(1, BLOCK_BYTES // (4 * self.n_dims))
-        found = ((start, self.read(start, min(start + step, stop))) for start in range(first, stop, step))
-        yield from read_ahead(found) if self.paths else found
+        room = partial(empty, (step, self.n_dims), self.parts[0].dtype) if self.paths and empty else lambda: None
+        found = ((start, self.read(start, min(start + step, stop), room())) for start in range(first, stop, step))
+        yield from read_ahead(found) if self.paths and not empty else found
 
-    def pieces(self, n_rows: int, first_part: int = 0) -> Iterator[tuple[int, Any, int]]:
+    def pieces(self, n_rows: int, first_part: int = 0, empty: Any = None) -> Iterator[tuple[int, Any, int]]:
         """Number of the first row, and rows, of blocks that hold whole parts or are a piece of one; and how many parts
-        are behind each. Rows of files are in one buffer, which the next block takes.
+        are behind each. Rows of files are in what `empty` gives, else in one buffer, which the next block takes.
         """
         places = list(self._places(n_rows, first_part))
         most = max((stop - start for start, stop, _ in places), default=0)
-        buffer = np.empty((most, self.n_dims), self.parts[0].dtype) if self.paths else None
+        empty = (empty or lru_cache(np.empty)) if self.paths else lambda *_: None
         for start, stop, behind in places:
-            yield start, self.read(start, stop, buffer), behind
+            yield start, self.read(start, stop, empty((most, self.n_dims), self.parts[0].dtype)), behind
             self.release()
 
     def _places(self, n_rows: int, first_part: int) -> Iterator[tuple[int, int, int]]:

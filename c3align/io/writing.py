@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,23 +123,28 @@ def _write_rows(file: Sink, path: Any, shape: tuple[int, ...], dtype: Any, block
 
 
 def write_parquet(
-    path: Path, part: Column, change: Callable[[int, npt.NDArray[Any]], tuple[Any, Any]], **how: Any
+    path: Path, part: Column, change: Callable[[Callable[..., Any]], Iterable[tuple[Any, Any]]], **how: Any
 ) -> None:
     """A .parquet with all that `part`'s file holds, and its column of rows changed.
 
-    `change` is given the number of a batch's first row and its rows, and returns which of them stay and what becomes
-    of those.
+    `change` is given what yields the number of each batch's first row and its rows, and yields in their order which of
+    them stay and what becomes of those.
     """
     pyarrow, parquet = need("pyarrow", "pyarrow"), need("pyarrow.parquet", "pyarrow")
     with opening.in_parts(part.path) as read, sink(path, **how) as file:
         table = part.table(read)
         place = table.schema_arrow.get_field_index(part.column)
         compression = table.metadata.row_group(0).column(0).compression if table.num_row_groups else "snappy"
-        writer = parquet.ParquetWriter(file, table.schema_arrow, compression=compression.lower())
-        with writer:
+        writer, waiting = parquet.ParquetWriter(file, table.schema_arrow, compression=compression.lower()), deque[Any]()
+
+        def blocks(*_: Any) -> Iterator[tuple[int, npt.NDArray[Any]]]:
             for start, batch in part.batches(read):
-                found = columns.floats_of(batch.column(place), part.shape[1], part.path)
-                stays, rows = change(start, found)
+                waiting.append(batch)
+                yield start, columns.floats_of(batch.column(place), part.shape[1], part.path)
+
+        with writer:
+            for stays, rows in change(blocks):
+                batch = waiting.popleft()
                 batch = batch if stays is None else batch.filter(pyarrow.array(stays))
                 batch = batch.set_column(place, table.schema_arrow.field(place), _lists(pyarrow, rows, batch, place))
                 writer.write_batch(batch)
