@@ -628,6 +628,10 @@ MUTANTS = [
     Mutant("P6", "c3align/_raw.py", "max(FEW_WAY, WIDENED * most)", "max(3.0, WIDENED * most)", "RawRows"),
     Mutant("P6", "c3align/errors.py", "        text = one_line(super().__str__())", "        text = super().__str__()", "what_is_shown"),
     Mutant("P6", "c3align/cli/_app.py", "if to.isatty() else text", "if False else text", "where_no_terminal"),
+    # MixBench
+    Mutant("mixbench", "benchmarks/_mixbench.py", "calibration.fuse(parts, query=\"text\")", "_mean(parts)", "test_mixbench and float64"),
+    Mutant("mixbench", "benchmarks/_mixbench.py", "- (kinds == kind).mean()", "- 0.3", "test_mixbench and float64"),
+    Mutant("mixbench", "benchmarks/_mixbench.py", " or not path.resolve().is_relative_to(folder.resolve())", "", "test_mixbench and refused"),
     # mappings through every door
     Mutant("mapping", "c3align/mappings/rows.py", "found = centred @ matrix", "found = centred @ matrix.T", "test_mapped and it_is_the_formula"),
     Mutant("mapping", "c3align/mappings/rows.py", "return _without(found, _is_lost(found, row_map.gain))", "return found", "test_mapped and at_the_mean"),
