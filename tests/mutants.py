@@ -632,6 +632,9 @@ MUTANTS = [
     Mutant("mixbench", "benchmarks/_mixbench.py", "calibration.fuse(parts, query=\"text\")", "_mean(parts)", "test_mixbench and float64"),
     Mutant("mixbench", "benchmarks/_mixbench.py", "- (kinds == kind).mean()", "- 0.3", "test_mixbench and float64"),
     Mutant("mixbench", "benchmarks/_mixbench.py", " or not path.resolve().is_relative_to(folder.resolve())", "", "test_mixbench and refused"),
+    # what commands say
+    Mutant("told", "c3align/cli/_app.py", "before is not None and before.to_bytes() != aligner.to_bytes()", "False", "another_aligner_is_named"),
+    Mutant("told", "c3align/cli/_app.py", " and before.to_bytes() != aligner.to_bytes()", "", "nothing_is_said_of_the_same"),
     # mappings through every door
     Mutant("mapping", "c3align/mappings/rows.py", "found = centred @ matrix", "found = centred @ matrix.T", "test_mapped and it_is_the_formula"),
     Mutant("mapping", "c3align/mappings/rows.py", "return _without(found, _is_lost(found, row_map.gain))", "return found", "test_mapped and at_the_mean"),

@@ -20,6 +20,7 @@ from c3align.cli._app import (
     allow,
     app,
     print_json,
+    save_aligner,
 )
 from c3align.errors import C3AlignError
 from c3align.training.settings import check_number, check_whole
@@ -89,7 +90,7 @@ def embed(
             on_progress=bar.update,
         )
     if learner is not None and aligner is not None:
-        learner.save_pretrained(aligner)
+        save_aligner(learner, aligner)
     if counts.n_broken:
         broken = output / f"broken_{modality}.jsonl"
         print(
