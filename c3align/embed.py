@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.encoders.base import DTYPES, Batch, Broken, batches, counting
+from c3align.errors import C3AlignError
 from c3align.io import atomic, earlier
 from c3align.io.items import Item
 from c3align.io.shards import Tree
@@ -52,6 +53,7 @@ class Counts:
     n_before: int = 0  # items that an earlier run has seen to, and that are as they were
     n_changed: int = 0  # items embedded again, since their content, caption or id is another one
     n_mended: int = 0  # items that were broken before
+    n_repaired: int = 0  # items embedded again, since the files of their shard were damaged
     n_new: int = 0  # items that another list of an earlier run did not have
     n_gone: int = 0  # items that it had, whose rows were dropped
     n_unseen: int = 0  # of `n_before`, those behind URLs, which are not fetched to see whether they have changed
@@ -86,6 +88,8 @@ def embed(
     on_progress: Callable[[int], None] = lambda n_items: None,
 ) -> Counts:
     """Embed items into `output`, or what has changed, is new, or is no longer broken, since an earlier run did.
+
+    A shard whose files are damaged or absent is embedded anew.
 
     Parameters
     ----------
@@ -156,7 +160,10 @@ def _write_shards(
         part = items[first : first + run.shard_items]
         contents, before = _contents(part, run.modality), None
         if tree.is_whole(shard):
-            before = _Before(tree, shard, first, part, contents, was_finished)
+            try:
+                before = _Before(tree, shard, first, part, contents, was_finished)
+            except C3AlignError:  # what is damaged is as good as absent
+                counts.n_repaired += len(part)
         elif known.trees:
             before = _OfAnotherList(known, contents)
         redo = list(range(len(part))) if before is None else before.redo
@@ -220,9 +227,10 @@ class _Before:
     def with_rows(self, places: list[int], rows: npt.NDArray[Any]) -> tuple[list[int], npt.NDArray[Any]]:
         """These rows and those that are as they were, in the order of the items."""
         stay = [k for k, i in enumerate(self._places) if i not in self.changed]
+        known = self._rows[stay].reshape(-1, rows.shape[1]).astype(rows.dtype, copy=False)  # of none it is unknown
         together = np.array([*places, *(self._places[k] for k in stay)], np.int64)
         order = np.argsort(together)
-        return together[order].tolist(), np.concatenate([rows, self._rows[stay].reshape(-1, rows.shape[1])])[order]
+        return together[order].tolist(), np.concatenate([rows, known])[order]
 
 
 class _OfAnotherList(_Before):

@@ -637,6 +637,9 @@ MUTANTS = [
     Mutant("told", "c3align/cli/_app.py", " and before.to_bytes() != aligner.to_bytes()", "", "nothing_is_said_of_the_same"),
     Mutant("P6", "c3align/io/vectors.py", "if _whole(n, len(content)) != len(values):", "if False:", "storage_of_another_length"),
     Mutant("P6", "c3align/published.py", "found.shape[-1:] != (found.size,)", "found.size != found.shape[-1]", "odd_files"),
+    Mutant("P7", "c3align/embed.py", ".astype(rows.dtype, copy=False)", "", "damaged_of_another_list"),
+    Mutant("P7", "c3align/io/earlier.py", "with suppress(C3AlignError):  # what is damaged is embedded again", "with suppress():", "damaged_of_another_list"),
+    Mutant("P5", "c3align/embed.py", "counts.n_repaired += len(part)", "pass", "damaged_shard_is_embedded_again"),
     # mappings through every door
     Mutant("mapping", "c3align/mappings/rows.py", "found = centred @ matrix", "found = centred @ matrix.T", "test_mapped and it_is_the_formula"),
     Mutant("mapping", "c3align/mappings/rows.py", "return _without(found, _is_lost(found, row_map.gain))", "return found", "test_mapped and at_the_mean"),

@@ -103,6 +103,7 @@ def embed(
             (counts.n_before, "items of them before"),
             (counts.n_changed, "changed since and embedded again"),
             (counts.n_mended, "no longer broken"),
+            (counts.n_repaired, "of damaged files and embedded again"),
             (counts.n_new, "new"),
             (counts.n_gone, "gone and dropped"),
             (counts.n_unseen, "behind URLs and not compared"),
