@@ -10,11 +10,16 @@ Cost: rows added a second, and what a query takes from a raw row to results, of 
 those of exact search in float64. A bridge: two encoders of glyphs trained from different seeds, and what retrieval over
 moved pictures keeps of the recall of new ones.
 
+MixBench, with `--mixbench`: what an encoder finds in a corpus of texts, pictures and documents of both, raw and
+aligned: NDCG@10, also of the queries for each kind of document, and the share of each kind in the top ten less the fair
+one.
+
 Examples
 --------
     python benchmarks/search.py --out benchmarks/results/search.json
     python benchmarks/search.py --stores lance faiss --rows 10000 --seeds 1
     python benchmarks/search.py --towers old.safetensors new.safetensors  # of train_glyphs.py --seed
+    python benchmarks/search.py --mixbench MixBench25 --encoder open_clip:ViT-B-32/laion2b_s34b_b79k --subset MSCOCO
 """
 
 from __future__ import annotations
@@ -27,17 +32,18 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import _measures
+import _mixbench
 import numpy as np
 from _recipes import Index, fit
 from _sets import Cut, Embeddings, cut, load
 
-from c3align import C3Aligner, geometry
+from c3align import C3Aligner, encoders, geometry
 from c3align.bridge import bridge
 from c3align.errors import CalibrationWarning, ModalityMeanWarning
 from c3align.mappings import Center
@@ -151,20 +157,33 @@ def over_a_bridge(old: Path, new: Path) -> Figures:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    how = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, epilog=_mixbench.LAYOUT, formatter_class=how)
     parser.add_argument("--data", default="CLIP, COCO", help="a set of recipes.py, or a folder as it takes")
     parser.add_argument("--stores", nargs="+", choices=stores.NAMES, default=stores.NAMES)
     parser.add_argument("--rows", type=int, default=100_000, help="of the measurement of cost")
     parser.add_argument("--seeds", type=int, default=5, help="of the measurement of quality")
     parser.add_argument("--towers", type=Path, nargs=2, metavar="FILE", help="of train_glyphs.py, of two seeds")
+    parser.add_argument("--mixbench", type=Path, metavar="FOLDER", help="measure this alone; see below")
+    parser.add_argument("--encoder", metavar="NAME", help="of MixBench, as c3align embed takes it")
+    parser.add_argument(
+        "--subset", nargs="+", choices=_mixbench.SUBSETS, help="of MixBench, by default all that are there"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="of the encoder")
     parser.add_argument("--out", type=Path, help="JSON of all records; started again, it goes on")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if (options.mixbench is None) != (options.encoder is None):
+        parser.error("--mixbench and --encoder go together; pass both, or neither")
+    return options
 
 
 def main() -> None:
     """Measure, save as it goes, print line by line."""
     warnings.simplefilter("ignore", CalibrationWarning)  # it then scores by quantiles
     options = parse()
+    if options.mixbench:
+        mixbench(options)
+        return
     found, results = load(options.data), Results(options.out, {"set": options.data, "rows": options.rows})
 
     def told(key: Figures, measured: Callable[[], Figures]) -> None:
@@ -177,6 +196,24 @@ def main() -> None:
         measure(found, kind, options, told)
     if options.towers:
         told({"what": "bridge"}, partial(over_a_bridge, *options.towers))
+
+
+def mixbench(options: argparse.Namespace) -> None:
+    """Every subset by every mapping; one that is in the results whole is not embedded again."""
+    chosen = _mixbench.subsets(options.mixbench, options.subset)
+    encoder = encoders.load(options.encoder)
+    results = Results(options.out, {"mixbench": options.mixbench.resolve().name, "encoder": encoder.fingerprint})
+    for name in chosen:
+        subset = _mixbench.load(options.mixbench, name)
+        sides = cache(partial(_mixbench.embed, encoder, batch_size=options.batch_size))
+        for mapping in MAPPINGS:
+
+            def found(mapping: str = mapping, subset: _mixbench.Subset = subset, embed: Any = sides) -> Figures:
+                rows = embed(subset.queries), embed(subset.documents)
+                scores = _mixbench.scored(*rows, None if mapping == "raw" else mapping)
+                return {how: _mixbench.figures(subset, table) for how, table in scores.items()}
+
+            print(json.dumps(results.run({"what": "mixbench", "subset": name, "mapping": mapping}, found)), flush=True)
 
 
 def measure(found: Embeddings, kind: str, options: argparse.Namespace, told: Any) -> None:

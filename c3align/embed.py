@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.encoders.base import DTYPES, Batch, Broken, batches, counting
+from c3align.errors import C3AlignError
 from c3align.io import atomic, earlier
 from c3align.io.items import Item
 from c3align.io.shards import Tree
@@ -57,6 +58,8 @@ class Counts:
         Items embedded again, since their content, caption or id is another one.
     n_mended : int
         Items that were broken before.
+    n_repaired : int
+        Items embedded again, since the files of their shard were damaged.
     n_new, n_gone : int
         Items that another list of an earlier run did not have; those that it had, whose rows were dropped.
     n_unseen : int
@@ -70,6 +73,7 @@ class Counts:
     n_before: int = 0
     n_changed: int = 0
     n_mended: int = 0
+    n_repaired: int = 0
     n_new: int = 0
     n_gone: int = 0
     n_unseen: int = 0
@@ -104,6 +108,8 @@ def embed(
     on_progress: Callable[[int], None] = lambda n_items: None,
 ) -> Counts:
     """Embed items into `output`, or what has changed, is new, or is no longer broken, since an earlier run did.
+
+    A shard whose files are damaged or absent is embedded anew.
 
     Parameters
     ----------
@@ -183,7 +189,10 @@ def _write_shards(
         part = items[first : first + run.shard_items]
         contents, before = _contents(part, run.modality), None
         if tree.is_whole(shard):
-            before = _Before(tree, shard, first, part, contents, was_finished)
+            try:
+                before = _Before(tree, shard, first, part, contents, was_finished)
+            except C3AlignError:  # what is damaged is as good as absent
+                counts.n_repaired += len(part)
         elif known.trees:
             before = _OfAnotherList(known, contents)
         redo = list(range(len(part))) if before is None else before.redo
@@ -247,9 +256,10 @@ class _Before:
     def with_rows(self, places: list[int], rows: npt.NDArray[Any]) -> tuple[list[int], npt.NDArray[Any]]:
         """These rows and those that are as they were, in the order of the items."""
         stay = [k for k, i in enumerate(self._places) if i not in self.changed]
+        known = self._rows[stay].reshape(-1, rows.shape[1]).astype(rows.dtype, copy=False)  # of none it is unknown
         together = np.array([*places, *(self._places[k] for k in stay)], np.int64)
         order = np.argsort(together)
-        return together[order].tolist(), np.concatenate([rows, self._rows[stay].reshape(-1, rows.shape[1])])[order]
+        return together[order].tolist(), np.concatenate([rows, known])[order]
 
 
 class _OfAnotherList(_Before):

@@ -20,6 +20,7 @@ __all__ = [
     "PairOrderWarning",
     "TruncationWarning",
     "ZeroRowsWarning",
+    "counted",
     "one_line",
     "printable",
 ]
@@ -30,6 +31,22 @@ KEEP = ", or keep them as zeros with zero_rows='keep'"
 ALONE = "pass X and y to partial_fit one after the other, each with its modality="
 _LONGEST = 1000  # characters of a message, whatever was given; its last words are the fix
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def counted(n: int, what: str) -> str:
+    """Say how many things there are: "1 row", "2 rows".
+
+    Parameters
+    ----------
+    n, what : int, str
+        How many, and the name of one.
+
+    Returns
+    -------
+    str
+        With an "s" unless there is one.
+    """
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from c3align._arguments import checked
+from c3align._arguments import checked, shown
 from c3align._settings import check_modality_name
 from c3align._state import State
 from c3align.aligner import C3Aligner
@@ -67,6 +67,8 @@ def import_means(
 
 
 def _read(files: Mapping[str, Place]) -> dict[str, Any]:
+    if not isinstance(files, Mapping):
+        raise C3AlignError(f"files must be a path, or paths by modality, got {shown(files)}; pass {{'image': path}}")
     if not files:
         raise C3AlignError("files must name a modality at least, got none; pass {'image': path}")
     return {name: _vector(vectors.read(path), path) for name, path in files.items()}
@@ -81,7 +83,7 @@ def _by_modality(found: Any, path: Any) -> dict[str, Any]:
 
 
 def _vector(found: Any, path: Any) -> Any:
-    if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or found.size != found.shape[-1:][0]:
+    if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or found.shape[-1:] != (found.size,):
         what = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
         raise FormatError(f"{path} must hold one vector of floats, got {what}; pass the file of a mean")
     with np.errstate(invalid="ignore"):  # of NaN that are refused later

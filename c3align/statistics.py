@@ -73,7 +73,7 @@ class ModalityStatistics(ExactSums):
         n_rows : int
             How many rows it is the mean of.
         """
-        check_whole("n_rows", n_rows, 1, MAX_ROWS - 1)
+        n_rows = check_whole("n_rows", n_rows, 1, MAX_ROWS - 1)
         shape = np.shape(mean)
         if not shape or not shape[-1]:
             raise C3AlignError(f"mean must be a vector (n_dims,), got {shown(mean)}; pass the mean of unit rows")

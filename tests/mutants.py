@@ -634,6 +634,18 @@ MUTANTS = [
     Mutant("P6", "c3align/_raw.py", "max(FEW_WAY, WIDENED * most)", "max(3.0, WIDENED * most)", "RawRows"),
     Mutant("P6", "c3align/errors.py", "        text = one_line(super().__str__())", "        text = super().__str__()", "what_is_shown"),
     Mutant("P6", "c3align/cli/_app.py", "if to.isatty() else text", "if False else text", "where_no_terminal"),
+    # MixBench
+    Mutant("mixbench", "benchmarks/_mixbench.py", "calibration.fuse(parts, query=\"text\")", "_mean(parts)", "test_mixbench and float64"),
+    Mutant("mixbench", "benchmarks/_mixbench.py", "- (kinds == kind).mean()", "- 0.3", "test_mixbench and float64"),
+    Mutant("mixbench", "benchmarks/_mixbench.py", " or not path.resolve().is_relative_to(folder.resolve())", "", "test_mixbench and refused"),
+    # what commands say
+    Mutant("told", "c3align/cli/_app.py", "before is not None and before.to_bytes() != aligner.to_bytes()", "False", "another_aligner_is_named"),
+    Mutant("told", "c3align/cli/_app.py", " and before.to_bytes() != aligner.to_bytes()", "", "nothing_is_said_of_the_same"),
+    Mutant("P6", "c3align/io/vectors.py", "if _whole(n, len(content)) != len(values):", "if False:", "storage_of_another_length"),
+    Mutant("P6", "c3align/published.py", "found.shape[-1:] != (found.size,)", "found.size != found.shape[-1]", "odd_files"),
+    Mutant("P7", "c3align/embed.py", ".astype(rows.dtype, copy=False)", "", "damaged_of_another_list"),
+    Mutant("P7", "c3align/io/earlier.py", "with suppress(C3AlignError):  # what is damaged is embedded again", "with suppress():", "damaged_of_another_list"),
+    Mutant("P5", "c3align/embed.py", "counts.n_repaired += len(part)", "pass", "damaged_shard_is_embedded_again"),
     # mappings through every door
     Mutant("mapping", "c3align/mappings/rows.py", "found = centred @ matrix", "found = centred @ matrix.T", "test_mapped and it_is_the_formula"),
     Mutant("mapping", "c3align/mappings/rows.py", "return _without(found, _is_lost(found, row_map.gain))", "return found", "test_mapped and at_the_mean"),

@@ -123,7 +123,7 @@ class TestForgottenOptions:
         assert code == 0
         assert err.startswith("warning: the rows of image.npy lie 0.85 from the mean of those of text.npy")
         assert "learned as one modality; pass one of the files as --pair" in err
-        assert call("fit", "text/*.npy", "-o", "a")[2] == ""
+        assert call("fit", "text/*.npy", "-o", "b")[2] == ""
 
 
 class TestMerge:

@@ -130,7 +130,7 @@ class TestBits:
 class TestShards:
     @pytest.fixture
     def tree(self, tmp_path):
-        rows = np.random.default_rng(0).standard_normal((50, 6)).astype(np.float32)
+        rows = np.random.default_rng(0).standard_normal((90, 6)).astype(np.float32)
 
         class Drawn:
             modalities, n_dims, fingerprint = ("text",), 6, "drawn:1"
@@ -141,12 +141,12 @@ class TestShards:
         from c3align.embed import embed
         from c3align.io.items import Item
 
-        def made(**options):
-            items = [Item(str(i), str(i), str(i)) for i in range(50)]
+        def made(n_items=50, **options):
+            items = [Item(str(i), str(i), str(i)) for i in range(n_items)]
             return embed(Drawn(), items, tmp_path / "t", modality="text", shard_items=16, dtype="float32", **options)
 
         made()
-        made.path, made.rows = tmp_path / "t", rows
+        made.path, made.rows = tmp_path / "t", rows[:50]
         return made
 
     def flip(self, tree, shard):
@@ -180,10 +180,32 @@ class TestShards:
         assert call("transform", tree.path, "-a", tmp_path / "a", "-o", tmp_path / "z.npy")[0] == 2
         assert not (tmp_path / "z.npy").exists()
 
-    def test_an_aligner_does_not_learn_from_a_damaged_shard(self, tree):
+    @pytest.mark.parametrize("kind", ["rows", "metadata"])
+    @pytest.mark.parametrize("damage", ["flipped", "cut", "absent"])
+    def test_a_damaged_shard_is_embedded_again(self, tree, kind, damage):
+        """As the errors about it say; an aligner on the way learns what it ought to."""
+        before = kills.contents(tree.path)
+        shard = Tree(tree.path, "text")
+        path = shard.shard_path(1) if kind == "rows" else shard.metadata_path(1)
+        if damage == "absent":
+            path.unlink()
+        else:
+            content = path.read_bytes()
+            path.write_bytes(content[:-9] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+        aligner = C3Aligner()
+        counts = tree(aligner=aligner)
+        n_lost = 0 if (kind, damage) == ("metadata", "absent") else 16  # that shard is none
+        assert (counts.n_repaired, counts.n_before, counts.n_rows) == (n_lost, 34, 50)
+        assert kills.contents(tree.path) == before
+        assert aligner.statistics_ == C3Aligner().fit(tree.rows).statistics_
+        assert tree().n_repaired == 0
+
+    def test_what_is_damaged_of_another_list_too(self, tree):
         self.flip(tree, 1)
-        with pytest.raises(FormatError, match=r"text_emb_001\.npy"):
-            tree(aligner=C3Aligner())
+        counts = tree(n_items=90)
+        assert (counts.n_new, counts.n_before, counts.n_rows) == (56, 34, 90)
+        (source,) = open_sources([str(tree.path)])
+        assert source.read(0, 50).tobytes() == tree.rows.tobytes()
 
     def test_a_list_that_was_cut_is_mended(self, tree):
         path = tree.path / "embed_text.sha256"

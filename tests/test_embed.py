@@ -595,16 +595,19 @@ class TestChanges:
         assert run("embed", *asked, "--max-pixels", 10_000) == 0
         assert "27 rows of image, 3 items of them before, 27 no longer broken" in capsys.readouterr().out
 
-    def test_damaged_metadata_are_refused(self, tmp_path, pictures, capsys):
+    def test_damaged_metadata_are_refused_by_others_and_written_again(self, tmp_path, pictures, capsys):
         asked = (pictures, *OPTIONS, "--on-error", "skip", "-o", tmp_path)
         assert run("embed", *asked) == 0
         path = tmp_path / "metadata" / "metadata_001.parquet"
         content = bytearray(path.read_bytes())
         content[len(content) // 4] ^= 1
         path.write_bytes(content)
-        assert run("embed", *asked) == 2
-        assert "metadata_001.parquet is damaged, or another file" in capsys.readouterr().err
         assert run("fit", tmp_path, "--pair", tmp_path, "--pair-modality", "b", "-o", tmp_path / "a") == 2
+        assert "metadata_001.parquet is damaged, or another file" in capsys.readouterr().err
+        assert run("embed", *asked) == 0
+        assert ", 7 of damaged files and embedded again" in capsys.readouterr().out
+        assert run("embed", *asked) == 0
+        assert "of damaged" not in capsys.readouterr().out
 
     @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
     def test_a_name_that_is_no_text(self, tmp_path, pictures, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -112,6 +113,35 @@ def test_what_is_no_mean_of_unit_rows(means, tmp_path):
         published.import_means(long, n_rows=9)
     with pytest.raises(C3AlignError, match="mapping must be 'center' for means alone"):
         published.import_means({"image": long}, n_rows=9, mapping="standardize")
+
+
+def test_odd_files_and_arguments(means, tmp_path):
+    """What is no path, no name of a file and no vector is refused as the rest is; a count of NumPy's is one."""
+    for odd in (np.float32(1), np.zeros((3, 0), np.float32), np.zeros((1, 1, 0))):
+        path = write(tmp_path / "odd.npy", odd, WAYS["npy"])
+        with pytest.raises(C3AlignError, match=r"one vector of floats|mean must be a vector"):
+            published.import_means({"image": path}, n_rows=9)
+    for files, message in ((["x"], "files must be a path, or paths by modality"), ("a\0", "no file can be called")):
+        with pytest.raises(C3AlignError, match=message):
+            published.import_means(files, n_rows=9)
+    path = write(tmp_path / "mean.npy", means["image"], WAYS["npy"])
+    found = [published.import_means({"image": path}, n_rows=n).to_bytes() for n in (9, np.int64(9))]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("longer", [1, -1])
+def test_a_storage_of_another_length(longer, means, tmp_path):
+    """The numbers beside a pickle are as many as it states, in both kinds of torch's files."""
+    path = write(tmp_path / "mean.pt", torch.from_numpy(means["image"]), torch.save)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    (key,) = (name for name in parts if name.endswith("/data/0"))
+    parts[key] = parts[key] + b"\0" * 4 if longer > 0 else parts[key][:-4]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(FormatError, match="a storage is of another length"):
+        vectors.read(path)
 
 
 class Runs:

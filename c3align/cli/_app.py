@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from c3align import __version__
 from c3align._imports import need
-from c3align.errors import C3AlignError, EncoderMismatchError, printable
+from c3align.errors import C3AlignError, EncoderMismatchError, counted, printable
 from c3align.io import atomic
 from c3align.io.mirror import Rules
 from c3align.io.rows import RowSource
@@ -225,6 +225,22 @@ def rules(on_error: str, changed: str, zero_rows: str) -> Rules:
         if value not in ("raise", known):
             raise C3AlignError(f"{name} must be 'raise' or {known!r}, got {value!r}; omit it to raise")
     return Rules(on_error == "skip", zero_rows == "raise", changed == "redo")
+
+
+def learned(aligner: Any) -> str:
+    """How many rows of which modalities."""
+    return ", ".join(counted(found.n_rows, f"{name} row") for name, found in aligner.statistics_.items())
+
+
+def save_aligner(aligner: Any, output: Path) -> None:
+    """Save it, and name another one that it takes the place of."""
+    before, folder = None, atomic.local_path(output)
+    if folder.is_dir():
+        with suppress(ValueError, OSError):  # what is no aligner is refused below
+            before = type(aligner).from_pretrained(folder)
+    aligner.save_pretrained(output)
+    if before is not None and before.to_bytes() != aligner.to_bytes():
+        tell("note", f"{output} held another aligner, of {learned(before)}, and was replaced")
 
 
 def save_picture(path: str | os.PathLike[str], draw: Callable[[], Any]) -> None:

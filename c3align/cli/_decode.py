@@ -71,6 +71,8 @@ def train_captioner(
 
     _quiet()
     _pipeline_files.check_place(output)
+    if (atomic.local_path(output) / _pipeline_files.PIPELINE_FILE).exists():
+        tell("note", f"{output} holds another pipeline, which will be replaced")
     texts = _texts(captions, column, on_error)
     learner = C3Aligner(seed=seed) if aligner is None else C3Aligner.from_pretrained(aligner)
     if noise_cosine is not None:

@@ -19,6 +19,7 @@ from c3align.cli._app import (
     allow,
     app,
     print_json,
+    save_aligner,
 )
 from c3align.errors import C3AlignError
 from c3align.io.device import usable
@@ -90,7 +91,7 @@ def embed(
             on_progress=bar.update,
         )
     if learner is not None and aligner is not None:
-        learner.save_pretrained(aligner)
+        save_aligner(learner, aligner)
     if counts.n_broken:
         broken = output / f"broken_{modality}.jsonl"
         print(
@@ -103,6 +104,7 @@ def embed(
             (counts.n_before, "items of them before"),
             (counts.n_changed, "changed since and embedded again"),
             (counts.n_mended, "no longer broken"),
+            (counts.n_repaired, "of damaged files and embedded again"),
             (counts.n_new, "new"),
             (counts.n_gone, "gone and dropped"),
             (counts.n_unseen, "behind URLs and not compared"),

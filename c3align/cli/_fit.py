@@ -22,8 +22,10 @@ from c3align.cli._app import (
     Rows,
     Scale,
     app,
+    learned,
     one_fingerprint,
     rules,
+    save_aligner,
     say,
 )
 from c3align.cli._learning import Learning, list_dropped, touched
@@ -104,7 +106,7 @@ def fit(
         learning.run(**names)
         if fingerprint:
             aligner.bind_encoder(fingerprint)
-        aligner.save_pretrained(output)
+        save_aligner(aligner, output)
         dropped = list_dropped(output.with_name(f"{output.name}.dropped.jsonl"), learning.dropped)
         kept.remove()
     told = (f"\n{told}" if told else "") + dropped + (where.limit() if where else "")
@@ -142,6 +144,5 @@ def _check_alike(source: RowSource) -> None:
 
 
 def _summary(aligner: Any) -> str:
-    learned = ", ".join(f"{found.n_rows} {name} rows" for name, found in aligner.statistics_.items())
-    text = f"{learned} of {aligner.n_features_in_} dimensions, sigma {aligner.sigma_:.4f}"
+    text = f"{learned(aligner)} of {aligner.n_features_in_} dimensions, sigma {aligner.sigma_:.4f}"
     return f"{text}\n{aligner.gap(*next(iter(aligner.pairs_)))}" if aligner.pairs_ else text

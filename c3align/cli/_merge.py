@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from c3align.cli._app import Output, app, say
+from c3align.cli._app import Output, app, learned, save_aligner, say
 from c3align.errors import C3AlignError
 
 
@@ -36,9 +36,8 @@ def merge(
                 )
         seen[folder] = part.state_
         whole.merge(part)
-    whole.save_pretrained(output)
-    learned = ", ".join(f"{found.n_rows} {name} rows" for name, found in whole.statistics_.items())
-    say(output, f"{output}: {learned} of {len(aligners)} aligners")
+    save_aligner(whole, output)
+    say(output, f"{output}: {learned(whole)} of {len(aligners)} aligners")
 
 
 @app.command(epilog="Example:  c3align subtract whole part -o rest")
@@ -56,6 +55,5 @@ def subtract(
         if part.get_params() != rest.get_params():
             raise C3AlignError(f"{folder} and {aligner} have different settings; fit them alike")
         rest.state_ = rest.state_.without(part.state_)
-    rest.save_pretrained(output)
-    learned = ", ".join(f"{found.n_rows} {name} rows" for name, found in rest.statistics_.items())
-    say(output, f"{output}: {learned}")
+    save_aligner(rest, output)
+    say(output, f"{output}: {learned(rest)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,10 @@ def _gone(tree: Tree, before: Mapping[str, Any], names: Sequence[str]) -> list[s
         n_items = before.get("n_items")
         return [f"line {i}" for i in range(len(names), n_items if isinstance(n_items, int) else 0)]
     shards = [shard for shard in range(tree.n_shards) if tree.is_whole(shard)]
-    known = [tree.columns(shard, f"{tree.modality}_path")[1][0] or [] for shard in shards]
-    there = set(names)
+    known, there = [], set(names)
+    for shard in shards:
+        with suppress(C3AlignError):  # names of what is damaged are not known, and its rows are gone
+            known.append(tree.columns(shard, f"{tree.modality}_path")[1][0] or [])
     return [str(name) for column in known for name in column if name not in there]
 
 
@@ -90,8 +93,8 @@ class Earlier:
         found = {}
         for number, tree in enumerate(self.trees):
             for shard in range(tree.n_shards):
-                if tree.is_whole(shard):
-                    contents = tree.contents(shard).values()
+                with suppress(C3AlignError):  # what is damaged is embedded again
+                    contents = tree.contents(shard).values() if tree.is_whole(shard) else ()
                     found.update({known[0]: (number, shard, row) for row, known in enumerate(contents) if known[0]})
         return found
 

@@ -50,6 +50,8 @@ def opened(item: Any) -> Iterator[Any]:
     if "://" in name:
         yield io.BytesIO(_fetched(name))
         return
+    if "\0" in os.fsdecode(name):
+        raise C3AlignError(f"no file can be called {name!r:.200}; check the name")
     if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):  # which might never end
         raise C3AlignError(f"{name} is a pipe or a device; pass a file")
     with open(name, "rb") as file:

@@ -110,7 +110,10 @@ def _zipped(content: bytes) -> Any:
             return archive.read(info)
 
         def storage(kind: Any, key: Any, n: Any) -> npt.NDArray[Any]:
-            return np.frombuffer(part(f"data/{key}"), kind)
+            values = np.frombuffer(part(f"data/{key}"), kind)
+            if _whole(n, len(content)) != len(values):
+                raise ValueError("a storage is of another length")
+            return values
 
         if "byteorder" in known and part("byteorder") != b"little":
             raise ValueError("its bytes are swapped")
