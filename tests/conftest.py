@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import hashlib
 import json
 import os
+import pickle
 import runpy
 import subprocess
 import sys
@@ -24,6 +28,13 @@ hypothesis.settings.register_profile("dev", max_examples=30, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("nightly", max_examples=5000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("C3ALIGN_HYPOTHESIS_PROFILE", "dev"))
+
+gc.disable()  # until all is imported: what stays would be looked at again and again, for seconds
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +131,31 @@ def glyph_rows() -> tuple[np.ndarray, np.ndarray]:
     encoder, chosen = encoders.load("glyphs"), glyphs(split="all")
     pictures, names = list(chosen.pictures[::3][:2000]), chosen.names[::3][:2000]
     return encoder.encode(pictures, modality="image"), encoder.encode(names, modality="text")
+
+
+@pytest.fixture(scope="session")
+def _encoded_glyphs():
+    """`GlyphEncoder.encode` for long lists of pictures or names, each computed once."""
+    from c3align.encoders.glyphs import GlyphEncoder
+
+    encode, known = GlyphEncoder.encode, {}
+
+    @functools.wraps(encode)
+    def remembered(self, items, *, modality, **options):
+        if len(items) < 200:
+            return encode(self, items, modality=modality, **options)
+        key = modality, repr(options), hashlib.sha256(pickle.dumps(items)).digest()
+        if key not in known:
+            known[key] = encode(self, items, modality=modality, **options)
+        return known[key].copy()
+
+    return remembered
+
+
+@pytest.fixture
+def glyphs_once(monkeypatch, _encoded_glyphs):
+    """Characters are embedded once a session, for tests of what is done with the rows."""
+    monkeypatch.setattr("c3align.encoders.glyphs.GlyphEncoder.encode", _encoded_glyphs)
 
 
 @pytest.fixture(scope="session")

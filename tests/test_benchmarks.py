@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from c3align import ops
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(*arguments):
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture
+def threads_as_before():
+    known = ops.get_num_threads(), torch.get_num_threads()
+    yield
+    ops.set_num_threads(known[0])
+    torch.set_num_threads(known[1])
 
 
-def test_throughput(tmp_path):
+def test_throughput(tmp_path, run_here, threads_as_before):
     target = tmp_path / "speeds.json"
     sizes = ["--rows", 64, "--dims", 32, "--rounds", 1, "--threads", 1, "--no-compile"]
-    done = run("benchmarks/throughput.py", *sizes, "--json", target)
+    done = run_here("benchmarks/throughput.py", *sizes, "--json", target)
     assert done.returncode == 0, done.stderr
     found = json.loads(target.read_text())
     assert {"commit", "command", "cpu", "versions", "backend"} <= set(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import importlib.util
 import os
 import re
@@ -44,9 +45,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def emulated(tmp_path_factory):
+def emulated():
     """The extension, with kernels that take memory of this process for memory of a card."""
-    path = tmp_path_factory.mktemp("emulator") / "_C.so"
     sources = [
         "csrc/bindings.cpp",
         "csrc/cpu/dispatch.cpp",
@@ -59,12 +59,32 @@ def emulated(tmp_path_factory):
     flags = ["-std=c++17", "-O0", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-pthread"]
     if kind := os.environ.get("C3ALIGN_SANITIZE"):  # see `make sanitize`
         flags += [f"-fsanitize={kind}", "-g1"]
+    if "Free Software Foundation" in version_of(COMPILER):  # g++ by any name; a sixth of its time is its garbage
+        flags += ["--param=ggc-min-heapsize=1000000"]
     macros = ["-DC3ALIGN_CUDA=1", "-DC3ALIGN_ISA=portable"]
-    subprocess.run([COMPILER, *flags, *macros, *headers, *sources, "-o", str(path)], cwd=ROOT, check=True)
+    path = compiled([COMPILER, *flags, *macros, *headers, *sources])
     spec = importlib.util.spec_from_file_location("_C", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def compiled(command):
+    """A library, kept in build/ for as long as the sources, the command and the tools are the same."""
+    sources = [*sorted(ROOT.glob("csrc/*/*")), ROOT / "csrc/bindings.cpp", ROOT / "tests/cuda_emulator.cpp"]
+    tools = version_of(command[0]), pybind11.__version__, sys.version
+    known = [command, tools, [path.read_bytes() for path in sources]]
+    path = ROOT / "build" / "emulator" / f"{hashlib.sha256(repr(known).encode()).hexdigest()[:20]}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        subprocess.run([*command, "-o", str(part)], cwd=ROOT, check=True)
+        part.replace(path)
+    return path
+
+
+def version_of(compiler):
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
 
 
 def address(array):

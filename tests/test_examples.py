@@ -18,7 +18,7 @@ EXAMPLES = ROOT / "tests" / "examples"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch, capsys, glyphs_once):
     """Runs an example as the command line does, in this process, which has imported most of it; returns its output."""
     monkeypatch.chdir(tmp_path)
 

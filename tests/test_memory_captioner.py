@@ -62,7 +62,7 @@ class TestNearest:
             votes = [sum(w * word_f1(captions[a], captions[b]) for b, w in zip(near, weights)) for a in near]
             assert said[i] == captions[near[int(np.argmax(votes))]]
 
-    def test_unseen_characters(self):
+    def test_unseen_characters(self, glyphs_once):
         """On glyphs, never seen: consensus names more of the words than the nearest name alone."""
         encoder, train, unseen = (
             encoders.load("glyphs"),

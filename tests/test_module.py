@@ -192,7 +192,7 @@ class TestTraining:
             for ours, theirs in zip(torch.load(tmp_path / name), expected):
                 assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
-    @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("method", ["fork", "forkserver"])
     def test_workers_of_a_loader(self, aligner, method):
         """Each worker, batch and epoch has its own noise, and torch's seed repeats all of it, however they start."""
         collate = Collate(aligner.as_module())
