@@ -1,7 +1,8 @@
 #!/bin/sh
 # Everything that needs a CUDA card, in one run of under 10 minutes and without a network: build in place, GPU tests,
-# compute-sanitizer on a few of them, throughput, shards from disk through the card and back, and ncu's figures of the two main kernels. Needs Python
-# with torch, pybind11, ninja, scikit-learn, pytest and hypothesis, and nvcc.
+# compute-sanitizer on a few of them, throughput, shards from disk through the card and back, and ncu's figures of the
+# two main kernels. Needs Python with torch, pybind11, ninja, scikit-learn, pytest and hypothesis, and nvcc. What was
+# done stands in gpu_check.json after each step, for a run that is cut off.
 #
 #   sh benchmarks/gpu_check.sh [folder for the results, default benchmarks/results]
 set -u
@@ -23,9 +24,13 @@ step() {  # name, seconds, command ...
     code=$?
     took=$(($(date +%s) - begin))
     printf '   exit %s after %s s\n' "$code" "$took" | tee -a "$LOG"
-    STEPS="$STEPS{\"step\": \"$name\", \"exit\": $code, \"seconds\": $took}, "
+    STEPS="$STEPS${STEPS:+, }{\"step\": \"$name\", \"exit\": $code, \"seconds\": $took}"
+    printf '{"device": "%s", "commit": "%s", "command": "sh benchmarks/gpu_check.sh", "steps": [%s]}\n' \
+        "$DEVICE" "$COMMIT" "$STEPS" >"$OUT/gpu_check.json"
 }
 
+DEVICE=$("$PYTHON" -c "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none')" 2>/dev/null)
+COMMIT=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}  # where the history is not there, it is told
 STEPS=""
 step build 180 "$PYTHON" setup.py -q build_ext --inplace
 if [ "$code" != 0 ]; then
@@ -49,9 +54,5 @@ if command -v ncu >/dev/null 2>&1; then
         --section SpeedOfLight --section Occupancy --section WarpStateStats \
         "$PYTHON" benchmarks/throughput.py --device cuda --rows 200000 --dims 768 --ops align corrupt --rounds 1 --no-compile
 fi
-DEVICE=$("$PYTHON" -c "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none')" 2>/dev/null)
-COMMIT=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}  # where the history is not there, it is told
-printf '{"device": "%s", "commit": "%s", "command": "sh benchmarks/gpu_check.sh", "steps": [%s]}\n' \
-    "$DEVICE" "$COMMIT" "${STEPS%, }" >"$OUT/gpu_check.json"
 tail -60 "$LOG"
 cat "$OUT/gpu_check.json"
