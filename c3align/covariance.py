@@ -222,7 +222,7 @@ class CovarianceStatistics(_Products):
         """Ledoit and Wolf's (2004) weight of ``tr(S) / d * I``, in [0, 1], from the sums alone.
 
         It needs the mean fourth power of the centered rows' norms: for unit rows u of mean m with ``q = m . m`` that is
-        ``E(1 + q - 2 u.m)**2 = (1 + q)**2 - 4 (1 + q) q + 4 m' E[u u'] m``.
+        ``E(1 + q - 2 u . m)**2 = (1 + q)**2 - 4 (1 + q) q + 4 m' E[u u'] m``.
         """
         n, mean, covariance = self.n_rows, self.statistics.mean, self.covariance
         d, q = len(mean), float(mean @ mean)

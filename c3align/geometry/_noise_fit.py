@@ -23,8 +23,8 @@ class NoiseFit(NamedTuple):
     Parameters
     ----------
     likeness : float
-        ``tr((S^1/2 M S^1/2)^1/2)^2 / (tr S tr M)``, the fidelity of the residuals' covariance S and the model's M, in
-        [0, 1]: 1 if one is a multiple of the other, 0 if they share no direction. Strength does not matter.
+        ``tr((S^1/2 M S^1/2)^1/2)^2 / (tr S tr M)``, the fidelity of the residuals' covariance S and the model's M: 1
+        if one is a multiple of the other, 0 if they share no direction. Strength does not matter.
     attainable : float
         The likeness of M and the covariance of as many rows of this very noise: few rows cannot show more.
     """

@@ -164,7 +164,7 @@ def invert(
 ) -> AnyArray:
     """Recover the unit rows u that `align` turned into Z: ``u = mean + t z`` with ``||u|| = 1``, z the unit rows of Z.
 
-    ``t = -mean.z + sqrt((mean.z)**2 + 1 - ||mean||**2)`` is the only positive root while ``||mean|| < 1``.
+    ``t = -mean . z + sqrt((mean . z)**2 + 1 - ||mean||**2)`` is the only positive root while ``||mean|| < 1``.
 
     Parameters
     ----------

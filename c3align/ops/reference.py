@@ -181,7 +181,7 @@ def transform(rows: FloatArray, row_map: RowMap) -> tuple[FloatArray, npt.NDArra
 def _around(z: FloatArray, goal: FloatArray) -> FloatArray:
     """The unit rows that lie from `goal` in the directions z: ``goal + t z``, t the positive root.
 
-    ``t = -goal.z + sqrt((goal.z)**2 + 1 - ||goal||**2)``, sums by the tree in float64 and t rounded once.
+    ``t = -goal . z + sqrt((goal . z)**2 + 1 - ||goal||**2)``, sums by the tree in float64 and t rounded once.
     """
     wide = goal.astype(np.float64)
     along = row_sum(z.astype(np.float64) * wide)
