@@ -124,6 +124,10 @@ def child(name: str, tree: Path) -> dict[str, Any]:
     if name in OURS:
         import c3align.cli._fit  # noqa: F401
         from c3align import C3Aligner  # noqa: F401
+    if os.environ.get("DEVICE"):
+        import torch
+
+        torch.ones(1, device=os.environ["DEVICE"])  # starts it
     made = Path(tempfile.mkdtemp(dir=tree.parent))
     if name in _scale_rivals.PREPARED:
         _scale_rivals.PREPARED[name](tree)
@@ -219,7 +223,7 @@ def of_size(asked: argparse.Namespace, n_rows: int) -> tuple[dict[str, Any], lis
                 fit(tree, Path(place))
         rounds = asked.rounds if n_rows <= REPEATED else 1
         found = measure(tree, n_rows, rounds, chosen(asked, n_rows), DEVICE=asked.device or "")
-        for workers in asked.workers if n_rows == max(n for n in asked.rows if n <= REPEATED) else ():
+        for workers in asked.workers if n_rows == max((n for n in asked.rows if n <= REPEATED), default=0) else ():
             names = [name for name in WITH_WORKERS if name in asked.tasks]
             here = {"WORKERS": str(workers), "C3ALIGN_NUM_THREADS": str(workers)}
             for name, line in measure(tree, n_rows, rounds, names, **here).items():
