@@ -273,28 +273,6 @@ def face() -> list[str]:
     return lines
 
 
-def scale() -> list[str]:
-    """Fit and transform of a tree of shards beside what bounds them."""
-    found = json.loads((RESULTS / "scale.json").read_text())
-    n_rows, figures = list(found["sizes"].items())[-1]
-    told = {
-        "read": "read the files from the page cache (the bound of `fit`)",
-        "fit": "`c3align fit`",
-        "numpy_fit": "NumPy loop",
-        "sklearn_fit": "StandardScaler.partial_fit",
-        "copy": "copy the files (the bound of `transform`)",
-        "copy_to_disk": "copy the files, each forced to disk, as `transform` does",
-        "transform": "`c3align transform`",
-        "numpy_transform": "NumPy loop",
-    }
-    lines = [f"| {int(n_rows):,} rows | rows a second | processor seconds | peak MB |", "|---|---|---|---|"]
-    for name, text in told.items():
-        line = figures[name]
-        cells = f"{line['rows_per_second']:,.0f} | {line['cpu_seconds']:.2f} | {line['peak_mb']:.0f}"
-        lines.append(f"| {text} | {cells} |")
-    return lines
-
-
 def embed_share() -> list[str]:
     """How much of the time of embedding files is spent in the towers."""
     found = json.loads((RESULTS / "embed-cpu.json").read_text())

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import _recipe_tables
+import _scale_tables
 import _search_tables
 import _tables
 import instructions
@@ -34,7 +35,6 @@ TABLES = {
         _tables.low_data,
         _tables.naming,
         _tables.report_cost,
-        _tables.scale,
         _tables.strengths,
         _tables.temperatures,
         _tables.theory,
@@ -45,6 +45,10 @@ TABLES = {
         _recipe_tables.recipes_reading,
         _recipe_tables.recipes_rows,
         _recipe_tables.transport,
+        _scale_tables.scale,
+        _scale_tables.scale_plan,
+        _scale_tables.scale_sizes,
+        _scale_tables.scale_workers,
         _search_tables.search_cost,
         _search_tables.search_quality,
         instructions.kernel_instructions,

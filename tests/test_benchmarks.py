@@ -13,6 +13,8 @@ import torch
 
 from c3align import ops
 
+from c3align import C3Aligner
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -178,6 +180,56 @@ def test_report(tmp_path, run_here):
     assert committed["figures"]["wall_s"] < committed["limits"]["wall_s"] == 90
 
 
+@pytest.fixture
+def small_scale(monkeypatch):
+    """`scale.py` with shards of 20 rows, three of which differ, and its tasks in this process."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import scale
+
+    def alone(name, tree, environment):
+        with monkeypatch.context() as here:
+            here.setenv("DEVICE", environment.get("DEVICE", ""))
+            return scale.child(name, tree)
+
+    small = {"SHARD": 20, "DISTINCT": 3, "REPEATED": 130, "alone": alone, "start_on": lambda *_: {"seconds": 1.0}}
+    for name, value in small.items():
+        monkeypatch.setattr(scale, name, value)
+    return scale
+
+
+def test_scale(small_scale, tmp_path, monkeypatch, capsys):
+    target, tasks = tmp_path / "scale.json", ["read", "fit", "copy_to_disk", "transform", "numpy_fit", "sklearn_fit"]
+    options = ["--rows", 330, 130, "--tasks", *tasks, "--most-rivals", 130, "--most-written", 130, "--workers", 2]
+    options += ["--rounds", 1, "--device", "cpu", "--folder", tmp_path, "--json", target]
+    monkeypatch.setattr("sys.argv", ["scale.py", *map(str, options)])
+    small_scale.main()
+    found = json.loads(target.read_text())
+    assert [sorted(lines) for lines in found["sizes"].values()] == [sorted(tasks), ["fit", "read"]]
+    assert found["sizes"]["130"]["transform"]["limit"].startswith("cpu, side by side: reading 0.")
+    fitted = found["sizes"]["330"]["fit"]
+    assert fitted["rows_per_second"] * fitted["seconds"] == pytest.approx(330)
+    assert {(line["task"], line["workers"]) for line in found["workers"]} == {("fit", 2), ("transform", 2)}
+    assert found["plan"]["fit_hours"] == pytest.approx(5e9 / 330 * fitted["seconds"] / 3600)
+    assert "the limit was " in capsys.readouterr().out
+
+
+def test_scale_and_its_rivals_do_the_same(small_scale, tmp_path):
+    """Many names of few files are many shards; what people write by hand has our means and rows, up to its rounding."""
+    import _scale_rivals
+
+    tree, made = tmp_path / "tree", tmp_path / "made"
+    small_scale.write_tree(tree, 130)
+    made.mkdir()
+    assert [path.stat().st_nlink for path in sorted(tree.iterdir())] == [2, 2, 2, 2, 2, 2, 1]
+    rows = np.concatenate([np.load(path) for path in sorted(tree.iterdir())])
+    aligner = C3Aligner().fit(rows)
+    _scale_rivals.numpy_fit(tree, made)
+    assert np.load(made / "mean.npy") == pytest.approx(aligner.statistics_["text"].mean, abs=1e-6)
+    _scale_rivals.four_passes(tree, made)
+    found = np.concatenate([np.load(path) for path in sorted((made / "aligned").iterdir())])
+    assert found == pytest.approx(aligner.transform(rows, modality="text"), abs=2e-3)
+
+
 def test_help_has_examples(run_here):
     for script in (
         "throughput",
@@ -191,6 +243,7 @@ def test_help_has_examples(run_here):
         "recipes",
         "transport",
         "search",
+        "scale",
     ):
         assert "Examples" in run_here(f"benchmarks/{script}.py", "--help").stdout
 
