@@ -646,6 +646,10 @@ MUTANTS = [
     Mutant("P7", "c3align/embed.py", ".astype(rows.dtype, copy=False)", "", "damaged_of_another_list"),
     Mutant("P7", "c3align/io/earlier.py", "with suppress(C3AlignError):  # what is damaged is embedded again", "with suppress():", "damaged_of_another_list"),
     Mutant("P5", "c3align/embed.py", "counts.n_repaired += len(part)", "pass", "damaged_shard_is_embedded_again"),
+    Mutant("told", "c3align/cli/_transform.py", "if n_written or journal.n_gone:", "if n_written:", "test_trees and does_not_mix"),
+    Mutant("P5", "c3align/io/mirror.py", "(self.rules.skip or not self.journal.done[name][\"dropped\"])", "True", "test_trees and strict_run"),
+    Mutant("P5", "c3align/embed.py", "self.changed or is_strict or was_finished", "self.changed or was_finished", "one_may_go_on_and_skip"),
+    Mutant("P5", "c3align/cli/_fit.py", "    _check_place(output, rows, found)\n", "", "among_the_rows"),
     # mappings through every door
     Mutant("mapping", "c3align/mappings/rows.py", "found = centred @ matrix", "found = centred @ matrix.T", "test_mapped and it_is_the_formula"),
     Mutant("mapping", "c3align/mappings/rows.py", "return _without(found, _is_lost(found, row_map.gain))", "return found", "test_mapped and at_the_mean"),
