@@ -292,7 +292,7 @@ MUTANTS = [
     Mutant("P3", "c3align/io/device.py", "            room.numpy()[...] = rows", "            pass", "test_streams and skipped_alike"),
     Mutant("P5", "c3align/io/device.py", "        if self.device.type not in _KINDS:", "        if False:", "test_streams and other_devices"),
     Mutant("P5", "c3align/io/device.py", "the limit was {max(", "the limit was {min(", "test_streams and slow_stage"),
-    Mutant("P7", "c3align/io/mirror.py", "if self.journal.has(name, found, self.source.paths[number], target, self.rules.redo):", "if target.is_file():", "test_trees and changed_shard"),
+    Mutant("P7", "c3align/io/mirror.py", "is_done = self.journal.has(name, found, self.source.paths[number], target, self.rules.redo)", "is_done = target.is_file()", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/progress.py", "    if not is_known:\n", "    if False:\n", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/progress.py", 'and digests.of_file(target) == entry.get("sha256")', "", "test_resume and flipped_bit"),
     Mutant("P7", "c3align/io/progress.py", 'and digests.of_file(path) == before["content"]', "", "test_resume and between_the_pieces"),
@@ -650,6 +650,8 @@ MUTANTS = [
     Mutant("P5", "c3align/io/mirror.py", "(self.rules.skip or not self.journal.done[name][\"dropped\"])", "True", "test_trees and strict_run"),
     Mutant("P5", "c3align/embed.py", "self.changed or is_strict or was_finished", "self.changed or was_finished", "one_may_go_on_and_skip"),
     Mutant("P5", "c3align/cli/_fit.py", "    _check_place(output, rows, found)\n", "", "among_the_rows"),
+    Mutant("serve", "c3align/search/serve.py", "return self._drawn(*file) if file else None", "return self._drawn(*(file or (str(self._root), -1)))", "pictures_are_items"),
+    Mutant("serve", "c3align/search/serve.py", ".strip().lower()\n", "\n", "test_serve and methods_and_kinds"),
     # mappings through every door
     Mutant("mapping", "c3align/mappings/rows.py", "found = centred @ matrix", "found = centred @ matrix.T", "test_mapped and it_is_the_formula"),
     Mutant("mapping", "c3align/mappings/rows.py", "return _without(found, _is_lost(found, row_map.gain))", "return found", "test_mapped and at_the_mean"),
