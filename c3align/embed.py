@@ -165,6 +165,7 @@ def embed(
         counts.n_gone = earlier.set_aside(tree, asdict(run), [item.name for item in items], gone == "drop")
         tree.begin(asdict(run))
         _write_shards(tree, run, encoder, items, options, counts, aligner, on_progress)
+        tree.write_down(asdict(run))
         counts.n_broken = tree.finish(run.n_shards)
         earlier.remove(tree)
     if aligner is not None:
@@ -190,7 +191,7 @@ def _write_shards(
         contents, before = _contents(part, run.modality), None
         if tree.is_whole(shard):
             try:
-                before = _Before(tree, shard, first, part, contents, was_finished)
+                before = _Before(tree, shard, first, part, contents, was_finished, run.on_error == "raise")
             except C3AlignError:  # what is damaged is as good as absent
                 counts.n_repaired += len(part)
         elif known.trees:
@@ -240,7 +241,14 @@ class _Before:
     is_of_another_list = False
 
     def __init__(
-        self, tree: Tree, shard: int, first: int, part: Sequence[Item], contents: list[str | None], was_finished: bool
+        self,
+        tree: Tree,
+        shard: int,
+        first: int,
+        part: Sequence[Item],
+        contents: list[str | None],
+        was_finished: bool,
+        is_strict: bool,
     ) -> None:
         known = {number - first: content for number, content in tree.contents(shard).items()}
         now = {i: (contents[i], part[i].caption, part[i].id) for i in known}
@@ -249,7 +257,7 @@ class _Before:
         self.broken = set(range(len(part))).difference(known)
         self.n_unseen = sum(contents[i] == "" for i in known)
         # a run that was cut off does not wait for dead links again
-        again = self.changed or was_finished or any(contents[i] != "" for i in self.broken)
+        again = self.changed or is_strict or was_finished or any(contents[i] != "" for i in self.broken)
         self.redo = sorted(self.changed | self.broken) if again else []
         self._places, self._rows = sorted(known), tree.rows(shard)
 

@@ -91,7 +91,27 @@ class TestTree:
             assert run("embed", pictures, *asked, "-o", tmp_path / folder, "--on-error", "skip") == 0
         assert files_of(tmp_path / "emb") == files_of(tmp_path / "fresh")
         assert run("embed", pictures, *asked, "-o", tmp_path / "emb") == 2
-        assert "on_error was 'skip', now 'raise'" in capsys.readouterr().err
+        assert "glyph_003.png) cannot be used" in capsys.readouterr().err
+        assert files_of(tmp_path / "emb") == files_of(tmp_path / "fresh")
+        assert run("fit", tmp_path / "emb", "-o", tmp_path / "a") == 0
+
+    def test_a_strict_run_goes_on_with_a_lenient_one(self, pictures, characters, tmp_path):
+        """Once what was broken is whole."""
+        from PIL import Image
+
+        folder = shutil.copytree(pictures, tmp_path / "p")
+        assert run("embed", folder, *OPTIONS, "-o", tmp_path / "emb", "--on-error", "skip") == 0
+        for i in (3, 17, 18):
+            Image.fromarray(characters.pictures[i]).save(folder / f"glyph_{i:03d}.png")
+        for name in ("emb", "fresh"):
+            assert run("embed", folder, *OPTIONS, "-o", tmp_path / name) == 0
+        before, after = files_of(tmp_path / "emb"), files_of(tmp_path / "fresh")
+        assert [*before] == [*after]
+        assert before["embed_image.json"] == after["embed_image.json"]
+
+    def test_no_aligner_among_the_shards(self, pictures, tmp_path, capsys):
+        assert run("embed", pictures, *OPTIONS, "-o", tmp_path / "emb", "--fit", tmp_path / "emb") == 2
+        assert "emb is where the rows are; pass another folder as --fit" in capsys.readouterr().err
 
     def test_a_broken_item_counts_from_the_first_of_all(self, pictures, tmp_path, capsys):
         options = ("--encoder", "glyphs", "--modality", "image", "--shard-items", 2)

@@ -150,6 +150,11 @@ class TestWays:
         for name in names[-2:]:
             with pytest.raises(OSError, match="cannot identify"):
                 viewer.small(viewer.ids.index(name))
+        picture.save(tmp_path / "gone.png")  # it is back
+        (tmp_path / "large.png").unlink()
+        back = viewer.small(viewer.ids.index("gone.png"))
+        assert Image.open(io.BytesIO(back or b"")).size == (32, 32)
+        assert viewer.small(viewer.ids.index("large.png")) is None
         for number in (-1, len(viewer.ids), viewer.ids.index("text 3")):
             assert viewer.small(number) is None
 
@@ -301,7 +306,7 @@ class TestAnswers:
         assert served.ask("GET", "/", **given)[0] == (403 if "Host" in headers else 200)
 
     def test_own_names_are_answered(self, served):
-        for host in ("127.0.0.1", "localhost", "[::1]"):
+        for host in ("127.0.0.1", "localhost", "[::1]", "LocalHost"):
             own = f"{host}:{served.port}"
             assert served.ask("GET", "/about", Host=own, Origin=f"http://{own}", Sec_Fetch_Site="same-origin")[0] == 200
 
@@ -311,6 +316,10 @@ class TestAnswers:
                 assert served.ask(method, path)[0] == 405
         for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", ""):
             assert served.ask("POST", "/search", b"{}", Content_Type=kind)[0] == 415
+        for kind in ("APPLICATION/JSON", "application/Json ; charset=utf-8"):
+            assert served.ask("POST", "/search", b'{"text": "a"}', Content_Type=kind)[0] == 200
+        picture = (served.folder / "photos" / "007.png").read_bytes()
+        assert served.ask("POST", "/search", picture, Content_Type="Image/PNG")[0] == 200
         for k in ("0", "101", "-1", "x", "\u0663", "1e9", ""):
             assert served.ask("POST", f"/search?k={k.encode().hex() if not k.isascii() else k}", b"{}")[0] in (400, 415)
             assert (

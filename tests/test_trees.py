@@ -334,8 +334,17 @@ class TestResumed:
         assert "a/x_2.npy was read for" in capsys.readouterr().err
         assert run("transform", "e", "-a", "al", "--modality", "text", "-o", "out", "--changed", "redo") == 0
         assert len(shards_of("out")) == 9
+        assert capsys.readouterr().out == "out: 90 rows, centered by the mean of 'text'; 1 file of gone rows removed\n"
         assert run("transform", "e", "-a", "al", "-o", "e") == 2
         assert "e is where the rows are; pass another folder" in capsys.readouterr().err
+
+    def test_an_aligner_is_not_put_among_the_rows(self, here, capsys):
+        before = contents("e")
+        for given, output in (("e", "e"), ("e/a", "e/a"), ("e/a/x_1.npy", "e/a"), ("x.npy", ".")):
+            assert run("fit", given, "-o", output) == 2
+            assert f"{output} is where the rows are; pass another folder as --output" in capsys.readouterr().err
+        assert run("fit", "x.npy", "--pair", "e/b", "-o", "e/b") == 2
+        assert contents("e") == before
 
     def test_a_fit_goes_on_behind_the_last_shard(self, here, rows, often, monkeypatch, capsys):
         assert run("fit", "e", "--pair", "x.npy", "-o", "whole") == 0
@@ -377,7 +386,7 @@ class TestSkipped:
         fitted = C3Aligner().fit(good)
         skip = ("--on-error", "skip")
         assert run("fit", "e", "-o", "out", *skip) == 0
-        assert "4 rows could not be used; they are listed in out.dropped.jsonl" in capsys.readouterr().out
+        assert "4 rows could not be used; see out.dropped.jsonl" in capsys.readouterr().out
         assert Path("out", ALIGNER).read_bytes() == fitted.to_bytes()
         assert told("out.dropped.jsonl") == listed
         expected = fitted.corrupt(good, modality="text", row_ids=np.delete(np.arange(100), [3, 47, 48, 71]))
@@ -388,6 +397,23 @@ class TestSkipped:
         assert raw(np.load("z.npy")) == raw(expected)
         assert told("z.npy.dropped.jsonl") == [("x", row) for row in (3, 47, 48, 71)]
         assert run("corrupt", "e", "-a", "out", "--modality", "text", "-o", "no", "--on-error", "drop") == 2
+
+    def test_a_strict_run_goes_on_with_a_lenient_one(self, here, rows, often, capsys):
+        """It looks at the shards with rows that were left out once more, and at no others."""
+        broken = rows[20:30].copy()
+        broken[3] = np.nan
+        np.save("e/a/x_2.npy", broken)
+        act = ("transform", "e", "-a", "al", "--modality", "text", "-o", "out")
+        assert run(*act, "--on-error", "skip") == 0
+        lenient = shards_of("out")
+        capsys.readouterr()
+        assert run(*act) == 2
+        assert "x_2.npy, row 3" in capsys.readouterr().err
+        assert shards_of("out") == lenient
+        np.save("e/a/x_2.npy", rows[20:30])
+        assert run(*act, "--changed", "redo") == run(*act, "--on-error", "skip") == 0
+        assert raw(joined("out")) == raw(C3Aligner.from_pretrained("al").transform(rows, modality="text"))
+        assert not Path("out/dropped_rows.jsonl").exists()
 
     def test_pairs_go_together_and_tables_follow(self, here, rows, often):
         pytest.importorskip("pyarrow")

@@ -21,7 +21,8 @@ from c3align.cli._app import (
     print_json,
     save_aligner,
 )
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, counted
+from c3align.io import atomic
 from c3align.io.device import usable
 from c3align.training.settings import check_number, check_whole
 
@@ -71,6 +72,8 @@ def embed(
 
     if device is not None:
         usable(device)  # before anything is loaded
+    if aligner is not None and atomic.local_path(aligner) == atomic.local_path(output):
+        raise C3AlignError(f"{output} is where the rows are; pass another folder as --fit")
     may: dict[str, Any] = {"root": root, "allow_absolute": allow_absolute, "allow_urls": allow_urls}
     items = gather(data, modality, column, id_column=id_column, **may)
     loaded = encoders.load(encoder)
@@ -110,7 +113,7 @@ def embed(
             (counts.n_unseen, "behind URLs and not compared"),
         ]
         more = "".join(f", {n} {what}" for n, what in told if n)
-        print(f"{output}: {counts.n_rows} rows of {modality}{more}, in {counts.seconds:.1f} s")
+        print(f"{output}: {counted(counts.n_rows, 'row')} of {modality}{more}, in {counts.seconds:.1f} s")
 
 
 def _look_at(encoder: Any, frames: int | None, rate: float | None) -> None:

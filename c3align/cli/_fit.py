@@ -35,7 +35,7 @@ from c3align.io.device import Device
 from c3align.io.joins import joined
 from c3align.io.opening import is_url
 from c3align.io.progress import Checkpoint
-from c3align.io.rows import RowSource
+from c3align.io.rows import RowSource, base_of
 from c3align.io.shards import open_sources
 
 GLANCE_ROWS, GLANCE_FILES = 1024, 32  # looked at, where several files are learned as one modality
@@ -81,6 +81,7 @@ def fit(
     found = open_sources(rows, **how)[::-1]  # of a tree of two modalities text comes first
     if pair:
         found = [found[0], *open_sources(pair, **how)]
+    _check_place(output, rows, found)
     for source in found:
         _check_once(source)
     if len(found) > 2:
@@ -111,6 +112,14 @@ def fit(
         kept.remove()
     told = (f"\n{told}" if told else "") + dropped + (where.limit() if where else "")
     say(output, f"{output}: {_summary(aligner)}{touched(kept.n_touched)}{told}")
+
+
+def _check_place(output: Path, given: list[str], found: list[RowSource]) -> None:
+    """An aligner among rows would be read as rows the next time."""
+    paths = [path for source in found for path in source.paths if not is_url(path)]
+    places = {os.path.dirname(os.path.realpath(path)) for path in paths} | {os.path.realpath(base_of(given))}
+    if os.path.realpath(atomic.local_path(output)) in places:
+        raise C3AlignError(f"{output} is where the rows are; pass another folder as --output")
 
 
 def _check_once(source: RowSource) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from c3align import persistence
 from c3align.cli._app import rows_bar
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, counted
 from c3align.io import atomic
 from c3align.io import rows as row_files
 from c3align.io.device import Device
@@ -174,7 +174,7 @@ def list_dropped(path: Path, dropped: list[dict[str, Any]]) -> str:
         atomic.remove(path)
         return ""
     atomic.write(path, "".join(f"{json.dumps(line)}\n" for line in dropped).encode())
-    return f"\n{len(dropped)} rows could not be used; they are listed in {path}"
+    return f"\n{counted(len(dropped), 'row')} could not be used; see {path}"
 
 
 def touched(n: int) -> str:

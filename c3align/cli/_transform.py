@@ -32,7 +32,7 @@ from c3align.cli._app import (
     say,
 )
 from c3align.cli._learning import Learning, list_dropped, touched
-from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.errors import C3AlignError, ModalityMeanWarning, counted
 from c3align.io import atomic
 from c3align.io.device import Device
 from c3align.io.mirror import Changing, Mirror, Rules, bad_rows
@@ -64,7 +64,7 @@ class Job:
     def run(self) -> None:
         """Write one file, or a folder of them, and say so."""
         n_dropped, begin, end = self._write_folder() if self._is_folder() else (self._write_file(), "", "")
-        text = f"{self.source.n_rows - n_dropped} rows{'' if begin else self.told}"
+        text = f"{counted(self.source.n_rows - n_dropped, 'row')}{'' if begin else self.told}"
         text += f"; {n_dropped} could not be used" if n_dropped else ""
         limit = self.device.limit() if self.device else ""
         say(self.output, f"{self.output}: {begin}{text}{end}{limit}")
@@ -87,10 +87,13 @@ class Job:
             n_dropped = mirror.finish(encoder and f"{encoder} after {self.command} by {learned[:12]}")
         end = touched(journal.n_touched)
         if journal.n_damaged:
-            end += f"; {journal.n_damaged} damaged or absent file{'s' * (journal.n_damaged > 1)} written again"
-        if n_written:
+            end += f"; {counted(journal.n_damaged, 'damaged or absent file')} written again"
+        if journal.n_gone:
+            end += f"; {counted(journal.n_gone, 'file')} of gone rows removed"
+        if n_written or journal.n_gone:
             return n_dropped, "", end
-        return n_dropped, "already complete: ", f" in {len(mirror.names)} files, the same as were written{end}"
+        files = counted(len(mirror.names), "file")
+        return n_dropped, "already complete: ", f" in {files}, the same as were written{end}"
 
     def _write_file(self) -> int:
         parts = self.source.parts
@@ -126,7 +129,7 @@ def transform(
         def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
             return fitted.transform(block, modality=name)
 
-        asked = {"modality": name, "column": column, "scale": scale, "on_error": on_error}
+        asked = {"modality": name, "column": column, "scale": scale}
         Job("transform", source, rows, output, fitted, _quiet(change), asked, policy, told, where).run()
 
 
@@ -156,7 +159,7 @@ def corrupt(
             place = {"row_offset": first} if numbers is None else {"row_ids": numbers}
             return fitted.corrupt(block, modality=name, seed=seed, **place)
 
-        asked = {"modality": name, "column": column, "scale": scale, "on_error": on_error, "seed": seed}
+        asked = {"modality": name, "column": column, "scale": scale, "seed": seed}
         told += f", with noise of sigma {fitted.sigma_:.4f}"
         Job("corrupt", source, rows, output, fitted, _quiet(change), asked, policy, told, where).run()
 
@@ -188,7 +191,7 @@ def translate(
         def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
             return fitted.translate(block, source=name, target=to)
 
-        asked = {"from": name, "to": to, "column": column, "scale": scale, "on_error": on_error}
+        asked = {"from": name, "to": to, "column": column, "scale": scale}
         told = f", from {name!r} to {to!r}"
         Job("translate", source, rows, output, fitted, _quiet(change), asked, policy, told, where).run()
 

@@ -166,7 +166,8 @@ class Mirror:
             # the noise of `corrupt` is that of a row's number
             place = {"first_row": self.source.ends[number]} if self.journal.question["command"] == "corrupt" else {}
             target, found = self.folder / name, {**fingerprint(part), **place}
-            if self.journal.has(name, found, self.source.paths[number], target, self.rules.redo):
+            is_done = self.journal.has(name, found, self.source.paths[number], target, self.rules.redo)
+            if is_done and (self.rules.skip or not self.journal.done[name]["dropped"]):
                 done(len(part))
                 continue
             first, stop = self.source.ends[number : number + 2]

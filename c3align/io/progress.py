@@ -68,10 +68,10 @@ def _is_touched(before: Any, now: Mapping[str, Any], path: str) -> bool:
 
 
 def _check_question(path: Path, before: Any, now: Mapping[str, Any]) -> None:
-    if before == now:
-        return
     known = before if isinstance(before, dict) else {}
-    changed = [name for name in now if known.get(name) != now[name]]
+    changed = [name for name in now if name not in known or known[name] != now[name]]
+    if not changed:
+        return
     what = ", ".join(f"{name} was {known.get(name)!r:.60}, now {now[name]!r:.60}" for name in changed)
     raise C3AlignError(f"{path} is of another run ({what}); go on as before, or delete it to begin anew")
 
@@ -101,6 +101,7 @@ class Journal:
         """The list of a run that asks this; without a question, one to be read alone."""
         self.path, self.question, self.done = path, dict(question or {}), dict[str, dict[str, Any]]()
         self.n_touched = self.n_damaged = 0  # shards with another time alone; files that are not as they were written
+        self.n_gone = 0  # files removed, since their shards are gone
         if path.exists():
             first, *lines = [_parsed(line) for line in path.read_bytes().split(b"\n")[:-1]] or [None]
             if question is not None:
@@ -147,6 +148,7 @@ class Journal:
                 )
             atomic.remove(folder / name)
             del self.done[name]
+            self.n_gone += 1
 
     def has(self, shard: str, found: Mapping[str, Any], path: str, target: Path, redo: bool) -> bool:
         """Whether a shard is done, as it is now at `path`, and its file as it was written.

@@ -146,11 +146,10 @@ class Tree:
         if self.run_path.exists():
             before = container.read_json(self.run_path, "tree of shards")
             changed = [name for name, value in run.items() if before.get(name) != value]
-            is_free = changed == ["on_error"] and not any(self.folder.glob(f"broken_{self.modality}*"))
-            if changed and not is_free:  # or nothing was skipped so far
+            if changed and changed != ["on_error"]:  # a strict run looks again at what a lenient one has skipped
                 what = ", ".join(f"{name} was {before.get(name)!r}, now {run[name]!r}" for name in changed)
                 raise C3AlignError(f"{self.folder} holds another run ({what}); go on as before, or pass another folder")
-            if is_free or before.get("format_version") != FORMAT_VERSION:
+            if before.get("format_version") != FORMAT_VERSION:
                 self.write_down(run)
             return
         others = sorted(self.folder.glob("embed_*.json"))

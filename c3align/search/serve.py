@@ -55,7 +55,7 @@ class Viewer:
         self._numbers = {name: i for i, name in enumerate(self.ids)}
         self._kinds = {name: np.array([m == name for m in self._modalities]) for name in {*self._modalities}}
         self._rows = np.concatenate(raw) if raw and self.why_not is None else None
-        self.small = lru_cache(_KEPT)(self._small)
+        self._drawn = lru_cache(_KEPT)(self._small)
 
     def _raw(self, batch: Batch) -> Rows:
         """The unit rows that the encoder gave, of those that are stored."""
@@ -134,11 +134,12 @@ class Viewer:
         path = str(self._root / name)
         return (path, place) if "://" not in name and os.path.isfile(path) else None
 
-    def _small(self, number: int) -> bytes | None:
-        """A JPEG of an item; None of what is no picture, or gone."""
-        if (file := self._file(number)) is None:
-            return None
-        path, place = file
+    def small(self, number: int) -> bytes | None:
+        """A JPEG of an item; None of what is no picture, or not there now."""
+        file = self._file(number)
+        return self._drawn(*file) if file else None
+
+    def _small(self, path: str, place: int) -> bytes:
         picture = media.image(path if place < 0 else npy.stored(path).read(place, place + 1)[0])
         picture.thumbnail((_SIDE, _SIDE))
         picture.save(content := io.BytesIO(), "JPEG", quality=85)
@@ -172,8 +173,8 @@ class Site:
             await send(message)
 
         given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host, site = given.get("host"), given.get("sec-fetch-site", "none")
-        is_ours = given.get("origin") in (None, f"http://{host}") and site in ("same-origin", "none")
+        host, site = given.get("host", "").lower(), given.get("sec-fetch-site", "none")
+        is_ours = given.get("origin", f"http://{host}").lower() == f"http://{host}" and site in ("same-origin", "none")
         is_answered = host in self._hosts and (is_ours or (scope["path"], scope["method"]) == ("/", "GET"))
         refused = self._json({"error": "this answers its own page alone; open it by its address"}, 403)
         await (self._inner if is_answered else refused)(scope, receive, sealed)
@@ -190,7 +191,8 @@ class Site:
         raise self._refusal(404, "no picture of the index has this number, or its file is gone")
 
     async def _search(self, request: Any) -> Any:
-        kind, k = request.headers.get("content-type", "").partition(";")[0], request.query_params.get("k", "12")
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        k = request.query_params.get("k", "12")
         if not (k.isascii() and k.isdecimal() and len(k) < 4 and 1 <= int(k) <= MOST_RESULTS):
             raise self._refusal(400, f"k must be from 1 to {MOST_RESULTS}, got {k[:20]!r}; choose another")
         if kind == "application/json":
