@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 
 from tests.conftest import ROOT
 
+COMMAND = "from c3align.__main__ import main; main()"  # `c3align` with the child's arguments
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["torch", "transformers", "c3align", "c3align.decoders", "tests.tiny_lms", "tests.stores"]
@@ -36,6 +37,11 @@ class Child:
 
     def kill(self):
         self._process.kill()
+
+    def wait(self, seconds):
+        """How it ended; None where it has not."""
+        self._process.join(seconds)
+        return self._process.exitcode
 
     def communicate(self):
         """What it prints until it ends, and its errors; sets `returncode`."""
