@@ -134,28 +134,33 @@ def glyph_rows() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def _encoded_glyphs():
-    """`GlyphEncoder.encode` for long lists of pictures or names, each computed once."""
+def remembered_glyphs(tmp_path_factory):
+    """`GlyphEncoder.encode` that computes each list of pictures or names once, for all processes of this run."""
     from c3align.encoders.glyphs import GlyphEncoder
 
-    encode, known = GlyphEncoder.encode, {}
+    encode, folder = GlyphEncoder.encode, tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "glyphs"
+    folder.mkdir(exist_ok=True)
 
     @functools.wraps(encode)
     def remembered(self, items, *, modality, **options):
-        if len(items) < 200:
+        if modality == "image" and not all(isinstance(item, np.ndarray) for item in items):  # files, which may change
             return encode(self, items, modality=modality, **options)
-        key = modality, repr(options), hashlib.sha256(pickle.dumps(items)).digest()
-        if key not in known:
-            known[key] = encode(self, items, modality=modality, **options)
-        return known[key].copy()
+        key = hashlib.sha256(pickle.dumps((modality, options, items))).hexdigest()
+        path = folder / f"{key}.npy"
+        if not path.exists():
+            with open(part := path.with_suffix(f".{os.getpid()}"), "wb") as file:
+                np.save(file, encode(self, items, modality=modality, **options))
+            part.replace(path)
+        return np.load(path)
 
     return remembered
 
 
 @pytest.fixture
-def glyphs_once(monkeypatch, _encoded_glyphs):
-    """Characters are embedded once a session, for tests of what is done with the rows."""
-    monkeypatch.setattr("c3align.encoders.glyphs.GlyphEncoder.encode", _encoded_glyphs)
+def glyphs_once(monkeypatch, remembered_glyphs):
+    """Characters are embedded once a run, for tests of what is done with the rows."""
+    monkeypatch.setattr("c3align.encoders.glyphs.GlyphEncoder.encode", remembered_glyphs)
 
 
 @pytest.fixture(scope="session")

@@ -395,8 +395,10 @@ class TestDoctor:
 
 
 @pytest.fixture(scope="module")
-def material():
-    return _material.embed(encoders.load("glyphs"))
+def material(remembered_glyphs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("c3align.encoders.glyphs.GlyphEncoder.encode", remembered_glyphs)
+        return _material.embed(encoders.load("glyphs"))
 
 
 class TestDemo:

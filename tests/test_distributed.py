@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 from c3align import C3Aligner, distributed
 from c3align.distributed import fit_distributed
 from c3align.errors import C3AlignError
+from tests.children import Child
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(
@@ -56,7 +55,9 @@ def told(tmp_path_factory):
     X = rng.standard_normal((500, 16)).astype(np.float32)
     np.save(folder / "x.npy", X)
     np.save(folder / "y.npy", X + 0.3 * rng.standard_normal(X.shape).astype(np.float32) + 1)
-    subprocess.run([sys.executable, "-c", WORKERS, str(folder), *KINDS], check=True, timeout=100)
+    child = Child(WORKERS, folder, *KINDS)
+    errors = child.communicate()[1]
+    assert child.returncode == 0, errors
     return folder
 
 

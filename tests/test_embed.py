@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from c3align.embed import Tree
 from c3align.errors import C3AlignError
 from c3align.io.items import Item, gather
 from tests import media, tiny_encoders
+from tests.children import COMMAND, Child
 from tests.test_ops import raw
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -224,17 +224,13 @@ class TestResuming:
 
     @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
     def test_a_killed_process_goes_on(self, whole, pictures, tmp_path):
-        command = [sys.executable, "-m", "c3align", "embed", pictures, *OPTIONS, "-o", tmp_path / "emb"]
-        command = [*map(str, command), "--on-error", "skip"]
+        command = ["embed", pictures, *OPTIONS, "-o", tmp_path / "emb", "--on-error", "skip"]
         for shards in (1, 3):
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            end = time.monotonic() + 60
-            while time.monotonic() < end and process.poll() is None:
+            child = Child(COMMAND, *command)
+            while child.wait(0.001) is None:
                 if len(list((tmp_path / "emb").glob("metadata/metadata*"))) >= shards:
-                    process.kill()
-                time.sleep(0.001)
-            process.wait()
-        assert run(*command[3:]) == 0
+                    child.kill()
+        assert run(*command) == 0
         assert files_of(tmp_path / "emb") == whole  # no scratch file of a killed run is left
 
     def test_what_is_whole_is_not_embedded_again(self, whole, pictures, tmp_path, capsys):
@@ -650,9 +646,8 @@ class TestChanges:
         os.mkfifo(tmp_path / "f.png")
         shutil.copy(pictures / "glyph_000.png", tmp_path)
         (tmp_path / "t.csv").write_text("image_path\nf.png\nglyph_000.png\n")
-        command = [sys.executable, "-m", "c3align", "embed", tmp_path / "t.csv", *OPTIONS, "-o", tmp_path / "emb"]
-        command = [*map(str, command), "--on-error", "skip"]
-        assert subprocess.run(command, timeout=60).returncode == 0
+        child = Child(COMMAND, "embed", tmp_path / "t.csv", *OPTIONS, "-o", tmp_path / "emb", "--on-error", "skip")
+        assert child.wait(60) == 0
         assert "is a pipe or a device; pass a file" in (tmp_path / "emb" / "broken_image.jsonl").read_text()
 
     def test_objects_are_embedded_again(self, characters, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import multiprocessing
 import pickle  # of a user's own model, as torch's tools do
 import warnings
 
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader
 from c3align import C3Aligner, centering, ops
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.noise import stream_seed
+from tests.children import CONTEXT
 from tests.test_ops import raw
 
 N_DIMS = 9
@@ -181,7 +181,6 @@ class TestTraining:
 
     def test_several_processes(self, tmp_path):
         """Two ranks, DDP and FSDP; see `on_a_rank`."""
-        multiprocessing.set_forkserver_preload([__name__])  # which imports once for both
         torch.multiprocessing.start_processes(on_a_rank, (str(tmp_path),), nprocs=2, start_method="forkserver")
         noises = [torch.load(tmp_path / f"noise-{rank}") for rank in range(2)]
         assert raw(noises[0]) != raw(noises[1])
@@ -192,7 +191,7 @@ class TestTraining:
             for ours, theirs in zip(torch.load(tmp_path / name), expected):
                 assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
-    @pytest.mark.parametrize("method", ["fork", "forkserver"])
+    @pytest.mark.parametrize("method", ["fork", CONTEXT], ids=["fork", "forkserver"])
     def test_workers_of_a_loader(self, aligner, method):
         """Each worker, batch and epoch has its own noise, and torch's seed repeats all of it, however they start."""
         collate = Collate(aligner.as_module())

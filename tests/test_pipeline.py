@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from c3align import datasets as data
 from c3align.decoders import DiffusersGenerator, EmbeddingGenerator, MemoryCaptioner, PrefixCaptioner, small_lm
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
 from tests import tiny_encoders
+from tests.children import Child
 from tests.signing import sign_pipeline
 from tests.test_ops import raw
 
@@ -296,12 +295,11 @@ def saved(glyphs, tmp_path_factory):
 
 LOAD = """
 import json, sys
-sys.path.insert(0, {root!r})
 from tests.tiny_encoders import import_torchvision
 import_torchvision()
 from c3align import Pipeline
 from c3align.datasets import glyphs
-pipeline = Pipeline.from_pretrained({folder!r})
+pipeline = Pipeline.from_pretrained(sys.argv[1])
 print(json.dumps(pipeline.caption(glyphs(split="held_out").pictures[:20])))
 """
 
@@ -320,9 +318,9 @@ class TestFolder:
         """The folder moved, another process: nothing of where it was made is needed."""
         made, folder = saved
         shutil.copytree(folder / "prefix", tmp_path / "moved")
-        program = LOAD.format(root=str(Path(__file__).parents[1]), folder=str(tmp_path / "moved"))
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        assert json.loads(done.stdout) == made["prefix"].caption(unseen.pictures[:20])
+        told, errors = Child(LOAD, tmp_path / "moved").communicate()
+        assert told, errors
+        assert json.loads(told) == made["prefix"].caption(unseen.pictures[:20])
         text = "".join(path.read_text("utf-8", "ignore") for path in (tmp_path / "moved").rglob("*") if path.is_file())
         assert str(folder) not in text
 

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +28,8 @@ from c3align.training import Training
 from c3align.training.loop import Loop
 from c3align.training.rows import TrainingRows, checked_rows, refuse_strays, seed_of
 from tests import tiny_encoders, tiny_lms
-from tests.conftest import DATA, ROOT
+from tests.children import Child
+from tests.conftest import DATA
 from tests.signing import sign_captioner
 
 pytest.importorskip("transformers")
@@ -516,8 +515,8 @@ t.learn(*t.read({str(tmp_path)!r}), checkpoint={str(tmp_path / "run.safetensors"
 """
         material = [*(rows[:96] for rows in coco), captions[:96]]
         write(tmp_path, *material)
-        done = start(program).communicate()
-        assert b"Error" not in done[1], done[1]
+        told = Child(program).communicate()[1]
+        assert "Error" not in told, told
         assert (tmp_path / "run.safetensors").exists()
         made = learn(*material, checkpoint=tmp_path / "run.safetensors")
         assert equal(weights(made), weights(learn(*material)))
@@ -545,7 +544,7 @@ if os.environ["RANK"] == "0":
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-        process = start(program, **where, ACCELERATE_USE_CPU="true")
+        process = Child(program, **where, ACCELERATE_USE_CPU="true")
         told = process.communicate()[1]
         assert process.returncode == 0, told
         with monkeypatch.context() as patch:
@@ -593,11 +592,6 @@ def read(folder):
     folder = Path(folder)
     torch.set_num_threads(1)
     return [*np.load(folder / "rows.npy"), (folder / "captions.txt").read_text().split("\n")]
-
-
-def start(program, **environment):
-    environment = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environment, stdout=-1, stderr=-1)
 
 
 plain = captioner

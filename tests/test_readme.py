@@ -79,7 +79,7 @@ def glyphs():
 
 
 @pytest.fixture
-def place(glyphs, tmp_path, monkeypatch):
+def place(glyphs, tmp_path, monkeypatch, glyphs_once):
     """A working folder with what the pages name: files, and a language model called gpt2."""
     encoder = encoders.load("glyphs")
     for name, rows in (

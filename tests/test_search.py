@@ -16,6 +16,7 @@ from c3align.errors import C3AlignError, EncoderMismatchError, FormatError, Miss
 from c3align.search import Batch, MixedIndex
 from c3align.search import card as search_card
 from tests import stores
+from tests.children import Child
 
 ROOT = Path(__file__).resolve().parents[1]
 N, DIMS = 600, 32
@@ -151,8 +152,7 @@ class TestStores:
         stores.close(store)
         where = request.getfixturevalue("address") if opened.name == "pgvector" else ""
         for seconds in (0.0, 0.05):
-            command = [sys.executable, "-c", ADDS, opened.name, str(tmp_path), where, str(seconds)]
-            child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+            child = Child(ADDS, opened.name, tmp_path, where, seconds)
             told = [child.stdout.readline() for _ in range(3)]
             time.sleep(seconds)
             child.kill()
@@ -508,7 +508,7 @@ from c3align.errors import C3AlignError
 from c3align.search import MixedIndex
 from tests import stores
 from tests.test_search import material
-name, place, address, seed, start = sys.argv[1:]
+name, place, address, seed = sys.argv[1:]
 aligner = C3Aligner(mapping="barycenter").fit(*material(seed=int(seed)))
 store = stores.open_store(name, Path(place), address)
 print("ready", flush=True)
@@ -528,9 +528,7 @@ def test_two_makers_of_one_index(opened, tmp_path, request):
         pytest.skip("of this store each process has its own")
     stores.close(opened())
     where = request.getfixturevalue("address") if opened.name == "pgvector" else ""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
-    command = [sys.executable, "-W", "ignore", "-c", MAKES, opened.name, str(tmp_path), where]
-    children = [subprocess.Popen([*command, str(seed), ""], **pipes) for seed in (0, 1)]
+    children = [Child(MAKES, opened.name, tmp_path, where, seed) for seed in (0, 1)]
     assert [child.stdout.readline() for child in children] == ["ready\n"] * 2
     for child in children:
         child.stdin.write("\n")

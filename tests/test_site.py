@@ -96,10 +96,27 @@ class TestFormulas:
 
     @pytest.mark.parametrize(
         "text",
-        (
-            "fit;n_rows;t;pip install;sha256sum -c;a.b;x/y;f(a=1);rows[1, 2];**hub;a - 'b';zero_rows=True;(a;||a;a +;-k;"
-            "4 * (i // 4);prepare(item, modality);"
-        ).split(";"),
+        [
+            "fit",
+            "n_rows",
+            "t",
+            "pip install",
+            "sha256sum -c",
+            "a.b",
+            "x/y",
+            "f(a=1)",
+            "rows[1, 2]",
+            "**hub",
+            "a - 'b'",
+            "zero_rows=True",
+            "(a",
+            "||a",
+            "a +",
+            "-k",
+            "4 * (i // 4)",
+            "prepare(item, modality)",
+            "",
+        ],
     )
     def test_code_stays_code(self, text):
         assert formulas.mathml(text) is None

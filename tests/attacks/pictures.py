@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
@@ -39,6 +40,15 @@ def small(form: str, **options: object) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(file, form, **options)
     return file.getvalue()
+
+
+@functools.cache
+def a_gigabyte() -> bytes:
+    """Zeros, packed: sixteen megabytes of them again and again."""
+    pack = zlib.compressobj(9, wbits=-15)
+    part = pack.compress(bytes(1 << 24)) + pack.flush(zlib.Z_FULL_FLUSH)
+    checksum = (2**30 % 65521 << 16) + 1
+    return b"\x78\xda" + part * 64 + pack.flush() + struct.pack(">I", checksum)
 
 
 def written(folder: Path, name: str, content: bytes) -> Path:
@@ -206,9 +216,7 @@ def has_a_tag_of_four_gigabytes(folder: Path) -> Path:
 @attack("picture")
 def has_a_color_profile_of_a_gigabyte(folder: Path) -> Path:
     """A PNG whose packed ICC profile is a gigabyte of zeros."""
-    pack = zlib.compressobj(9)
-    zeros = b"".join([*(pack.compress(bytes(1 << 24)) for _ in range(64)), pack.flush()])
-    return written(folder, "a.png", png(8, 8, chunk(b"iCCP", b"icc\0\0" + zeros)))
+    return written(folder, "a.png", png(8, 8, chunk(b"iCCP", b"icc\0\0" + a_gigabyte())))
 
 
 @attack("picture", "text")
@@ -221,9 +229,7 @@ def has_texts_of_a_gigabyte(folder: Path) -> Path:
 @attack("picture")
 def has_one_text_of_a_gigabyte(folder: Path) -> Path:
     """A PNG with one packed international text of a gigabyte."""
-    pack = zlib.compressobj(9)
-    zeros = b"".join([*(pack.compress(bytes(1 << 24)) for _ in range(64)), pack.flush()])
-    return written(folder, "a.png", png(8, 8, chunk(b"iTXt", b"a\0\1\0\0\0" + zeros)))
+    return written(folder, "a.png", png(8, 8, chunk(b"iTXt", b"a\0\1\0\0\0" + a_gigabyte())))
 
 
 @attack("picture")
