@@ -24,7 +24,7 @@ from _pytest.mark.expression import Expression
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ["c3align", "csrc", "tests", "benchmarks", "setup.py", "pyproject.toml", "README.md", "CONTRIBUTING.md"]
-COPIED += ["MANIFEST.in", "CHANGELOG.md", "LICENSE"]
+COPIED += ["MANIFEST.in", "CHANGELOG.md", "CITATION.cff", "LICENSE", "SECURITY.md"]
 
 
 class Mutant(NamedTuple):
@@ -731,6 +731,36 @@ MUTANTS = [
     Mutant("serve", "c3align/search/serve.py", 'if not kind.startswith("image/"):', "if False:", "test_serve and methods_and_kinds"),
     Mutant("serve", "c3align/search/serve.py", ' if "://" not in name and os.path.isfile(path) else None', "", "test_serve and lie_here"),
     Mutant("serve", "c3align/search/serve.py", "/ np.sqrt(np.maximum(squares, 1e-12))", "", "test_serve and rows_that_the_encoder_gave"),
+    # what outsiders found first
+    Mutant("found", "c3align/cli/_transform.py", "    return \"batch\"\n", "    return asked\n", "modality_that_is_not_fitted"),
+    Mutant("found", "c3align/io/rows.py", "int(part) if i % 2 else part for i", "part for i", "shards_in_the_order"),
+    Mutant("found", "c3align/io/tables.py", 'encoding="utf-8-sig", newline=""', 'encoding="utf-8", newline=""', "mark_of_the_byte_order"),
+    Mutant("found", "benchmarks/paper/scores/_pictures.py", "np.array(media.image(picture))", "np.array(__import__('PIL.Image').Image.open(picture).convert('RGB'))", "read_as_they_are_embedded"),
+    Mutant("found", "c3align/io/media.py", " or channels.shape[1] < len(channels):", ":", "other_sounds_are_refused"),
+    Mutant("found", "c3align/io/items.py", '] += 1\n    told', '] += 0\n    told', "folder_holds_besides"),
+    Mutant("found", "c3align/encoders/transformers.py", 'f"{self.name}/{fingerprints.weights_digest(model)}', 'f"{model.name_or_path}/{fingerprints.weights_digest(model)}', "folders_name_changes_nothing"),
+    Mutant("found", "c3align/encoders/families.py", 'if (folder / "modules.json").is_file():', "if False:", "another_backend_is_named"),
+    Mutant("found", "c3align/_ingest.py", 'if dtype_name(values) == "float16" and', "if False and", "norm_beyond_float16"),
+    Mutant("found", "c3align/io/atomic.py", 'if re.match(r"[A-Za-z]', 'if False and re.match(r"[A-Za-z]', "urls_and_homes"),
+    Mutant("found", "c3align/io/atomic.py", "name.startswith(_STREAMS) or not (", "False and not (", "devices_and_pipes"),
+    Mutant("found", "c3align/io/atomic.py", "os.path.realpath(expanded(path))", "os.path.abspath(expanded(path))", "links_modes_and"),
+    Mutant("found", "c3align/cli/__init__.py", "        signal.signal(number, stop)\n", "        pass\n", "signals_leave_no_scratch"),
+    Mutant("found", "c3align/embed.py", '    check_whole("shard_items", shard_items)\n', "", "test_io and not_finished"),
+    Mutant("found", "benchmarks/paper/scores/_read.py", 'isinstance(record.get("error"), str)', "False", "caption_skipped"),
+    Mutant("found", "c3align/io/items.py", '"utf-8", "backslashreplace"', '"utf-8", "surrogateescape"', "name_that_is_no_text"),
+    Mutant("found", "c3align/decoders/prefix/checks.py", 'if getattr(lm, "peft_config", None):', "if False:", "has_adapters_already"),
+    Mutant("found", "c3align/__init__.py", "    if name in _ROOMS:\n", "    if False:\n", "public_module_is_an_attribute"),
+    Mutant("found", "c3align/io/rows.py", "glob.has_magic(name) and not os.path.exists(name)", "glob.has_magic(name)", "brackets_in_the_name"),
+    Mutant("found", "c3align/_ingest.py", "isinstance(y, str | bytes) or len(shape) == 0", "False", "cannot_be_either"),
+    Mutant("found", "c3align/cli/__init__.py", 'given or ["--help"]', "given", "test_io and test_help"),
+    Mutant("found", "c3align/cli/__init__.py", "except (KeyboardInterrupt, typer.Abort):", "except typer.Abort:", "test_cli and test_interrupt"),
+    Mutant("found", "c3align/io/rows.py", "row {row - self.ends[i]}", "row {row}", "bad_shard_is_named"),
+    # pages
+    Mutant("pages", "tests/site.py", "formulas.in_page(", "str(", "test_site and a_page"),
+    Mutant("pages", "tests/formulas.py", "if not (before and self.spaced):", "if False:", "code_stays_code"),
+    Mutant("pages", "tests/formulas.py", 'above, below = _fraction(above, below) + sign + self.factor(), ""', "below = below + sign + self.factor()", "read_from_the_left"),
+    Mutant("pages", "tests/theme/custom.css", "white-space: break-spaces;", "", "code_fits_a_window"),
+    Mutant("pages", "pyproject.toml", "  # psycopg: LGPL", "", "permissive_or_named"),
 ]  # fmt: skip
 
 

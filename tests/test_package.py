@@ -80,6 +80,11 @@ def test_import_leaves_heavy_packages_alone(module):
     assert python(f"import {module}; {FIND_LOADED.format(heavy=HEAVY)}").stdout.strip() == "[]"
 
 
+def test_import_warns_of_nothing():
+    done = subprocess.run([sys.executable, "-W", "error", "-c", "import c3align"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_face_alone_needs_no_scikit_learn():
     assert python(f"import c3align; {FIND_LOADED.format(heavy=['sklearn', 'scipy'])}").stdout.strip() == "[]"
 
