@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from c3align import ops
-
-from c3align import C3Aligner
+from c3align import C3Aligner, ops
 
 ROOT = Path(__file__).resolve().parents[1]
 
