@@ -1,15 +1,19 @@
 """Rows that go through a device: the bytes of rows that stay on the host, one clear error, and what the limit was.
 
-The CPU stands in for the device here, on the way that a GPU takes too, without streams; `tests/gpu` has one.
+The CPU stands in for the device here, on the way that a GPU takes too; so do streams that copy as late as they may. A
+GPU does it in `tests/gpu`.
 """
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from c3align import cli
 from c3align.cli import _learning
@@ -151,3 +155,86 @@ def test_the_slow_stage_is_the_limit(slow, monkeypatch):
         passes("writing")
     took = ", ".join(f"{stage} {10800 if stage == slow else 3}.00 s" for stage in STAGES)
     assert device.limit() == f"\non cpu, side by side: {took}; the limit was {slow}"
+
+
+class Queue:
+    """A stream whose work is done at the last moment: when something waits for it."""
+
+    def __init__(self):
+        self.asked, self.n_done = [], 0
+
+    def wait_event(self, event):
+        event.synchronize()
+
+
+class Event:
+    def record(self, stream):
+        self.stream, self.place = stream, len(stream.asked)
+
+    def is_over(self):
+        return self.stream.n_done >= self.place
+
+    def synchronize(self):
+        while not self.is_over():
+            self.stream.asked[self.stream.n_done]()
+            self.stream.n_done += 1
+
+    def elapsed_time(self, end):
+        assert self.is_over()  # as CUDA has it
+        assert end.is_over()
+        return 1000.0
+
+
+@pytest.fixture
+def late(monkeypatch):
+    """Streams of the CPU that copy as late as they may."""
+    here, copy, own = threading.local(), torch.Tensor.copy_, Queue()
+
+    @contextmanager
+    def in_stream(stream):
+        here.stream = stream
+        yield
+        here.stream = None
+
+    def late_copy(tensor, rows, non_blocking=False):
+        if not non_blocking:
+            return copy(tensor, rows)
+        here.stream.asked.append(lambda: copy(tensor, rows))
+        return tensor
+
+    torch_of_the_device = SimpleNamespace(stream=in_stream, current_stream=lambda device: own)
+    monkeypatch.setattr(streams, "_of", lambda device: torch_of_the_device)
+    monkeypatch.setattr(streams, "_stream", lambda device: Queue())
+    monkeypatch.setattr(streams, "_event", lambda device: Event())
+    monkeypatch.setattr(torch.Tensor, "copy_", late_copy)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_nothing_is_read_before_it_was_copied(elsewhere, late):
+    """Of a GPU's copies none may be late enough to matter, and none reads a buffer that is in use again."""
+
+    def blocks(empty):
+        for i in range(9):
+            rows = np.empty((5 - i % 3, 2)) if elsewhere else empty((5, 2), np.float64)[: 5 - i % 3]
+            rows[:] = i
+            yield i, rows
+
+    device, found = Device("cpu"), []
+    for i, rows in device.through(blocks, lambda i, rows: (i, rows + 10)):
+        assert (rows == i + 10).all()
+        found.append((i, len(rows)))
+    assert found == [(i, 5 - i % 3) for i in range(9)]
+    assert device.seconds["copying there"] == device.seconds["computing"] == device.seconds["copying back"] == 9
+
+
+def test_both_sides_of_pairs_have_memory_of_their_own(late):
+    def blocks(empty):
+        for i in range(5):
+            sides = tuple(empty((3, 2), np.float32) for _ in range(2))
+            for number, side in enumerate(sides):
+                side[:] = 10 * i + number
+            yield i, sides
+
+    for i, (x, y) in Device("cpu").loaded(blocks):
+        assert (x == 10 * i).all()
+        assert (y == 10 * i + 1).all()
