@@ -24,7 +24,7 @@ from c3align._state import State
 from c3align._typing import Int64Array
 from c3align.covariance import CovarianceStatistics
 from c3align.cross_covariance import CrossCovariance
-from c3align.errors import C3AlignError, CalibrationWarning
+from c3align.errors import PAIRED, C3AlignError, CalibrationWarning
 from c3align.mappings.rows import align
 from c3align.ops import fixed
 from c3align.sample import SIZE, RowSample, related
@@ -112,7 +112,7 @@ def _warn_of_strangers(about: _Numbers) -> None:
     if apart:
         warnings.warn(
             f"few rows of {' and of '.join(apart)} were learned apart: if they are of the same things a threshold "
-            "between them may let through twice what it says; fit them as pairs then, else ignore this",
+            f"between them may let through twice what it says; {PAIRED}",
             CalibrationWarning,
             stacklevel=4,
         )

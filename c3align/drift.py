@@ -65,11 +65,11 @@ class Drift:
     is_drift: bool
 
     def __str__(self) -> str:
-        verdict = "have drifted" if self.is_drift else "have not drifted, as far as they tell"
+        verdict = "by more than chance" if self.is_drift else "no more than by chance"
         return (
-            f"{self.n_rows} rows of {self.modality!r} {verdict}: their mean lies {self.mean:.1f} standard errors from "
-            f"that of {self.n_fitted} fitted rows, their covariance {self.covariance:.1f} (p = {self.p_value:.3f}, "
-            f"false alarms {FALSE_ALARMS:.0%})"
+            f"{self.n_rows} new {self.modality!r} rows differ from {self.n_fitted} fitted ones {verdict} (mean "
+            f"{self.mean:+.1f} and covariance {self.covariance:+.1f} standard deviations from what chance gives; "
+            f"p = {self.p_value:.3f}, an alarm at {FALSE_ALARMS:.2f} or less)"
         )
 
 

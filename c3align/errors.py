@@ -29,6 +29,7 @@ __all__ = [
 # advice that some callers replace, as they take no such option
 KEEP = ", or keep them as zeros with zero_rows='keep'"
 ALONE = "pass X and y to partial_fit one after the other, each with its modality="
+PAIRED = "fit them as pairs then, else ignore this"
 _LONGEST = 1000  # characters of a message, whatever was given; its last words are the fix
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from c3align._arguments import as_groups, check_seed, checked, shown
 from c3align._imports import need
 from c3align._typing import Array, Float64Array, Int64Array
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, counted
 from c3align.io.rows import RowSource
 from c3align.ops import reference
 from c3align.ops.arrays import Rows, as_rows, first_non_finite
@@ -137,7 +137,9 @@ def _checked(X: Any, name: str, n_dims: int) -> Rows:
         raise C3AlignError(f"{name} has {rows.shape[1]} dimensions, not {n_dims}; pass rows of one encoder")
     count, first = first_non_finite(rows)
     if count:
-        raise C3AlignError(f"{name} holds NaN or infinity in {count} rows, first in row {first}; remove or fix them")
+        raise C3AlignError(
+            f"{name} holds NaN or infinity in {counted(count, 'row')}, first in row {first}; remove or fix them"
+        )
     return rows
 
 

@@ -642,6 +642,12 @@ MUTANTS = [
     Mutant("mixbench", "benchmarks/_mixbench.py", "- (kinds == kind).mean()", "- 0.3", "test_mixbench and float64"),
     Mutant("mixbench", "benchmarks/_mixbench.py", " or not path.resolve().is_relative_to(folder.resolve())", "", "test_mixbench and refused"),
     # what commands say
+    Mutant("told", "c3align/search/index.py", "only not in self._scale:", "False:", "test_index_and_search"),
+    Mutant("told", "c3align/cli/_app.py", "if not state.usable.keys() <= state.samples.keys():", "if False:", "test_search_command and refusals"),
+    Mutant("told", "c3align/io/hub.py", "if os.path.islink(atomic.expanded(name)):", "if False:", "link_to_what_is_gone"),
+    Mutant("told", "c3align/io/joins.py", "    _check_names(trees)\n", "", "each_lacks_a_file"),
+    Mutant("told", "c3align/decoders/prefix/model.py", "mask.new_ones(prefix.shape[:2])", "mask.new_zeros(prefix.shape[:2])", "one_of_the_soft_tokens"),
+    Mutant("told", "c3align/cli/__init__.py", "text = text.replace(PAIRED, pairs)", "pass", "warning_advises_a_command"),
     Mutant("told", "c3align/cli/_app.py", "before is not None and before.to_bytes() != aligner.to_bytes()", "False", "another_aligner_is_named"),
     Mutant("told", "c3align/cli/_app.py", " and before.to_bytes() != aligner.to_bytes()", "", "nothing_is_said_of_the_same"),
     Mutant("P6", "c3align/io/vectors.py", "if _whole(n, len(content)) != len(values):", "if False:", "storage_of_another_length"),

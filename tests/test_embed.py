@@ -304,7 +304,7 @@ class TestAligners:
                 assert run("fit", first, "--pair", second, "-o", tmp_path / "a") == 0
                 out = capsys.readouterr().out
                 assert "35 pairs by the numbers of their items" in out
-                assert "5 of text have no partner and were left out: 0, 7, 20, 21, 39" in out
+                assert "left out, as without a partner, 5 of text: 0, 7, 20, 21, 39" in out
                 found = C3Aligner.from_pretrained(tmp_path / "a")
                 assert found.statistics_ == expected.statistics_
                 assert found.pairs_ == expected.pairs_
@@ -381,8 +381,8 @@ class TestAligners:
                 assert run("fit", first, "--pair", second, "--on", "id", "-o", folder / "a") == 0
                 out = capsys.readouterr().out
                 assert f"{len(kept)} pairs by their id" in out
-                assert "3 of text have no partner and were left out: k5, k5, k5" in out
-                assert "of image have no partner and were left out: k" in out
+                assert "left out, as without a partner, 3 of text: k5, k5, k5" in out
+                assert "of image: k" in out
                 found = C3Aligner.from_pretrained(folder / "a")
                 assert found.statistics_ == expected.statistics_
                 assert found.pairs_ == expected.pairs_
@@ -432,6 +432,22 @@ class TestAligners:
                 C3Aligner.from_pretrained(tmp_path / "x").pairs_
                 == C3Aligner().fit(a, b[partner], modality="text", y_modality="b").pairs_
             )
+
+    def test_folders_of_which_each_lacks_a_file(self, pictures, tmp_path, capsys):
+        """The numbers of what lies between the two have moved, and names say so."""
+        whole = [path for path in sorted(pictures.iterdir()) if path.stem[-3:] not in ("003", "017", "018")]
+        for name, gone in (("a", 5), ("b", 9), ("c", 5)):
+            (tmp_path / name).mkdir()
+            for path in whole[:gone] + whole[gone + 1 :]:
+                shutil.copy(path, tmp_path / name)
+            assert run("embed", tmp_path / name, *OPTIONS, "-o", tmp_path / f"emb-{name}") == 0
+        capsys.readouterr()
+        for other, says in (("b", True), ("c", False)):
+            asked = ("fit", tmp_path / "emb-a", "--pair", tmp_path / f"emb-{other}", "--pair-modality", "other")
+            assert run(*asked, "-o", tmp_path / other / "al") == 0
+            err = capsys.readouterr().err
+            said = [part in err for part in ("item 6 is ", "if a file is absent on one side, embed tables with")]
+            assert said == [says, says]
 
     def test_rows_of_another_encoder_are_refused(self, pictures, tmp_path, capsys):
         skip = ("--on-error", "skip")
@@ -609,7 +625,7 @@ class TestChanges:
         asked = (shutil.copytree(pictures, tmp_path / "p"), *OPTIONS, "--on-error", "skip", "-o", tmp_path / "emb")
         assert run("embed", *asked, "--max-pixels", 10) == 0
         assert run("embed", *asked, "--max-pixels", 10_000) == 0
-        assert "27 rows of image, 3 items of them before, 27 no longer broken" in capsys.readouterr().out
+        assert "27 rows of image, 3 of them before, 27 no longer broken" in capsys.readouterr().out
 
     def test_damaged_metadata_are_refused_by_others_and_written_again(self, tmp_path, pictures, capsys):
         asked = (pictures, *OPTIONS, "--on-error", "skip", "-o", tmp_path)
@@ -689,8 +705,8 @@ class TestAnotherList:
         was = files_of(tmp_path / "emb")
         assert run("embed", folder, *self.options, "--modality", "image", "-o", tmp_path / "emb") == 2
         err = capsys.readouterr().err
-        assert "2 items that" in err
-        assert "glyph_007.png; put them back, or pass --gone drop to drop their rows" in err
+        assert "2 items no longer" in err
+        assert "glyph_007.png; put back what is gone, or pass --gone drop to drop its rows" in err
         assert files_of(tmp_path / "emb") == was
         assert self.again(folder, tmp_path, capsys, "--gone", "drop") == (28, 3, 2)
 
@@ -703,7 +719,7 @@ class TestAnotherList:
         command = ("embed", path, *self.options, "--modality", "text", "-o", tmp_path / "emb")
         path.write_text("letter 1\n")
         assert run(*command) == 2
-        assert "22 items that" in capsys.readouterr().err
+        assert "22 items no longer" in capsys.readouterr().err
         assert self.again(path, tmp_path, capsys, "--gone", "drop", modality="text") == (1, 0, 22)
 
     def test_a_failure_at_any_rename_loses_nothing(self, tmp_path, capsys, monkeypatch):

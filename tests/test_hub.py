@@ -67,6 +67,17 @@ print(json.dumps(found))
 """
 
 
+def test_a_link_to_what_is_gone_does_not_lead_to_the_hub(tmp_path, monkeypatch):
+    from c3align import C3Aligner
+    from c3align.errors import HubError
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "owner" / "name").symlink_to(tmp_path / "moved")
+    with pytest.raises(HubError, match=r"owner/name is a link to .*moved, which is gone; put that back"):
+        C3Aligner.from_pretrained("owner/name")
+
+
 @pytest.fixture(scope="module")
 def both_ways(tmp_path_factory):
     """What a fresh interpreter found, whose huggingface_hub knows this hub alone, and the hub afterwards."""

@@ -152,8 +152,8 @@ def test_refusals(coco):
     bad = image.copy()
     bad[3, 7] = np.nan
     for options, message in [
-        ({"queries": bad}, "queries holds NaN or infinity in 1 rows, first in row 3"),
-        ({"memory": bad}, "memory holds NaN or infinity in 1 rows, first in row 3"),
+        ({"queries": bad}, "queries holds NaN or infinity in 1 row, first in row 3"),
+        ({"memory": bad}, "memory holds NaN or infinity in 1 row, first in row 3"),
         ({"queries": image[:, :9]}, "queries has 9 dimensions, not 512"),
         ({"memory": text[:0]}, "memory holds no rows"),
         ({"memory": []}, "memory holds no rows"),

@@ -20,7 +20,7 @@ def folder(tmp_path, monkeypatch):
     glyphs = datasets.glyphs(split="held_out")
     (tmp_path / "photos").mkdir()
     for i in range(150):
-        Image.fromarray(255 - glyphs.pictures[i]).save(tmp_path / "photos" / f"{i:03}.png")
+        Image.fromarray(glyphs.pictures[i]).save(tmp_path / "photos" / f"{i:03}.png")
     (tmp_path / "names.csv").write_text("caption\n" + "".join(f"{name}\n" for name in glyphs.names[150:300]))
     (tmp_path / "more.csv").write_text("caption\n" + "".join(f"{name}\n" for name in glyphs.names[300:310]))
     return glyphs
@@ -34,7 +34,7 @@ def test_index_and_search(folder, call, monkeypatch):
     code, out, err = call(*INDEX)
     assert (code, out) == (0, "idx: 300 added, 300 in all\n"), err
     _, out, err = call(*INDEX)
-    assert (out, "note: 300 names are known and were not read again" in err) == ("idx: 0 added, 300 in all\n", True)
+    assert (out, "note: 300 known names, not read again" in err) == ("idx: 0 added, 300 in all\n", True)
     assert call("index", "more.csv", "--encoder", "glyphs", "-o", "idx")[1] == "idx: 10 added, 310 in all\n"
     code, out, _ = call("search", folder.names[7], "idx", "-k", 20, "--json")
     found = json.loads(out)["results"]
@@ -52,6 +52,11 @@ def test_index_and_search(folder, call, monkeypatch):
     code, out, _ = call("search", folder.names[155], "idx", "-k", 1, "--only", "text")
     assert (code, out.split()[1:3]) == (0, ["text", "names.csv[5]"])
     assert folder.names[155] in out
+    code, out, err = call("search", "x", "idx", "--only", "pdf")
+    known = "must be one of the index ('image', 'text'), got 'pdf'; choose one of them, or omit it"
+    assert (code, out, known in err) == (2, "", True)
+    code, out, err = call("search", folder.names[7], "idx", "--only", "pdf", "--json")
+    assert (code, out, err.count("\n"), known in err) == (2, "", 1, True)  # errors are no JSON, and stdout is empty
     every, some = (
         json.loads(call("search", folder.names[7], "idx", "-k", 310, "--json", *more)[1])["results"]
         for more in ((), ("--max-false-positive-rate", 0.05))
@@ -78,9 +83,22 @@ def test_a_cut_off_index_goes_on(folder, call, monkeypatch):
     assert call(*INDEX)[1] == "idx: 150 added, 300 in all\n"
 
 
+@pytest.mark.filterwarnings("default::c3align.errors.CalibrationWarning")
+def test_a_warning_advises_a_command(folder, call):
+    code, _, err = call(*INDEX)
+    advice = "fit --pair --second-moments, and pass the aligner as --aligner; else ignore this"
+    assert (code, advice in " ".join(err.split())) == (0, True)
+
+
 def test_refusals(folder, call, tmp_path):
     code, _, err = call("index", "photos", "--encoder", "glyphs", "-o", "idx")
     assert (code, "to learn an aligner takes texts and another modality, got image; pass both" in err) == (2, True)
+    C3Aligner().fit(*np.random.default_rng(0).normal(size=(2, 40, 256))).save_pretrained("plain")
+    for command in (("index", "photos", "--encoder", "glyphs"), ("migrate", "photos")):
+        code, _, err = call(*command, "-a", "plain", "-o", "new")
+        assert (code, "plain has kept no rows, which scores are calibrated by; fit it again with" in err) == (2, True)
+        assert "--second-moments" in err
+        assert not (tmp_path / "new").exists()
     code, _, err = call("search", "x", "photos")
     assert (code, "photos is no index; pass a folder that `c3align index` wrote" in err) == (2, True)
     code, _, err = call("index", "photos", "names.csv", "--encoder", "glyphs", "-o", "photos")

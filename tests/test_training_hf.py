@@ -161,6 +161,19 @@ class TestProjector:
         assert found["loss"].item() == pytest.approx(total / 5, rel=1e-5)
         assert "loss" not in projector(rows, words)
 
+    def test_a_mask_of_the_words_is_one_of_the_soft_tokens_too(self, monkeypatch):
+        projector, _ = self.made()
+        rows, words = torch.from_numpy(ROWS[:2]), torch.tensor([[1, 2, 3], [3, 1, 0]])
+        mask, seen = torch.tensor([[1, 1, 1], [1, 1, 0]]), []
+        projector.lm.register_forward_pre_hook(lambda _, __, given: seen.append(given), with_kwargs=True)
+        found = projector(rows, words, attention_mask=mask)["logits"]
+        assert seen[0]["attention_mask"].tolist() == [[1] * 6, [1] * 5 + [0]]
+        expected = projector(rows, words)["logits"]
+        torch.testing.assert_close(found[mask == 1], expected[mask == 1])
+        for wrong, message in ((mask[:, :2], "like input_ids"), (mask.flip(1), "padding on the right")):
+            with pytest.raises(C3AlignError, match=message):
+                projector(rows, words, attention_mask=wrong)
+
     def test_what_learns(self):
         frozen, _ = self.made()
         assert {name.split(".")[0] for name, p in frozen.named_parameters() if p.requires_grad} == {"mapper"}

@@ -36,7 +36,7 @@ from c3align.cli import (  # noqa: F401
     _transform,
 )
 from c3align.cli._app import app, tell
-from c3align.errors import ALONE, one_line
+from c3align.errors import ALONE, PAIRED, one_line
 
 INTERRUPTED, UNREAD = 130, 141
 
@@ -102,6 +102,8 @@ def _commands() -> Any:
 def _told(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning, with a command where it advises a call of Python's."""
     text = str(message).replace(ALONE, "fit each without --pair under its --modality, and c3align merge the two")
+    pairs = "fit them by c3align fit --pair --second-moments, and pass the aligner as --aligner; else ignore this"
+    text = text.replace(PAIRED, pairs)
     tell("warning", one_line(text))
 
 

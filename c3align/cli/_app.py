@@ -90,7 +90,7 @@ AllowAbsolute = Annotated[bool, typer.Option("--allow-absolute", help="A table m
 AllowUrls = Annotated[bool, typer.Option("--allow-urls", help="A table may name URLs.")]
 MaxPixels = Annotated[int | None, typer.Option(help="Of a picture, or a video's frames; 34 to 134 million by default.")]
 MaxSamples = Annotated[int | None, typer.Option(help="Of a sound; 17 million and 32 a byte of the file by default.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; errors stay a line on stderr.")]
 OnDevice = Annotated[
     str | None, typer.Option("--device", help="Such as cuda: rows are computed there, to the same bytes.")
 ]
@@ -241,6 +241,18 @@ def save_aligner(aligner: Any, output: Path) -> None:
     aligner.save_pretrained(output)
     if before is not None and before.to_bytes() != aligner.to_bytes():
         tell("note", f"{output} held another aligner, of {learned(before)}, and was replaced")
+
+
+def check_kept(aligner: Path, encoder: str | None) -> None:
+    """Before anything is done with it: an index takes an aligner that scores can be calibrated by."""
+    from c3align import C3Aligner
+
+    state = C3Aligner.from_pretrained(aligner, encoder=encoder).state_
+    if not state.usable.keys() <= state.samples.keys():
+        raise C3AlignError(
+            f"{aligner} has kept no rows, which scores are calibrated by; fit it again with --second-moments, or with "
+            "--mapping barycenter"
+        )
 
 
 def save_picture(path: str | os.PathLike[str], draw: Callable[[], Any]) -> None:

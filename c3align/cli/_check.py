@@ -101,7 +101,13 @@ def _checked(fitted: Any, sample: Any, name: str, fingerprint: str | None, needs
         raise C3AlignError(text)
     checks = {"encoder": _encoder(fitted, sample, name, fingerprint), "gap": _gap(fitted, sample, name)}
     if not needs_drift and name not in fitted.state_.samples:
-        return {"drift": {"failed": False, "text": "not measured, as no rows were kept"}, **checks}
+        return {
+            "drift": {
+                "failed": False,
+                "text": "not measured: the aligner has kept no rows (fit it with --second-moments)",
+            },
+            **checks,
+        }
     found = drift(fitted, sample, modality=name)
     return {"drift": {"failed": found.is_drift, "text": str(found), **asdict(found)}, **checks}
 
@@ -112,9 +118,15 @@ def _encoder(fitted: Any, sample: Any, name: str, fingerprint: str | None) -> di
     own, kept = fitted.encoder_fingerprint_, fitted.state_.samples.get(name)
     overlap, may_be_one = (None, True) if kept is None else geometry.one_encoder(sample, kept.rows, paired=False)
     is_other = None not in (own, fingerprint) and own != fingerprint
-    told = f"that of the aligner, {own}" if own else "not known to the aligner"
-    text = f"{fingerprint}, and not {own}" if is_other else told if own == fingerprint or not own else f"{told}, or not"
-    text += "" if overlap is None else f"; overlap of the covariances {overlap:.1f} (two encoders: about 1)"
+    if own is None:
+        text = "not compared by name: the aligner names none (fit it with --encoder)"
+    elif fingerprint is None:
+        text = f"not compared by name: the aligner's is {own}, and these rows name none (pass --encoder)"
+    else:
+        text = f"the rows are of {fingerprint}, the aligner's of {own}" if is_other else f"that of the aligner, {own}"
+    if overlap is not None:
+        looks = "like the fitted ones" if may_be_one else "like those of another encoder"
+        text += f"; the rows look {looks} (overlap {overlap:.1f}; of two encoders about 1)"
     return {"failed": is_other or not may_be_one, "text": text, "fingerprint": fingerprint, "overlap": overlap}
 
 
@@ -122,11 +134,14 @@ def _gap(fitted: Any, sample: Any, name: str) -> dict[str, Any]:
     """How far the rows' mean lies from the fitted one, less what chance explains, as a share of the gap."""
     others = [found.mean for other, found in fitted.statistics_.items() if other != name]
     if not others:
-        return {"failed": False, "text": "not measured, as one modality alone was learned", "share": None}
+        return {"failed": False, "text": "not measured: the aligner knows one modality", "share": None}
     known, unit = fitted.statistics_[name], ops.normalize(np.asarray(sample, np.float64))
     chance = float(unit.var(axis=0).sum()) / len(unit) + float(known.variance.sum()) / known.n_rows
     away = math.sqrt(max(0.0, float(((unit.mean(axis=0) - known.mean) ** 2).sum()) - chance))
     gap = min(math.dist(known.mean, other) for other in others)
     share = away / gap if gap else math.inf
-    text = f"{share:.2f} of the gap of {gap:.3f} is between these rows and the fitted ones (at most {MOST_OF_THE_GAP})"
+    text = (
+        f"the mean of these rows lies {share:.0%} of the gap ({gap:.3f}) away from the fitted one; at most "
+        f"{MOST_OF_THE_GAP:.0%} passes"
+    )
     return {"failed": share > MOST_OF_THE_GAP, "text": text, "share": share, "gap": gap}

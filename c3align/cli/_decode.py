@@ -26,7 +26,7 @@ from c3align.cli._app import (
     tell,
     visible,
 )
-from c3align.errors import C3AlignError, one_line
+from c3align.errors import C3AlignError, counted, one_line
 from c3align.io import atomic, items
 
 PipelineFolder = Annotated[Path, typer.Option("--pipeline", "-p", help="Folder of a saved pipeline.")]
@@ -90,7 +90,7 @@ def train_captioner(
     pipeline.fit_text(texts, seed=seed, progress=sys.stderr.isatty(), **training)
     pipeline.save_pretrained(output)
     known = ", ".join(pipeline.aligner.statistics_)
-    print(f"{output}: learned from {len(texts) - len(decoder.skipped)} texts; knows the means of {known}")
+    print(f"{output}: learned from {counted(len(texts) - len(decoder.skipped), 'text')}; knows the means of {known}")
     if len(pipeline.aligner.statistics_) == 1:
         tell("note", "no other modality's mean is known; pass --images or --aligner to caption any")
 
@@ -141,7 +141,7 @@ def caption(
     # a path as it is, which JSON can spell, where a name is for people
     lines = _described(results, [item.source if isinstance(item.source, str) else item.name for item in found])
     if output is not None:
-        say(output, f"{output}: {_write(output, lines)} captions of {len(found)} items")
+        say(output, f"{output}: {counted(_write(output, lines), 'caption')} of {counted(len(found), 'item')}")
     elif as_json:
         print_json({"pipeline": str(pipeline), "captions": list(lines)})
     else:

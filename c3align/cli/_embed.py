@@ -104,7 +104,7 @@ def embed(
         print_json(vars(counts))
     else:
         told = [
-            (counts.n_before, "items of them before"),
+            (counts.n_before, "of them before"),
             (counts.n_changed, "changed since and embedded again"),
             (counts.n_mended, "no longer broken"),
             (counts.n_repaired, "of damaged files and embedded again"),

@@ -14,8 +14,8 @@ import typer
 from c3align import embed as room
 from c3align import encoders
 from c3align._imports import need
-from c3align.cli._app import AsJson, Output, app, print_json, tell, visible
-from c3align.errors import C3AlignError
+from c3align.cli._app import AsJson, Output, app, check_kept, print_json, tell, visible
+from c3align.errors import C3AlignError, counted
 from c3align.io import atomic, container, tables
 from c3align.io.items import Item, gather
 from c3align.io.media import EXTENSIONS
@@ -33,7 +33,8 @@ def index(
     output: Output,
     encoder: Annotated[str, typer.Option(help="Such as open_clip:MODEL/TAG; see `c3align encoders`.")],
     aligner: Annotated[
-        Path | None, typer.Option("--aligner", "-a", help="Folder that `c3align fit` wrote; else it is learned here.")
+        Path | None,
+        typer.Option("--aligner", "-a", help="Of `c3align fit --second-moments`; or it is learned here."),
     ] = None,
     column: Annotated[str | None, typer.Option(help="Of a table: texts, or paths.")] = None,
     on_error: Annotated[str, typer.Option(help="'raise', or 'skip' what cannot be read.")] = "raise",
@@ -45,6 +46,8 @@ def index(
 
     need("lancedb", "lancedb", "search")  # before anything is embedded
     home, loaded = atomic.local_path(output), encoders.load(encoder)
+    if aligner is not None and not (home / "aligner").exists():
+        check_kept(aligner, loaded.fingerprint)
     options: dict[str, Any] = {"on_error": on_error, "batch_size": batch_size, "device": device}
     if home.exists() and not home.is_dir():
         raise C3AlignError(f"{home} is a file and must be a folder; choose another name")
@@ -68,7 +71,7 @@ def index(
         n_added = sum(_add(opened, *each) for each in found)
         shutil.rmtree(trees, ignore_errors=True)
     if n_known:
-        tell("note", f"{n_known} names are known and were not read again; index items that changed or are gone anew")
+        tell("note", f"{counted(n_known, 'known name')}, not read again; index items that changed or are gone anew")
     print(f"{output}: {n_added} added, {len(opened)} in all")
 
 

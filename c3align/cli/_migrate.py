@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, app, print_json
-from c3align.errors import C3AlignError
+from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, app, check_kept, print_json
+from c3align.errors import C3AlignError, counted
 from c3align.io import atomic
 
 Query = Annotated[str, typer.Option("--query", help="Modality of most queries: rows are scaled for them.")]
@@ -40,6 +40,7 @@ def migrate(
     """Make an index of raw vectors an aligned one: resumable, verified by count and checksum."""
     from c3align import C3Aligner, search
 
+    check_kept(aligner, encoder)
     fitted = C3Aligner.from_pretrained(aligner, encoder=encoder)
     columns = {"id_column": id_column, "vector_column": vector_column}
     columns |= {"modality": modality, "modality_column": modality_column}  # type: ignore[dict-item]
@@ -62,7 +63,8 @@ def migrate(
     if as_json:
         print_json(done._asdict())
     else:
-        print(f"{output}: {done.n_rows} rows, {done.n_added} of them now, checksum {done.checksum} on both sides")
+        rows = counted(done.n_rows, "row")
+        print(f"{output}: {rows}, {done.n_added} of them now, checksum {done.checksum} on both sides")
 
 
 def _bridges(given: list[str]) -> dict[str, Any]:

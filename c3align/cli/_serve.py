@@ -11,7 +11,7 @@ import typer
 from c3align._imports import need
 from c3align.cli._app import app
 from c3align.cli._index import open_index
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, counted
 
 _HOST = "127.0.0.1"
 
@@ -35,5 +35,5 @@ def serve(
         viewer, chosen = Viewer(open_index(folder, encoder), root), listening.getsockname()[1]
         options = {"lifespan": "off", "ws": "none", "http": "h11", "log_level": "warning", "proxy_headers": False}
         server = uvicorn.Server(uvicorn.Config(Site(viewer, chosen), **options))
-        print(f"{folder}: {len(viewer.ids)} items at http://{_HOST}:{chosen} (Ctrl-C ends it)", flush=True)
+        print(f"{folder}: {counted(len(viewer.ids), 'item')} at http://{_HOST}:{chosen} (Ctrl-C ends it)", flush=True)
         server.run(sockets=[listening])

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align.errors import C3AlignError, printable
+from c3align.errors import C3AlignError, counted, printable
 from c3align.io import container
 from c3align.io.shards import Tree
 
@@ -42,8 +42,8 @@ def set_aside(tree: Tree, run: Mapping[str, Any], names: Sequence[str], may_drop
     gone = _gone(tree, before, names)
     if gone and not may_drop:
         raise C3AlignError(
-            f"{len(gone)} items that {tree.folder} has rows of are gone, such as {printable(gone[0])}; put them back, "
-            "or pass --gone drop to drop their rows"
+            f"{tree.folder} has rows of {counted(len(gone), 'item')} no longer there, such as {printable(gone[0])}; "
+            "put back what is gone, or pass --gone drop to drop its rows"
         )
     aside = next(place for place in _places(tree) if not (place / tree.run_path.name).exists())
     aside.mkdir(exist_ok=True)

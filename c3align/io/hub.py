@@ -56,6 +56,9 @@ def folder(name: str | os.PathLike[str], files: tuple[str, ...], **options: Any)
         if options.get("revision") is not None:
             raise C3AlignError(f"revision= must be that of a Hub id, and {path} is a folder here; omit revision=")
         return path
+    if os.path.islink(atomic.expanded(name)):
+        target = os.readlink(atomic.expanded(name))
+        raise HubError(f"{name} is a link to {target}, which is gone; put that back, or remove the link")
     if not is_id(name):
         raise HubError(f"no folder {path}; pass one that save_pretrained wrote, or a Hub id 'owner/name'")
     with said(f"no folder {path}, and the Hub says"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align.errors import C3AlignError, FormatError, printable
+from c3align.errors import C3AlignError, FormatError, counted, printable
 from c3align.io.items import ID
 from c3align.io.rows import Picked, RowSource
 from c3align.io.shards import ITEM, Tree, tree_of
@@ -89,6 +90,7 @@ def _check_numbers(sources: Sequence[RowSource], trees: Sequence[Tree]) -> None:
             f"the folders come from lists of {' and '.join(map(str, lists))} items, whose numbers do not correspond; "
             "embed two lists in which item i belongs to item i, or name a column that both have as --on"
         )
+    _check_names(trees)
     known = dict[int, str]()
     for tree in trees:
         for shard in range(tree.n_shards):
@@ -99,6 +101,34 @@ def _check_numbers(sources: Sequence[RowSource], trees: Sequence[Tree]) -> None:
                         f"item {number} has the id {printable(known[number])!r} on one side and {printable(own)!r} on "
                         f"another; pass --on {ID} to pair by ids, or --on {ITEM} where they are ids of different things"
                     )
+
+
+def _check_names(trees: Sequence[Tree]) -> None:
+    """Files of one name at other numbers are told of: a folder lacks one, perhaps, and all behind it moved up."""
+    first, *others = [_paths(tree) for tree in trees]
+    stems = [Path(path).stem for path in first.values()]
+    times = Counter(stems)
+    known = {stem: number for stem, number in zip(stems, first) if times[stem] == 1}
+    for paths in others:
+        for number, path in paths.items():
+            place = known.get(Path(path).stem, number)
+            if place != number and number in first:
+                warnings.warn(
+                    f"item {number} is {printable(first[number])} on one side and {printable(path)} on another, named "
+                    f"like {printable(first[place])}; if a file is absent on one side, embed tables with an id and "
+                    "pass --on id",
+                    stacklevel=2,
+                )
+                return
+
+
+def _paths(tree: Tree) -> dict[int, str]:
+    """The files of the items, by number; none of texts."""
+    found = dict[int, str]()
+    for shard in range(tree.n_shards):
+        _, (numbers, paths) = tree.columns(shard, ITEM, f"{tree.modality}_path")
+        found.update(zip(numbers or (), paths or ()))
+    return found
 
 
 def _by_name(
@@ -123,7 +153,7 @@ def _by_name(
     wanted = numbered[lead][leading]
     rows = [places[np.searchsorted(own, wanted)] for own, places in firsts]
     rows[lead] = leading
-    text = f"{len(wanted)} pairs by {'the numbers of their items' if column == ITEM else f'their {column}'}"
+    text = f"{counted(len(wanted), 'pair')} by {'the numbers of their items' if column == ITEM else f'their {column}'}"
     text += "".join(_alone(*side, common) for side in zip(sources, names, numbered))
     return [Picked.from_source(source, own) for source, own in zip(sources, rows)], text
 
@@ -140,7 +170,7 @@ def _alone(source: RowSource, names: npt.NDArray[Any], numbered: Int64, common: 
         return ""
     shown = ", ".join("(none)" if name is None else printable(str(name)) for name in alone[:_SHOWN])
     more = ", ..." if len(alone) > _SHOWN else ""
-    return f"; {len(alone)} of {source.modality} have no partner and were left out: {shown}{more}"
+    return f"; left out, as without a partner, {len(alone)} of {source.modality}: {shown}{more}"
 
 
 def _by_place(sources: Sequence[RowSource], names: Sequence[Any]) -> tuple[list[RowSource], str]:

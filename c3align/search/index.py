@@ -264,11 +264,16 @@ class MixedIndex:
         list of Result
             Largest z-score first.
         """
-        own = self.query_modality if modality is None else modality
+        own, wanted = self.query_modality if modality is None else modality, check_filter(filter)
+        if (only := wanted.get(MODALITY)) is not None and only not in self._scale:
+            names = ", ".join(map(repr, self._scale))
+            raise C3AlignError(
+                f"modality must be one of the index ({names}), got {only!r}; choose one of them, or omit it"
+            )
         row = self._aligned(_one(x), own, 1)[0]
         k = int(check_whole("k", k))
         k = min(k, max(1, len(self))) if k > _MANY else k
-        merged = self._scored(self._found(row, own, k, check_filter(filter)), own)
+        merged = self._scored(self._found(row, own, k, wanted), own)
         merged = sorted(merged, key=lambda result: -result.z)[:k]
         if max_false_positive_rate is None:
             return merged

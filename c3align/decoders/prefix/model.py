@@ -118,7 +118,13 @@ class Projector(nn.Module):
         """
         return self.mapper(rows).to(self.lm.get_input_embeddings().weight.dtype)
 
-    def forward(self, rows: torch.Tensor, input_ids: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+    def forward(
+        self,
+        rows: torch.Tensor,
+        input_ids: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+    ) -> Any:
         """Predict words behind rows, as a `transformers.Trainer` asks.
 
         Parameters
@@ -129,6 +135,8 @@ class Projector(nn.Module):
             The words, with padding on the right.
         labels : (n, m) int64, optional
             The same, with -100 where nothing is to be learned.
+        attention_mask : (n, m) integers, optional
+            Of the words, as a tokenizer gives it: 0 is padding. The soft tokens are attended to.
 
         Returns
         -------
@@ -137,7 +145,8 @@ class Projector(nn.Module):
         """
         prefix = self.prefix(rows)
         embedded = torch.cat([prefix, self.lm.get_input_embeddings()(input_ids)], dim=1)
-        logits = self.lm(inputs_embeds=embedded, use_cache=False).logits[:, prefix.shape[1] - 1 : -1]
+        mask = {} if attention_mask is None else {"attention_mask": _extended(attention_mask, input_ids, prefix)}
+        logits = self.lm(inputs_embeds=embedded, use_cache=False, **mask).logits[:, prefix.shape[1] - 1 : -1]
         if labels is None:
             return {"logits": logits}
         loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
@@ -162,6 +171,18 @@ class Projector(nn.Module):
         prefix = self.prefix(rows)
         mask = torch.ones(prefix.shape[:2], dtype=torch.int64, device=prefix.device)
         return self.lm.generate(inputs_embeds=prefix, attention_mask=mask, **options)
+
+
+def _extended(mask: torch.Tensor, input_ids: torch.Tensor, prefix: torch.Tensor) -> torch.Tensor:
+    """A mask (n, length + m) of soft tokens and words."""
+    if mask.shape != input_ids.shape:
+        raise C3AlignError(
+            f"attention_mask must be {tuple(input_ids.shape)}, like input_ids, got {tuple(mask.shape)}; pass that of "
+            "the words alone"
+        )
+    if bool((mask[:, 1:] > mask[:, :-1]).any()):
+        raise C3AlignError("input_ids must have their padding on the right; set tokenizer.padding_side = 'right'")
+    return torch.cat([mask.new_ones(prefix.shape[:2]), mask], dim=1)
 
 
 class PrefixModel(Projector):
