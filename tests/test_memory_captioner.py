@@ -81,9 +81,9 @@ class TestNearest:
     def test_batches_and_streams(self, coco, captions, aligner, rows):
         for settings_ in ({}, {"k": 7}):
             made = MemoryCaptioner(**settings_).fit(coco[1], captions, aligner=aligner)
-            whole = made.generate(rows[0])
-            assert made.generate(rows[0], batch_size=1) == whole
-            assert list(made.stream(iter(rows[0]), batch_size=7)) == whole
+            whole = made.generate(rows[0][:150])
+            assert made.generate(rows[0][:150], batch_size=1) == whole
+            assert list(made.stream(iter(rows[0][:150]), batch_size=7)) == whole
 
     def test_bad_rows(self, coco, captions, aligner, rows):
         made = MemoryCaptioner().fit(coco[1], captions, aligner=aligner)
@@ -147,11 +147,13 @@ class TestMemory:
         assert np.array_equal(mapped.memory_.rows.read(0, 999), kept.memory_.rows.read(0, 999))
         assert np.array_equal(kept.memory_.rows.read(0, 999), rows[1])
         assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["captions.jsonl", "memory.npy"]
-        assert mapped.generate(rows[0]) == kept.generate(rows[0])
+        asked = rows[0][:150]
+        said = kept.generate(asked)
+        assert mapped.generate(asked) == said
         assert np.array_equal(mapped.project(rows[0]), kept.project(rows[0]))
         mapped.save_pretrained(tmp_path / "m")  # over the memory that it reads
-        assert mapped.generate(rows[0]) == kept.generate(rows[0])  # of the file that has no name any more
-        assert MemoryCaptioner.from_pretrained(tmp_path / "m").generate(rows[0]) == kept.generate(rows[0])
+        assert mapped.generate(asked) == said  # of the file that has no name any more
+        assert MemoryCaptioner.from_pretrained(tmp_path / "m").generate(asked) == said
 
     def test_a_file_that_is_cut_while_it_is_read(self, coco, captions, aligner, rows, tmp_path):
         """Touching a map would end the process by SIGBUS."""

@@ -27,6 +27,7 @@ def load():
     where = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(where)}
     environment |= {"HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # of large pages a fork has fewer to copy
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=where, env=environment) as process:
         assert process.stdout.readline() == "ready\n"
