@@ -107,9 +107,7 @@ def embed(
     aligner: Any = None,
     on_progress: Callable[[int], None] = lambda n_items: None,
 ) -> Counts:
-    """Embed items into `output`, or what has changed, is new, or is no longer broken, since an earlier run did.
-
-    A shard whose files are damaged or absent is embedded anew.
+    """Embed items into `output`, or what has changed, is new, damaged, or no longer broken, since an earlier run did.
 
     Parameters
     ----------
