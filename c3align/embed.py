@@ -117,16 +117,13 @@ def embed(
         As `c3align.io.items.gather` finds them.
     output : path
         ``img_emb/img_emb_000.npy`` and so on (``text_emb``, ``audio_emb``, ``video_emb``),
-        ``metadata/metadata_000.parquet``, ``embed_image.json`` with the encoder's fingerprint, and
-        ``broken_image.jsonl`` where items were skipped.
+        ``metadata/metadata_000.parquet``, ``embed_image.json`` with the fingerprint, ``broken_image.jsonl`` of skipped.
     modality : str
         What the items are: one of the encoder's modalities.
     dtype : "float16" or "float32"
         Of the rows on disk.
-    batch_size : int
-        Number of items that the encoder gets at once.
-    shard_items : int
-        Number of items per shard; an interruption costs at most one shard.
+    batch_size, shard_items : int
+        Numbers of items that the encoder gets at once, and per shard: an interruption costs at most one shard.
     on_error : "raise" or "skip"
         Whether items that cannot be read are refused, or skipped and listed.
     gone : "raise" or "drop"

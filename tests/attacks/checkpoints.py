@@ -59,3 +59,41 @@ def is_a_folder(folder: Path) -> Path:
     """A folder of the checkpoint's name."""
     (folder / "run.checkpoint").mkdir()
     return folder / "run.checkpoint"
+
+
+def line_of(folder: Path, **line) -> Path:
+    """The list of a run over shards, with a line more."""
+    given = honest.journal(folder)
+    with given.open("a") as file:
+        file.write(container.json.dumps(line) + "\n")
+    return given
+
+
+@attack("journal", "a line that is not its own", signs=False)
+def would_remove_a_file_elsewhere(folder: Path) -> Path:
+    """A shard above the folder of the run, which would be removed where it is gone."""
+    return line_of(folder, shard="../../elsewhere.npy")
+
+
+@attack("journal", "a line that is not its own", signs=False)
+def dropped_rows_without_numbers(folder: Path) -> Path:
+    """Rows that were dropped are told by numbers."""
+    return line_of(folder, shard="0.npy", dropped=["all"])
+
+
+def bridge_of(folder: Path, change) -> Path:
+    given = honest.bridge(folder)
+    given.write_bytes(change(given.read_bytes()))
+    return given
+
+
+@attack("bridge", "it is damaged", signs=False)
+def turns_rows_elsewhere(folder: Path) -> Path:
+    """One bit of the matrix."""
+    return bridge_of(folder, lambda c: c[: len(c) // 2] + bytes([c[len(c) // 2] ^ 4]) + c[len(c) // 2 + 1 :])
+
+
+@attack("bridge", "states a header", signs=False)
+def is_a_bridge_of_lines(folder: Path) -> Path:
+    """Text."""
+    return bridge_of(folder, lambda content: b"old, new\n" * 100)
