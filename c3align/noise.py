@@ -6,14 +6,14 @@ row of norm r in d dimensions and Gaussian noise of `sigma` per coordinate, ``E 
 The noise's shape is independent of its strength: whatever it is, its expected squared norm is ``d sigma**2``, so that
 sigma and cosine mean the same for all. `C3Aligner(noise=...)` takes a `Noise`, or one of these names:
 
-============== ======================================================================================================
-"isotropic"    ``sigma z`` (C3, CapDec)
-"residual"     with the covariance C of ``eps = u_x - u_y - c`` over paired unit rows (CLOSE): ``z @ C**(1/2)``
-"half_power"   with the square root of the rows' own covariance S, ``z @ S**(1/4)``: needs neither pairs nor pictures
-"fixed_norm"   of one norm for all rows (LAFITE; CapDec's ball, whose radii lie within 1 / d of one another)
-"random"       times a uniform number in (0, 1) per row (LinCIR)
-"orthogonal"   without a part along the gap (C3's ImageBind branch)
-============== ======================================================================================================
+| `noise` | |
+|---|---|
+| "isotropic" | ``sigma z`` (C3, CapDec) |
+| "residual" | with the covariance C of ``eps = u_x - u_y - c`` over paired unit rows (CLOSE): ``z @ C**1/2`` |
+| "half_power" | with the square root of the rows' own covariance S, ``z @ S**1/4``: needs neither pairs nor pictures |
+| "fixed_norm" | of one norm for all rows (LAFITE; CapDec's ball, whose radii lie within ``1 / d`` of one another) |
+| "random" | times a uniform number in (0, 1) per row (LinCIR) |
+| "orthogonal" | without a part along the gap (C3's ImageBind branch) |
 """
 
 from __future__ import annotations

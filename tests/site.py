@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # pages that are no modules: what the menu calls them, and whose text they are
 COMMANDS = "command_line"
 TITLES = {
-    "c3align": "Introduction",
+    "c3align": "c3align",
     COMMANDS: "Command line",
     "gallery": "Gallery",
     "benchmarks": "Benchmarks and results",

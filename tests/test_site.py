@@ -30,11 +30,11 @@ def test_every_readme_has_a_page(found):
 
 
 def test_every_page_is_in_the_menu(found):
-    """Those that are no modules; the modules are listed on the first page."""
     assert {name for name in found if "." not in name} == set(site.TITLES)
     for name, up in (("c3align.ops", "../"), ("csrc", "")):
         menu = site.drawn(name, found).partition("</nav>")[0]
         assert all(f'href="{up}{page}.html">{title}<' in menu for page, title in site.TITLES.items())
+        assert all(f'href="{up}c3align/{room}.html">{room}<' in menu for room in c3align._ROOMS)
 
 
 def test_the_command_line(found):
