@@ -42,8 +42,8 @@ def scale() -> list[str]:
         n_rows = max((n_rows for n_rows, found in compared.items() if name in found), default=0)
         if n_rows:
             line, less = compared[n_rows][name], "" if n_rows == most else f"; {n_rows:,} rows"
-            cells = f"{line['rows_per_second']:,.0f} | {line['cpu_seconds']:.2f} | {line['peak_mb']:.0f}"
-            lines.append(f"| {text}{less} | {cells} |")
+            cost = "|" if line["peak_mb"] is None else f"{line['cpu_seconds']:.2f} | {line['peak_mb']:.0f}"
+            lines.append(f"| {text}{less} | {line['rows_per_second']:,.0f} | {cost} |")
     return lines
 
 

@@ -4,11 +4,11 @@ The bounds: reading the same files from the page cache into one buffer, and copy
 the disk. The rivals: what people write by hand (a NumPy loop over shards in blocks of 10,000 rows; a script for each
 of four passes), scikit-learn's StandardScaler by `partial_fit`, and for one shard Ray's StandardScaler and Daft's mean.
 All take turns, each in a process of its own, and the smallest of several times counts. Peak memory is that of the
-process.
+process; of Ray's, which are several, there is none.
 
-A tree of many rows is a few shards under very many names (hard links), which lie in the page cache: up to what these
-cost, a disk that keeps up with the bounds is assumed. What writes is measured up to `--most-written` rows, rivals up to
-`--most-rivals`, and trees above a million rows once.
+A tree of many rows is a few shards under very many names (hard links), so that they are read from the page cache: it
+stands for a disk that keeps up with the first of the bounds. What writes is measured up to `--most-written` rows, and
+rivals up to `--most-rivals`; trees above a million rows, and the two tools of one shard, once.
 
 With more threads, and with more workers of Ray, the same rows are learned again (`--workers`). And how long it takes to
 start on a tree of very many small files.
@@ -163,17 +163,18 @@ def measure(tree: Path, n_rows: int, rounds: int, names: list[str], **environmen
     for _ in range(rounds):
         for name in names:
             found[name] += filter(None, [alone(name, tree, environment)])
-    return {name: figures(times, n_rows) for name, times in found.items() if times}
+    return {name: figures(name, times, n_rows) for name, times in found.items() if times}
 
 
-def figures(times: list[dict[str, Any]], n_rows: int) -> dict[str, Any]:
+def figures(name: str, times: list[dict[str, Any]], n_rows: int) -> dict[str, Any]:
     best = min(times, key=lambda line: float(line["seconds"]))
+    is_whole = not name.startswith("ray")  # its work is done in other processes
     result = {
         "seconds": best["seconds"],
-        "cpu_seconds": min(line["cpu_seconds"] for line in times),
+        "cpu_seconds": min(line["cpu_seconds"] for line in times) if is_whole else None,
         "rows_per_second": n_rows / best["seconds"],
         "gb_per_second": n_rows * N_DIMS * 2 / 1e9 / best["seconds"],
-        "peak_mb": max(line["megabytes"] for line in times),
+        "peak_mb": max(line["megabytes"] for line in times) if is_whole else None,
     }
     return {**result, "limit": best["limit"][0]} if best["limit"] else result
 
@@ -210,7 +211,7 @@ def chosen(asked: argparse.Namespace, n_rows: int) -> list[str]:
     """The tasks that are measured with so many rows."""
     sized = [name for name in asked.tasks if name not in WRITING or n_rows <= asked.most_written]
     sized = [name for name in sized if name not in RIVALS or n_rows <= asked.most_rivals]
-    return [name for name in sized if name != "ray_fit" and (name not in OF_ONE_SHARD or n_rows <= SHARD)]
+    return [name for name in sized if name != "ray_fit" and name not in OF_ONE_SHARD]
 
 
 def of_size(asked: argparse.Namespace, n_rows: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -223,6 +224,7 @@ def of_size(asked: argparse.Namespace, n_rows: int) -> tuple[dict[str, Any], lis
                 fit(tree, Path(place))
         rounds = asked.rounds if n_rows <= REPEATED else 1
         found = measure(tree, n_rows, rounds, chosen(asked, n_rows), DEVICE=asked.device or "")
+        found |= measure(tree, n_rows, 1, [name for name in OF_ONE_SHARD if name in asked.tasks and n_rows <= SHARD])
         for workers in asked.workers if n_rows == max((n for n in asked.rows if n <= REPEATED), default=0) else ():
             names = [name for name in WITH_WORKERS if name in asked.tasks]
             here = {"WORKERS": str(workers), "C3ALIGN_NUM_THREADS": str(workers)}
@@ -258,7 +260,8 @@ def main() -> None:
         found["workers"] += more
         for name, line in [*found["sizes"][n_rows].items(), *((f"{m['task']}, {m['workers']}", m) for m in more)]:
             told = f"{line['rows_per_second']:12,.0f} rows/s {line['gb_per_second']:6.2f} GB/s"
-            print(f"{n_rows:>11,} {name:<16} {told} {line['peak_mb']:6.0f} MB {line['cpu_seconds']:7.2f} CPU s")
+            cost = [line[cost] or float("nan") for cost in ("peak_mb", "cpu_seconds")]
+            print(f"{n_rows:>11,} {name:<16} {told} {cost[0]:6.0f} MB {cost[1]:7.2f} CPU s")
             if "limit" in line:
                 print(f"{'':>28}{line['limit']}")
     with tempfile.TemporaryDirectory(dir=asked.folder) as place:

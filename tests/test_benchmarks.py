@@ -209,6 +209,15 @@ def test_scale(small_scale, tmp_path, monkeypatch, capsys):
     assert {(line["task"], line["workers"]) for line in found["workers"]} == {("fit", 2), ("transform", 2)}
     assert found["plan"]["fit_hours"] == pytest.approx(5e9 / 330 * fitted["seconds"] / 3600)
     assert "the limit was " in capsys.readouterr().out
+    import _scale_tables
+
+    monkeypatch.setattr(_scale_tables, "_found", lambda: found)
+    assert [line.split(" | ")[0] for line in _scale_tables.scale_sizes()[2:]] == ["| 130", "| 330"]
+    assert _scale_tables.scale_sizes()[-1].endswith(" | | | |")
+    assert [line.split(",")[0] for line in _scale_tables.scale_workers()[2:]] == [
+        "| `c3align fit`",
+        "| `c3align transform`",
+    ]
 
 
 def test_scale_and_its_rivals_do_the_same(small_scale, tmp_path):
