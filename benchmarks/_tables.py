@@ -7,6 +7,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from c3align.errors import counted
+
 RESULTS = Path(__file__).resolve().parent / "results"
 RIVALS = ("numba", "numpy, blocked", "torch.compile", "torch eager", "scikit-learn")
 ON_A_CARD = ("c3align, in a graph", "torch.compile", "triton", "torch eager", "cupy")
@@ -23,7 +25,7 @@ def section(found: dict[str, Any]) -> list[str]:
     chosen = [r for r in records if (r["rows"], r["threads"]) == (rows, threads)]
     rivals = ON_A_CARD if found["gpu"] else RIVALS
     lines = [
-        f"{device(found)}; {rows:,} rows, {threads} thread(s), commit {found['commit']}, `{found['command']}`",
+        f"{device(found)}; {rows:,} rows, {counted(threads, 'thread')}, commit {found['commit']}, `{found['command']}`",
         "",
         "| op | dims | ns per element | GB/s | times the floor | " + " | ".join(rivals) + " |",
         "|---|---|---|---|---|" + "---|" * len(rivals),
@@ -64,7 +66,7 @@ def few_rows_on(origin: dict[str, Any]) -> list[str]:
     for op, dims, threads in dict.fromkeys((r["op"], r["dims"], r["threads"]) for r in few):
         times = {r["contestant"]: r["us_per_call"] for r in few if (r["op"], r["threads"]) == (op, threads)}
         cells = [f"{times[name]:.0f}" if name in times else "" for name in FEW_ROWS]
-        lines.append(f"| {op}, {rows} rows of {dims}, {threads} thread(s) | " + " | ".join(cells) + " |")
+        lines.append(f"| {op}, {rows} rows of {dims}, {counted(threads, 'thread')} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
@@ -265,7 +267,7 @@ def face() -> list[str]:
     lines.append("|---|" + "---|" * len(names))
     for record in found["records"]:
         cells = " | ".join(f"{record['us_per_call'][name]:.0f}" for name in names)
-        lines.append(f"| {record['rows']:,} row(s) of {record['dims']} | {cells} |")
+        lines.append(f"| {record['rows']:,} row{'s' * (record['rows'] != 1)} of {record['dims']} | {cells} |")
     lines.append("")
     for record in found.get("pairs", ()):
         fit = f"a fit of {record['pairs']:,} pairs of {record['dims']} {record['dtype']}"

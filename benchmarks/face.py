@@ -32,6 +32,7 @@ from throughput import provenance, time_in_turn
 from tqdm import tqdm
 
 from c3align import C3Aligner, noise, ops
+from c3align.errors import counted
 
 # of_align from 256 rows on; pairs beside both sides alone
 LIMITS = {"us_of_one_row": 50.0, "us_of_one_noisy_row": 60.0, "of_align": 2.0, "pairs_of_alone": 1.5, "pairs_mb": 500.0}
@@ -167,7 +168,7 @@ def main() -> None:
     of_pairs = measure_pairs(arguments.pairs, arguments.dims, max(3, arguments.rounds // 5))
     records = measure(arguments.dims, arguments.rounds)
     for record in records:
-        print(f"{record['rows']} row(s) of {record['dims']}, us a call:")
+        print(f"{counted(record['rows'], 'row')} of {record['dims']}, us a call:")
         for name, us in record["us_per_call"].items():
             ratio = record["of_its_op"].get(name)
             print(f"  {name:22s}{us:10.1f}" + (f"   {ratio:.2f}x its op" if ratio else ""))

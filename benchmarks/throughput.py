@@ -37,6 +37,7 @@ import torch
 from tqdm import tqdm
 
 from c3align import ops
+from c3align.errors import counted
 
 OPS = ("align", "corrupt", "moments", "philox_normal")
 FULL = {"rows": [256, 100_000], "dims": [512, 768, 1024], "dtype": ["float32"], "ops": list(OPS), "rounds": 9}
@@ -142,7 +143,8 @@ def measured(arguments: argparse.Namespace, setting: dict[str, Any]) -> Iterator
 def details(records: list[dict[str, Any]]) -> str:
     """What each contestant of one op and size took, the fastest first."""
     first = records[0]
-    lines = [f"\n{first['op']}: {first['rows']} x {first['dims']} {first['dtype']}, {first['threads']} thread(s)"]
+    threads = counted(first["threads"], "thread")
+    lines = [f"\n{first['op']}: {first['rows']} x {first['dims']} {first['dtype']}, {threads}"]
     lines += [f"{'':22}{'us':>10}{'ns/el':>8}{'+-':>6}{'GB/s':>8}{'x floor':>9}{'wall':>8}{'CPU':>8}  (to ours)"]
     lines += [
         f"{r['contestant']:22}{r['us_per_call']:>10.1f}{r['ns_per_element']:>8.3f}{r['spread']:>6.0%}"
@@ -167,7 +169,8 @@ def table(size: tuple[int, int, str, int], records: list[dict[str, Any]]) -> str
     rows, dims, dtype, threads = size
     others = list(dict.fromkeys(r["contestant"] for r in records if r["contestant"] not in NOT_OTHERS))
     lines = [
-        f"{rows:,} rows of {dims} {dtype}, {threads} thread(s): what c3align takes, and how many times that others do",
+        f"{rows:,} rows of {dims} {dtype}, {counted(threads, 'thread')}: what c3align takes, and how many times that "
+        "others do",
         f"{'':14}{'c3align':>12}{'rows/s':>10}{'copy*':>8}" + "".join(f"{name:>16}" for name in others),
     ]
     for op in dict.fromkeys(r["op"] for r in records):

@@ -195,6 +195,24 @@ def test_commands_advise_commands(call, tmp_path):
     assert "partial_fit" not in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "none.npy", "-a", "none"),
+        ("report", "none.npy", "none-2.npy"),
+        ("search", "a cat", "none"),
+        ("migrate", "none", "-a", "none", "-o", "new"),
+        ("embed", "none", "--encoder", "glyphs", "--modality", "image", "-o", "new"),
+        ("caption", "none.png", "-p", "none"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_errors_beside_json_are_a_line_on_stderr(call, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*arguments, "--json")
+    assert (code, out, err.count("\n"), err[:7]) == (2, "", 1, "error: ")
+
+
 def test_help_of_embed_names_pictures_in_one_file(call):
     assert ".npy of pictures" in " ".join(call("embed", "--help")[1].split())
 
