@@ -6,6 +6,7 @@ Each takes the folder of shards and one to write into. What a rival prepares apa
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,17 +77,18 @@ def sklearn_fit(tree: Path, made: Path) -> None:
             scaler.partial_fit(wide)
 
 
-def _start_ray(tree: Path) -> None:
+def _start_ray(task: Callable[[Path, Path], None]) -> None:
+    """Workers that have done the task once, with a few rows, and so imported what it needs."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
-
-    import c3align.distributed.ray
 
     n = int(os.environ.get("WORKERS", "2"))
     ray.init(address="local", num_cpus=n, log_to_driver=False, include_dashboard=False, object_store_memory=4 << 30)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    ray.get([ray.remote(lambda: None).remote() for _ in range(n)])  # workers start
-    assert c3align.distributed.ray
+    with tempfile.TemporaryDirectory() as small:
+        for i in range(4 * n):
+            np.save(Path(small) / f"{i}.npy", np.random.default_rng(i).standard_normal((10, 8)))
+        task(Path(small), Path(small))
 
 
 def _dataset(tree: Path) -> Any:
@@ -138,4 +140,6 @@ def daft_mean(tree: Path, made: Path) -> None:
     frame.agg(*(frame[name].mean() for name in frame.column_names)).collect()
 
 
-PREPARED |= {"ray_fit": _start_ray, "ray_scaler": _start_ray, "daft_mean": _write_tables}
+PREPARED["ray_fit"] = lambda tree: _start_ray(ray_fit)
+PREPARED["ray_scaler"] = lambda tree: _start_ray(ray_scaler)
+PREPARED["daft_mean"] = _write_tables
