@@ -107,7 +107,7 @@ class Journal:
             if question is not None:
                 _check_question(path, (first or {}).get(FORMAT), self.question)
             named = [line for line in lines if line and isinstance(line.get("shard"), str)]
-            self.done = {line["shard"]: {"dropped": [], **line} for line in named}
+            self.done = {line["shard"]: {**line, "dropped": line.get("dropped", [])} for line in named}
             for name, line in self.done.items():
                 _check_line(path, name, line)
         if question is not None:
