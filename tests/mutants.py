@@ -657,7 +657,7 @@ MUTANTS = [
     Mutant("P5", "c3align/embed.py", "counts.n_repaired += len(part)", "pass", "damaged_shard_is_embedded_again"),
     Mutant("told", "c3align/cli/_transform.py", "if n_written or journal.n_gone:", "if n_written:", "test_trees and does_not_mix"),
     Mutant("P5", "c3align/io/mirror.py", "(self.rules.skip or not self.journal.done[name][\"dropped\"])", "True", "test_trees and strict_run"),
-    Mutant("P5", "c3align/embed.py", "self.changed or is_strict or was_finished", "self.changed or was_finished", "one_may_go_on_and_skip"),
+    Mutant("P5", "c3align/embed.py", "self.changed or is_strict or was_finished", "self.changed or was_finished", "test_embed and cut_off"),
     Mutant("P5", "c3align/cli/_fit.py", "    _check_place(output, rows, found)\n", "", "among_the_rows"),
     Mutant("serve", "c3align/search/serve.py", "return self._drawn(*file) if file else None", "return self._drawn(*(file or (str(self._root), -1)))", "pictures_are_items"),
     Mutant("serve", "c3align/search/serve.py", ".strip().lower()\n", "\n", "test_serve and methods_and_kinds"),

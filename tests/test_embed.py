@@ -666,6 +666,20 @@ class TestChanges:
         assert child.wait(60) == 0
         assert "is a pipe or a device; pass a file" in (tmp_path / "emb" / "broken_image.jsonl").read_text()
 
+    def test_a_strict_run_behind_a_lenient_one_that_was_cut_off(self, characters, tmp_path):
+        """It waits for dead links again, for it is to raise."""
+        pytest.importorskip("fsspec")
+        items = [Item(characters.pictures[0], "a"), Item("memory://gone/b.png", "b")]
+
+        def made(on_error):
+            return embed.embed(encoders.load("glyphs"), items, tmp_path, modality="image", on_error=on_error)
+
+        assert made("skip").n_broken == 1
+        path = tmp_path / "embed_image.sha256"
+        path.write_text(path.read_text().partition("\n")[2])  # as before the end of a run
+        with pytest.raises(C3AlignError, match=r"image 1 \(memory://gone/b.png\) cannot be used"):
+            made("raise")
+
     def test_objects_are_embedded_again(self, characters, tmp_path):
         from PIL import Image
 
