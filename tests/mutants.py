@@ -762,7 +762,7 @@ MUTANTS = [
     Mutant("found", "c3align/io/rows.py", "glob.has_magic(name) and not os.path.exists(name)", "glob.has_magic(name)", "brackets_in_the_name"),
     Mutant("found", "c3align/_ingest.py", "isinstance(y, str | bytes) or len(shape) == 0", "False", "cannot_be_either"),
     Mutant("found", "c3align/cli/__init__.py", 'given or ["--help"]', "given", "test_io and test_help"),
-    Mutant("found", "c3align/cli/__init__.py", "except (KeyboardInterrupt, typer.Abort):", "except typer.Abort:", "test_cli and test_interrupt"),
+    Mutant("found", "c3align/cli/__init__.py", "kept\", file=sys.stderr)\n            return INTERRUPTED", "kept\", file=sys.stderr)\n            return 0", "test_cli and test_interrupt"),
     Mutant("found", "c3align/io/rows.py", "row {row - self.ends[i]}", "row {row}", "bad_shard_is_named"),
     # pages
     Mutant("pages", "tests/site.py", "formulas.in_page(", "str(", "test_site and a_page"),
