@@ -134,10 +134,11 @@ class TestTouched:
         assert run("fit", "e", "-o", "out") == 130
         touch("e/x_0.npy")
         capsys.readouterr()
-        assert run("fit", "e", "-o", "out") == 0
-        assert "1 file has a new time and its old content" in capsys.readouterr().out
+        assert run("fit", "e", "-o", "out") == 2
+        assert "x_0.npy was changed since it was read for" in capsys.readouterr().err
+        assert run("fit", "e", "-o", "out", "--changed", "redo") == 0
         assert Path("out/aligner.safetensors").read_bytes() == Path("whole/aligner.safetensors").read_bytes()
-        assert sum(done) == 25 + 10
+        assert sum(done) == 25 + 30
 
 
 HOLDS = """

@@ -28,7 +28,7 @@ from c3align.cli._app import (
     save_aligner,
     say,
 )
-from c3align.cli._learning import Learning, list_dropped, touched
+from c3align.cli._learning import Learning, list_dropped
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.io import atomic
 from c3align.io.device import Device
@@ -111,7 +111,7 @@ def fit(
         dropped = list_dropped(output.with_name(f"{output.name}.dropped.jsonl"), learning.dropped)
         kept.remove()
     told = (f"\n{told}" if told else "") + dropped + (where.limit() if where else "")
-    say(output, f"{output}: {_summary(aligner)}{touched(kept.n_touched)}{told}")
+    say(output, f"{output}: {_summary(aligner)}{told}")
 
 
 def _check_place(output: Path, given: list[str], found: list[RowSource]) -> None:

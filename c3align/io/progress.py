@@ -1,7 +1,8 @@
 """How far a run over many shards has come, so that one that was killed goes on where it was (promise P7).
 
-A shard is known by its size, the time of its last change and the SHA-256 of pieces of it; where the time alone is
-another one, by that of all of it. What is behind a URL is known by its size and what its protocol calls its version.
+A shard is known by its size, the time of its last change and the SHA-256 of pieces of it; a `Journal` knows it by that of
+all of it where the time alone is another one, for a digest of all would cost a `Checkpoint`, which is rarely needed, as
+much as learning. What is behind a URL is known by its size and what its protocol calls its version.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -191,7 +191,6 @@ class Checkpoint:
     def __init__(self, path: Path, question: Mapping[str, Any]) -> None:
         self.path, self.question = path, json.loads(json.dumps(question))
         self.n_shards, self.learned, self.notes = 0, b"", list[Any]()
-        self.n_touched = 0  # shards with another time alone
         self._known: list[list[dict[str, Any]]] = [[], []]  # of each shard of each source, what it was
 
     def load(self, sources: Sequence[Any], redo: bool) -> bool:
@@ -203,11 +202,7 @@ class Checkpoint:
         known = json.loads(tensors["known"].tobytes())
         for source, shards in zip(sources, known["shards"]):
             for path, part, before in zip(source.paths, source.parts, shards):
-                now = fingerprint(part)
-                is_known = _is_same(before, now)
-                if not is_known and _is_touched(before, now, path):
-                    is_known, self.n_touched = True, self.n_touched + 1
-                    before.update(now)
+                is_known = _is_same(before, fingerprint(part))
                 if redo and not is_known:
                     return False
                 _check_shard(path, is_known, self.path)
@@ -217,9 +212,8 @@ class Checkpoint:
 
     def save(self, learned: bytes, seen: Sequence[Sequence[Any]], notes: Sequence[Any]) -> None:
         """Note what was learned of the shards that were `seen` of each source."""
-        with ThreadPoolExecutor() as pool:
-            for known, parts in zip(self._known, seen):
-                known += pool.map(known_by, parts[len(known) :])
+        for known, parts in zip(self._known, seen):
+            known += map(fingerprint, parts[len(known) :])
         content = json.dumps({"shards": self._known, "notes": list(notes)}).encode()
         tensors = {"known": np.frombuffer(content, np.uint8), "learned": np.frombuffer(learned, np.uint8)}
         config = {"format": FORMAT, "format_version": 2, "question": self.question}
