@@ -1,7 +1,7 @@
 """How far a run over many shards has come, so that one that was killed goes on where it was (promise P7).
 
-A shard is known by its size, the time of its last change and the SHA-256 of pieces of it; a `Journal` knows it by that of
-all of it where the time alone is another one, for a digest of all would cost a `Checkpoint`, which is rarely needed, as
+A shard is known by its size, the time of its last change and the SHA-256 of pieces of it. A `Journal` knows it by that
+of all of it too, where the time alone is another one; for a `Checkpoint`, which is rarely needed, that would cost as
 much as learning. What is behind a URL is known by its size and what its protocol calls its version.
 """
 
