@@ -233,6 +233,7 @@ MUTANTS = [
     Mutant("P1", "c3align/_state.py", "if self.n_dims != other.n_dims:", "if False:", "other_widths"),
     Mutant("P6", "c3align/persistence.py", "        parse(content)\n", "        pass\n", "not_saved"),
     Mutant("device", "c3align/mappings/_affine.py", "if (key := (rows.device, dtype) if is_on_device(rows) else None) not in known:", "if (key := (rows.device, dtype) if is_on_device(rows) else None) or True:", "go_up_once"),
+    Mutant("found", "c3align/decoders/prefix/checks.py", "min(a.element_size(), b.element_size()) < 4", "a.element_size() < 4", "compared_as_halves"),
     # noise with the residuals' covariance
     Mutant("P4", "c3align/ops/_matrix_noise.py", "np.rint(values * 2.0**exponent)", "values * 2.0**exponent", "residual_noise"),
     Mutant("P4", "c3align/ops/_matrix_noise.py", "np.rint(z * 2.0**NORMAL_BITS, dtype=np.float64)", "z.astype(np.float64) * 2.0**NORMAL_BITS", "residual_noise"),

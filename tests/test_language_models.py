@@ -257,6 +257,15 @@ class TestPrecision:
         assert again.lm.get_input_embeddings().weight.dtype == torch.bfloat16
         assert again.generate(ROWS) == made.generate(ROWS)
 
+    def test_halves_are_compared_as_halves(self):
+        """Whichever side is in float32: the last bits of bfloat16 depend on the machine."""
+        from c3align.decoders.prefix import checks
+
+        exact = torch.full((2, 4), 0.5781)
+        assert not checks._far(exact, exact.bfloat16())
+        assert not checks._far(exact.bfloat16(), exact)
+        assert checks._far(exact, exact + 0.002)  # of float32 on both sides
+
     def test_weights_that_are_lost_with_a_finite_loss_end_the_run(self, tmp_path, monkeypatch):
         path, step, n = tmp_path / "run.safetensors", torch.optim.AdamW.step, []
 
