@@ -262,9 +262,10 @@ class TestPrecision:
         from c3align.decoders.prefix import checks
 
         exact = torch.full((2, 4), 0.5781)
-        assert not checks._far(exact, exact.bfloat16())
-        assert not checks._far(exact.bfloat16(), exact)
-        assert checks._far(exact, exact + 0.002)  # of float32 on both sides
+        other = exact + 0.002
+        assert not checks._far(exact, other.bfloat16())
+        assert not checks._far(exact.bfloat16(), other)
+        assert checks._far(exact, other)
 
     def test_weights_that_are_lost_with_a_finite_loss_end_the_run(self, tmp_path, monkeypatch):
         path, step, n = tmp_path / "run.safetensors", torch.optim.AdamW.step, []
