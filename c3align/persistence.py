@@ -31,7 +31,7 @@ from c3align.io import container, hub
 from c3align.io.container import CONFIG_FILE
 from c3align.sample import MOST_LINKS
 
-__all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "dump", "load", "parse", "restored", "save"]
+__all__ = ["ALIGNER_FILE", "CONFIG_FILE", "NUMERICS", "dump", "load", "parse", "save"]
 
 _Aligner = TypeVar("_Aligner")
 

@@ -253,15 +253,15 @@ class TestNames:
         """Fault 2.4."""
         np.save("x.npy", rows)
         C3Aligner().fit(rows).save_pretrained("a")
-        assert run("transform", "x.npy", "-a", "a", "-o", os.devnull) == 0
-        assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
         os.mkfifo("pipe")
         got = []
-        reader = threading.Thread(target=lambda: got.append(Path("pipe").read_bytes()))
+        reader = threading.Thread(target=lambda: got.append(Path("pipe").read_bytes()), daemon=True)
         reader.start()
         assert run("transform", "x.npy", "-a", "a", "-o", "pipe") == 0
+        assert stat.S_ISFIFO(os.stat("pipe").st_mode)  # before the device, which root could replace
         reader.join(60)
-        assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+        assert run("transform", "x.npy", "-a", "a", "-o", os.devnull) == 0
+        assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
         write_npy("z.npy", rows.shape, rows.dtype, [C3Aligner().fit(rows).transform(rows)])
         assert got[0] == Path("z.npy").read_bytes()
         command = [sys.executable, "-m", "c3align", "transform", "x.npy", "-a", "a", "-o", "/dev/stdout"]
