@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ K = 10  # neighbors that recall counts
 LEAST_ROWS = 50
 ENOUGH_HELD_OUT, MOST_HELD_OUT = 100, 1000
 KINDS = ("procrustes", "ridge")
+LEAST_OF_CHANCE = 1.3  # which recalls reach by chance alone, as the best of several
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # weights, as shares of the old rows' mean variance
 _FORMAT, _KIND = "c3align.Bridge", "bridge"
 
@@ -174,6 +176,13 @@ def bridge(old: Array, new: Array, *, seed: int = 0) -> Bridge:
     kinds: list[tuple[str, float]] = [("procrustes", 0.0), *(("ridge", weight) for weight in RIDGES)]
     recalls = [_recall(_learned(a[known], b[known], *each), a[held], b[held], wanted) for each in kinds]
     best = int(np.argmax(recalls))
+    if recalls[best] < LEAST_OF_CHANCE * K / (n_held - 1):
+        warnings.warn(
+            f"no bridge was found: it finds {recalls[best]:.1%} of the {K} nearest, and chance {K / (n_held - 1):.1%}; "
+            "check that old and new are the same items in the same order",
+            UserWarning,
+            stacklevel=2,
+        )
     old_mean, new_mean, linear = _learned(a, b, *kinds[best])
     return Bridge(kinds[best][0], old_mean, new_mean, linear, recalls[best], len(a))
 

@@ -234,6 +234,9 @@ MUTANTS = [
     Mutant("P6", "c3align/persistence.py", "        parse(content)\n", "        pass\n", "not_saved"),
     Mutant("device", "c3align/mappings/_affine.py", "if (key := (rows.device, dtype) if is_on_device(rows) else None) not in known:", "if (key := (rows.device, dtype) if is_on_device(rows) else None) or True:", "go_up_once"),
     Mutant("found", "c3align/decoders/prefix/checks.py", "min(a.element_size(), b.element_size()) < 4", "a.element_size() < 4", "compared_as_halves"),
+    Mutant("found", "c3align/cli/_transform.py", "        _looked_at(fitted, source, name, policy)\n", "", "another_modality_are_told"),
+    Mutant("found", "c3align/cli/_merge.py", "if same := state.same_rows(part.state_):\n                raise C3AlignError(\n                    f\"{before} and {folder} have learned the same {same[0]!r} rows, which can", "if False:\n                raise C3AlignError(\n                    f\"{before} and {folder} have learned the same {same[0]!r} rows, which can", "subtract_is_the_rest"),
+    Mutant("found", "c3align/io/vectors.py", "if any(rest[2:]):", "if False:", "a_negative_of_what"),
     # noise with the residuals' covariance
     Mutant("P4", "c3align/ops/_matrix_noise.py", "np.rint(values * 2.0**exponent)", "values * 2.0**exponent", "residual_noise"),
     Mutant("P4", "c3align/ops/_matrix_noise.py", "np.rint(z * 2.0**NORMAL_BITS, dtype=np.float64)", "z.astype(np.float64) * 2.0**NORMAL_BITS", "residual_noise"),

@@ -68,6 +68,15 @@ def test_a_cut_file_of_old_torch_is_refused(tmp_path):
             vectors.read(path)
 
 
+@pytest.mark.parametrize("how", [torch.save, OLD])
+def test_a_negative_of_what_is_stored_is_refused(how, tmp_path):
+    """It was taken for what is stored."""
+    value = torch._neg_view(torch.linspace(-0.1, 0.1, 16))
+    how(value, tmp_path / "mean")
+    with pytest.raises(FormatError, match="negative or the conjugate"):
+        vectors.read(tmp_path / "mean")
+
+
 @pytest.mark.parametrize("how", [pickle.dump, torch.save, OLD])
 def test_a_dictionary_as_capdec_has_it(how, means, fitted, tmp_path):
     given = {f"center_{name}": torch.from_numpy(mean)[None] for name, mean in means.items()}

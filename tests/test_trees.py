@@ -108,7 +108,22 @@ class TestSameBytes:
         ):
             assert run("subtract", whole, part, "-o", "no") == 2
             assert text in capsys.readouterr().err
+        assert run("subtract", "whole", "gone", "gone", "-o", "no") == 2
+        assert (
+            "gone and gone have learned the same 'image' rows, which can be forgotten once" in capsys.readouterr().err
+        )
         assert not Path("no").exists()
+
+    def test_what_is_replaced_and_rows_of_another_modality_are_told(self, here, rows, capsys):
+        C3Aligner().fit(rows, rows + 9).save_pretrained("al")
+        np.save("y.npy", rows + 9)
+        for command, how in (("transform", ("--modality", "text")), ("translate", ("--from", "text", "--to", "image"))):
+            assert run(command, "x.npy", "-a", "al", "-o", "z.npy", *how) == 0
+            err = capsys.readouterr().err
+            assert "on the side of" not in err
+            assert ("z.npy was there before, and was replaced" in err) == (command == "translate")
+            assert run(command, "y.npy", "-a", "al", "-o", "z.npy", *how) == 0
+            assert "on the side of 'image'" in capsys.readouterr().err
 
 
 class TestFormats:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from c3align._state import State
 from c3align.cli._app import Output, app, learned, save_aligner, say
 from c3align.errors import C3AlignError
 
@@ -49,11 +50,18 @@ def subtract(
     """Forget rows that an aligner learned: exactly what it would have learned without them."""
     from c3align import C3Aligner
 
-    rest = C3Aligner.from_pretrained(aligner)
+    rest, seen = C3Aligner.from_pretrained(aligner), dict[Path, State]()
     for folder in parts:
         part = C3Aligner.from_pretrained(folder)
         if part.get_params() != rest.get_params():
             raise C3AlignError(f"{folder} and {aligner} have different settings; fit them alike")
+        for before, state in seen.items():
+            if same := state.same_rows(part.state_):
+                raise C3AlignError(
+                    f"{before} and {folder} have learned the same {same[0]!r} rows, which can be forgotten once; name "
+                    "each aligner once"
+                )
+        seen[folder] = part.state_
         rest.state_ = rest.state_.without(part.state_)
     save_aligner(rest, output)
     say(output, f"{output}: {learned(rest)}")

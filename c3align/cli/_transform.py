@@ -30,6 +30,7 @@ from c3align.cli._app import (
     rows_bar,
     rules,
     say,
+    tell,
 )
 from c3align.cli._learning import Learning, list_dropped, touched
 from c3align.errors import C3AlignError, ModalityMeanWarning, counted
@@ -96,12 +97,14 @@ class Job:
         return n_dropped, "already complete: ", f" in {files}, the same as were written{end}"
 
     def _write_file(self) -> int:
-        parts = self.source.parts
+        parts, before = self.source.parts, self.output.is_file()
         with rows_bar(self.source, self.command) as done:
             changing = Changing.of(self.source, 0, self.source.n_rows, self.change, self.rules, done, self.device)
             changing.write(self.output, parts[0] if len(parts) == 1 else None)
         if self.rules.skip and not atomic.is_special(self.output):
             list_dropped(self.output.with_name(f"{self.output.name}.dropped.jsonl"), changing.places())
+        if before:
+            tell("note", f"{self.output} was there before, and was replaced")
         return len(changing.dropped)
 
 
@@ -193,6 +196,7 @@ def translate(
 
         asked = {"from": name, "to": to, "column": column, "scale": scale}
         told = f", from {name!r} to {to!r}"
+        _looked_at(fitted, source, name, policy)
         Job("translate", source, rows, output, fitted, _quiet(change), asked, policy, told, where).run()
 
 
@@ -243,19 +247,24 @@ def _mean_of(
     """The aligner, and whose mean all the rows are centered by, decided once for the whole of them; and what to say."""
     from sklearn.base import clone
 
-    asked = _modality_of(source.modality, modality, fitted)
-    sample = source.sample(SAMPLE_ROWS)
-    if policy.skip:
-        sample = sample[~bad_rows(sample, policy.zeros_too)]
-    choice = centering.center(asked, centering.state_of(fitted, asked), sample, source.n_rows)
-    if choice.warning:
-        warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=2)
+    choice = _looked_at(fitted, source, _modality_of(source.modality, modality, fitted), policy)
     if choice.modality != centering.BATCH:
         return fitted, choice.modality, f", centered by the mean of {choice.modality!r}"
     mappings.refuse_own_mean(fitted.mapping)
     own = clone(fitted)
     Learning(own, source, rules=policy, device=device).run(modality=OWN)
     return own, OWN, ", centered by the mean of these rows themselves"
+
+
+def _looked_at(fitted: Any, source: RowSource, asked: str, policy: Rules) -> centering.Center:
+    """Whose rows these are, by a sample of the whole; warns if they do not look like it."""
+    sample = source.sample(SAMPLE_ROWS)
+    if policy.skip:
+        sample = sample[~bad_rows(sample, policy.zeros_too)]
+    choice = centering.center(asked, centering.state_of(fitted, asked), sample, source.n_rows)
+    if choice.warning:
+        warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=3)
+    return choice
 
 
 def _modality_of(known: str | None, asked: str, fitted: Any) -> str:

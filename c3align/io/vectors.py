@@ -214,7 +214,9 @@ def _stored(storage: Callable[[Any, Any, Any], Any], what: Any, kind: Any, key: 
     return storage(_FLOATS[_STORAGES[kind.name]], key, rest[1])
 
 
-def _tensor(values: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
+def _tensor(values: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Any:
+    if any(rest[2:]):
+        raise ValueError("it is the negative or the conjugate of what is stored")
     shape, start = _shape(size), _whole(offset, MAX_BYTES)
     steps = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
     if type(stride) is not tuple or any(n > 1 and own != s for n, own, s in zip(shape, steps, stride, strict=True)):
