@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,6 +61,14 @@ class Subset:
     queries: tuple[Entry, ...]
     documents: tuple[Entry, ...]
     gains: dict[str, dict[str, int]]
+
+    def digest(self) -> str:
+        """Of all that figures depend on, pictures too, wherever they lie."""
+        found = hashlib.sha256(repr(sorted((query, sorted(own.items())) for query, own in self.gains.items())).encode())
+        for entry in (*self.queries, *self.documents):
+            image = Path(entry.image).read_bytes() if isinstance(entry.image, str) else entry.image
+            found.update(repr((entry.id, entry.text, image and hashlib.sha256(image).hexdigest())).encode())
+        return found.hexdigest()[:16]
 
 
 def subsets(folder: Path, chosen: list[str] | None) -> list[str]:
@@ -166,7 +175,8 @@ def _gains(subset: Path, queries: set[str], documents: set[str]) -> dict[str, di
                 raise C3AlignError(
                     f"line {number} of {path} names {unknown!r}, which is not there; take one version's files"
                 )
-            found.setdefault(row[0], {})[row[1]] = int(row[2])
+            if found.setdefault(row[0], {}).setdefault(row[1], int(row[2])) != int(row[2]):
+                raise C3AlignError(f"line {number} of {path} contradicts an earlier one of the same two; remove one")
     gains = {query: own for query, own in found.items() if any(own.values())}
     if not gains:
         raise C3AlignError(f"{path} has no relevant documents; download it again")

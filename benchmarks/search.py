@@ -205,6 +205,11 @@ def mixbench(options: argparse.Namespace) -> None:
     results = Results(options.out, {"mixbench": options.mixbench.resolve().name, "encoder": encoder.fingerprint})
     for name in chosen:
         subset = _mixbench.load(options.mixbench, name)
+        digest, n_left = subset.digest(), len(subset.queries) - len(subset.gains)
+        if n_left:
+            print(
+                f"{name}: {n_left} of {len(subset.queries)} queries have no answer and count nowhere", file=sys.stderr
+            )
         sides = cache(partial(_mixbench.embed, encoder, batch_size=options.batch_size))
         for mapping in MAPPINGS:
 
@@ -213,7 +218,8 @@ def mixbench(options: argparse.Namespace) -> None:
                 scores = _mixbench.scored(*rows, None if mapping == "raw" else mapping)
                 return {how: _mixbench.figures(subset, table) for how, table in scores.items()}
 
-            print(json.dumps(results.run({"what": "mixbench", "subset": name, "mapping": mapping}, found)), flush=True)
+            key = {"what": "mixbench", "subset": name, "digest": digest, "mapping": mapping}
+            print(json.dumps(results.run(key, found)), flush=True)
 
 
 def measure(found: Embeddings, kind: str, options: argparse.Namespace, told: Any) -> None:

@@ -182,6 +182,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
         ("qrels/qrels.tsv", "q1\t1\t-1", "line 1 of .* must be query_id, corpus_id and score"),
         ("qrels/qrels.tsv", "q1\t999\t1", "names '999', which is not there"),
         ("qrels/qrels.tsv", "q1\t1\t0", "has no relevant documents"),
+        ("qrels/qrels.tsv", "q1\t1\t1\nq1\t1\t0", "line 2 of .* contradicts an earlier one"),
     ],
 )
 def test_what_is_refused(folder, mixbench, name, line, said):
@@ -189,6 +190,27 @@ def test_what_is_refused(folder, mixbench, name, line, said):
     (folder / "MSCOCO" / name).write_text(line)
     with pytest.raises(C3AlignError, match=said):
         mixbench.load(folder, "MSCOCO")
+
+
+@pytest.mark.parametrize("changed", ["queries.jsonl", "qrels/qrels.tsv", "images/1.png"])
+def test_records_of_other_data_are_not_taken(folder, mixbench, changed):
+    before, path = mixbench.load(folder, "MSCOCO").digest(), folder / "MSCOCO" / changed
+    if changed.endswith("png"):
+        path.write_bytes((folder / "MSCOCO" / "images" / "2.png").read_bytes())
+    else:
+        path.write_text(
+            path.read_text().replace("letter", "word", 1)
+            if "queries" in changed
+            else path.read_text()[: -len("q89\t3\t1\n")]
+        )
+    assert mixbench.load(folder, "MSCOCO").digest() != before
+
+
+def test_queries_without_an_answer_are_told(folder, run_here):
+    path = folder / "MSCOCO" / "qrels" / "qrels.tsv"
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if not line.startswith("q0\t")))
+    done = run_here("benchmarks/search.py", "--mixbench", folder, "--encoder", "glyphs", "--subset", "MSCOCO")
+    assert f"MSCOCO: 1 of {N} queries have no answer and count nowhere" in done.stderr
 
 
 def test_which_subsets(folder, mixbench, run_here):
