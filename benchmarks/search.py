@@ -45,7 +45,7 @@ from _sets import Cut, Embeddings, cut, load
 
 from c3align import C3Aligner, encoders, geometry
 from c3align.bridge import bridge
-from c3align.errors import CalibrationWarning, ModalityMeanWarning
+from c3align.errors import C3AlignError, CalibrationWarning, ModalityMeanWarning
 from c3align.mappings import Center
 from c3align.search import MixedIndex
 
@@ -236,4 +236,7 @@ def measure(found: Embeddings, kind: str, options: argparse.Namespace, told: Any
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except C3AlignError as error:
+        sys.exit(f"error: {error}")

@@ -25,7 +25,7 @@ MAGIC = b"c3stats\x02"  # and the version; bytes of before began with a count be
 _Sums = TypeVar("_Sums", bound="ExactSums")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExactSums:
     """Counts, and 128-bit sums (2, n_dims) of a quantity and of its square, in units of 2**-40."""
 
@@ -37,6 +37,10 @@ class ExactSums:
     def __post_init__(self) -> None:
         for array in self._arrays():
             array.flags.writeable = False
+
+    def __repr__(self) -> str:
+        zero_rows = f", n_zero_rows={self.n_zero_rows}" if self.n_zero_rows else ""
+        return f"{type(self).__name__}(n_rows={self.n_rows}, n_dims={self.n_dims}{zero_rows})"
 
     def _arrays(self) -> list[Int64Array]:
         return [getattr(self, field.name) for field in fields(self) if field.name not in ("n_rows", "n_zero_rows")]

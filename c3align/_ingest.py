@@ -236,9 +236,17 @@ def _looks_paired(rows: Any, y: Any) -> bool:
     if host.ndim != 2:
         return _holds_rows(y)
     width = int(host.shape[1])
-    if not _is_floating(host):
-        return False
-    return width == rows.shape[1] or width >= EMBEDDING_COLUMNS
+    if _is_floating(host):
+        return width == rows.shape[1] or width >= EMBEDDING_COLUMNS
+    _refuse_integer_rows(host if is_on_device(y) else np.asarray(host), rows.shape[1])
+    return False
+
+
+def _refuse_integer_rows(y: Any, width: int) -> None:
+    """Integers as wide as X may be labels, one column each, which are 0 or 1; else they are quantized rows."""
+    is_wide = y.shape[1] == width >= EMBEDDING_COLUMNS and "int" in str(y.dtype)
+    if is_wide and (y.min() < 0 or y.max() > 1):
+        raise C3AlignError(f"y holds integers, as wide as X's {width} columns; pass rows as floats, or no y at all")
 
 
 def _is_floating(X: Any) -> bool:

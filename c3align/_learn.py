@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,13 +15,15 @@ from c3align._state import State, pair_key
 from c3align._typing import Array, Int64Array
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.cross_covariance import CrossCovariance
-from c3align.errors import C3AlignError
-from c3align.geometry import are_partners, doubt
+from c3align.errors import C3AlignError, PairOrderWarning
+from c3align.geometry import are_partners, doubt, misplaced
 from c3align.mappings import QuantileSketch
 from c3align.sample import RowSample, row_keys
 from c3align.statistics import ModalityStatistics, paired_statistics
 
 __all__ = ["learn", "merged"]
+
+MANY_PAIRS = 4096  # beside which a look at 1,024 of them costs little, where there have been others before
 
 
 def learn(
@@ -54,11 +56,13 @@ def learn(
         found = ModalityStatistics.from_rows(given.rows, zero_rows=given.policy(settings["zero_rows"]))
         given.warn_of_zero_rows(found.n_zero_rows, stacklevel=3)
         return _with_rows(state, modality, given.rows, found, wanted(settings), given.names)
+    _warn_of_index(X, y)
     if modality == other:
         raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
     state = _with_pairs(state, given, partners, (modality, other), settings)
-    if before is None or pair_key(modality, other) not in before.pairs:
-        _warn_of_pairs(given.rows, partners[0], state)
+    is_first = before is None or pair_key(modality, other) not in before.pairs
+    if is_first or given.rows.shape[0] >= MANY_PAIRS:
+        _warn_of_pairs(given.rows, partners[0], state, is_first)
     return state
 
 
@@ -103,15 +107,28 @@ def _keys_across(X: Any, Y: Any) -> tuple[Int64Array, Int64Array]:
     return np.where(whole, y, x), np.where(whole, x, y)
 
 
-def _warn_of_pairs(rows: Any, partners: Any, learned: State) -> None:
+def _warn_of_index(X: Any, y: Any) -> None:
+    """Say so when the indices of two frames hold the same labels in different orders: partners go by their places."""
+    a, b = (cast("Any", getattr(side, "index", None)) for side in (X, y))
+    if not (hasattr(a, "difference") and hasattr(b, "difference")) or a.equals(b) or not (a.is_unique and b.is_unique):
+        return
+    if len(a) == len(b) and not len(a.difference(b, sort=False)):
+        warnings.warn(
+            "the indices of X and y hold the same labels in different orders, and row i of X was paired with row i of "
+            "y; pass y.loc[X.index] if the labels say which belong together",
+            PairOrderWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_pairs(rows: Any, partners: Any, learned: State, is_first: bool) -> None:
     """Say so when pairs do not look like rows of one encoder, or partners no more alike than rows in any order.
 
-    `learned` is what these pairs alone taught.
+    `learned` is what these pairs alone taught; of later ones, whether some of them have moved is all that is asked.
     """
     (((a, b), pairs),) = learned.pairs.items()
-    if pairs.n_rows and are_partners(learned.statistics[a], learned.statistics[b], pairs):
-        return
-    found = doubt(rows, partners, paired=True)
+    are_alike = pairs.n_rows and are_partners(learned.statistics[a], learned.statistics[b], pairs)
+    found = misplaced(rows, partners) if are_alike or not is_first else doubt(rows, partners, paired=True)
     if found is not None:
         warnings.warn(found, stacklevel=4)
 

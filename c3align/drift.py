@@ -107,6 +107,7 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
             "--second-moments"
         )
     fitted = state.samples[modality].rows[:SIZE]
+    X = X.to_numpy() if hasattr(X, "to_numpy") else X  # of a frame
     if getattr(X, "ndim", 0) != 2 or X.shape[1] != state.n_dims or X.shape[0] < LEAST_ROWS:
         shape = tuple(getattr(X, "shape", ()))
         raise C3AlignError(f"X must be {LEAST_ROWS} rows or more of {state.n_dims} dimensions, got {shape}; pass more")

@@ -87,4 +87,7 @@ def _vector(found: Any, path: Any) -> Any:
         what = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else f"a {type(found).__name__}"
         raise FormatError(f"{path} must hold one vector of floats, got {what}; pass the file of a mean")
     with np.errstate(invalid="ignore"):  # of NaN that are refused later
-        return found.astype(np.float64).ravel()
+        vector = found.astype(np.float64).ravel()
+    if vector.size and (vector == 0).all():
+        raise FormatError(f"{path} holds zeros alone, which are no mean of embeddings; pass the file of a mean")
+    return vector

@@ -22,7 +22,7 @@ from c3align.ops import fixed
 __all__ = ["ModalityStatistics", "PairStatistics", "paired_statistics"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ModalityStatistics(ExactSums):
     """Exact statistics of one modality's unit rows and raw norms.
 
@@ -122,7 +122,7 @@ class ModalityStatistics(ExactSums):
         return None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PairStatistics(ExactSums):
     """Exact statistics of the differences ``u_x - u_y`` of paired unit rows: ``u_x - u_y = gap + eps``.
 

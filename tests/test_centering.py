@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
 
 import numpy as np
@@ -17,7 +18,7 @@ from c3align._discriminant import Claim, Discriminant
 from c3align._state import State
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning, PairOrderWarning
-from c3align.geometry import are_partners, doubt, encoder_overlap, one_encoder, order_evidence
+from c3align.geometry import are_partners, doubt, encoder_overlap, misplaced, one_encoder, order_evidence
 from c3align.geometry._overlap import PARTNERS, centered_pair_cosine
 from c3align.ops import eager, glance
 from c3align.statistics import ModalityStatistics, paired_statistics
@@ -423,6 +424,65 @@ class TestOneEncoder:
             warnings.simplefilter("error")
             C3Aligner().fit(text, image)
             C3Aligner().fit(text[:29], image[:29][::-1])  # too few to tell
+
+    @pytest.mark.parametrize("name", ["coco", "convirt"])
+    def test_a_row_that_one_side_lacks(self, real_rows, name):
+        """All pairs behind it have moved up by one: most are right still, and nothing else tells of the others."""
+        a, b = real_rows[name].values()
+        assert misplaced(a, b) is None
+        lost = np.delete(b, 150, axis=0)
+        found = misplaced(a[:-1], lost)
+        assert isinstance(found, PairOrderWarning)
+        assert re.match("between rows (128|192) and 499 row i of X", str(found))  # it is 150 from which they have
+        assert misplaced(a[:190], lost[:190]) is None  # the last 39
+        assert misplaced(a[:127], b[:127][::-1]) is None  # too few to have two parts
+        with pytest.warns(PairOrderWarning, match="between rows (128|192) and 499") as told:
+            C3Aligner().fit(a[:-1], lost)
+        assert told[0].filename == __file__
+
+    def test_later_pairs_that_have_moved(self, coco):
+        a, b = (np.tile(rows, (10, 1)) for rows in coco)
+        aligner = C3Aligner()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            aligner.partial_fit(a, b)
+        with pytest.warns(PairOrderWarning, match="between rows (1,920|2,560) and 5,000"):
+            aligner.partial_fit(a, np.concatenate([b[:2000], b[2001:], b[:1]]))
+
+    def test_kinds_one_behind_another_are_no_doubt(self, clap):
+        """Sounds in the order of their classes: in each part some rows are alike, and partners are still more so."""
+        audio, prompts, labels = clap
+        for order in (np.argsort(labels, kind="stable"), np.arange(len(labels))):
+            assert misplaced(audio[order], prompts[labels[order]]) is None
+
+    @pytest.mark.parametrize("width", [16, 128])
+    def test_order_of_an_index(self, width):
+        pandas = pytest.importorskip("pandas")
+        rng = np.random.default_rng(0)
+        x = pandas.DataFrame(rng.standard_normal((300, width)), index=[f"item-{i}" for i in range(300)])
+        y = x + 0.1 * rng.standard_normal((300, width)) + 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            C3Aligner().fit(x, y)
+            C3Aligner().fit(x, y.reset_index(drop=True))
+        shuffled = y.sample(frac=1, random_state=0)
+        with pytest.warns(PairOrderWarning, match=r"labels in different orders.*y.loc\[X.index\]"):
+            C3Aligner().fit(x, shuffled)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert C3Aligner().fit(x, shuffled.loc[x.index]).sigma_ == C3Aligner().fit(x, y).sigma_
+
+    def test_quantized_partners_are_no_labels(self, coco):
+        text, image = (rows[:, :64] for rows in coco)
+        for dtype in (np.int8, np.int64):
+            with pytest.raises(C3AlignError, match=r"y holds integers, as wide as X's 64 columns; pass rows as floats"):
+                C3Aligner().fit(text, (image * 100).astype(dtype))
+        with pytest.raises(C3AlignError, match="as wide as X's 64 columns"):
+            C3Aligner().fit(torch.tensor(text), torch.tensor(image * 100).int())
+        labels = np.eye(64, dtype=int)[np.arange(500) % 64]  # one class a column
+        alone = C3Aligner().fit(text).statistics_
+        for y in (labels, labels.astype(bool), labels[:, :63] * 5, torch.tensor(labels), labels.astype(str)):
+            assert C3Aligner().fit(text, y).statistics_ == alone
 
     @given(st.integers(0, 1 << 30), st.integers(3, 40), st.integers(2, 30))
     def test_evidence_is_that_of_all_orders(self, seed, n, n_dims):

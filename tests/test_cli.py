@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,11 +236,24 @@ class TestTransform:
         np.save("narrow.npy", np.ones((4, 3), "f4"))
         assert "3 dimensions and the aligner 512" in call("transform", "narrow.npy", "-a", "aligner", "-o", "z.npy")[2]
 
-    def test_in_place_by_name(self, folder, call, coco):
-        """The output may be the input's own name: it is replaced when the new one is whole."""
+    def test_rows_are_never_written_over(self, folder, call, coco):
+        """By their own name, by another one, or as one of several files."""
         call("fit", "text.npy", "-o", "aligner")
-        assert call("transform", "text.npy", "-a", "aligner", "-o", "text.npy")[0] == 0
-        assert raw(np.load("text.npy")) == raw(C3Aligner().fit(coco[1]).transform(coco[1]))
+        os.symlink("text.npy", "link.npy")
+        before = Path("text.npy").read_bytes()
+        for given, output in ((["text.npy"], "text.npy"), (["text.npy"], "link.npy"), (["image/*.npy"], "image/0.npy")):
+            code, _, err = call("transform", *given, "-a", "aligner", "--modality", "text", "-o", output)
+            assert code == 2
+            assert f"{output} is where the rows are; pass another name as --output" in err
+        assert Path("text.npy").read_bytes() == before
+
+    @pytest.mark.parametrize("name", ["z.npz", "z.pt", "z.NPY.gz"])
+    def test_a_file_is_what_its_name_says(self, folder, call, name):
+        call("fit", "text.npy", "-o", "aligner")
+        code, _, err = call("transform", "text.npy", "-a", "aligner", "-o", name)
+        assert code == 2
+        assert f"{name} must end in .npy, .safetensors or .parquet; pass another name" in err
+        assert not Path(name).exists()
 
 
 def gap_norm(image, text):

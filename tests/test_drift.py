@@ -227,6 +227,8 @@ def test_an_aligner_tells():
     aligner = C3Aligner(second_moments=True).fit(rng.normal(size=(300, 16)) + 1)
     new = rng.normal(size=(200, 16)) + 1.2
     assert aligner.drift(new, modality="text", seed=3) == drift(aligner, new, modality="text", seed=3)
+    frame = pytest.importorskip("pandas").DataFrame(new)
+    assert aligner.drift(frame, modality="text", seed=3) == aligner.drift(new, modality="text", seed=3)
 
 
 def test_copies_of_few_rows_are_no_eight():

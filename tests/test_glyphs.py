@@ -127,6 +127,8 @@ class TestEncoder:
     def test_kinds_of_pictures(self, encoder, held_out):
         expected = encoder.encode(held_out.pictures[:3], modality="image")
         images = [Image.fromarray(picture) for picture in held_out.pictures[:3]]
+        with pytest.raises(C3AlignError, match="black on white; pass ink white on black"):
+            encoder.encode([*images, Image.fromarray(255 - held_out.pictures[0])], modality="image")
         assert np.abs(encoder.encode(images, modality="image") - expected).max() < 1e-5
 
     def test_names_never_seen(self, encoder):

@@ -118,6 +118,9 @@ def test_what_is_no_mean_of_unit_rows(means, tmp_path):
     table = write(tmp_path / "table.npy", np.ones((2, 3)), WAYS["npy"])
     with pytest.raises(FormatError, match=r"one vector of floats, got float64 \(2, 3\)"):
         published.import_means({"image": table}, n_rows=9)
+    np.save(tmp_path / "zeros.npy", np.zeros(8))
+    with pytest.raises(FormatError, match="holds zeros alone, which are no mean"):
+        published.import_means({"text": tmp_path / "zeros.npy"}, n_rows=10)
     with pytest.raises(FormatError, match="does not say whose means"):
         published.import_means(long, n_rows=9)
     with pytest.raises(C3AlignError, match="mapping must be 'center' for means alone"):

@@ -91,9 +91,9 @@ def place(glyphs, tmp_path, monkeypatch, glyphs_once):
         np.save(tmp_path / f"{name}.npy", rows)
     (tmp_path / "photos").mkdir()
     for i, picture in enumerate(glyphs.pictures):
-        Image.fromarray(255 - picture).save(tmp_path / "photos" / f"{i:03}.png")
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{i:03}.png")
     for name in ("cat.jpg", "dog.jpg", "dog.png"):
-        Image.fromarray(255 - glyphs.pictures[0]).convert("RGB").save(tmp_path / name)
+        Image.fromarray(glyphs.pictures[0]).convert("RGB").save(tmp_path / name)
     (tmp_path / "captions.csv").write_text("caption\n" + "".join(f"{name}\n" for name in glyphs.names))
     (tmp_path / "captions.txt").write_text("".join(f"{name}\n" for name in glyphs.names))
     for part in tiny_lms.build("gpt2", glyphs.names):
@@ -117,7 +117,7 @@ def names(place, glyphs):
         "captions": glyphs.names,
         "pictures": glyphs.pictures,
         "photos": sorted((place / "photos").iterdir()),
-        "pil_image": Image.fromarray(255 - glyphs.pictures[0]),
+        "pil_image": Image.fromarray(glyphs.pictures[0]),
         "array": np.repeat(glyphs.pictures[0][:, :, None], 3, axis=2),
     }
 

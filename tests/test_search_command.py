@@ -52,6 +52,9 @@ def test_index_and_search(folder, call, monkeypatch):
     code, out, _ = call("search", folder.names[155], "idx", "-k", 1, "--only", "text")
     assert (code, out.split()[1:3]) == (0, ["text", "names.csv[5]"])
     assert folder.names[155] in out
+    code, _, err = call("search", " ", "idx")
+    assert code == 2
+    assert "the query is empty" in err
     code, out, err = call("search", "x", "idx", "--only", "pdf")
     known = "must be one of the index ('image', 'text'), got 'pdf'; choose one of them, or omit it"
     assert (code, out, known in err) == (2, "", True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from c3align import noise, ops
 from c3align.errors import C3AlignError, FormatError
 from c3align.ops import fixed
-from c3align.statistics import ModalityStatistics, PairStatistics
+from c3align.statistics import ModalityStatistics, PairStatistics, paired_statistics
 from tests import strategies
 
 SMALL = st.integers(1, 12)
@@ -261,3 +261,12 @@ def test_noise_has_the_cosine_it_says(cosine):
     clean = ops.normalize(rows).astype(np.float64)
     noisy = ops.corrupt(rows, None, sigma=sigma, seed=2).astype(np.float64)
     assert (clean * noisy).sum(axis=1).mean() == pytest.approx(cosine, abs=0.005)
+
+
+def test_printed_they_are_counts_and_no_sums():
+    x, y = np.random.default_rng(0).standard_normal((2, 40, 8))
+    x[3] = 0
+    of_x, of_y, of_pairs = paired_statistics(x, y, zero_rows="keep")
+    assert repr(of_x) == "ModalityStatistics(n_rows=39, n_dims=8, n_zero_rows=1)"
+    assert repr(of_y) == "ModalityStatistics(n_rows=40, n_dims=8)"
+    assert repr(of_pairs).startswith("PairStatistics(n_rows=39, n_dims=8")

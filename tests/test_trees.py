@@ -353,12 +353,24 @@ class TestResumed:
         assert run("transform", "e", "-a", "al", "-o", "e") == 2
         assert "e is where the rows are; pass another folder" in capsys.readouterr().err
 
+    def test_rows_of_another_time_in_the_folder_are_told_of(self, here, rows, capsys):
+        assert run("transform", "e", "-a", "al", "--modality", "text", "-o", "out") == 0
+        assert "note:" not in capsys.readouterr().err
+        for name in ("x_99.npy", "y.npy"):
+            np.save(f"out/a/{name}", rows[:3])
+        for _ in range(2):  # a rerun that finds all done says so too
+            assert run("transform", "e", "-a", "al", "--modality", "text", "-o", "out") == 0
+            told = "note: out holds a/x_99.npy and 1 more of another time, which its readers read too\n"
+            assert capsys.readouterr().err == told
+
     def test_an_aligner_is_not_put_among_the_rows(self, here, capsys):
         before = contents("e")
         for given, output in (("e", "e"), ("e/a", "e/a"), ("e/a/x_1.npy", "e/a"), ("x.npy", ".")):
             assert run("fit", given, "-o", output) == 2
             assert f"{output} is where the rows are; pass another folder as --output" in capsys.readouterr().err
         assert run("fit", "x.npy", "--pair", "e/b", "-o", "e/b") == 2
+        assert run("fit", "x.npy", "-o", "e/b") == 2  # rows of another time
+        assert "e/b holds rows, " in capsys.readouterr().err
         assert contents("e") == before
 
     def test_a_fit_goes_on_behind_the_last_shard(self, here, rows, often, monkeypatch, capsys):

@@ -29,14 +29,15 @@ from c3align.cli._app import (
     say,
 )
 from c3align.cli._learning import Learning, list_dropped
-from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.errors import C3AlignError, ModalityMeanWarning, printable
 from c3align.io import atomic
 from c3align.io.device import Device
 from c3align.io.joins import joined
 from c3align.io.opening import is_url
 from c3align.io.progress import Checkpoint
-from c3align.io.rows import RowSource, base_of
+from c3align.io.rows import FILES, RowSource, base_of
 from c3align.io.shards import open_sources
+from c3align.persistence import ALIGNER_FILE
 
 GLANCE_ROWS, GLANCE_FILES = 1024, 32  # looked at, where several files are learned as one modality
 
@@ -118,8 +119,12 @@ def _check_place(output: Path, given: list[str], found: list[RowSource]) -> None
     """An aligner among rows would be read as rows the next time."""
     paths = [path for source in found for path in source.paths if not is_url(path)]
     places = {os.path.dirname(os.path.realpath(path)) for path in paths} | {os.path.realpath(base_of(given))}
-    if os.path.realpath(atomic.local_path(output)) in places:
+    folder = atomic.local_path(output)
+    if os.path.realpath(folder) in places:
         raise C3AlignError(f"{output} is where the rows are; pass another folder as --output")
+    others = [path.name for path in sorted(folder.glob("*")) if path.suffix in FILES and path.name != ALIGNER_FILE]
+    if others:
+        raise C3AlignError(f"{output} holds rows, {printable(others[0])}; pass another folder as --output")
 
 
 def _check_once(source: RowSource) -> None:

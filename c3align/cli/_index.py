@@ -157,6 +157,8 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find what is most surprisingly alike to a text or a picture, whatever its modality."""
+    if not query.strip():
+        raise C3AlignError("the query is empty; pass a text, or the path of a picture, sound or video")
     own, opened = modality or _modality_of(query), open_index(folder, encoder)
     wanted = {} if only is None else {"modality": only}
     found = opened.query(query, modality=own, k=k, filter=wanted, max_false_positive_rate=max_false_positive_rate)

@@ -7,6 +7,7 @@ digests and goes on with.
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,10 +34,11 @@ from c3align.cli._app import (
     tell,
 )
 from c3align.cli._learning import Learning, list_dropped, touched
-from c3align.errors import C3AlignError, ModalityMeanWarning, counted
+from c3align.errors import C3AlignError, ModalityMeanWarning, counted, printable
 from c3align.io import atomic
 from c3align.io.device import Device
 from c3align.io.mirror import Changing, Mirror, Rules, bad_rows
+from c3align.io.opening import is_url
 from c3align.io.rows import FILES, RowSource
 from c3align.io.shards import open_sources
 
@@ -64,11 +66,22 @@ class Job:
 
     def run(self) -> None:
         """Write one file, or a folder of them, and say so."""
+        self._check_place()
         n_dropped, begin, end = self._write_folder() if self._is_folder() else (self._write_file(), "", "")
         text = f"{counted(self.source.n_rows - n_dropped, 'row')}{'' if begin else self.told}"
         text += f"; {n_dropped} could not be used" if n_dropped else ""
         limit = self.device.limit() if self.device else ""
         say(self.output, f"{self.output}: {begin}{text}{end}{limit}")
+
+    def _check_place(self) -> None:
+        """Rows are never written over, and what a file holds is what its name says."""
+        if atomic.is_special(self.output):
+            return
+        place = os.path.realpath(atomic.local_path(self.output))
+        if any(os.path.realpath(path) == place for path in self.source.paths if not is_url(path)):
+            raise C3AlignError(f"{self.output} is where the rows are; pass another name as --output")
+        if not self._is_folder() and self.output.suffix not in (*FILES, ""):
+            raise C3AlignError(f"{self.output} must end in {', '.join(FILES[:-1])} or {FILES[-1]}; pass another name")
 
     def _is_folder(self) -> bool:
         """One file is written of one file, and where a name of a file is asked for."""
@@ -86,6 +99,11 @@ class Job:
             mirror = Mirror.of(self.source, self.given, folder, asked, self.change, self.rules, self.device)
             n_written, journal = mirror.write(done), mirror.journal
             n_dropped = mirror.finish(encoder and f"{encoder} after {self.command} by {learned[:12]}")
+            others = mirror.others()
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            beside = f"{printable(others[0])}{more} of another time"
+            tell("note", f"{self.output} holds {beside}, which its readers read too")
         end = touched(journal.n_touched)
         if journal.n_damaged:
             end += f"; {counted(journal.n_damaged, 'damaged or absent file')} written again"

@@ -24,7 +24,7 @@ from c3align.io import media
 __all__ = ["WEIGHTS", "GlyphEncoder", "claim", "load"]
 
 WEIGHTS = Path(__file__).with_name("glyphs.safetensors")
-SIZE = 32
+SIZE, PAPER = 32, 127  # pixels; what most of a picture is at most
 
 
 def claim(rest: str = "") -> str:
@@ -72,6 +72,10 @@ class GlyphEncoder(TowerEncoder):
             raise C3AlignError(
                 f"the picture has {picture.shape[1]} x {picture.shape[0]} pixels; pass gray pictures of "
                 f"{SIZE} x {SIZE}, ink white on black, as `c3align.datasets.glyphs` draws them"
+            )
+        if np.median(picture) > PAPER:
+            raise C3AlignError(
+                "the picture is black on white; pass ink white on black, as `c3align.datasets.glyphs` draws it"
             )
         return Prepared(picture)
 

@@ -14,7 +14,8 @@ rows in float64; give them a sample of a large set.
   `participation`, `participation_ratio`, `principal_angles`
 - the sphere (Wang and Isola): `alignment`, `uniformity`
 - two distributions: `distribution_gap`, `linear_separability`
-- one encoder, or two: `are_partners`, `doubt`, `encoder_overlap`, `one_encoder`, `order_evidence`
+- one encoder, or two: `are_partners`, `doubt`, `encoder_overlap`, `misplaced`, `one_encoder`,
+  `order_evidence`
 - neighbors: `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`, `distinct_rows`, `pair_groups`
 """
 
@@ -47,6 +48,7 @@ from c3align.geometry._overlap import (
     are_partners,
     doubt,
     encoder_overlap,
+    misplaced,
     one_encoder,
     order_evidence,
 )
@@ -97,6 +99,7 @@ __all__ = [
     "k_occurrence",
     "linear_separability",
     "measure_gap",
+    "misplaced",
     "modality_bias",
     "noise_fit",
     "one_encoder",

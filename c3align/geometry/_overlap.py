@@ -19,6 +19,7 @@ SAMPLE_ROWS, ENOUGH_ROWS = 2048, 200
 # two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3, and .3, or more
 ONE_ENCODER, PARTNERS = 1.4, 0.1
 BY_CHANCE, FEW_PAIRS = 3.0, 30  # 30 pairs of CLIP, CLAP, ConVIRT and glyphs lie 6 to 17 standard deviations above
+MOST_PARTS, PART_PAIRS = 8, 64
 _FLOOR = 0.05  # of the mean variance of the columns, so that columns without variance count little
 MIN_ROWS = 3
 _ROUNDING = 1e-12  # total variance of unit rows that are all alike
@@ -135,13 +136,60 @@ def doubt(a: Array, b: Array, *, paired: bool) -> UserWarning | None:
         return EncoderMismatchWarning(
             f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more, and no "
             "mapping makes up for that; check that X and y come from the same, trained encoder"
+            + (", and that row i of y is the partner of row i of X" if paired else "")
         )
     if paired and a.shape[0] >= FEW_PAIRS and order_evidence(a, b) < BY_CHANCE:
         return PairOrderWarning(
             "these do not look like pairs: row i of X is no more like row i of y than like any other, so that gap and "
             f"noise come out far too large; put both into the same order, or, if they are no pairs, {ALONE}"
         )
-    return None
+    return misplaced(a, b) if paired else None
+
+
+@checked
+def misplaced(a: Array, b: Array) -> PairOrderWarning | None:
+    """Find pairs one behind another that are no more alike than by chance, while the others are.
+
+    That is what a row that only one side lacks leaves behind it. Of up to 8 parts of 64 pairs, evenly spaced, each has
+    an evidence as `order_evidence` gives of the whole, over the deviation of pairs that are far apart.
+
+    Parameters
+    ----------
+    a, b : (n, n_dims)
+        Rows of any norm, row i of b the partner of row i of a.
+
+    Returns
+    -------
+    PairOrderWarning or None
+        None with fewer than 128 pairs too.
+    """
+    n_pairs = _n_rows(a)
+    if n_pairs < 2 * PART_PAIRS:
+        return None
+    first, second = _with_directions(*(_unit(X, name, MOST_PARTS * PART_PAIRS) for X, name in ((a, "a"), (b, "b"))))
+    n_parts = len(first) // PART_PAIRS
+    if n_parts < 2:
+        return None
+    first -= first.mean(axis=0)  # rows of this function's own
+    second -= second.mean(axis=0)
+    far = [_products(first, second, len(first) // k + 1) for k in (2, 3)]
+    deviation = (sum(float((found**2).mean()) for found in far) / len(far)) ** 0.5
+    sums = _products(first, second, 0)[: n_parts * PART_PAIRS].reshape(n_parts, PART_PAIRS).sum(1)
+    is_chance = [float(total) < BY_CHANCE * deviation * PART_PAIRS**0.5 for total in sums]
+    if deviation <= _ROUNDING or not any(is_chance) or all(is_chance):
+        return None
+    step = PART_PAIRS * _spacing(n_pairs, MOST_PARTS * PART_PAIRS)
+    begin, end = is_chance.index(True) * step, (n_parts - is_chance[::-1].index(True)) * step
+    end = n_pairs if is_chance[-1] else end  # what is left is no part
+    return PairOrderWarning(
+        f"between rows {begin:,} and {end:,} row i of X is no more like row i of y than like any "
+        "other, as where one side lacks a row, and gap and noise come out too large; put both into the same order"
+    )
+
+
+def _products(first: Any, second: Any, shift: int) -> Any:
+    """Of each row with the one so many rows further on."""
+    return (first[: len(first) - shift] * second[shift:]).sum(1)
 
 
 def centered_pair_cosine(a: Array, b: Array) -> float:
@@ -179,24 +227,37 @@ def _centered_pairs(a: Array, b: Array) -> tuple[Any, Any]:
     """Unit rows less their mean of a sample of pairs in which both have a direction."""
     if not is_on_device(a):
         as_pairs(a, b)
-    first, second = _sample(a, "a"), _sample(b, "b")
-    whole = first.any(axis=1) & second.any(axis=1)
-    first, second = first[whole], second[whole]
+    first, second = _with_directions(_sample(a, "a"), _sample(b, "b"))
     return first - first.mean(axis=0), second - second.mean(axis=0)
+
+
+def _with_directions(first: Any, second: Any) -> tuple[Any, Any]:
+    whole = first.any(axis=1) & second.any(axis=1)
+    return (first, second) if bool(whole.all()) else (first[whole], second[whole])
 
 
 def _n_rows(X: Array) -> int:
     return int((X if is_on_device(X) else as_rows(X)).shape[0])
 
 
+def _spacing(n_rows: int, most: int) -> int:
+    """Of up to `most` rows, evenly spaced."""
+    return max(1, -(-n_rows // most))
+
+
 def _sample(X: Array, name: str) -> Any:
     """Unit rows, evenly spaced, float64, on the rows' device; zeros for those without a direction."""
-    step = max(1, -(-_n_rows(X) // SAMPLE_ROWS))
+    unit = _unit(X, name, SAMPLE_ROWS)
+    return unit if is_on_device(X) else unit.astype(np.float64)
+
+
+def _unit(X: Array, name: str, most: int) -> Any:
+    """The same of up to `most` rows, as precise as the rows are where they lie in this process's memory."""
+    step = _spacing(_n_rows(X), most)
     if is_on_device(X):
         eager = load("eager")
         return eager.widest(ops.normalize(eager.computed(X[::step].detach()), zero_rows="keep"))
-    wide = as_rows(X, name).take(slice(None, None, step)).widened()
-    return ops.normalize(wide, zero_rows="keep").astype(np.float64)
+    return ops.normalize(as_rows(X, name).take(slice(None, None, step)).widened(), zero_rows="keep")
 
 
 def _standardized(X: Array, name: str) -> Any:

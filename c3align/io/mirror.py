@@ -22,7 +22,7 @@ from c3align.io import atomic, columns, container, digests, writing
 from c3align.io.ahead import beside
 from c3align.io.device import Device
 from c3align.io.progress import Journal, fingerprint, known_by
-from c3align.io.rows import METADATA, RowSource, base_of
+from c3align.io.rows import FILES, METADATA, RowSource, base_of
 from c3align.io.shards import Tree
 
 __all__ = ["Changing", "Mirror", "Rules", "bad_rows"]
@@ -181,6 +181,14 @@ class Mirror:
             self.journal.note(name, input={**shard.result(), **place}, **known)
             n_written += 1
         return n_written
+
+    def others(self) -> list[str]:
+        """Rows beside those of this run that no list of shards names; who reads the folder reads them too."""
+        lists = [path for path in self.folder.glob("*_*.jsonl") if path.name.partition("_")[0] in _COMMANDS]
+        known = set(self.names).union(*(Journal(path).done for path in lists))
+        beside = {(self.folder / name).parent for name in self.names}
+        found = [path for folder in beside for path in folder.iterdir() if path.suffix in FILES]
+        return sorted({os.path.relpath(path, self.folder) for path in found} - known)
 
     def finish(self, fingerprint_of_rows: str | None) -> int:
         """Write what belongs to the shards, and name the rows that were dropped; returns how many those are."""

@@ -306,9 +306,8 @@ def _of_rows(names: list[str], pattern: str) -> list[str]:
     """Of all below a folder those that may hold rows; of another pattern what fits it."""
     if len(names) == 1 or (glob.has_magic(pattern) and "**" not in pattern):
         return names
-    paths = ((name, PurePath(name)) for name in names)
-    found = [(name, path) for name, path in paths if path.suffix in FILES and METADATA not in path.parts[:-1]]
-    return [name for name, path in found if not path.name.startswith(".")]
+    found = ((name, name.replace(os.sep, "/").split("/")) for name in names if os.path.splitext(name)[1] in FILES)
+    return [name for name, (*folders, last) in found if METADATA not in folders and not last.startswith(".")]
 
 
 def _stored(path: str, column: str | None = None, scale: float | None = None) -> npy.Stored | Column:
