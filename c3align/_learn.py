@@ -23,7 +23,7 @@ from c3align.statistics import ModalityStatistics, paired_statistics
 
 __all__ = ["learn", "merged"]
 
-MANY_PAIRS = 4096  # beside which a look at 1,024 of them costs little, where there have been others before
+MANY_PAIRS = 4096  # beside which a look at 512 of them costs little, where there have been others before
 
 
 def learn(

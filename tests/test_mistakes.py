@@ -112,6 +112,7 @@ CALLS = {
     "line between widths": (lambda: geometry.linear_separability(ROWS, NARROW), "a has 6 dimensions and b 4"),
     "hubs of widths": (lambda: geometry.hubness(ROWS, NARROW), "queries has 6 dimensions and targets 4"),
     "bias of widths": (lambda: geometry.modality_bias(ROWS, NARROW), "a has 6 dimensions and b 4"),
+    "places of widths": (lambda: geometry.misplaced(ROWS, NARROW), "pairs need equal shapes"),
     "order of widths": (lambda: geometry.order_evidence(ROWS, NARROW), "pairs need equal shapes"),
     "recall at nothing": (lambda: geometry.recall_at_k(ROWS, OTHER, [0]), "each of ks must be an integer of 1 or more"),
     "report of widths": (

@@ -162,7 +162,14 @@ def misplaced(a: Array, b: Array) -> PairOrderWarning | None:
     -------
     PairOrderWarning or None
         None with fewer than 128 pairs too.
+
+    Raises
+    ------
+    C3AlignError
+        For rows of different shapes.
     """
+    if not is_on_device(a):
+        as_pairs(a, b)
     n_pairs = _n_rows(a)
     if n_pairs < 2 * PART_PAIRS:
         return None
