@@ -61,6 +61,23 @@ def _cells(line: dict[str, Any]) -> str:
     return f"{line['seconds']:.2f} | {line['rows_per_second']:,.0f} | {line['peak_mb']:.0f}"
 
 
+def scale_bounds() -> list[str]:
+    """Fit and transform as shares of what bounds them, and how long many files take to start."""
+    found = _found()
+    bounds = (("fit", "read"), ("transform", "copy"), ("transform", "copy_to_disk"))
+    lines = ["| rows | `fit` of reading | `transform` of a copy | of a copy forced to disk |", "|---|---|---|---|"]
+    for n_rows, sizes in _sizes(found).items():
+        shares = [
+            f"{sizes[name]['rows_per_second'] / sizes[bound]['rows_per_second']:.0%}".replace("%", " %")
+            if name in sizes
+            else ""
+            for name, bound in bounds
+        ]
+        lines.append(f"| {n_rows:,} | {' | '.join(shares)} |")
+    start = found["start"]
+    return [*lines, "", f"A tree of {start['files']:,} files takes {start['seconds']:.1f} s to start.", ""]
+
+
 def scale_workers() -> list[str]:
     """The same rows with more threads, and with more workers of Ray; nothing where they were not measured."""
     records = _found().get("workers", [])

@@ -48,6 +48,7 @@ TABLES = {
         _scale_tables.scale,
         _scale_tables.scale_plan,
         _scale_tables.scale_sizes,
+        _scale_tables.scale_bounds,
         _scale_tables.scale_workers,
         _search_tables.search_cost,
         _search_tables.search_quality,

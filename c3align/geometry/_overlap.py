@@ -174,24 +174,26 @@ def misplaced(a: Array, b: Array) -> PairOrderWarning | None:
     if n_pairs < 2 * PART_PAIRS:
         return None
     first, second = _with_directions(*(_unit(X, name, MOST_PARTS * PART_PAIRS) for X, name in ((a, "a"), (b, "b"))))
-    n_parts = len(first) // PART_PAIRS
-    if n_parts < 2:
-        return None
-    first -= first.mean(axis=0)  # rows of this function's own
-    second -= second.mean(axis=0)
-    far = [_products(first, second, len(first) // k + 1) for k in (2, 3)]
-    deviation = (sum(float((found**2).mean()) for found in far) / len(far)) ** 0.5
-    sums = _products(first, second, 0)[: n_parts * PART_PAIRS].reshape(n_parts, PART_PAIRS).sum(1)
-    is_chance = [float(total) < BY_CHANCE * deviation * PART_PAIRS**0.5 for total in sums]
-    if deviation <= _ROUNDING or not any(is_chance) or all(is_chance):
+    is_chance = [evidence < BY_CHANCE for evidence in _evidence_of_parts(first, second)]
+    if not any(is_chance) or all(is_chance):
         return None
     step = PART_PAIRS * _spacing(n_pairs, MOST_PARTS * PART_PAIRS)
-    begin, end = is_chance.index(True) * step, (n_parts - is_chance[::-1].index(True)) * step
+    begin, end = is_chance.index(True) * step, (len(is_chance) - is_chance[::-1].index(True)) * step
     end = n_pairs if is_chance[-1] else end  # what is left is no part
     return PairOrderWarning(
         f"between rows {begin:,} and {end:,} row i of X is no more like row i of y than like any "
         "other, as where one side lacks a row, and gap and noise come out too large; put both into the same order"
     )
+
+
+def _evidence_of_parts(first: Any, second: Any) -> list[float]:
+    """Of unit rows, in standard deviations of pairs that are far apart; nothing where rows are all alike."""
+    n_parts = len(first) // PART_PAIRS
+    first, second = first - first.mean(axis=0), second - second.mean(axis=0)
+    far = [_products(first, second, len(first) // k + 1) for k in (2, 3)]
+    deviation = (sum(float((found**2).mean()) for found in far) / len(far)) ** 0.5
+    sums = _products(first, second, 0)[: n_parts * PART_PAIRS].reshape(n_parts, PART_PAIRS).sum(1)
+    return [float(total) / (deviation * PART_PAIRS**0.5) for total in sums] if deviation > _ROUNDING else []
 
 
 def _products(first: Any, second: Any, shift: int) -> Any:
