@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 
+from c3align._kinds import (
+    EMBEDDING_COLUMNS,
+    Names,
+    dtype_name_of,
+    holds_rows,
+    is_floating,
+    is_integer,
+    names_of,
+    refuse_kinds,
+    refuse_other_rows,
+)
 from c3align._state import State, check_order
 from c3align._typing import ZeroRows
 from c3align.centering import BATCH
@@ -36,18 +47,13 @@ from c3align.ops.arrays import (
 from c3align.ops.glance import can_look
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["Ingested", "Names", "ingest", "ingest_more", "ingest_partners"]
+__all__ = ["Ingested", "ingest", "ingest_more", "ingest_partners"]
 
-Names = tuple[str, ...] | None
 # first is what integers and numbers held as objects become, as everywhere in scikit-learn
 _DTYPES = [np.float64, np.float32, np.float16]
 _CHECKS: dict[str, Any] = {"dtype": _DTYPES, "ensure_all_finite": False}  # the ops say which rows are not
 _PLAIN = {np.dtype(dtype): np.dtype(dtype).name for dtype in _DTYPES}
 _FIX = "{} must be a 2-d array of floats, one embedding a row"
-_TIMES = ("datetime", "timedelta", "duration", "date", "time", "period")
-_EIGHT_BITS = ("int8", "uint8", "bool", "boolean")
-_TEXTS = ("str", "category", "categorical", "enum", "utf8")
-EMBEDDING_COLUMNS = 64  # a y of so many floating columns, other than X's, is rows of another encoder and no target
 
 
 class C3Aligner(BaseEstimator):  # type: ignore[misc]
@@ -141,8 +147,8 @@ def ingest(
     if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] == n_dims and len(X) and not known and X.dtype in _PLAIN:
         return Ingested(Rows(X, _PLAIN[X.dtype], None, name), _as_it_is)
     host, like = (_stand_in(X, name), _as_it_is) if is_on_device(X) else _to_host(native(_stacked(X)), name)
-    _refuse_kinds(host, name)
-    probe, names = C3Aligner(), _names_of(X)
+    refuse_kinds(host, name)
+    probe, names = C3Aligner(), names_of(X)
     if n_dims is not None:
         probe.n_features_in_ = n_dims
         if known:
@@ -152,15 +158,15 @@ def ingest(
     found = getattr(probe, "feature_names_in_", None) if n_dims is None else None
     names = None if found is None else tuple(found)
     if is_on_device(X):
-        return Ingested(X if X.is_floating_point() else X.double(), like, names, _is_integer(host))
-    return Ingested(Rows(values, values.dtype.name, None, name), like, names, _is_integer(host))
+        return Ingested(X if X.is_floating_point() else X.double(), like, names, is_integer(host))
+    return Ingested(Rows(values, values.dtype.name, None, name), like, names, is_integer(host))
 
 
 def ingest_more(X: Any, n_dims: int, known: Mapping[str, tuple[str, ...]], modality: str) -> Ingested:
     """Checked rows of a modality to learn from, beside what is known; a new one may have column names of its own."""
     others = dict(known)
     own = {modality: others.pop(modality)} if modality in others else {}
-    names = _names_of(X)
+    names = names_of(X)
     given = ingest(X, n_dims=n_dims, known=own or ({modality: names} if names else {}))
     check_order(names, others, "X")
     return given._replace(names=names)
@@ -184,7 +190,7 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     if not (is_named or _looks_paired(rows, y)):
         return None
     host = _stand_in(y, "y") if is_on_device(y) else _to_host(native(_stacked(y)), "y")[0]
-    _refuse_kinds(host, "y")
+    refuse_kinds(host, "y")
     values = _as_scikit_learn("y", check_array, host, input_name="y", **_CHECKS)
     if len(values) != rows.shape[0]:
         raise C3AlignError(
@@ -196,7 +202,7 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
             f"y has {values.shape[1]} columns and X {rows.shape[1]}; a 2-d y holds the rows paired with X's, from the "
             "same space (pass labels 1-d or as integers, or no y at all)"
         )
-    partner_names = _names_of(y)
+    partner_names = names_of(y)
     check_order(partner_names, {"X": names} if names else {}, "y")
     return y if is_on_device(y) else Rows(values, values.dtype.name, None, "y"), partner_names
 
@@ -234,86 +240,22 @@ def _refuse_no_rows(y: Any) -> None:
 def _looks_paired(rows: Any, y: Any) -> bool:
     host = y if hasattr(y, "ndim") else np.asarray(y)
     if host.ndim != 2:
-        return _holds_rows(y)
+        return holds_rows(y)
     width = int(host.shape[1])
-    if _is_floating(host):
+    if is_floating(host):
         return width == rows.shape[1] or width >= EMBEDDING_COLUMNS
-    _refuse_integer_rows(host if is_on_device(y) else np.asarray(host), rows.shape[1])
+    refuse_other_rows(host, rows.shape[1])
     return False
-
-
-def _refuse_integer_rows(y: Any, width: int) -> None:
-    """Integers as wide as X may be labels, one column each, which are 0 or 1; else they are quantized rows."""
-    is_wide = y.shape[1] == width >= EMBEDDING_COLUMNS and "int" in str(y.dtype)
-    if is_wide and (y.min() < 0 or y.max() > 1):
-        raise C3AlignError(f"y holds integers, as wide as X's {width} columns; pass rows as floats, or no y at all")
-
-
-def _is_floating(X: Any) -> bool:
-    found = getattr(X, "dtypes", None)  # of a frame
-    dtypes = [getattr(X, "dtype", None)] if found is None else list(found)
-    return all(getattr(dtype, "kind", "") == "f" or "float" in str(dtype).lower() for dtype in dtypes)
-
-
-def _holds_rows(X: Any) -> bool:
-    """Whether a 1-d container holds rows, as a Series of arrays does."""
-    shape = getattr(X, "shape", None)  # of frames it has two numbers, whatever they yield when iterated
-    if is_tensor(X) or shape is None or len(shape) != 1 or not shape[0]:
-        return False
-    first = next(iter(X))
-    return not isinstance(first, str | bytes) and len(np.shape(first)) == 1
 
 
 def _stacked(X: Any) -> Any:
     """The rows of a 1-d container of rows (a Series of arrays, an array of objects) as one array."""
-    if isinstance(X, list | tuple) or not _holds_rows(X):
+    if isinstance(X, list | tuple) or not holds_rows(X):
         return X
     parts = [np.asarray(row) for row in X]
     if len({part.shape for part in parts}) > 1:
         raise C3AlignError("X is a sequence of rows of different lengths; pass rows of one encoder")
     return np.stack(parts)
-
-
-def _names_of(X: Any) -> Names:
-    """Column names of a frame, as far as all are strings."""
-    columns = getattr(X, "columns", None)
-    if columns is None or callable(columns):
-        return None
-    names = tuple(columns)
-    return names if names and all(isinstance(name, str) for name in names) else None
-
-
-def _refuse_kinds(X: Any, name: str) -> None:
-    """Refuse what scikit-learn would make floats of, though it is no embeddings: times, texts, packed bits."""
-    for dtype in _dtypes_of(X):
-        kind, said = getattr(dtype, "kind", ""), str(dtype).lower()
-        if kind in ("m", "M") or said.startswith(_TIMES):
-            raise C3AlignError(f"{name} holds {dtype}, times and not embeddings; pass floating rows")
-        if kind in ("S", "U", "V") or said.startswith(_TEXTS):
-            raise C3AlignError(f"{name} holds {dtype}, texts or records and not embeddings; pass floating rows")
-        if said in _EIGHT_BITS:
-            raise C3AlignError(
-                f"{name} holds {dtype}, packed bits or quantized values and not embeddings; unpack bits with "
-                f"numpy.unpackbits({name}, axis=1), or undo the quantization, and pass floating rows"
-            )
-
-
-def _dtypes_of(X: Any) -> list[Any]:
-    """The dtypes of an array, of a frame's columns, or of what a list holds; of objects that of the first."""
-    found = getattr(X, "dtypes", getattr(X, "dtype", None))
-    dtypes = list(found) if isinstance(found, Iterable) else [found]
-    if found is None or any(str(dtype) == "object" for dtype in dtypes):
-        try:
-            values = np.asarray(X)
-            first = values.flat[0] if values.dtype == object and values.size else values
-            return [np.asarray(first).dtype]
-        except (TypeError, ValueError):  # said where it is made an array
-            return []
-    return dtypes
-
-
-def _is_integer(X: Any) -> bool:
-    return getattr(getattr(X, "dtype", None), "kind", "") in "iu" and hasattr(X, "dtype")
 
 
 def _stand_in(X: Any, name: str) -> Any:
@@ -342,8 +284,3 @@ def _to_host(X: Any, name: str) -> tuple[Any, Callable[[Any], Any]]:
         wide = Rows(widen_bfloat16(values), "bfloat16", X)
         return wide.values, lambda result: wide.restore(narrow_bfloat16(result))
     return values, Rows(values, dtype_name(X), X).restore
-
-
-def dtype_name_of(X: Any) -> str | None:
-    """Name of an array's dtype, None for what has none (lists, data frames)."""
-    return getattr(getattr(X, "dtype", None), "name", None)

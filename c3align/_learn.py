@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import numpy as np
 
 from c3align import centering
-from c3align._ingest import Ingested, Names, ingest, ingest_more, ingest_partners
+from c3align._ingest import Ingested, ingest, ingest_more, ingest_partners
+from c3align._kinds import Names
 from c3align._settings import check_modality_name, check_noise, check_settings, wanted
 from c3align._state import State, pair_key
 from c3align._typing import Array, Int64Array
@@ -62,7 +64,7 @@ def learn(
     state = _with_pairs(state, given, partners, (modality, other), settings)
     is_first = before is None or pair_key(modality, other) not in before.pairs
     if is_first or given.rows.shape[0] >= MANY_PAIRS:
-        _warn_of_pairs(given.rows, partners[0], state, is_first)
+        _warn_of_pairs(given.rows, partners[0], state)
     return state
 
 
@@ -108,27 +110,34 @@ def _keys_across(X: Any, Y: Any) -> tuple[Int64Array, Int64Array]:
 
 
 def _warn_of_index(X: Any, y: Any) -> None:
-    """Say so when the indices of two frames hold the same labels in different orders: partners go by their places."""
+    """Say so when the indices of two frames have labels at different places: partners go by their places."""
     a, b = (cast("Any", getattr(side, "index", None)) for side in (X, y))
-    if not (hasattr(a, "difference") and hasattr(b, "difference")) or a.equals(b) or not (a.is_unique and b.is_unique):
+    if not (_is_index(a) and _is_index(b)) or len(a) != len(b) or a.dtype != b.dtype:
         return
-    if len(a) == len(b) and not len(a.difference(b, sort=False)):
-        warnings.warn(
-            "the indices of X and y hold the same labels in different orders, and row i of X was paired with row i of "
-            "y; pass y.loc[X.index] if the labels say which belong together",
-            PairOrderWarning,
-            stacklevel=4,
-        )
+    with suppress(TypeError):  # of labels without a hash
+        if a.is_unique and b.is_unique and bool((a.isin(b) & (a != b)).any()):
+            warnings.warn(
+                "the indices of X and y have the same labels at different places, and row i of X was paired with row i "
+                "of y; pass y.loc[X.index] if labels say which belong together, else y.set_index(X.index)",
+                PairOrderWarning,
+                stacklevel=4,
+            )
 
 
-def _warn_of_pairs(rows: Any, partners: Any, learned: State, is_first: bool) -> None:
+def _is_index(index: Any) -> bool:
+    """Whether it names rows, as one of a single level does that is not the numbers of the places."""
+    is_counted = hasattr(index, "start") and hasattr(index, "step")
+    return hasattr(index, "isin") and getattr(index, "nlevels", 2) == 1 and not is_counted
+
+
+def _warn_of_pairs(rows: Any, partners: Any, learned: State) -> None:
     """Say so when pairs do not look like rows of one encoder, or partners no more alike than rows in any order.
 
-    `learned` is what these pairs alone taught; of later ones, whether some of them have moved is all that is asked.
+    `learned` is what these pairs alone taught.
     """
     (((a, b), pairs),) = learned.pairs.items()
     are_alike = pairs.n_rows and are_partners(learned.statistics[a], learned.statistics[b], pairs)
-    found = misplaced(rows, partners) if are_alike or not is_first else doubt(rows, partners, paired=True)
+    found = misplaced(rows, partners) if are_alike else doubt(rows, partners, paired=True)
     if found is not None:
         warnings.warn(found, stacklevel=4)
 

@@ -15,6 +15,8 @@ import numpy as np
 
 from c3align import centering, ops
 from c3align._arguments import check_seed
+from c3align._kinds import names_of
+from c3align._state import check_order
 from c3align._typing import Array, Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops.arrays import is_tensor
@@ -107,6 +109,7 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
             "--second-moments"
         )
     fitted = state.samples[modality].rows[:SIZE]
+    check_order(names_of(X), {modality: state.feature_names.get(modality, ())}, "X")
     X = X.to_numpy() if hasattr(X, "to_numpy") else X  # of a frame
     if getattr(X, "ndim", 0) != 2 or X.shape[1] != state.n_dims or X.shape[0] < LEAST_ROWS:
         shape = tuple(getattr(X, "shape", ()))

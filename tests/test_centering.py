@@ -433,21 +433,42 @@ class TestOneEncoder:
         lost = np.delete(b, 150, axis=0)
         found = misplaced(a[:-1], lost)
         assert isinstance(found, PairOrderWarning)
-        assert re.match("between rows (128|192) and 499 row i of X", str(found))  # it is 150 from which they have
-        assert misplaced(a[:190], lost[:190]) is None  # the last 39
-        assert misplaced(a[:127], b[:127][::-1]) is None  # too few to have two parts
-        with pytest.warns(PairOrderWarning, match="between rows (128|192) and 499") as told:
+        assert re.match("from row (71|142|213) to row 498 row i of X", str(found))  # it is 150 from which they have
+        assert misplaced(a[:190], lost[:190]) is None  # too few to have three parts
+        with pytest.warns(PairOrderWarning, match="from row (71|142|213) to row 498") as told:
             C3Aligner().fit(a[:-1], lost)
         assert told[0].filename == __file__
+        late = np.delete(b, 420, axis=0)
+        assert re.match("from row 427 to row 498", str(misplaced(a[:-1], late)))
 
-    def test_later_pairs_that_have_moved(self, coco):
-        a, b = (np.tile(rows, (10, 1)) for rows in coco)
+    def test_rows_without_a_direction_do_not_move_the_others(self, coco):
+        a, b = (np.tile(rows, (2, 1)) for rows in coco)
+        moved = np.concatenate([b[:500], b[501:], b[:1]])
+        a[:250] = 0
+        assert misplaced(a, b) is None
+        assert str(misplaced(a, moved)).startswith("from row 500 to row 999 ")
+        assert misplaced(0 * a, b) is None
+
+    @pytest.mark.parametrize("change", ["moved", "shuffled"])
+    def test_later_pairs(self, coco, change):
+        order = np.random.default_rng(1).integers(0, 500, 5000)
+        a, b = (rows[order] for rows in coco)
         aligner = C3Aligner()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             aligner.partial_fit(a, b)
-        with pytest.warns(PairOrderWarning, match="between rows (1,920|2,560) and 5,000"):
-            aligner.partial_fit(a, np.concatenate([b[:2000], b[2001:], b[:1]]))
+        moved = np.concatenate([b[:2000], b[2001:], b[:1]])
+        later = moved if change == "moved" else b[np.random.default_rng(0).permutation(5000)]
+        with pytest.warns(
+            PairOrderWarning, match="from row (1,875|2,500) to row 4,999" if change == "moved" else "than like any other, so"
+        ):
+            aligner.partial_fit(a, later)
+
+    @pytest.mark.parametrize("kind", ["weak", "weaker", "decaying", "shared", "films", "classes"])
+    def test_right_pairs_are_no_false_alarm(self, kind):
+        """Encoders of little likeness, neighbors of one partner or of none other than theirs, sorted classes."""
+        for seed in range(20):
+            assert misplaced(*_right_pairs(kind, np.random.default_rng(seed))) is None
 
     def test_kinds_one_behind_another_are_no_doubt(self, clap):
         """Sounds in the order of their classes: in each part some rows are alike, and partners are still more so."""
@@ -461,27 +482,45 @@ class TestOneEncoder:
         rng = np.random.default_rng(0)
         x = pandas.DataFrame(rng.standard_normal((300, width)), index=[f"item-{i}" for i in range(300)])
         y = x + 0.1 * rng.standard_normal((300, width)) + 1
+        order = rng.permutation(300)
+        right = [(x, y), (x, y.reset_index(drop=True)), (x.reset_index(drop=True).iloc[order], y.iloc[order])]
+        right += [
+            (x.set_index(pandas.Index([[i] for i in range(300)])), y.iloc[:, ::1].set_index(pandas.Index([[1]] * 300)))
+        ]
+        right += [
+            (x.set_index(pandas.Index(range(300), dtype=of)), y.set_index(pandas.Index([*range(300)])))
+            for of in ("Int64", int)
+        ]
+        levels = pandas.MultiIndex.from_arrays([range(300), range(300)])
+        right += [(x.set_index(levels), y), (x.set_index(levels), y.set_index(levels[::-1]))]
+        for a, b in right:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                C3Aligner().fit(a, b)
+        lacking = pandas.concat([y.drop(index="item-200"), y.iloc[:1].rename(index={"item-0": "more"})])
+        for wrong in (y.iloc[order], lacking):
+            with pytest.warns(PairOrderWarning, match=r"same labels at different places.*y.loc\[X.index\]"):
+                C3Aligner().fit(x, wrong)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            C3Aligner().fit(x, y)
-            C3Aligner().fit(x, y.reset_index(drop=True))
-        shuffled = y.sample(frac=1, random_state=0)
-        with pytest.warns(PairOrderWarning, match=r"labels in different orders.*y.loc\[X.index\]"):
-            C3Aligner().fit(x, shuffled)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert C3Aligner().fit(x, shuffled.loc[x.index]).sigma_ == C3Aligner().fit(x, y).sigma_
+            assert C3Aligner().fit(x, y.iloc[order].loc[x.index]).sigma_ == C3Aligner().fit(x, y).sigma_
 
-    def test_quantized_partners_are_no_labels(self, coco):
+    def test_rows_of_other_dtypes_are_no_labels(self, coco):
+        """Quantized, held as objects, in frames of one column that is not floating."""
+        pandas, sparse = pytest.importorskip("pandas"), pytest.importorskip("scipy.sparse")
         text, image = (rows[:, :64] for rows in coco)
-        for dtype in (np.int8, np.int64):
-            with pytest.raises(C3AlignError, match=r"y holds integers, as wide as X's 64 columns; pass rows as floats"):
-                C3Aligner().fit(text, (image * 100).astype(dtype))
-        with pytest.raises(C3AlignError, match="as wide as X's 64 columns"):
-            C3Aligner().fit(torch.tensor(text), torch.tensor(image * 100).int())
+        steps = (image * 100).astype(np.int64)
+        frame = pandas.DataFrame(image.astype(float)).assign(**{"63": 1}).iloc[:, 1:]
+        for y in (steps.astype(np.int8), steps, image.astype(object), pandas.DataFrame(steps, dtype="Int64"), frame):
+            with pytest.raises(C3AlignError, match="y is as wide as X, 64 columns, but not all floating"):
+                C3Aligner().fit(text, y)
+        with pytest.raises(C3AlignError, match="as wide as X, 64 columns"):
+            C3Aligner().fit(torch.tensor(text), torch.tensor(steps))
         labels = np.eye(64, dtype=int)[np.arange(500) % 64]  # one class a column
         alone = C3Aligner().fit(text).statistics_
-        for y in (labels, labels.astype(bool), labels[:, :63] * 5, torch.tensor(labels), labels.astype(str)):
+        others = [labels, labels.astype(bool), labels[:, :63] * 5, torch.tensor(labels), labels.astype(str)]
+        others += [sparse.csr_array(labels), torch.tensor(labels).to_sparse(), np.full((500, 64), "a", object)]
+        for y in others:
             assert C3Aligner().fit(text, y).statistics_ == alone
 
     @given(st.integers(0, 1 << 30), st.integers(3, 40), st.integers(2, 30))
@@ -548,3 +587,22 @@ def test_another_modality_near_by_is_named():
     look = centering.Glance.of(rows[1].astype(np.float32), 2000)
     assert centering.shift(state, "image", look) < 0.15
     assert "on the side of 'text'" in centering.doubt_about("image", state, look, 0.15, mixtures=False)
+
+
+def _right_pairs(kind, rng, n=2000, dims=128):
+    """Pairs of two modalities, in their right order."""
+    if kind == "classes":
+        classes = rng.standard_normal((10, dims))
+        labels = np.sort(rng.integers(0, 10, n))
+        return classes[labels] + rng.standard_normal((n, dims)), (classes + 4 * rng.standard_normal((10, dims)))[labels]
+    rank, likeness, decay = {"weak": (16, 0.1, 0), "weaker": (64, 0.05, 0), "decaying": (128, 0.3, 1)}.get(
+        kind, (64, 0.3, 0)
+    )
+    axes = np.arange(1, rank + 1)[:, None] ** -float(decay) * rng.standard_normal((rank, dims))
+    shared, *own = (rng.standard_normal((n, rank)) @ axes for _ in range(3))
+    if kind == "shared":  # 16 captions of a picture
+        shared, own[1] = np.repeat(shared, 16, axis=0)[:n], np.repeat(own[1], 16, axis=0)[:n]
+    if kind == "films":  # 250 frames that are much alike, on both sides
+        scenes = np.repeat(shared, 250, axis=0)[:n]
+        shared, own = scenes + 0.2 * shared, [np.repeat(side, 250, axis=0)[:n] + 0.2 * side for side in own]
+    return [shared + (1 / likeness - 1) ** 0.5 * side + 2 * rng.standard_normal(dims) for side in own]

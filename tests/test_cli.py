@@ -241,11 +241,30 @@ class TestTransform:
         call("fit", "text.npy", "-o", "aligner")
         os.symlink("text.npy", "link.npy")
         before = Path("text.npy").read_bytes()
-        for given, output in ((["text.npy"], "text.npy"), (["text.npy"], "link.npy"), (["image/*.npy"], "image/0.npy")):
+        for given, output in (
+            (["text.npy"], "text.npy"),
+            (["text.npy"], "link.npy"),
+            (["image/*.npy"], "image/0.npy"),
+            ([f"file://{os.getcwd()}/text.npy"], "text.npy"),
+        ):
             code, _, err = call("transform", *given, "-a", "aligner", "--modality", "text", "-o", output)
             assert code == 2
             assert f"{output} is where the rows are; pass another name as --output" in err
         assert Path("text.npy").read_bytes() == before
+
+    def test_an_aligner_is_never_written_over(self, folder, call):
+        call("fit", "text.npy", "-o", "aligner")
+        before = Path("aligner/aligner.safetensors").read_bytes()
+        for given, output in (
+            ("text.npy", "aligner/aligner.safetensors"),
+            ("text.npy", "aligner/z.npy"),
+            ("image", "aligner"),
+        ):
+            code, _, err = call("transform", given, "-a", "aligner", "--modality", "text", "-o", output)
+            assert code == 2
+            assert f"{output} is where the aligner is; pass another name as --output" in err
+        assert Path("aligner/aligner.safetensors").read_bytes() == before
+        assert len(os.listdir("aligner")) == 2
 
     @pytest.mark.parametrize("name", ["z.npz", "z.pt", "z.NPY.gz"])
     def test_a_file_is_what_its_name_says(self, folder, call, name):

@@ -227,8 +227,14 @@ def test_an_aligner_tells():
     aligner = C3Aligner(second_moments=True).fit(rng.normal(size=(300, 16)) + 1)
     new = rng.normal(size=(200, 16)) + 1.2
     assert aligner.drift(new, modality="text", seed=3) == drift(aligner, new, modality="text", seed=3)
-    frame = pytest.importorskip("pandas").DataFrame(new)
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(new)
     assert aligner.drift(frame, modality="text", seed=3) == aligner.drift(new, modality="text", seed=3)
+    named = pandas.DataFrame(new, columns=[f"c{i}" for i in range(16)])
+    aligner = C3Aligner(second_moments=True).fit(named)
+    assert not aligner.drift(named, modality="text").is_drift
+    with pytest.raises(C3AlignError, match="columns of text in another order"):
+        aligner.drift(named.iloc[:, ::-1], modality="text")
 
 
 def test_copies_of_few_rows_are_no_eight():

@@ -26,7 +26,10 @@ LAYERS = [
     ("statistics", "covariance", "cross_covariance", "noise", "sample", "merging", "geometry", "neighbours"),
     ("mappings", "_unrelated", "_raw"),
     ("calibration",),
-    ("_state",),
+    (
+        "_state",
+        "_kinds",
+    ),
     ("_discriminant", "_held_out", "_strength", "_state_tensors"),
     ("centering",),
     ("_settings", "_ingest", "nn", "persistence", "drift", "bridge"),

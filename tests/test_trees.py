@@ -353,6 +353,31 @@ class TestResumed:
         assert run("transform", "e", "-a", "al", "-o", "e") == 2
         assert "e is where the rows are; pass another folder" in capsys.readouterr().err
 
+    def test_rows_of_another_time_are_not_replaced(self, here, capsys):
+        """A folder of raw rows with some of the names; but where a list says so, a run is gone on with."""
+        shutil.copytree("e/a", "raw/a")
+        before = contents("raw")
+        for output in ("raw", "link"):
+            Path("link").symlink_to("raw") if output == "link" else None
+            assert run("transform", "e", "-a", "al", "--modality", "text", "-o", output) == 2
+            assert "raw holds a/x_0.npy of another time; pass another folder" in capsys.readouterr().err
+            assert contents("raw") == before
+        assert run("transform", "e", "-a", "al", "--modality", "text", "-o", "out") == 0
+        journal = Path("out/transform_rows.jsonl")
+        journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]))  # killed before the last line
+        assert run("transform", "e", "-a", "al", "--modality", "text", "-o", "out") == 0
+
+    def test_lists_that_are_not_ours(self, here, rows, capsys):
+        Path("out/transform_x.jsonl").mkdir(parents=True)
+        Path("out/transform_log.jsonl").write_text('{"a": 1}\n{"shard": "a", "dropped": "no"}\n')
+        Path("out/a").mkdir()
+        np.save("out/a/._0.npy", rows[:3])
+        assert run("transform", "e", "-a", "al", "--modality", "text", "-o", "out") == 0
+        assert "note:" not in capsys.readouterr().err
+        np.save("out/a/.x.npy", rows[:3])
+        assert run("corrupt", "e/b", "-a", "al", "--modality", "text", "-o", "out/a") == 0
+        assert "note: out/a holds x_0.npy and " in capsys.readouterr().err  # aligned rows beside noisy ones
+
     def test_rows_of_another_time_in_the_folder_are_told_of(self, here, rows, capsys):
         assert run("transform", "e", "-a", "al", "--modality", "text", "-o", "out") == 0
         assert "note:" not in capsys.readouterr().err

@@ -24,6 +24,7 @@ from c3align._imports import need
 from c3align.errors import C3AlignError, EncoderMismatchError, counted, printable
 from c3align.io import atomic
 from c3align.io.mirror import Rules
+from c3align.io.opening import here
 from c3align.io.rows import RowSource
 
 # what --help lists, in this order
@@ -72,7 +73,10 @@ app = typer.Typer(
 AlignerFolder = Annotated[Path, typer.Option("--aligner", "-a", help="Folder that `c3align fit` wrote.")]
 Rows = Annotated[
     list[str],
-    typer.Argument(help="Embeddings (n, d): .npy, .safetensors, .parquet, quoted patterns, folders, URLs."),
+    typer.Argument(
+        help="Embeddings (n, d): .npy, .safetensors, .parquet, quoted patterns, folders, URLs.",
+        callback=lambda names: [here(name) for name in names],
+    ),
 ]
 Column = Annotated[str | None, typer.Option(help="Of a .parquet, which FILE#COLUMN names too; the only one of floats.")]
 Scale = Annotated[float | None, typer.Option(help="What a step of int8 rows is worth.")]

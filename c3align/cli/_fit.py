@@ -33,12 +33,12 @@ from c3align.errors import C3AlignError, ModalityMeanWarning, printable
 from c3align.io import atomic
 from c3align.io.device import Device
 from c3align.io.joins import joined
-from c3align.io.opening import is_url
+from c3align.io.opening import here, is_url
 from c3align.io.progress import Checkpoint
-from c3align.io.rows import FILES, RowSource, base_of
+from c3align.io.rows import RowSource, base_of
 from c3align.io.shards import open_sources
-from c3align.persistence import ALIGNER_FILE
 
+_ROWS_ALONE = (".npy", ".parquet")  # an aligner's folder may well have a .safetensors
 GLANCE_ROWS, GLANCE_FILES = 1024, 32  # looked at, where several files are learned as one modality
 
 
@@ -81,7 +81,7 @@ def fit(
     how: dict[str, Any] = {"column": column, "scale": scale}
     found = open_sources(rows, **how)[::-1]  # of a tree of two modalities text comes first
     if pair:
-        found = [found[0], *open_sources(pair, **how)]
+        found = [found[0], *open_sources([here(name) for name in pair], **how)]
     _check_place(output, rows, found)
     for source in found:
         _check_once(source)
@@ -122,7 +122,7 @@ def _check_place(output: Path, given: list[str], found: list[RowSource]) -> None
     folder = atomic.local_path(output)
     if os.path.realpath(folder) in places:
         raise C3AlignError(f"{output} is where the rows are; pass another folder as --output")
-    others = [path.name for path in sorted(folder.glob("*")) if path.suffix in FILES and path.name != ALIGNER_FILE]
+    others = [path.name for path in sorted(folder.glob("[!.]*")) if path.suffix in _ROWS_ALONE and path.is_file()]
     if others:
         raise C3AlignError(f"{output} holds rows, {printable(others[0])}; pass another folder as --output")
 

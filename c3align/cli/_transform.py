@@ -231,6 +231,9 @@ def _opened(
     """The rows of each modality, the aligner, and what becomes of rows that cannot be used."""
     from c3align import C3Aligner
 
+    place = os.path.realpath(atomic.expanded(output)) if not atomic.is_special(output) else ""
+    if os.path.realpath(folder) in (place, os.path.dirname(place)):
+        raise C3AlignError(f"{output} is where the aligner is; pass another name as --output")
     found = open_sources(rows, column=column, scale=scale)
     if len(found) > 1 and modality not in (None, "auto", centering.BATCH):
         raise C3AlignError(f"{rows[0]} holds several modalities; omit the name of one, or pass one of its folders")

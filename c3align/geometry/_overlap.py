@@ -19,7 +19,9 @@ SAMPLE_ROWS, ENOUGH_ROWS = 2048, 200
 # two encoders give an overlap of about 1, and centered partners a cosine of about 0; one gives 3, and .3, or more
 ONE_ENCODER, PARTNERS = 1.4, 0.1
 BY_CHANCE, FEW_PAIRS = 3.0, 30  # 30 pairs of CLIP, CLAP, ConVIRT and glyphs lie 6 to 17 standard deviations above
-MOST_PARTS, PART_PAIRS = 8, 64
+# right pairs of COCO, ConVIRT, CLAP and glyphs have parts of 6 to 33, of CLIP and ConVIRT moved by one at most 2.4
+MOST_PARTS, LEAST_PARTS, PART_PAIRS = 8, 3, 64
+AT_CHANCE, CLEAR = 2.5, 8.0
 _FLOOR = 0.05  # of the mean variance of the columns, so that columns without variance count little
 MIN_ROWS = 3
 _ROUNDING = 1e-12  # total variance of unit rows that are all alike
@@ -150,8 +152,9 @@ def doubt(a: Array, b: Array, *, paired: bool) -> UserWarning | None:
 def misplaced(a: Array, b: Array) -> PairOrderWarning | None:
     """Find pairs one behind another that are no more alike than by chance, while the others are.
 
-    That is what a row that only one side lacks leaves behind it. Of up to 8 parts of 64 pairs, evenly spaced, each has
-    an evidence as `order_evidence` gives of the whole, over the deviation of pairs that are far apart.
+    That is what a row that only one side lacks leaves behind it. Up to 8 parts of 64 pairs, evenly spaced, are compared
+    with each other: a part's evidence is the sum of its pairs' similarity over the root mean square of what its rows
+    and those of another part come to, place by place. Neighbors that are alike count on both sides.
 
     Parameters
     ----------
@@ -161,7 +164,8 @@ def misplaced(a: Array, b: Array) -> PairOrderWarning | None:
     Returns
     -------
     PairOrderWarning or None
-        None with fewer than 128 pairs too.
+        None with fewer than 192 pairs too, where no part has clear evidence (8), and where neighbors are so alike that
+        pairs that have moved by one are hardly worse.
 
     Raises
     ------
@@ -171,34 +175,37 @@ def misplaced(a: Array, b: Array) -> PairOrderWarning | None:
     if not is_on_device(a):
         as_pairs(a, b)
     n_pairs = _n_rows(a)
-    if n_pairs < 2 * PART_PAIRS:
+    n_parts = min(MOST_PARTS, n_pairs // PART_PAIRS)
+    if n_parts < LEAST_PARTS:
         return None
-    first, second = _with_directions(*(_unit(X, name, MOST_PARTS * PART_PAIRS) for X, name in ((a, "a"), (b, "b"))))
-    is_chance = [evidence < BY_CHANCE for evidence in _evidence_of_parts(first, second)]
-    if not any(is_chance) or all(is_chance):
+    n_seen = n_parts * PART_PAIRS
+    places = np.arange(n_seen) * n_pairs // n_seen
+    evidence = _evidence_of_parts(_unit(a, "a", places), _unit(b, "b", places), n_parts)
+    is_chance = [own < AT_CHANCE for own in evidence]
+    if not any(is_chance) or max(evidence) < CLEAR:
         return None
-    step = PART_PAIRS * _spacing(n_pairs, MOST_PARTS * PART_PAIRS)
-    begin, end = is_chance.index(True) * step, (len(is_chance) - is_chance[::-1].index(True)) * step
-    end = n_pairs if is_chance[-1] else end  # what is left is no part
+    begins = [*places[::PART_PAIRS].tolist(), n_pairs]
+    begin, end = begins[is_chance.index(True)], begins[n_parts - is_chance[::-1].index(True)]
     return PairOrderWarning(
-        f"between rows {begin:,} and {end:,} row i of X is no more like row i of y than like any "
-        "other, as where one side lacks a row, and gap and noise come out too large; put both into the same order"
+        f"from row {begin:,} to row {end - 1:,} row i of X is no more like row i of y than like any other, as where "
+        "one side lacks a row, and gap and noise come out too large; put both into the same order"
     )
 
 
-def _evidence_of_parts(first: Any, second: Any) -> list[float]:
-    """Of unit rows, in standard deviations of pairs that are far apart; nothing where rows are all alike."""
-    n_parts = len(first) // PART_PAIRS
-    first, second = first - first.mean(axis=0), second - second.mean(axis=0)
-    far = [_products(first, second, len(first) // k + 1) for k in (2, 3)]
-    deviation = (sum(float((found**2).mean()) for found in far) / len(far)) ** 0.5
-    sums = _products(first, second, 0)[: n_parts * PART_PAIRS].reshape(n_parts, PART_PAIRS).sum(1)
-    return [float(total) / (deviation * PART_PAIRS**0.5) for total in sums] if deviation > _ROUNDING else []
-
-
-def _products(first: Any, second: Any, shift: int) -> Any:
-    """Of each row with the one so many rows further on."""
-    return (first[: len(first) - shift] * second[shift:]).sum(1)
+def _evidence_of_parts(first: Any, second: Any, n_parts: int) -> list[float]:
+    """Of unit rows, one number a part; infinity for parts in which rows without a direction are many."""
+    whole = first.any(axis=1) & second.any(axis=1)
+    n_whole = int(whole.sum())
+    if not n_whole:
+        return [float("inf")] * n_parts
+    sides = [((rows - rows[whole].mean(axis=0)) * whole[:, None]).reshape(n_parts, -1) for rows in (first, second)]
+    sums = sides[0] @ sides[1].T
+    of_pairs = [float(sums[i, i]) for i in range(n_parts)]
+    squares = float((sums**2).sum()) - sum(own**2 for own in of_pairs)
+    deviation = (max(0.0, squares) / (n_parts * (n_parts - 1))) ** 0.5
+    counts = [int(part.sum()) for part in whole.reshape(n_parts, -1)]
+    is_known = [2 * count > PART_PAIRS and deviation > _ROUNDING for count in counts]
+    return [own / deviation if known else float("inf") for own, known in zip(of_pairs, is_known)]
 
 
 def centered_pair_cosine(a: Array, b: Array) -> float:
@@ -236,37 +243,28 @@ def _centered_pairs(a: Array, b: Array) -> tuple[Any, Any]:
     """Unit rows less their mean of a sample of pairs in which both have a direction."""
     if not is_on_device(a):
         as_pairs(a, b)
-    first, second = _with_directions(_sample(a, "a"), _sample(b, "b"))
-    return first - first.mean(axis=0), second - second.mean(axis=0)
-
-
-def _with_directions(first: Any, second: Any) -> tuple[Any, Any]:
+    first, second = _sample(a, "a"), _sample(b, "b")
     whole = first.any(axis=1) & second.any(axis=1)
-    return (first, second) if bool(whole.all()) else (first[whole], second[whole])
+    first, second = first[whole], second[whole]
+    return first - first.mean(axis=0), second - second.mean(axis=0)
 
 
 def _n_rows(X: Array) -> int:
     return int((X if is_on_device(X) else as_rows(X)).shape[0])
 
 
-def _spacing(n_rows: int, most: int) -> int:
-    """Of up to `most` rows, evenly spaced."""
-    return max(1, -(-n_rows // most))
-
-
 def _sample(X: Array, name: str) -> Any:
     """Unit rows, evenly spaced, float64, on the rows' device; zeros for those without a direction."""
-    unit = _unit(X, name, SAMPLE_ROWS)
+    unit = _unit(X, name, slice(None, None, max(1, -(-_n_rows(X) // SAMPLE_ROWS))))
     return unit if is_on_device(X) else unit.astype(np.float64)
 
 
-def _unit(X: Array, name: str, most: int) -> Any:
-    """The same of up to `most` rows, as precise as the rows are where they lie in this process's memory."""
-    step = _spacing(_n_rows(X), most)
+def _unit(X: Array, name: str, places: Any) -> Any:
+    """The same of the rows at some places, as precise as they are where they lie in this process's memory."""
     if is_on_device(X):
         eager = load("eager")
-        return eager.widest(ops.normalize(eager.computed(X[::step].detach()), zero_rows="keep"))
-    return ops.normalize(as_rows(X, name).take(slice(None, None, step)).widened(), zero_rows="keep")
+        return eager.widest(ops.normalize(eager.computed(X[places].detach()), zero_rows="keep"))
+    return ops.normalize(as_rows(X, name).take(places).widened(), zero_rows="keep")
 
 
 def _standardized(X: Array, name: str) -> Any:

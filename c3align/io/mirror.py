@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import need
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, printable
 from c3align.io import atomic, columns, container, digests, writing
 from c3align.io.ahead import beside
 from c3align.io.device import Device
@@ -155,7 +156,11 @@ class Mirror:
         for other in sorted(folder.glob(f"*_{source.modality or 'rows'}.jsonl")):
             if other.name.partition("_")[0] in _COMMANDS - {asked["command"]} and set(Journal(other).done) & set(names):
                 raise C3AlignError(f"{folder} holds what {other.name} tells of; pass another folder as --output")
-        journal = Journal(folder / f"{asked['command']}_{source.modality or 'rows'}.jsonl", asked)
+        listed = folder / f"{asked['command']}_{source.modality or 'rows'}.jsonl"
+        known = next((name for name in names if (folder / name).exists()), None)
+        if known is not None and not listed.exists():
+            raise C3AlignError(f"{folder} holds {printable(known)} of another time; pass another folder, or remove it")
+        journal = Journal(listed, asked)
         return cls(source, folder, names, journal, change, rules, device)
 
     def write(self, done: Callable[[int], None]) -> int:
@@ -184,10 +189,12 @@ class Mirror:
 
     def others(self) -> list[str]:
         """Rows beside those of this run that no list of shards names; who reads the folder reads them too."""
-        lists = [path for path in self.folder.glob("*_*.jsonl") if path.name.partition("_")[0] in _COMMANDS]
-        known = set(self.names).union(*(Journal(path).done for path in lists))
+        known = set(self.names)
+        for path in self.folder.glob(f"{self.journal.question['command']}_*.jsonl"):
+            with suppress(C3AlignError, OSError):  # of a list that nobody here wrote
+                known |= Journal(path).done.keys()
         beside = {(self.folder / name).parent for name in self.names}
-        found = [path for folder in beside for path in folder.iterdir() if path.suffix in FILES]
+        found = [path for folder in beside for path in folder.glob("[!.]*") if path.suffix in FILES]
         return sorted({os.path.relpath(path, self.folder) for path in found} - known)
 
     def finish(self, fingerprint_of_rows: str | None) -> int:

@@ -90,6 +90,11 @@ def is_url(name: str) -> bool:
     return "://" in name
 
 
+def here(name: str) -> str:
+    """The path that a URL of this machine stands for; other names as they are."""
+    return name.removeprefix("file://").removeprefix("local://")
+
+
 def in_parts(name: str) -> Any:
     """A binary file of a path, or of a URL whose protocol can give a part of it."""
     if not is_url(name):

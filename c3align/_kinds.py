@@ -1,0 +1,100 @@
+"""Kinds of things that users hand over: floating or not, frames, rows in a sequence, and what holds no embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from c3align.errors import C3AlignError
+from c3align.ops.arrays import is_on_device, is_tensor
+
+__all__ = ["EMBEDDING_COLUMNS", "Names", "dtype_name_of", "holds_rows", "is_floating", "is_integer", "names_of"]
+__all__ += ["refuse_kinds", "refuse_other_rows"]
+
+Names = tuple[str, ...] | None
+_TIMES = ("datetime", "timedelta", "duration", "date", "time", "period")
+_EIGHT_BITS = ("int8", "uint8", "bool", "boolean")
+_TEXTS = ("str", "category", "categorical", "enum", "utf8")
+EMBEDDING_COLUMNS = 64  # a y of so many floating columns, other than X's, is rows of another encoder and no target
+
+
+def refuse_other_rows(y: Any, n_dims: int) -> None:
+    """Columns as many as X's may be labels, one a class, which are 0 or 1; else they are rows of another dtype."""
+    if y.shape[1] != n_dims or n_dims < EMBEDDING_COLUMNS or not hasattr(y, "__array__") or _is_sparse(y):
+        return
+    try:
+        values = y if is_on_device(y) else np.asarray(y, np.float64)
+    except (TypeError, ValueError, RuntimeError):  # texts, and what torch does not give away
+        return
+    if bool(((values != 0) & (values != 1)).any()):
+        raise C3AlignError(
+            f"y is as wide as X, {n_dims} columns, but not all floating; pass rows as floats, or no y at all"
+        )
+
+
+def _is_sparse(y: Any) -> bool:
+    return is_tensor(y) and "strided" not in str(y.layout)
+
+
+def is_floating(X: Any) -> bool:
+    found = getattr(X, "dtypes", None)  # of a frame
+    dtypes = [getattr(X, "dtype", None)] if found is None else list(found)
+    return all(getattr(dtype, "kind", "") == "f" or "float" in str(dtype).lower() for dtype in dtypes)
+
+
+def holds_rows(X: Any) -> bool:
+    """Whether a 1-d container holds rows, as a Series of arrays does."""
+    shape = getattr(X, "shape", None)  # of frames it has two numbers, whatever they yield when iterated
+    if is_tensor(X) or shape is None or len(shape) != 1 or not shape[0]:
+        return False
+    first = next(iter(X))
+    return not isinstance(first, str | bytes) and len(np.shape(first)) == 1
+
+
+def names_of(X: Any) -> Names:
+    """Column names of a frame, as far as all are strings."""
+    columns = getattr(X, "columns", None)
+    if columns is None or callable(columns):
+        return None
+    names = tuple(columns)
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def refuse_kinds(X: Any, name: str) -> None:
+    """Refuse what scikit-learn would make floats of, though it is no embeddings: times, texts, packed bits."""
+    for dtype in _dtypes_of(X):
+        kind, said = getattr(dtype, "kind", ""), str(dtype).lower()
+        if kind in ("m", "M") or said.startswith(_TIMES):
+            raise C3AlignError(f"{name} holds {dtype}, times and not embeddings; pass floating rows")
+        if kind in ("S", "U", "V") or said.startswith(_TEXTS):
+            raise C3AlignError(f"{name} holds {dtype}, texts or records and not embeddings; pass floating rows")
+        if said in _EIGHT_BITS:
+            raise C3AlignError(
+                f"{name} holds {dtype}, packed bits or quantized values and not embeddings; unpack bits with "
+                f"numpy.unpackbits({name}, axis=1), or undo the quantization, and pass floating rows"
+            )
+
+
+def _dtypes_of(X: Any) -> list[Any]:
+    """The dtypes of an array, of a frame's columns, or of what a list holds; of objects that of the first."""
+    found = getattr(X, "dtypes", getattr(X, "dtype", None))
+    dtypes = list(found) if isinstance(found, Iterable) else [found]
+    if found is None or any(str(dtype) == "object" for dtype in dtypes):
+        try:
+            values = np.asarray(X)
+            first = values.flat[0] if values.dtype == object and values.size else values
+            return [np.asarray(first).dtype]
+        except (TypeError, ValueError):  # said where it is made an array
+            return []
+    return dtypes
+
+
+def is_integer(X: Any) -> bool:
+    return getattr(getattr(X, "dtype", None), "kind", "") in "iu" and hasattr(X, "dtype")
+
+
+def dtype_name_of(X: Any) -> str | None:
+    """Name of an array's dtype, None for what has none (lists, data frames)."""
+    return getattr(getattr(X, "dtype", None), "name", None)
