@@ -459,9 +459,8 @@ class TestOneEncoder:
             aligner.partial_fit(a, b)
         moved = np.concatenate([b[:2000], b[2001:], b[:1]])
         later = moved if change == "moved" else b[np.random.default_rng(0).permutation(5000)]
-        with pytest.warns(
-            PairOrderWarning, match="from row (1,875|2,500) to row 4,999" if change == "moved" else "than like any other, so"
-        ):
+        said = "from row (1,875|2,500) to row 4,999" if change == "moved" else "than like any other, so"
+        with pytest.warns(PairOrderWarning, match=said):
             aligner.partial_fit(a, later)
 
     @pytest.mark.parametrize("kind", ["weak", "weaker", "decaying", "shared", "films", "classes"])
