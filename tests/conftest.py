@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import runpy
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -30,6 +31,12 @@ hypothesis.settings.register_profile("nightly", max_examples=5000, deadline=None
 hypothesis.settings.load_profile(os.environ.get("C3ALIGN_HYPOTHESIS_PROFILE", "dev"))
 
 gc.disable()  # until all is imported: what stays would be looked at again and again, for seconds
+
+
+def pytest_configure():
+    """A shell's background jobs ignore Control-C, and so would the commands that tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():
