@@ -181,22 +181,18 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     Raises
     ------
     C3AlignError
-        A y that is a string, a number or empty; floating rows of 64 columns or more, but not as many as X's (another
-        encoder's); pairs that do not fit X; a frame with X's columns in another order.
+        A y that is a string, a number, empty, of another length than X or of more than two dimensions; 64 columns or
+        more that are not X's (another encoder's rows) or not floating, unless all are 0 or 1; pairs that do not fit X;
+        a frame with X's columns in another order.
     """
     if y is None:
         return None
-    _refuse_no_rows(y)
+    _refuse_shape(y, rows.shape[0])
     if not (is_named or _looks_paired(rows, y)):
         return None
     host = _stand_in(y, "y") if is_on_device(y) else _to_host(native(_stacked(y)), "y")[0]
     refuse_kinds(host, "y")
     values = _as_scikit_learn("y", check_array, host, input_name="y", **_CHECKS)
-    if len(values) != rows.shape[0]:
-        raise C3AlignError(
-            f"y must have one row for each of X's, got {len(values)} for {rows.shape[0]}; pass row i of y as the "
-            "partner of row i of X, or fit them one after the other, without pairs"
-        )
     if values.shape[1] != rows.shape[1]:
         raise C3AlignError(
             f"y has {values.shape[1]} columns and X {rows.shape[1]}; a 2-d y holds the rows paired with X's, from the "
@@ -225,7 +221,7 @@ def _as_scikit_learn(name: str, check: Callable[..., Any], *arguments: Any, **ho
         raise kind(f"{text.rstrip('.')}; {fix}") from error
 
 
-def _refuse_no_rows(y: Any) -> None:
+def _refuse_shape(y: Any, n_rows: int) -> None:
     shape = y.shape if hasattr(y, "shape") else _as_scikit_learn("y", np.asarray, y).shape
     if isinstance(y, str | bytes) or len(shape) == 0:
         raise C3AlignError(
@@ -233,8 +229,17 @@ def _refuse_no_rows(y: Any) -> None:
             if isinstance(y, str)
             else f"y must be rows paired with X's or labels, got {type(y).__name__}; omit it"
         )
+    if len(shape) > 2:
+        raise C3AlignError(
+            f"y must be rows paired with X's, 2-d, or labels, got shape {tuple(shape)}; pass one embedding a row"
+        )
     if shape[0] == 0:
         raise C3AlignError("y has no rows; pass one row for each of X's, or no y at all")
+    if shape[0] != n_rows:
+        raise C3AlignError(
+            f"y must have one row for each of X's, got {shape[0]} for {n_rows}; pass row i of y as the "
+            "partner of row i of X, or fit them one after the other, without pairs"
+        )
 
 
 def _looks_paired(rows: Any, y: Any) -> bool:
@@ -244,7 +249,7 @@ def _looks_paired(rows: Any, y: Any) -> bool:
     width = int(host.shape[1])
     if is_floating(host):
         return width == rows.shape[1] or width >= EMBEDDING_COLUMNS
-    refuse_other_rows(host, rows.shape[1])
+    refuse_other_rows(host)
     return False
 
 

@@ -17,21 +17,25 @@ Names = tuple[str, ...] | None
 _TIMES = ("datetime", "timedelta", "duration", "date", "time", "period")
 _EIGHT_BITS = ("int8", "uint8", "bool", "boolean")
 _TEXTS = ("str", "category", "categorical", "enum", "utf8")
-EMBEDDING_COLUMNS = 64  # a y of so many floating columns, other than X's, is rows of another encoder and no target
+EMBEDDING_COLUMNS = 64  # a y of so many columns is rows and no target, but for labels that are 0 or 1
 
 
-def refuse_other_rows(y: Any, n_dims: int) -> None:
-    """Columns as many as X's may be labels, one a class, which are 0 or 1; else they are rows of another dtype."""
-    if y.shape[1] != n_dims or n_dims < EMBEDDING_COLUMNS or not hasattr(y, "__array__") or _is_sparse(y):
+def refuse_other_rows(y: Any) -> None:
+    """So many columns may be labels, one a class, 0 or 1; else they are rows, of another dtype or beside ids."""
+    width = int(y.shape[1])
+    if width < EMBEDDING_COLUMNS or not hasattr(y, "__array__") or _is_sparse(y):
         return
-    try:
-        values = y if is_on_device(y) else np.asarray(y, np.float64)
-    except (TypeError, ValueError, RuntimeError):  # texts, and what torch does not give away
-        return
-    if bool(((values != 0) & (values != 1)).any()):
-        raise C3AlignError(
-            f"y is as wide as X, {n_dims} columns, but not all floating; pass rows as floats, or no y at all"
-        )
+    if sum(_is_float(dtype) for dtype in getattr(y, "dtypes", ())) < EMBEDDING_COLUMNS:
+        try:
+            values = y if is_on_device(y) else np.asarray(y, np.float64)
+        except (TypeError, ValueError, RuntimeError):  # texts, and what torch does not give away
+            return
+        if not bool(((values != 0) & (values != 1)).any()):
+            return
+    raise C3AlignError(
+        f"y has {width} columns that are not all floating; pass rows paired with X's as floats, without other columns, "
+        "or no y at all"
+    )
 
 
 def _is_sparse(y: Any) -> bool:
@@ -41,7 +45,11 @@ def _is_sparse(y: Any) -> bool:
 def is_floating(X: Any) -> bool:
     found = getattr(X, "dtypes", None)  # of a frame
     dtypes = [getattr(X, "dtype", None)] if found is None else list(found)
-    return all(getattr(dtype, "kind", "") == "f" or "float" in str(dtype).lower() for dtype in dtypes)
+    return all(map(_is_float, dtypes))
+
+
+def _is_float(dtype: Any) -> bool:
+    return getattr(dtype, "kind", "") == "f" or "float" in str(dtype).lower()
 
 
 def holds_rows(X: Any) -> bool:

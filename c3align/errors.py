@@ -134,7 +134,7 @@ class NoDigestWarning(UserWarning):
 
 
 class PairOrderWarning(UserWarning):
-    """Pairs in which partners are no more alike than in a random order."""
+    """Pairs in which partners are no more alike than in a random order, or are the same rows."""
 
 
 class CalibrationWarning(UserWarning):

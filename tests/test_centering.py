@@ -18,7 +18,7 @@ from c3align._discriminant import Claim, Discriminant
 from c3align._state import State
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning, PairOrderWarning
-from c3align.geometry import are_partners, doubt, encoder_overlap, misplaced, one_encoder, order_evidence
+from c3align.geometry import are_partners, doubt, encoder_overlap, misplaced, one_encoder, order_evidence, repeated
 from c3align.geometry._overlap import PARTNERS, centered_pair_cosine
 from c3align.ops import eager, glance
 from c3align.statistics import ModalityStatistics, paired_statistics
@@ -511,16 +511,41 @@ class TestOneEncoder:
         steps = (image * 100).astype(np.int64)
         frame = pandas.DataFrame(image.astype(float)).assign(**{"63": 1}).iloc[:, 1:]
         for y in (steps.astype(np.int8), steps, image.astype(object), pandas.DataFrame(steps, dtype="Int64"), frame):
-            with pytest.raises(C3AlignError, match="y is as wide as X, 64 columns, but not all floating"):
+            with pytest.raises(C3AlignError, match="y has 64 columns that are not all floating"):
                 C3Aligner().fit(text, y)
-        with pytest.raises(C3AlignError, match="as wide as X, 64 columns"):
+        with pytest.raises(C3AlignError, match="64 columns that are not all floating"):
             C3Aligner().fit(torch.tensor(text), torch.tensor(steps))
+        wide = pandas.DataFrame(image.astype(float))
+        for name, column in ((64, np.arange(500)), ("id", [f"item-{i}" for i in range(500)])):  # beside the rows
+            with pytest.raises(C3AlignError, match=r"y has 65 columns .* without other columns"):
+                C3Aligner().fit(text, wide.assign(**{str(name): column}))
         labels = np.eye(64, dtype=int)[np.arange(500) % 64]  # one class a column
         alone = C3Aligner().fit(text).statistics_
         others = [labels, labels.astype(bool), labels[:, :63] * 5, torch.tensor(labels), labels.astype(str)]
         others += [sparse.csr_array(labels), torch.tensor(labels).to_sparse(), np.full((500, 64), "a", object)]
         for y in others:
             assert C3Aligner().fit(text, y).statistics_ == alone
+
+    def test_y_of_another_shape_is_no_labels(self, coco):
+        text, image = coco
+        for y in (image[:, None], (text, image), torch.tensor(image)[:, None]):
+            with pytest.raises(C3AlignError, match="paired with X's, 2-d, or labels, got shape"):
+                C3Aligner().fit(text, y)
+        for y in (np.arange(499), [0] * 501, torch.arange(3), np.eye(499)[:, :3]):
+            with pytest.raises(C3AlignError, match="one row for each of X's, got"):
+                C3Aligner().fit(text, y)
+
+    def test_the_same_rows_twice(self, coco):
+        """They would leave no noise; rounded, of another norm, or a few of many."""
+        text, image = coco
+        most, few = image.copy(), image.copy()
+        most[:300], few[:200] = text[:300], text[:200]
+        for y in (text, text.astype(np.float16), 3 * text, torch.tensor(text).bfloat16(), most):
+            with pytest.warns(PairOrderWarning, match=r"X and y hold the same rows.*or X alone"):
+                C3Aligner().fit(text, y)
+        assert str(doubt(text, text, paired=True)).startswith("X and y hold the same rows")
+        for y in (image, few, 0 * text):
+            assert repeated(text, y) is None
 
     @given(st.integers(0, 1 << 30), st.integers(3, 40), st.integers(2, 30))
     def test_evidence_is_that_of_all_orders(self, seed, n, n_dims):

@@ -14,7 +14,7 @@ rows in float64; give them a sample of a large set.
   `participation`, `participation_ratio`, `principal_angles`
 - the sphere (Wang and Isola): `alignment`, `uniformity`
 - two distributions: `distribution_gap`, `linear_separability`
-- one encoder, or two: `are_partners`, `doubt`, `encoder_overlap`, `misplaced`, `one_encoder`,
+- one encoder, or two: `are_partners`, `doubt`, `encoder_overlap`, `misplaced`, `one_encoder`, `repeated`,
   `order_evidence`
 - neighbors: `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`, `distinct_rows`, `pair_groups`
 """
@@ -51,6 +51,7 @@ from c3align.geometry._overlap import (
     misplaced,
     one_encoder,
     order_evidence,
+    repeated,
 )
 from c3align.geometry._retrieval import (
     Hubness,
@@ -110,6 +111,7 @@ __all__ = [
     "participation_ratio",
     "principal_angles",
     "recall_at_k",
+    "repeated",
     "residual_participation",
     "residual_sigma",
     "residual_spectrum",

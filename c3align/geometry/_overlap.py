@@ -22,6 +22,7 @@ BY_CHANCE, FEW_PAIRS = 3.0, 30  # 30 pairs of CLIP, CLAP, ConVIRT and glyphs lie
 # right pairs of COCO, ConVIRT, CLAP and glyphs have parts of 6 to 33, of CLIP and ConVIRT moved by one at most 2.4
 MOST_PARTS, LEAST_PARTS, PART_PAIRS = 8, 3, 64
 AT_CHANCE, CLEAR = 2.5, 8.0
+SAME = 2e-5  # squared distance of unit rows that float16, or bfloat16, rounded; the most alike pairs we know have 0.2
 _FLOOR = 0.05  # of the mean variance of the columns, so that columns without variance count little
 MIN_ROWS = 3
 _ROUNDING = 1e-12  # total variance of unit rows that are all alike
@@ -145,7 +146,40 @@ def doubt(a: Array, b: Array, *, paired: bool) -> UserWarning | None:
             "these do not look like pairs: row i of X is no more like row i of y than like any other, so that gap and "
             f"noise come out far too large; put both into the same order, or, if they are no pairs, {ALONE}"
         )
-    return misplaced(a, b) if paired else None
+    return (repeated(a, b) or misplaced(a, b)) if paired else None
+
+
+@checked
+def repeated(a: Array, b: Array) -> PairOrderWarning | None:
+    """Find pairs whose two sides are the same rows, as where one file was named twice: they leave no noise to learn.
+
+    Parameters
+    ----------
+    a, b : (n, n_dims)
+        Rows of any norm, row i of b the partner of row i of a; 64 evenly spaced pairs are read.
+
+    Returns
+    -------
+    PairOrderWarning or None
+        A warning where more than half of the pairs with a direction have a cosine of 1, but for rounding (1e-5).
+
+    Raises
+    ------
+    C3AlignError
+        For rows of different shapes.
+    """
+    if not is_on_device(a):
+        as_pairs(a, b)
+    places = slice(None, None, max(1, -(-_n_rows(a) // PART_PAIRS)))
+    first, second = _unit(a, "a", places), _unit(b, "b", places)
+    whole = first.any(axis=1) & second.any(axis=1)
+    is_same = ((first - second) ** 2).sum(axis=1)[whole] < SAME
+    if 2 * int(is_same.sum()) <= int(whole.sum()):
+        return None
+    return PairOrderWarning(
+        "X and y hold the same rows, which leaves no gap and no noise to learn; pass the rows of one modality as X and "
+        "those of the other as y, or X alone"
+    )
 
 
 @checked
