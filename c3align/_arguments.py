@@ -1,12 +1,12 @@
-"""What public functions are given: one check by their annotations, and those of values that many of them share."""
+"""Checks of arguments: by annotation, and of kinds of values that many functions take."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import math
 import operator
 import os
+import sys
 import types
 import typing
 from collections import abc
@@ -139,7 +139,7 @@ def _is_whole(value: Any) -> bool:
 
 def _is_real(value: Any) -> bool:
     value = value.item() if getattr(value, "shape", None) == () else value  # of an array or a tensor
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(value == value)  # not NaN
 
 
 _KINDS: dict[Any, tuple[str, _Check]] = {
@@ -183,10 +183,10 @@ def check_seed(seed: Any, name: str = "seed") -> int:
     return int(seed)
 
 
-def check_number(name: str, value: Any, *, above: bool = False) -> float:
-    """Check a finite number of at least 0, or `above` 0; returns it unchanged."""
-    if not _is_real(value) or not 0 <= value < math.inf or (above and not value):
-        bounds = "above 0" if above else "of 0 or more"
+def check_number(name: str, value: Any, *, above: bool = False, most: float = sys.float_info.max) -> float:
+    """Check a finite number of at least 0, or `above` 0, and `most`; returns it unchanged."""
+    if not _is_real(value) or not 0 <= value <= most or (above and not value):
+        bounds = f"in [0, {most}]" if most < sys.float_info.max else "above 0" if above else "of 0 or more"
         raise C3AlignError(f"{name} must be a finite number {bounds}, got {shown(value)}")
     return value
 
@@ -206,7 +206,7 @@ def as_floats(name: str, values: Any) -> Float64Array:
         What is no array of real numbers.
     """
     try:
-        found = np.asarray(values)
+        found = np.asarray(values.detach() if hasattr(values, "detach") else values)
         if found.dtype.kind in "biufO":
             return np.asarray(found, np.float64)
     except (TypeError, ValueError):

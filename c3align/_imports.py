@@ -7,7 +7,7 @@ from functools import cache
 from importlib import import_module, metadata
 from typing import Any
 
-from c3align.errors import MissingExtraError
+from c3align.errors import MissingExtraError, one_line
 
 __all__ = ["LEAST", "check_torchvision", "need", "refuse_unsafe", "unsafe"]
 
@@ -51,9 +51,13 @@ def need(module: str, package: str, extra: str = "encoders") -> Any:
     except (ImportError, RuntimeError, AttributeError) as error:
         if is_torchvision_mismatch(error):
             raise torchvision_mismatch(error) from error
-        if isinstance(error, ImportError):
-            raise MissingExtraError(f"{package} is not installed; pip install 'c3align[{extra}]'") from error
-        raise
+        if not isinstance(error, ImportError):
+            raise
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        fix = f"is not installed; pip install 'c3align[{extra}]'"
+        if not is_absent:
+            fix = f"cannot be imported ({one_line(error)}); pip install -U 'c3align[{extra}]'"
+        raise MissingExtraError(f"{package} {fix}") from error
 
 
 def check_torchvision() -> None:

@@ -146,7 +146,7 @@ def ingest(
     """
     if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] == n_dims and len(X) and not known and X.dtype in _PLAIN:
         return Ingested(Rows(X, _PLAIN[X.dtype], None, name), _as_it_is)
-    host, like = (_stand_in(X, name), _as_it_is) if is_on_device(X) else _to_host(native(_stacked(X)), name)
+    host, like = (_stand_in(X, name), _as_it_is) if is_on_device(X) else _to_host(native(_stacked(X, name)), name)
     refuse_kinds(host, name)
     probe, names = C3Aligner(), names_of(X)
     if n_dims is not None:
@@ -190,7 +190,7 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     _refuse_shape(y, rows.shape[0])
     if not (is_named or _looks_paired(rows, y)):
         return None
-    host = _stand_in(y, "y") if is_on_device(y) else _to_host(native(_stacked(y)), "y")[0]
+    host = _stand_in(y, "y") if is_on_device(y) else _to_host(native(_stacked(y, "y")), "y")[0]
     refuse_kinds(host, "y")
     values = _as_scikit_learn("y", check_array, host, input_name="y", **_CHECKS)
     if values.shape[1] != rows.shape[1]:
@@ -253,13 +253,13 @@ def _looks_paired(rows: Any, y: Any) -> bool:
     return False
 
 
-def _stacked(X: Any) -> Any:
+def _stacked(X: Any, name: str) -> Any:
     """The rows of a 1-d container of rows (a Series of arrays, an array of objects) as one array."""
     if isinstance(X, list | tuple) or not holds_rows(X):
         return X
     parts = [np.asarray(row) for row in X]
     if len({part.shape for part in parts}) > 1:
-        raise C3AlignError("X is a sequence of rows of different lengths; pass rows of one encoder")
+        raise C3AlignError(f"{name} is a sequence of rows of different lengths; pass rows of one encoder")
     return np.stack(parts)
 
 

@@ -11,7 +11,7 @@ from c3align._arguments import as_floats, shown
 from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 
-__all__ = ["check_covariance", "check_packed", "rounded", "symmetric_root"]
+__all__ = ["check_covariance", "check_packed", "rounded", "spectrum", "symmetric_root"]
 
 _ROUNDING = 1e-8  # of the largest entry
 
@@ -28,10 +28,12 @@ def check_covariance(covariance: Any, n_dims: int | None = None, *, may_be_zero:
     n = found.shape[0] if n_dims is None and found.ndim == 2 else n_dims
     if found.shape != (n, n) or not n:
         raise C3AlignError(f"covariance must be {n or 'n'} x {n or 'n'}, got shape {found.shape}; pass a square one")
-    if not np.isfinite(found).all() or not (may_be_zero or np.trace(found) > 0):
-        raise C3AlignError("covariance must be finite and have some variance, got none; pass that of rows that vary")
+    if not np.isfinite(found).all():
+        raise C3AlignError("covariance must be finite, got NaN or infinity; pass that of finite rows")
+    if not (may_be_zero or np.trace(found) > 0):
+        raise C3AlignError("covariance must have some variance, got none; pass that of rows that vary")
     if np.abs(found - found.T).max() > _ROUNDING * np.abs(found).max():
-        raise C3AlignError("covariance must be symmetric, got another; pass one such as numpy.cov(rows, rowvar=False)")
+        raise C3AlignError("covariance must equal its transpose, and does not; pass numpy.cov(rows, rowvar=False)")
     return found
 
 
@@ -50,6 +52,24 @@ def check_packed(statistics: Any, packed: Any) -> int:
     return n_dims
 
 
+def spectrum(covariance: Any, *, may_be_zero: bool = False) -> tuple[Float64Array, Float64Array]:
+    """Eigenvalues, in rising order, and eigenvectors; those below rounding (``n_dims * 2**-52``) are zero.
+
+    Raises
+    ------
+    C3AlignError
+        For what `check_covariance` refuses, and where one is negative beyond rounding (1e-8 of the largest).
+    """
+    values, vectors = np.linalg.eigh(check_covariance(covariance, may_be_zero=may_be_zero))
+    if values[0] < -_ROUNDING * max(values[-1], -values[0]):
+        raise C3AlignError(
+            f"covariance must have no negative eigenvalue, got {values[0]:.3g}; pass that of whole rows, such as "
+            "numpy.cov(rows, rowvar=False)"
+        )
+    values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
+    return values, vectors
+
+
 def symmetric_root(covariance: Float64Array) -> Float64Array:
     """Compute the symmetric square root of a covariance, which is unique.
 
@@ -66,9 +86,8 @@ def symmetric_root(covariance: Float64Array) -> Float64Array:
     (n_dims, n_dims) float64
         Its product with itself is the covariance.
     """
-    values, vectors = np.linalg.eigh(check_covariance(covariance, may_be_zero=True))
-    values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
-    root: Float64Array = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    values, vectors = spectrum(covariance, may_be_zero=True)
+    root: Float64Array = (vectors * np.sqrt(values)) @ vectors.T
     return root
 
 

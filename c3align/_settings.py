@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from c3align import mappings, noise
+from c3align._arguments import check_seed
 from c3align.centering import AUTO, BATCH
 from c3align.errors import C3AlignError
 
@@ -34,12 +35,12 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in known):
             raise C3AlignError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     cosine, sigma, seed = settings["noise_cosine"], settings["sigma"], settings["seed"]
-    if cosine != "auto" and not (_is_real(cosine) and MIN_COSINE <= cosine <= 1):
+    is_auto = isinstance(cosine, str) and cosine == "auto"
+    if not is_auto and not (_is_real(cosine) and MIN_COSINE <= cosine <= 1):
         raise C3AlignError(f"noise_cosine must be 'auto' or a number in (0, 1], at least 1e-6, got {cosine!r}")
     if sigma is not None and not (_is_real(sigma) and 0 <= sigma < MAX_SIGMA):
         raise C3AlignError(f"sigma must be None or a number >= 0, below 1e30, got {sigma!r}")
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**64:
-        raise C3AlignError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+    check_seed(seed)
 
 
 def check_noise(settings: Mapping[str, Any]) -> None:

@@ -153,7 +153,11 @@ class State:
         """
         if self.second_moments or self.covariances or self.across or self.sketches or self.samples:
             raise C3AlignError("covariances, quantiles and samples must be learned anew without rows; fit those left")
-        if self.n_dims != other.n_dims or not {*other.statistics} <= {*self.statistics}:
+        if self.n_dims != other.n_dims:
+            raise C3AlignError(
+                f"rows of {other.n_dims} dimensions are not among those of {self.n_dims}; use one encoder's"
+            )
+        if not {*other.statistics} <= {*self.statistics}:
             raise C3AlignError(f"{', '.join(other.statistics)} rows must be among those learned; pass what was merged")
         left, pairs = _less(self.statistics, other.statistics), _less(self.pairs, other.pairs)
         if any(name not in left or found.n_rows > left[name].n_rows for key, found in pairs.items() for name in key):

@@ -114,7 +114,7 @@ def _of_pairs(state: State, mapping: Any) -> Float64Array:
         )
     if not is_plain(mapping):
         return _mapped_residuals(state, mapping)
-    found = list(state.covariances.values())
+    found = [part for part in state.covariances.values() if part.n_rows >= MIN_PAIRS_FOR_NOISE]
     weights = [part.n_rows for part in found]
     return np.asarray(np.average([part.covariance for part in found], axis=0, weights=weights))
 
@@ -135,11 +135,11 @@ def _gap(state: State, mapping: Any, name: str) -> Float64Array:
 
 
 def _pairs_sigma(state: State, mapping: Any) -> float | None:
-    """That of the residuals of all pairs; None where fewer than two were seen."""
-    weights = [pairs.n_rows for pairs in state.pairs.values()]
-    if sum(weights) < MIN_PAIRS_FOR_NOISE:
+    """That of the residuals of all pairs; None where fewer than two were seen of any two modalities."""
+    found = [pairs for pairs in state.pairs.values() if pairs.n_rows >= MIN_PAIRS_FOR_NOISE]
+    if not found:
         return None
-    plain = float(np.sqrt(np.average([pairs.sigma**2 for pairs in state.pairs.values()], weights=weights)))
+    plain = float(np.sqrt(np.average([p.sigma**2 for p in found], weights=[p.n_rows for p in found])))
     if is_plain(mapping):
         return plain
     if not all(isinstance(state.row_map(name, mapping), RowAffine) for name in state.usable):
@@ -155,13 +155,9 @@ def _mapped_residuals(state: State, mapping: Any) -> Float64Array:
             "the pairs were learned without products across, from which this mapping's noise follows; "
             "fit them again with the same mapping=, or pass sigma= or noise_cosine="
         )
-    weights = [found.n_rows for found in state.across.values()]
-    parts = [
-        _residuals(found, state.row_map(a, mapping), state.row_map(b, mapping))
-        for (a, b), found in state.across.items()
-        if found.n_rows
-    ]
-    return np.asarray(np.average(parts, axis=0, weights=[weight for weight in weights if weight]))
+    known = {both: found for both, found in state.across.items() if found.n_rows >= MIN_PAIRS_FOR_NOISE}
+    parts = [_residuals(found, *(state.row_map(name, mapping) for name in both)) for both, found in known.items()]
+    return np.asarray(np.average(parts, axis=0, weights=[found.n_rows for found in known.values()]))
 
 
 def _residuals(found: CrossCovariance, a: RowTransform, b: RowTransform) -> Float64Array:

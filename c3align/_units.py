@@ -13,6 +13,7 @@ __all__ += ["sigma_from_capdec_variance", "sigma_from_close_weight", "sigma_from
 
 PAPER_SIGMA = math.sqrt(0.016)  # at 512 dimensions; C3's released code, after CapDec
 PAPER_DIMS = 512
+LEAST_COSINE = 1e-100  # whose square is still a number
 
 
 @checked
@@ -33,8 +34,8 @@ def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float
     float
         Standard deviation per coordinate.
     """
-    if not 0 < cosine <= 1:
-        raise C3AlignError(f"a noise cosine must be in (0, 1], got {cosine}; 1 is no noise")
+    if not LEAST_COSINE <= cosine <= 1:
+        raise C3AlignError(f"a noise cosine must be in (0, 1], at least 1e-100, got {cosine}; 1 is no noise")
     _check(n_dims, norm)
     return norm * math.sqrt((1 / cosine**2 - 1) / n_dims)
 

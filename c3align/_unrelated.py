@@ -50,6 +50,7 @@ __all__ = [
 MIN_PAIRS = 10
 FEW_ROWS = 200  # below: 2.3 times the share at 50 rows, 1.5 at 100, 1.2 at 200, in 64 dimensions
 MOST_UNEVEN = 0.25  # standard deviations
+MANY_RELATED = 0.01  # of all scores; beyond, their mean is not that of the unrelated ones
 KNOTS = np.linspace(-4.25, 4.25, 137)  # normal quantiles at which the distribution of unrelated scores is kept
 SHARES = np.array([NormalDist().cdf(knot) for knot in KNOTS])
 WEIGHTS = np.diff([0, *[NormalDist().cdf(middle) for middle in (KNOTS[1:] + KNOTS[:-1]) / 2], 1])
@@ -88,7 +89,11 @@ def _matrix(a: Sampled, b: Sampled) -> tuple[npt.NDArray[np.float32], npt.NDArra
 
 
 def unrelated(a: Sampled, b: Sampled, names: str) -> tuple[float, float, int, Float64Array]:
-    """Mean, standard deviation, number and quantiles of the scores of unrelated rows."""
+    """Mean, standard deviation, number and quantiles of the scores of unrelated rows.
+
+    Where but few rows are related, the mean is that of all scores, ``m_a . m_b``: rows that are centered by their own
+    mean score less with each other than new ones will.
+    """
     scores, mask = _matrix(a, b)
     chosen = scores[mask]
     n_scores = len(chosen) // 2 if a is b else len(chosen)
@@ -98,8 +103,16 @@ def unrelated(a: Sampled, b: Sampled, names: str) -> tuple[float, float, int, Fl
             f"scores of unrelated rows of {names} do not vary ({n_scores} seen, of {len(a.rows)} and {len(b.rows)} "
             "different rows); pass more and different rows"
         )
-    mean = a.rows.mean(axis=0, dtype=np.float64) @ b.rows.mean(axis=0, dtype=np.float64)
-    return float(mean), deviation, n_scores, np.quantile(chosen, SHARES).astype(np.float64)
+    mean = float(a.rows.mean(axis=0, dtype=np.float64) @ b.rows.mean(axis=0, dtype=np.float64))
+    if _share_of_related(a, b) > MANY_RELATED:
+        mean = float(chosen.mean(dtype=np.float64))
+    return mean, deviation, n_scores, np.quantile(chosen, SHARES).astype(np.float64)
+
+
+def _share_of_related(a: Sampled, b: Sampled) -> float:
+    """Of all pairs of different rows those that are about the same, as class prompts and pictures of their class."""
+    is_other = a.sample.keys[:, None] != b.sample.keys
+    return float(((a.sample.groups[:, None] == b.sample.groups) & is_other).mean())
 
 
 def share_above(a: Sampled, b: Sampled, limit: float) -> tuple[float, float]:

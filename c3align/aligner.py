@@ -18,7 +18,7 @@ from c3align._state import PairKey, State, learning, pair_key
 from c3align._strength import noise_of, sigma
 from c3align._typing import AnyRows, Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance, Precision
-from c3align.errors import C3AlignError, ModalityMeanWarning
+from c3align.errors import ModalityMeanWarning
 from c3align.geometry import GapReport, measure_gap
 from c3align.mappings import Mapping, RowTransform
 from c3align.mappings import rows as mapped
@@ -252,9 +252,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         (n_rows, n_dims) array or tensor
             Around target's mean, at its mean raw norm. Raises as `transform`, and for a norm float16 cannot hold.
         """
-        state = centering.state_of(self, source, target)
-        if not {source, target} <= set(state.statistics):
-            raise C3AlignError(f"source and target must be fitted modalities, got {source!r} and {target!r}; name both")
+        state = centering.state_of(self, source, target, named=True)
         _, given, _, here, how = self._mapped(X, source, caller=3)
         norm, there = state.statistics[target].mean_norm, state.row_map(target, self.mapping)
         raw = mapped.translate(given.rows, here, there, norm=norm, **how)
@@ -277,19 +275,19 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Rows of norm 1.
         """
         check_used(vars(self))
-        state = centering.state_of(self, modality)
+        state = centering.state_of(self, modality, named=modality == centering.BATCH)  # whose mean was not kept
         name = state.only if modality not in state.statistics else modality
         given = ingest(Z, n_dims=state.n_dims, known=state.feature_names)
         centering.warn_of_raw(given.rows, state, name, self.mapping)
         how: Any = {"renormalized": self.renormalize, "zero_rows": given.policy(self.zero_rows)}
         return given.like(mapped.invert(given.rows, state.row_map(name, self.mapping), **how))
 
-    def gap(self, a: str = "image", b: str = "text") -> GapReport:
+    def gap(self, a: str | None = None, b: str | None = None) -> GapReport:
         """Measure the gap ``mean_a - mean_b`` of two modalities, with its error and, from pairs, the residual.
 
         Parameters
         ----------
-        a, b : str
+        a, b : str, optional
             Fitted modalities, whose raw rows are measured; by default image and text, or the two that there are.
 
         Returns

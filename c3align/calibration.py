@@ -3,8 +3,8 @@
 After alignment two texts still score higher than a text and a picture, related or not: scores of unrelated rows of
 modalities q and d, with means m and covariances S, have the mean ``m_q . m_d`` and the variance
 ``tr(S_q S_d) + m_q' S_d m_q + m_d' S_q m_d``, which differ from pair to pair. A score less its mean and over its
-standard deviation does not. The variance comes from a sample of rows: the mean square of all scores between rows that
-are not related, which is that formula without the bias that plugging in covariances of few rows would have.
+standard deviation does not. The variance comes from a sample of rows: that of all scores between rows that are not
+related, which is that formula without the bias that plugging in covariances of few rows would have.
 
 Where one standard deviation a pair is not enough, as with encoders of few heavy directions, a calibration notices, on
 the rows it saw, warns, and maps scores by the quantiles of those of unrelated rows.
@@ -70,7 +70,8 @@ class Calibration:
     modalities : tuple of str
         The m names in alphabetical order, the order of the arrays' axes: query, document.
     means, deviations : (m, m) float64
-        Mean and standard deviation of the scores of unrelated rows.
+        Mean and standard deviation of the scores of unrelated rows; the mean is that of all scores, ``m_q . m_d``, but
+        where more than one in a hundred is of related rows.
     n_scores : (m, m) int64
         How many of them were seen.
     quantiles : (m, m, 137) float64

@@ -252,8 +252,8 @@ def _warning(how: str, name: str, doubt: str | None) -> str | None:
     )
 
 
-def state_of(aligner: Any, *modalities: str, whose: str = "this") -> State:
-    """Get what an aligner has learned, checking that it knows these modalities.
+def state_of(aligner: Any, *modalities: str, whose: str = "this", named: bool = False) -> State:
+    """Get what an aligner has learned, checking that it knows these modalities; "auto" and "batch" unless `named`.
 
     Raises
     ------
@@ -268,8 +268,10 @@ def state_of(aligner: Any, *modalities: str, whose: str = "this") -> State:
     for modality in modalities:
         if not isinstance(modality, str):
             raise C3AlignError(f"modality must be a string, got {modality!r}; pass a fitted modality's name")
+        fitted = ", ".join(repr(name) for name in state.statistics)
+        if named and modality in (AUTO, BATCH):
+            raise C3AlignError(f"modality must be a fitted one, got {modality!r}; pass one of {fitted}")
         if modality not in state.statistics and modality not in (AUTO, BATCH):
-            fitted = ", ".join(repr(name) for name in state.statistics)
             raise NotFittedError(
                 f"no mean was learned for modality {modality!r} (learned: {fitted}); "
                 f"call partial_fit(X, modality={modality!r}) with rows of it first"
@@ -290,12 +292,13 @@ def warn_of_raw(rows: Any, state: State, name: str, mapping: Any) -> None:
         warnings.warn(text, ModalityMeanWarning, stacklevel=3)
 
 
-def two_of(aligner: Any, a: str, b: str) -> tuple[State, str, str]:
-    """Get what an aligner has learned and two modalities: those named, or the two that there are for the default."""
-    state = state_of(aligner)
-    if isinstance(a, str) and isinstance(b, str) and (a, b) == ("image", "text") and len(state.statistics) == 2:
-        a, b = state.statistics
-    return state_of(aligner, a, b), a, b
+def two_of(aligner: Any, a: str | None, b: str | None) -> tuple[State, str, str]:
+    """Get what an aligner has learned and two modalities: as named, else image and text, or the two that there are."""
+    names = [*state_of(aligner, *(name for name in (a, b) if name is not None), named=True).statistics]
+    known = ["image", "text"] if len(names) != 2 or {"image", "text"} == {*names} else names
+    first = a if a is not None else next(name for name in known if name != b)
+    second = b if b is not None else next(name for name in reversed(known) if name != first)
+    return state_of(aligner, first, second, named=True), first, second
 
 
 def _distance(state: State, name: str, glance: Glance) -> float:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from c3align._arguments import check_same_class, checked
+from c3align._arguments import check_number, check_same_class, checked
 from c3align._matrices import check_packed, rounded, symmetric_root
 from c3align._typing import Array, Float64Array, ZeroRows
 from c3align.ops import products
@@ -263,6 +263,7 @@ class CovarianceStatistics(_Products):
         (n_dims, n_dims) float64
             ``(1 - weight) S + weight tr(S) / d I``.
         """
+        check_number("weight", weight, most=1)
         found = (1 - weight) * self.covariance
         found[np.diag_indices_from(found)] += weight * np.trace(self.covariance) / len(self.covariance)
         found.flags.writeable = False

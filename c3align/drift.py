@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from c3align import centering, ops
-from c3align._arguments import check_seed
+from c3align._arguments import as_floats, check_seed
 from c3align._kinds import names_of
 from c3align._state import check_order
 from c3align._typing import Array, Float64Array
@@ -102,7 +102,7 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
         Rows that `ops.normalize` refuses, of another width or too few; no rows kept of the modality.
     """
     check_seed(seed)
-    state, rng = centering.state_of(aligner, modality), np.random.default_rng(seed)
+    state, rng = centering.state_of(aligner, modality, named=True), np.random.default_rng(seed)
     if modality not in state.samples:
         raise C3AlignError(
             f"no rows of {modality!r} were kept; fit C3Aligner(second_moments=True) on them, or run c3align fit "
@@ -110,10 +110,12 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0) -> Drift:
         )
     fitted = state.samples[modality].rows[:SIZE]
     check_order(names_of(X), {modality: state.feature_names.get(modality, ())}, "X")
-    X = X.to_numpy() if hasattr(X, "to_numpy") else X  # of a frame
-    if getattr(X, "ndim", 0) != 2 or X.shape[1] != state.n_dims or X.shape[0] < LEAST_ROWS:
-        shape = tuple(getattr(X, "shape", ()))
-        raise C3AlignError(f"X must be {LEAST_ROWS} rows or more of {state.n_dims} dimensions, got {shape}; pass more")
+    X = X.to_numpy() if hasattr(X, "to_numpy") else X if hasattr(X, "shape") else as_floats("X", X)
+    if X.ndim != 2 or X.shape[1] != state.n_dims or X.shape[0] < LEAST_ROWS:
+        fix = "rows of the encoder that fit saw" if X.ndim != 2 or X.shape[1] != state.n_dims else "more"
+        raise C3AlignError(
+            f"X must be {LEAST_ROWS} rows or more of {state.n_dims} dimensions, got {tuple(X.shape)}; pass {fix}"
+        )
     once = np.sort(np.unique(row_keys(X), return_index=True)[1])
     if len(once) < LEAST_ROWS:
         raise C3AlignError(f"X must hold {LEAST_ROWS} different rows or more, got {len(once)}; look at its rows")

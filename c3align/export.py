@@ -52,7 +52,7 @@ def affine(aligner: Any, modality: str) -> tuple[Floats, Floats]:
 
 
 def _row_map(aligner: Any, modality: str) -> RowAffine:
-    row_map = centering.state_of(aligner, modality).row_map(modality, aligner.mapping)
+    row_map = centering.state_of(aligner, modality, named=True).row_map(modality, aligner.mapping)
     if not isinstance(row_map, RowAffine):
         raise C3AlignError(f"mapping must be affine to be exported, got {aligner.mapping!r}; apply it with transform")
     return row_map

@@ -152,9 +152,12 @@ class AlignerModule(torch.nn.Module):
         (n_rows, n_dims) tensor
             Of X's dtype, on its device.
         """
-        if not isinstance(X, torch.Tensor) or X.shape[1:] != (self.state_.n_dims,):
-            found = f"{tuple(X.shape)}" if isinstance(X, torch.Tensor) else type(X).__name__
-            raise C3AlignError(f"X must be a tensor (n_rows, {self.state_.n_dims}), got {found}; pass rows as fitted")
+        is_tensor = isinstance(X, torch.Tensor)
+        if not is_tensor or X.shape[1:] != (self.state_.n_dims,) or not X.is_floating_point():
+            found = f"{X.dtype} {tuple(X.shape)}" if is_tensor else type(X).__name__
+            raise C3AlignError(
+                f"X must be a floating tensor (n_rows, {self.state_.n_dims}), got {found}; pass rows as fitted"
+            )
         modality, vectors = self._center(X, modality)
         rows, row_map, given = X, self._maps.get(modality), self._settings
         if row_map is not None and not (isinstance(row_map, RowAffine) and not row_map.has_matrix):

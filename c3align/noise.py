@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from c3align import ops
 from c3align._arguments import as_groups, check_choice, check_number, checked
-from c3align._matrices import check_covariance
+from c3align._matrices import spectrum
 from c3align._typing import Array, Float64Array
 from c3align._units import (
     PAPER_SIGMA,
@@ -124,12 +124,11 @@ class Noise:
         (n_dims, n_dims) float64
             Symmetric; eigenvalues below rounding count as zero.
         """
-        values, vectors = np.linalg.eigh(check_covariance(covariance))
+        values, vectors = spectrum(covariance)
         sigma = check_number("sigma", sigma)
-        values[values < values[-1] * len(values) * np.finfo(np.float64).eps] = 0
         if self.rank is not None and self.rank < len(values):
             values[: -self.rank] = values[: -self.rank].mean()
-        values = (np.maximum(values, 0) / values[-1]) ** self.power
+        values = (values / values[-1]) ** self.power
         found: Float64Array = (vectors * np.sqrt(values)) @ vectors.T
         ratio = sigma * math.sqrt(len(values) / values.sum())
         return found if abs(ratio - 1) < _ROUNDING else found * ratio

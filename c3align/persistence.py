@@ -79,8 +79,6 @@ def dump(settings: Mapping[str, Any], state: State) -> bytes:
 def _dumped(settings: Mapping[str, Any], state: State, dtype: Precision) -> tuple[bytes, dict[str, Any]]:
     """The bytes, verified by reading them back, and the configuration in them."""
     check_settings(settings)
-    if dtype not in ("float64", "float32"):
-        raise C3AlignError(f"covariances must be 'float64' or 'float32', got {dtype!r}; omit it for float64")
     config = _config(settings, state, dtype)
     content = container.dump(_state_tensors.tensors(state, dtype), config)
     try:

@@ -89,6 +89,7 @@ class RowSample:
             The most rows that are kept.
         """
         check_whole("n_dims", n_dims)
+        check_whole("size", size)
         none = np.zeros(0, np.int64)
         return cls(size, none, none, np.zeros((0, n_dims), np.float32), none, none.reshape(0, 2))
 
@@ -124,8 +125,7 @@ class RowSample:
         C3AlignError
             As `ops.normalize`; groups that are not one integer a row; a size that is no integer above zero.
         """
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise C3AlignError(f"size must be an integer above zero, got {size!r}; omit it for {SIZE}")
+        check_whole("size", size)
         X = from_dlpack(X) if is_foreign(X) else X
         keys, usable = _keys_of(X, zero_rows)
         given = keys if groups is None else as_groups("groups", groups, len(keys))

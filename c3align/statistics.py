@@ -7,6 +7,7 @@ is read, each rounded once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -98,8 +99,8 @@ class ModalityStatistics(ExactSums):
 
     @property
     def standard_error(self) -> float:
-        """Expected distance between this mean and the modality's true mean: ``sqrt(total_variance / n_rows)``."""
-        return float(np.sqrt(self.total_variance / self.n_rows))
+        """Expected distance of this mean from the true one: ``sqrt(total_variance / n_rows)``; infinite for one row."""
+        return math.inf if self.n_rows == 1 else float(np.sqrt(self.total_variance / self.n_rows))
 
     def problem(self) -> str | None:
         """Find a contradiction in these numbers, norms included, as loading and `subtract` do.

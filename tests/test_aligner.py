@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle  # of the user's own estimators, as scikit-learn's tools do; the library itself never loads one
+import re
 import warnings
 
 import numpy as np
@@ -19,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 import c3align
-from c3align import C3Aligner, mappings, ops
+from c3align import C3Aligner, export, mappings, ops
 from c3align.errors import C3AlignError, EncoderMismatchError, ModalityMeanWarning
 from tests import strategies
 from tests.test_ops import raw
@@ -123,6 +124,57 @@ class TestOnRealEmbeddings:
         aligner.partial_fit(coco[1][:9], modality="third")
         with pytest.raises(NotFittedError, match=r"modality 'image' .learned: 'audio', 'caption', 'third'"):
             aligner.gap()
+
+    def test_a_gap_is_of_those_that_are_asked_for(self, coco):
+        image, text = coco
+        aligner = C3Aligner().fit(text, image, modality="audio")
+        for wrong in (("image", "text"), ("text",), ("auto", "image"), (None, "batch")):
+            with pytest.raises((NotFittedError, C3AlignError), match="modality"):
+                aligner.gap(*wrong)
+        for names in (("image",), ("image", None), (None, "audio"), ("image", "audio")):
+            assert (aligner.gap(*names).a, aligner.gap(*names).b) == ("image", "audio")
+        assert (aligner.gap().a, aligner.gap("audio").b) == ("audio", "image")
+        aligner.partial_fit(text, modality="text")
+        assert [aligner.gap(name).b for name in ("audio", "image", "text")] == ["text", "text", "image"]
+
+    def test_one_row_or_pair_is_not_certain(self, coco):
+        image, text = coco
+        one = C3Aligner().fit(text[:1], image[:1]).gap()
+        assert (one.standard_error, one.sigma, one.noise_cosine) == (np.inf, None, None)
+        assert re.search(r"\+- inf apart; .*; 1 pair: mean cosine 0\.\d{3}$", str(one))
+        assert C3Aligner().fit(text[:2], image[:2]).gap().sigma > 0
+
+    @pytest.mark.parametrize("mapping", ["center", "barycenter"])
+    def test_pairs_without_a_residual_do_not_count(self, coco, mapping):
+        """Of one pair, and of none that has a direction, beside pairs that tell."""
+        image, text = coco
+        aligner = C3Aligner(mapping=mapping, noise="residual", zero_rows="keep").fit(text, image)
+        before = aligner.sigma_
+        aligner.partial_fit(text[:1], image[:1], modality="one", y_modality="other")
+        aligner.partial_fit(text[:3], 0 * image[:3], y_modality="audio")
+        for name in ("one", "other", "audio"):
+            aligner.partial_fit(image[:9], modality=name)
+        assert aligner.sigma_ == pytest.approx(before, rel=0.05)  # the mapping sees other rows too
+        assert np.isfinite(aligner.corrupt(text)).all()
+        assert aligner.gap("text", "audio").n_pairs == 0
+        single = C3Aligner().fit(text[:1], image[:1]).partial_fit(text[:1], image[1:2], modality="audio")
+        assert single.sigma_ == C3Aligner().fit(text).sigma_  # the paper's
+
+    def test_a_mean_that_was_not_kept(self, coco):
+        """Rows that went by their own mean do not come back by a fitted one's."""
+        image, text = coco
+        aligner = C3Aligner(second_moments=True).fit(text)
+        aligned = aligner.transform(image, modality="batch")
+        calls = [lambda: aligner.inverse_transform(aligned, modality="batch")]
+        for name in ("auto", "batch"):
+            calls += [
+                lambda name=name: aligner.drift(image, modality=name),
+                lambda name=name: export.affine(aligner, name),
+                lambda name=name: aligner.translate(image, source=name, target="text"),
+            ]
+        for call in calls:
+            with pytest.raises(C3AlignError, match=r"modality must be a fitted one, got '(auto|batch)'"):
+                call()
 
     def test_gap_before_training(self, coco_random):
         image, text = coco_random

@@ -163,6 +163,15 @@ class TestRealRows:
         assert "audio        text" in str(found)
         assert "z-scores by mean and deviation" in str(found)
 
+    def test_few_class_prompts(self, clap):
+        """One score in five is of a row's own class, and the mean is of the other four."""
+        audio, text, labels = clap
+        audio, labels = audio[labels < 5], labels[labels < 5]
+        rows = {"audio": unit(audio - audio.mean(axis=0)), "text": unit(text[:5] - text[:5].mean(axis=0))}
+        found = Calibration.from_rows(rows, groups={"audio": labels, "text": np.arange(5)})
+        z = found.score(rows["audio"], rows["text"], query="audio", document="text")
+        assert abs(z[labels[:, None] != np.arange(5)].mean()) < 0.01
+
     def test_probabilities_are_as_often_right_as_they_say(self, coco):
         fit, test, items, _ = halves(coco, 0)
         found = Calibration.from_rows(fit, groups=dict.fromkeys(fit, items))

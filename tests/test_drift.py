@@ -109,6 +109,15 @@ def test_rows_must_have_been_kept():
         drift(aligner, np.ones((9, DIMS)), modality="text")
 
 
+def test_rows_of_any_kind():
+    some = rows(np.random.default_rng(0), 90)
+    aligner = C3Aligner(second_moments=True).fit(some)
+    assert str(drift(aligner, some.tolist(), modality="text")) == str(drift(aligner, some, modality="text"))
+    for X, fix in ((some[:, 1:], "rows of the encoder that fit saw"), (some[:3], "more")):
+        with pytest.raises(C3AlignError, match=f"8 rows or more of .*; pass {fix}$"):
+            drift(aligner, X, modality="text")
+
+
 class TestCheck:
     """`c3align check`: a line for each check, JSON, and exit code 3."""
 

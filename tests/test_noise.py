@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c3align import C3Aligner, noise
+from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, FormatError
+from c3align.geometry import noise_fit
 from c3align.noise import NAMED, Noise
+from c3align.sample import RowSample
 from tests.test_mapped import rows, unit
 from tests.test_ops import raw
 
@@ -70,6 +73,33 @@ class TestOneUnit:
     def test_alpha_bar(self, alpha_bar):
         level = noise.sigma_from_cosine(noise.cosine_from_alpha_bar(alpha_bar), N_DIMS)
         assert level**2 * N_DIMS == pytest.approx((1 - alpha_bar) / alpha_bar, abs=1e-9)
+
+
+def test_what_is_no_covariance():
+    """Of columns with gaps, each compared over other rows, a matrix can be symmetric and none."""
+    residual = noise.Noise("residual")
+    for wrong, text in (
+        ([[1, 2], [2, 1]], "no negative eigenvalue, got -1;"),
+        ([[1, np.nan], [np.nan, 1]], "finite, got NaN"),
+        ([[1, 0.5], [0, 1]], "equal its transpose"),
+        (np.zeros((2, 2)), "some variance, got none"),
+    ):
+        with pytest.raises(C3AlignError, match=f"covariance must .*{text}"):
+            residual.root(np.array(wrong, float), 0.1)
+    with pytest.raises(C3AlignError, match="negative eigenvalue"):
+        noise_fit(rows(0, 50)[0][:, :2], covariance=np.array([[1.0, 2], [2, 1]]))
+
+
+def test_numbers_beyond_floats():
+    for call in (
+        lambda: noise.sigma_from_cosine(1e-170, 512),
+        lambda: noise.sigma_from_cosine(0.5, 512, norm=10**400),
+        lambda: C3Aligner(noise_cosine=np.array([0.9, 0.8])).fit(rows(0, 9)[0]),
+        lambda: RowSample.empty(16, size=0),
+        lambda: CovarianceStatistics.from_rows(rows(0, 9)[0]).shrunken_by(1.5),
+    ):
+        with pytest.raises(C3AlignError, match="must be"):
+            call()
 
 
 class TestShapes:

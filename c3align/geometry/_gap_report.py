@@ -9,6 +9,7 @@ import numpy as np
 from c3align import noise
 from c3align._arguments import checked
 from c3align._typing import Float64Array
+from c3align.errors import counted
 from c3align.statistics import ModalityStatistics, PairStatistics
 
 
@@ -31,7 +32,7 @@ class GapReport:
     n_pairs : int
         Number of pairs learned, or 0.
     sigma : float or None
-        Standard deviation of the residual per coordinate, from the pairs.
+        Standard deviation of the residual per coordinate, from two pairs or more.
     noise_cosine : float or None
         The same as a noise cosine, on centered rows.
     pair_cosine : float or None
@@ -57,9 +58,8 @@ class GapReport:
         if not self.n_pairs:
             return text
         noise = "" if self.noise_cosine is None else f" (a noise cosine of {self.noise_cosine:.2f})"
-        return (
-            f"{text}; {self.n_pairs} pairs: mean cosine {self.pair_cosine:.3f}, residual sigma {self.sigma:.4f}{noise}"
-        )
+        residual = "" if self.sigma is None else f", residual sigma {self.sigma:.4f}{noise}"
+        return f"{text}; {counted(self.n_pairs, 'pair')}: mean cosine {self.pair_cosine:.3f}{residual}"
 
 
 @checked
@@ -80,13 +80,16 @@ def measure_gap(
     Returns
     -------
     GapReport
-        Without `sigma`, `noise_cosine` and `pair_cosine` if there are no pairs.
+        Without `sigma`, `noise_cosine` and `pair_cosine` if there are no pairs, without the first two if there is one.
     """
     vector = of_a.mean - of_b.mean
     within = (float(np.sqrt(of_a.total_variance)), float(np.sqrt(of_b.total_variance)))
     sigma = cosine = pair_cosine = None
-    if pairs is not None:
-        sigma, pair_cosine = pairs.sigma, pairs.mean_cosine
+    n_pairs = 0 if pairs is None else pairs.n_rows
+    if pairs is not None and n_pairs:
+        pair_cosine = pairs.mean_cosine
+    if pairs is not None and n_pairs > 1:
+        sigma = pairs.sigma
         r = float(np.sqrt((of_a.total_variance + of_b.total_variance) / 2))
         cosine = noise.cosine_from_sigma(sigma, of_a.n_dims, norm=r) if r else None
     return GapReport(
@@ -96,7 +99,7 @@ def measure_gap(
         norm=float(np.linalg.norm(vector)),
         standard_error=float(np.hypot(of_a.standard_error, of_b.standard_error)),
         within=within,
-        n_pairs=pairs.n_rows if pairs is not None else 0,
+        n_pairs=n_pairs,
         sigma=sigma,
         noise_cosine=cosine,
         pair_cosine=pair_cosine,

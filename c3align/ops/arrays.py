@@ -43,9 +43,6 @@ class Rows:
             return widen_bfloat16(self.values)
         return np.ascontiguousarray(self.values, self.compute_dtype)
 
-    def in_float64(self) -> Rows:
-        return Rows(self.widened().astype(np.float64), "float64", None, self.name)
-
     def in_compute_dtype(self) -> Rows:
         return Rows(self.widened(), self.compute_dtype.__name__, None, self.name)
 

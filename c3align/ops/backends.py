@@ -197,6 +197,6 @@ def set_num_threads(n: int) -> None:
     n : int
         At least 1.
     """
-    native = _native()
+    n, native = check_whole("n", n), _native()
     if not isinstance(native, ImportError):
-        native.set_num_threads(check_whole("n", n))
+        native.set_num_threads(n)

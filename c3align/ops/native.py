@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 import os
 import sys
 from typing import Any, TypeAlias
@@ -48,9 +47,6 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let one call use up to `n` threads."""
     global _threads
-    n = operator.index(n)
-    if n < 1:
-        raise C3AlignError(f"n must be at least 1, got {n}")
     _threads = n
 
 
