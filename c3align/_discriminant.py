@@ -64,7 +64,7 @@ class Yardstick:
 
     @classmethod
     def of(cls, state: State, name: str) -> Yardstick:
-        """Of a fitted modality with rows, worked out once for a state."""
+        """Measure a fitted modality that has rows, once for a state."""
         known: dict[str, Yardstick] = vars(state).setdefault("_yardsticks", {})
         if name not in known:
             found = state.statistics[name]
@@ -124,7 +124,7 @@ class Discriminant:
 
     @classmethod
     def between(cls, state: State, a: str, b: str) -> Discriminant:
-        """Of two fitted modalities."""
+        """Separate two fitted modalities."""
         first, second = state.statistics[a], state.statistics[b]
         gap = first.mean - second.mean
         if a in state.second_moments and b in state.second_moments:

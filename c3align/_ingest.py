@@ -78,7 +78,7 @@ class Ingested(NamedTuple):
     is_integer: bool = False
 
     def policy(self, zero_rows: ZeroRows) -> ZeroRows:
-        """What becomes of zero rows: counts may well be zero, and are no embeddings that something went wrong with."""
+        """What becomes of zero rows: integer rows are counts, which may rightly be all zero."""
         return "keep" if self.is_integer else zero_rows
 
     def warn_of_zero_rows(self, n_zero_rows: int, stacklevel: int) -> None:

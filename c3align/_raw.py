@@ -30,7 +30,7 @@ class RawPlace(NamedTuple):
 
 
 def places_of(rows: Mapping[str, Any], means: Mapping[str, Any]) -> dict[str, RawPlace]:
-    """Of the modalities whose raw rows can be told from aligned ones, such as these, all of norm 1.
+    """Find where raw rows lie, for each modality whose raw rows differ from its aligned ones (`rows`, of norm 1).
 
     Raises
     ------

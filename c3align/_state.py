@@ -82,7 +82,7 @@ class State:
         sketch: QuantileSketch | None = None,
         sample: RowSample | None = None,
     ) -> State:
-        """Rows of a modality more; `names` are those of their columns."""
+        """Add rows of a modality; `names` are those of their columns."""
         second = {name: found} if isinstance(found, CovarianceStatistics) else {}
         plain = found.statistics if isinstance(found, CovarianceStatistics) else found
         more = {"sketches": sketch, "samples": sample, "feature_names": names or None}
@@ -92,7 +92,7 @@ class State:
     def with_pairs(
         self, a: str, b: str, found: PairStatistics | PairCovariance, across: CrossCovariance | None = None
     ) -> State:
-        """Pairs more, of differences a - b."""
+        """Add pairs, of differences a - b."""
         ordered = found if a < b else found.negated()
         key, shape = pair_key(a, b), {}
         if isinstance(ordered, PairCovariance):
@@ -190,7 +190,7 @@ class State:
         return replace(self, **absent, samples=self.samples if "second_moments" in wanted else {})
 
     def _part(self, what: str) -> tuple[Any, Any]:
-        """Of what something of `MORE` may be known, and of what it is."""
+        """Return what `what` (one of `MORE`) could be known for, and what is known."""
         return (self.pairs if what in ("covariances", "across") else self.statistics), getattr(self, what)
 
     def bound(self, fingerprint: str) -> State:

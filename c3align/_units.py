@@ -26,7 +26,7 @@ def sigma_from_cosine(cosine: float, n_dims: int, *, norm: float = 1.0) -> float
         Expected cosine between a clean row and the noisy one; 1 is no noise.
     n_dims : int
         Dimension of the rows.
-    norm : float > 0
+    norm : float >= 0
         Norm of the clean rows: 1 for unit rows, ``sqrt(1 - ||mean||**2)`` after centering.
 
     Returns

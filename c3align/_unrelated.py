@@ -110,7 +110,7 @@ def unrelated(a: Sampled, b: Sampled, names: str) -> tuple[float, float, int, Fl
 
 
 def _share_of_related(a: Sampled, b: Sampled) -> float:
-    """Of all pairs of different rows those that are about the same, as class prompts and pictures of their class."""
+    """Share of scores between different rows about one thing, such as a class prompt and a picture of the class."""
     is_other = a.sample.keys[:, None] != b.sample.keys
     return float(((a.sample.groups[:, None] == b.sample.groups) & is_other).mean())
 

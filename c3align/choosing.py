@@ -29,8 +29,8 @@ BEYOND, _ROUNDING = 3.0, 1e-9  # with 2 center lost 3 of 60 times where nothing 
 _JUDGES = {
     "search": "a row finds its partner in one index that holds half of the items as rows of each modality",
     "retrieval": "a row finds its partner in the other modality; mean of both directions",
-    "captioning": "what a ridge regression, which learned to give back {0} rows from aligned and noisy ones, makes of "
-    "their partners, against the true {0} rows",
+    "captioning": "how close a ridge regression, which learned to recover {0} rows from aligned and noisy ones, comes "
+    "to the true {0} rows when it is given their partners",
     "classification": "the nearest class prompt is right",
 }
 _LIKENESS = (

@@ -106,7 +106,7 @@ def without_advice(text: str) -> Iterator[None]:
 
 
 class FormatError(C3AlignError):
-    """A file that is not a c3align aligner, or is damaged; the message says what is wrong with it."""
+    """A file that is not what was asked for (an aligner, a pipeline, a tree), or is damaged; the message says how."""
 
 
 class HubError(C3AlignError, FileNotFoundError):
@@ -122,11 +122,11 @@ class EncoderMismatchError(C3AlignError):
 
 
 class MissingExtraError(C3AlignError, ImportError):
-    """An optional package is absent; the message holds the ``pip install`` line that fixes it."""
+    """An optional package is absent, cannot be imported or is unsafe; the message holds the ``pip install`` line."""
 
 
 class ModalityMeanWarning(UserWarning):
-    """A batch was centered by a mean that may not be its modality's own."""
+    """Rows may not be what they were given as: of another modality, already aligned, or raw where aligned are due."""
 
 
 class NoDigestWarning(UserWarning):
@@ -138,7 +138,7 @@ class PairOrderWarning(UserWarning):
 
 
 class CalibrationWarning(UserWarning):
-    """Scores of two pairs of modalities are not made alike by one standard deviation a pair."""
+    """Calibrated scores or thresholds may not mean what they say: of few rows, or alike in no one scale."""
 
 
 class EncoderMismatchWarning(UserWarning):

@@ -58,7 +58,7 @@ MUTANTS = [
     Mutant("pairs", "csrc/cpu/moments.h", "totals.settle(in_x.n_dims, sums, squares);", "totals.settle(in_x.n_dims - 1, sums, squares);", "bits"),
     Mutant("pairs", "csrc/bindings.cpp", "for (size_t k = 0; k < 6; ++k)", "for (size_t k = 0; k < 4; ++k)", "bits"),
     Mutant("pairs", "c3align/ops/reference.py", "_fixed_sums(u_x[well] - u_y[well])", "_fixed_sums((u_x - u_y).astype(x.dtype)[well].astype(np.float64))", "pair_moments and integers"),
-    Mutant("pairs", "c3align/ops/_moments.py", "PAIRS_PER_BLOCK = 1 << 20", "PAIRS_PER_BLOCK = 1 << 22", "stay_in_their_integers"),
+    Mutant("pairs", "c3align/ops/fixed.py", "PAIRS_PER_BLOCK = 1 << 20", "PAIRS_PER_BLOCK = 1 << 22", "stay_in_their_integers"),
     Mutant("pairs", "c3align/ops/_moments.py", "(of_x[3] == OK) & (of_y[3] == OK)", "of_x[3] == OK", "pair_moments"),
     Mutant("pairs", "c3align/ops/_moments.py", "    for rows, _, zero_rows in (x, y):\n        of_rows(rows, zero_rows)", "    for rows, status, zero_rows in (y, x):\n        _checks.status(rows, status, zero_rows, first_row)", "words_are_those"),
     Mutant("pairs", "c3align/ops/eager.py", "well = of_a & of_b", "well = of_a", "pair_moments and on_a_device"),

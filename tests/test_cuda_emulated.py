@@ -436,7 +436,7 @@ class TestFace:
     def test_rows_of_later_blocks_are_named(self, on_a_card, monkeypatch):
         X = self.rows()
         X[37] = 0
-        monkeypatch.setattr("c3align.ops._device._ROWS_PER_BLOCK", 16)
+        monkeypatch.setattr("c3align.ops._device.ROWS_PER_BLOCK", 16)
         with pytest.raises(C3AlignError, match="1 of 60 rows, first in row 37"):
             on_a_card(ops.moments, X)
         same_moments(on_a_card(ops.moments, X, zero_rows="keep"), ops.moments(X, zero_rows="keep"))

@@ -277,7 +277,7 @@ class TestFace:
     def test_rows_of_later_blocks_are_named(self, on_a_device, monkeypatch):
         X = rows_of()
         X[37] = 0
-        monkeypatch.setattr(_device, "_ROWS_PER_BLOCK", 16)
+        monkeypatch.setattr(_device, "ROWS_PER_BLOCK", 16)
         monkeypatch.setattr(eager, "_BLOCK_ELEMENTS", 3 * N_DIMS)
         for function in (ops.moments, ops.normalize):
             with pytest.raises(C3AlignError, match="1 of 60 rows, first in row 37"):

@@ -190,7 +190,7 @@ def test_tensors_on_a_device_have_the_same_sums(pair):
     expected = flat(ops.pair_moments(*pair, zero_rows="keep"))
     for block in (1 << 20, 5):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(eager, "_PAIRS_PER_BLOCK", block)
+            patch.setattr(eager, "PAIRS_PER_BLOCK", block)
             assert flat(eager.pair_moments(eager, *tensors, "keep", "keep")) == expected
 
 

@@ -227,7 +227,7 @@ def misplaced(a: Array, b: Array) -> PairOrderWarning | None:
 
 
 def _evidence_of_parts(first: Any, second: Any, n_parts: int) -> list[float]:
-    """Of unit rows, one number a part; infinity for parts in which rows without a direction are many."""
+    """Compare parts of unit rows: one number each, infinity where many rows have no direction."""
     whole = first.any(axis=1) & second.any(axis=1)
     n_whole = int(whole.sum())
     if not n_whole:

@@ -1,8 +1,9 @@
 """Mappings: from what statistics know of each modality, the map that its rows go through before renormalisation.
 
 Every mapping is a small frozen value with `solve`, which gives one `RowTransform` a modality; `needs` names what it
-has to know. All but `Realign` center each modality first, so that aligned rows lie around zero, and what papers call
-mapping a onto b is ``found["a"].then(found["b"].inverse())``. Modalities count alike, whatever their numbers of rows.
+has to know. All but `Realign` center each modality first (`Center(strength)` in part), so that aligned rows lie around
+zero, and what papers call mapping a onto b is ``found["a"].then(found["b"].inverse())``. Modalities count alike,
+whatever their numbers of rows.
 
 Covariances are shrunken, so that few rows suffice. Solving reads no rows; it decomposes matrices (n_dims, n_dims).
 """

@@ -17,6 +17,7 @@ from c3align._typing import Int64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _checks, deferred, fixed
 from c3align.ops.arrays import as_vector, check_shape_and_dtype, check_tensor, dtype_name
+from c3align.ops.fixed import ROWS_PER_BLOCK
 from c3align.ops.reference import AT_MEAN, BAD_NORM
 from c3align.ops.rowmap import (
     MOST_GOAL,
@@ -34,7 +35,6 @@ __all__ = ["compute_dtype", "kinds_of", "may_ask", "moments", "on_device", "tran
 
 _VECTORS = ("mean", "scale", "shift", "goal")
 _BLOCK_ELEMENTS = 1 << 22
-_ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
 
 
 def transform(
@@ -83,8 +83,8 @@ def moments(
     n_dims = X.shape[1]
     sums, squares = np.zeros((2, n_dims), np.int64), np.zeros((2, n_dims), np.int64)
     bins, n_kept = np.zeros(fixed.NORM_BINS, np.int64), 0
-    for start in range(0, X.shape[0], _ROWS_PER_BLOCK):
-        on_device, status = backend.summed(X[start : start + _ROWS_PER_BLOCK])
+    for start in range(0, X.shape[0], ROWS_PER_BLOCK):
+        on_device, status = backend.summed(X[start : start + ROWS_PER_BLOCK])
         totals = on_device.cpu().numpy()
         if zero_rows is not None and int(totals[-1]) < len(status):
             _checks.refuse("X", X.shape[0], zero_rows, _found(X, status, start))

@@ -14,12 +14,10 @@ from c3align.errors import C3AlignError
 from c3align.ops import _checks, fixed
 from c3align.ops.arrays import Rows
 from c3align.ops.backends import pick
+from c3align.ops.fixed import PAIRS_PER_BLOCK, ROWS_PER_BLOCK
 from c3align.ops.reference import OK
 
 __all__ = ["Differences", "Moments", "PairMoments", "of_pairs", "of_rows"]
-
-ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
-PAIRS_PER_BLOCK = 1 << 20  # and that of the squares of so many differences, each up to 4
 
 
 class Moments(NamedTuple):

@@ -15,6 +15,7 @@ from c3align._typing import Float64Array
 from c3align.errors import C3AlignError
 from c3align.ops import _eager_math, _matrix_noise, fixed
 from c3align.ops._device import compute_dtype, kinds_of, may_ask, moments, vector_on
+from c3align.ops.fixed import PAIRS_PER_BLOCK
 from c3align.ops.reference import BAD_NORM, FIXED_SCALE, MAX_NORM, MIN_NORM, OK
 from c3align.ops.rowmap import Noise, RowMap
 
@@ -23,7 +24,6 @@ __all__ += ["vector_on"]
 
 KNOWS_KINDS = False  # at once: they take a look at all values
 MAX_DIMS = 1 << 40
-_PAIRS_PER_BLOCK = 1 << 20  # an int64 holds the fixed-point sum of the squares of this many differences
 _BLOCK_ELEMENTS = 1 << 22  # about 20 arrays of a block are held, some of them float64
 
 
@@ -59,8 +59,8 @@ def pair_moments(backend: Any, X: torch.Tensor, y: torch.Tensor, zero_rows: str,
     """See `c3align.ops.pair_moments`: of X and of y as `backend` sums them, and of the differences."""
     of_x, of_y = moments(backend, X, zero_rows), moments(backend, y, y_zero_rows)
     sums, squares, n_kept = *np.zeros((2, 2, X.shape[1]), np.int64), 0
-    for start in range(0, X.shape[0], _PAIRS_PER_BLOCK):
-        block = slice(start, start + _PAIRS_PER_BLOCK)
+    for start in range(0, X.shape[0], PAIRS_PER_BLOCK):
+        block = slice(start, start + PAIRS_PER_BLOCK)
         on_device, kept = _summed_differences(X[block].detach(), y[block].detach())
         here = [fixed.widen(part) for part in on_device.cpu().numpy()]
         sums, squares, n_kept = fixed.add(sums, here[0]), fixed.add(squares, here[1]), n_kept + int(kept)

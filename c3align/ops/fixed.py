@@ -10,6 +10,9 @@ import numpy as np
 
 from c3align._typing import Float64Array, Int64Array
 
+ROWS_PER_BLOCK = 1 << 22  # an int64 holds the fixed-point sum of this many unit rows
+PAIRS_PER_BLOCK = 1 << 20  # and that of the squares of so many differences, each up to 4
+
 NORM_BINS = 256
 FRACTION_BITS = 40  # entries are multiples of 2**-40
 
