@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from c3align import C3Aligner
@@ -72,18 +72,30 @@ def taught(x, y, how):
     return C3Aligner().fit(x) if how == "one" else C3Aligner().fit(x).partial_fit(y, modality="image")
 
 
-@settings(max_examples=12)
+def blocks_of(cuts):
+    return [table().slice(a, b - a) for a, b in pairwise([0, *cuts, 300])]
+
+
 @given(
     cuts=st.lists(st.integers(0, 300), max_size=6).map(sorted),
     how=st.sampled_from(["one", "two", "pairs"]),
     seed=st.randoms(),
 )
 def test_any_blocks_teach_the_bytes_of_one_machine(cuts, how, seed):
-    ends = [0, *cuts, 300]
-    blocks = [table().slice(a, b - a) for a, b in pairwise(ends)]
-    seed.shuffle(blocks)
+    """What workers do with blocks, combined in any order."""
+    known = c3ray._Statistics({"text": "words"} if how == "one" else BOTH, C3Aligner().get_params(), how == "pairs")
+    parts = [part for part in map(known.aggregate_block, blocks_of(cuts)) if part is not None]
+    while len(parts) > 1:
+        a, b = (parts.pop(seed.randrange(len(parts))) for _ in range(2))
+        parts.append(known.combine(a, b))
+    assert parts == [taught(X, Y, how).to_bytes()]
+
+
+@pytest.mark.parametrize(("how", "cuts"), [("one", [7]), ("two", [40, 40, 200]), ("pairs", range(0, 300, 50))])
+def test_a_cluster_learns_the_bytes_of_one_machine(how, cuts):
     columns = {"text": "words"} if how == "one" else BOTH
-    found = AlignerPreprocessor(columns, pairs=how == "pairs").fit(data.from_arrow(blocks)).aligner_
+    ds = data.from_arrow(blocks_of(cuts)[::-1])
+    found = AlignerPreprocessor(columns, pairs=how == "pairs").fit(ds).aligner_
     assert found.to_bytes() == taught(X, Y, how).to_bytes()
 
 
