@@ -6,7 +6,7 @@ reproducible up to a tolerance only: the order of the additions is BLAS's own. M
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -30,7 +30,7 @@ class _Products:
     """Exact statistics of some rows, and the float64 sums of products of their columns."""
 
     statistics: Any
-    products: Float64Array
+    products: Float64Array = field(repr=False)
 
     def __post_init__(self) -> None:
         self.products.flags.writeable = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class CrossCovariance:
 
     x: CovarianceStatistics
     y: CovarianceStatistics
-    products: Float64Array
+    products: Float64Array = field(repr=False)
 
     def __post_init__(self) -> None:
         self.products.flags.writeable = False

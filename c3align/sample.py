@@ -7,7 +7,7 @@ rows, and the sample of a merge is the sample of the whole, to the bit. Equal ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -61,11 +61,11 @@ class RowSample:
     """
 
     size: int
-    keys: Int64Array
-    groups: Int64Array
-    rows: npt.NDArray[np.float32]
-    counts: Int64Array
-    links: Int64Array
+    keys: Int64Array = field(repr=False)
+    groups: Int64Array = field(repr=False)
+    rows: npt.NDArray[np.float32] = field(repr=False)
+    counts: Int64Array = field(repr=False)
+    links: Int64Array = field(repr=False)
 
     def __post_init__(self) -> None:
         for array in (self.keys, self.groups, self.rows, self.counts, self.links):

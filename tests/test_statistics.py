@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c3align import noise, ops
+from c3align import C3Aligner, noise, ops
 from c3align.errors import C3AlignError, FormatError
 from c3align.ops import fixed
 from c3align.statistics import ModalityStatistics, PairStatistics, paired_statistics
@@ -270,3 +270,13 @@ def test_printed_they_are_counts_and_no_sums():
     assert repr(of_x) == "ModalityStatistics(n_rows=39, n_dims=8, n_zero_rows=1)"
     assert repr(of_y) == "ModalityStatistics(n_rows=40, n_dims=8)"
     assert repr(of_pairs).startswith("PairStatistics(n_rows=39, n_dims=8")
+
+
+@pytest.mark.parametrize("mapping", ["barycenter", "quantile"])
+def test_what_was_learned_prints_in_a_few_lines(mapping):
+    """A count, and not the numbers of matrices, samples and sketches."""
+    X, Y = np.random.default_rng(0).standard_normal((2, 50, 8)) + 1
+    state = C3Aligner(mapping=mapping, noise="residual").fit(X, Y).state_
+    assert all(n in repr(state) for n in ("n_rows=50", "PairCovariance"))
+    assert "array(" not in repr(state)
+    assert len(repr(state)) < 2000

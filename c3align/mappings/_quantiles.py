@@ -7,7 +7,7 @@ split, order or merge tree, and rows that were added can be taken away again.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,7 +46,7 @@ class QuantileSketch:
     True
     """
 
-    counts: Int64Array
+    counts: Int64Array = field(repr=False)
 
     def __post_init__(self) -> None:
         self.counts.flags.writeable = False
