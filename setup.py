@@ -79,7 +79,7 @@ def find_nvcc():
 def refuse_what_excludes_cuda():
     """An error where CUDA kernels are asked for and cannot be built whatever compilers are here."""
     if CUDA == "on" and NATIVE == "off":
-        sys.exit("C3ALIGN_CUDA=on, but C3ALIGN_NATIVE=off builds no core that could hold CUDA kernels; unset one of them")
+        sys.exit("C3ALIGN_CUDA=on, but C3ALIGN_NATIVE=off builds no core to hold CUDA kernels; unset one of them")
     if CUDA == "on" and MSVC:
         sys.exit("C3ALIGN_CUDA=on, but CUDA kernels are not built on Windows; set C3ALIGN_CUDA=auto, or use Linux")
 

@@ -173,7 +173,7 @@ class TestKills:
 
 class TestLoadingWhileSaving:
     def test_another_thread_saves_changed_settings(self, rows, tmp_path):
-        """Neither readers nor a second writer meet a folder whose two files disagree (fault 2.6)."""
+        """Neither readers nor a second writer meet a folder whose two files disagree."""
         made = [C3Aligner(seed=i).fit(rows) for i in range(3)]
         made[0].save_pretrained(tmp_path / "a")
         stop = threading.Event()

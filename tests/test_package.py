@@ -260,7 +260,7 @@ def test_a_setting_that_is_none(sources, tmp_path, variable, mend):
 
 
 def test_cuda_without_the_core(sources, tmp_path):
-    with pytest.raises(AssertionError, match="C3ALIGN_NATIVE=off builds no core that could hold CUDA kernels; unset"):
+    with pytest.raises(AssertionError, match="C3ALIGN_NATIVE=off builds no core to hold CUDA kernels; unset"):
         build("sdist", sources, tmp_path, C3ALIGN_NATIVE="off", C3ALIGN_CUDA="on")
 
 
