@@ -81,7 +81,7 @@ kills: $(BIN)/.built  ## kill fifty savings of each kind, and load what is there
 sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour and thread sanitizers; CUDA's emulated
 	@rm -rf build/sanitize && mkdir -p build/sanitize
 	@cp -r c3align csrc tests setup.py pyproject.toml README.md LICENSE build/sanitize/
-	@cd build/sanitize && for kind in address,undefined thread; do \
+	@data="$${C3ALIGN_DATA:-$(CURDIR)/../shared/data}" && export C3ALIGN_DATA="$$data" && cd build/sanitize && for kind in address,undefined thread; do \
 		case $$kind in address*) library=libasan.so; tests="tests/test_ops.py tests/test_cuda_emulated.py";; \
 			*) library=libtsan.so; tests=tests/test_ops.py;; esac; \
 		echo "$$kind sanitizer ..."; rm -rf build c3align/ops/_C.*.so; \

@@ -70,6 +70,13 @@ def few_rows_on(origin: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def gpu_check() -> list[str]:
+    """What `gpu_check.sh` did on a card."""
+    found = json.loads((RESULTS / "gpu_check.json").read_text())
+    done = ", ".join(f"{s['step']} ({'passed' if s['exit'] == 0 else 'failed'})" for s in found["steps"])
+    return [f"> {found['device']}, commit {found['commit']}, `{found['command']}`: {done}.", ""]
+
+
 def accuracy() -> list[str]:
     """One line for each op, the dtypes side by side: largest error, and the limit it is held to."""
     found = json.loads((RESULTS / "accuracy.json").read_text())
@@ -204,7 +211,6 @@ def caption_row(record: dict[str, Any]) -> str:
     parts = [record["variant"], *([f"noise cosine {noise['noise_cosine']}"] if noise else [])]
     parts += ["of the residuals' covariance"] if "noise" in noise else []
     parts += {
-        "projection": [f"rows projected on names at {record.get('temperature')} (DeCap)"],
         "vote": [f"vote of draws and nearest names, these weigh {record.get('weight')}"],
         "neighbours": ["reads the 5 nearest names' rows too"],
         "more text": ["24,000 other names learned too"],
