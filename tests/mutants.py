@@ -220,7 +220,7 @@ MUTANTS = [
     Mutant("pairs", "c3align/geometry/_overlap.py", "or max(evidence) < CLEAR:", "or False:", "test_centering and false_alarm"),
     Mutant("pairs", "c3align/_learn.py", ">= MANY_PAIRS:", ">= 1e9:", "test_centering and later_pairs"),
     Mutant("pairs", "c3align/_learn.py", "bool((a.isin(b) & (a != b)).any())", "False", "test_centering and order_of_an_index"),
-    Mutant("pairs", "c3align/_kinds.py", "if bool(((values != 0) & (values != 1)).any()):", "if False:", "other_dtypes_are_no_labels"),
+    Mutant("pairs", "c3align/_kinds.py", "if not bool(((values != 0) & (values != 1)).any()):", "if True:", "other_dtypes_are_no_labels"),
     Mutant("P10", "c3align/cli/_transform.py", "if any(os.path.realpath(path) == place for", "if any(False for", "test_cli and never_written_over"),
     Mutant("P10", "c3align/io/mirror.py", "return sorted({os.path.relpath(path, self.folder) for path in found} - known)", "return []", "test_trees and another_time"),
     Mutant("P10", "c3align/io/mirror.py", "if known is not None and not listed.exists():", "if False:", "test_trees and not_replaced"),
