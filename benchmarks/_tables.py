@@ -104,9 +104,10 @@ DRAWN = {
 
 def drawing() -> list[str]:
     """Characters never seen, drawn from their names: what was run with several seeds, and the training-free row."""
-    found = json.loads((RESULTS / "drawing.json").read_text())
+    found = json.loads((RESULTS / "drawing.json").read_text())["records"]
+    (nearest,) = (record for record in found if record.get("what") == "nearest picture")
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for record in found["records"]:
+    for record in [record for record in found if record is not nearest]:
         group = tuple(record[name] for name in ("critic_weight", "variant", "noise", "noise_cosine"))
         groups.setdefault(group, []).append(record)
     lines = [
@@ -118,7 +119,6 @@ def drawing() -> list[str]:
             kind = "" if cosine == 1 else f", {noise} noise, cosine {cosine}"
             name = f"{variant}{kind}, {'with' if weight else 'no'} critic, {len(records)} seeds"
             lines.append(f"| {name} | " + " | ".join(spread(records, column) for column in DRAWN) + " |")
-    nearest = found["nearest_picture"]
     cells = [f"{nearest[column]:.3f}" if column in nearest else "" for column in DRAWN]
     return [*lines, "| no drawing: the nearest training picture | " + " | ".join(cells) + " |", ""]
 
