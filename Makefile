@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
 # device code for the card that is here, or for one, which shows that it compiles; each takes a core more than a minute
 ifndef C3ALIGN_CUDA_ARCHITECTURES
-export C3ALIGN_CUDA_ARCHITECTURES := $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .),90)
+export C3ALIGN_CUDA_ARCHITECTURES := $(or $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d . | grep -xE '[0-9]+'),90)
 endif
 # a folder without a working pip is the rest of an attempt that failed
 venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
@@ -22,7 +22,7 @@ venv = $(1)/bin/python -m pip --version >/dev/null 2>&1 || { \
 	$(PYTHON) -m venv --clear $(1); }
 # what runs compiled code, without subprocesses, which a preloaded sanitizer would follow
 SANITIZED := emulated or bits or trace or many_threads or once or in_place or memmap or p10 or p4 or refused_alike
-CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp')
+CSRC := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 .PHONY: help demo test test-fast ready contract check browser docs wheels gallery mutate fuzz bits kills sanitize elsewhere clean
 .DEFAULT_GOAL := help
@@ -66,7 +66,7 @@ docs: $(BIN)/.built  ## the documentation as pages for a browser, in build/docs
 gallery: $(BIN)/.built browser  ## the README's pictures, drawn anew by tests/examples/
 	@$(BIN)/python tests/examples/gallery.py
 
-mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (ten minutes)
+mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (hours)
 	@$(BIN)/python tests/mutants.py
 
 fuzz: $(BIN)/.built  ## change files at random, by the ten thousand, and load them (half an hour)
@@ -81,7 +81,7 @@ kills: $(BIN)/.built  ## kill fifty savings of each kind, and load what is there
 sanitize: $(BIN)/.built  ## the compiled core under address, undefined-behaviour and thread sanitizers; CUDA's emulated
 	@rm -rf build/sanitize && mkdir -p build/sanitize
 	@cp -r c3align csrc tests setup.py pyproject.toml README.md LICENSE build/sanitize/
-	@cd build/sanitize && for kind in address,undefined thread; do \
+	@data="$${C3ALIGN_DATA:-$(CURDIR)/../shared/data}" && export C3ALIGN_DATA="$$data" && cd build/sanitize && for kind in address,undefined thread; do \
 		case $$kind in address*) library=libasan.so; tests="tests/test_ops.py tests/test_cuda_emulated.py";; \
 			*) library=libtsan.so; tests=tests/test_ops.py;; esac; \
 		echo "$$kind sanitizer ..."; rm -rf build c3align/ops/_C.*.so; \
@@ -120,7 +120,7 @@ $(BIN)/.tools: constraints.txt
 $(BIN)/.installed: $(BIN)/.tools pyproject.toml
 	@echo "setting up $(VENV) (a minute, once) ..."
 	@$(BIN)/python $(PIP) -c constraints.txt torch==2.13.0
-	@C3ALIGN_NATIVE=off $(BIN)/python $(PIP) -c constraints.txt --no-build-isolation -e '.[test]'
+	@C3ALIGN_NATIVE=off C3ALIGN_CUDA=off $(BIN)/python $(PIP) -c constraints.txt --no-build-isolation -e '.[test]'
 	@$(BIN)/python $(PIP) -c constraints.txt --no-deps numpydoc  # its validation needs no Sphinx
 	@touch $@
 
@@ -133,7 +133,7 @@ $(DEMO)/.installed: pyproject.toml constraints.txt
 	@echo "setting up $(DEMO) (a minute or two, once) ..."
 	@$(call venv,$(DEMO))
 	@$(DEMO)/bin/python $(PIP) -c constraints.txt torch==2.13.0 setuptools pybind11 ninja
-	@C3ALIGN_NATIVE=off $(DEMO)/bin/python $(PIP) -c constraints.txt --no-build-isolation -e '.[demo]'
+	@C3ALIGN_NATIVE=off C3ALIGN_CUDA=off $(DEMO)/bin/python $(PIP) -c constraints.txt --no-build-isolation -e '.[demo]'
 	@touch $@
 
 # after the other, because both write c3align.egg-info
@@ -141,5 +141,5 @@ $(OLD)/.installed: pyproject.toml tests/constraints-sklearn-1.6.txt | $(BIN)/.in
 	@echo "setting up $(OLD) ..."
 	@$(call venv,$(OLD))
 	@$(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt setuptools pytest hypothesis pandas
-	@C3ALIGN_NATIVE=off $(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt --no-build-isolation -e .
+	@C3ALIGN_NATIVE=off C3ALIGN_CUDA=off $(OLD)/bin/python $(PIP) -c tests/constraints-sklearn-1.6.txt --no-build-isolation -e .
 	@touch $@

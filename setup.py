@@ -16,6 +16,8 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -74,6 +76,14 @@ def find_nvcc():
     return None if CUDA == "off" or MSVC else found
 
 
+def refuse_what_excludes_cuda():
+    """An error where CUDA kernels are asked for and cannot be built whatever compilers are here."""
+    if CUDA == "on" and NATIVE == "off":
+        sys.exit("C3ALIGN_CUDA=on, but C3ALIGN_NATIVE=off builds no core to hold CUDA kernels; unset one of them")
+    if CUDA == "on" and MSVC:
+        sys.exit("C3ALIGN_CUDA=on, but CUDA kernels are not built on Windows; set C3ALIGN_CUDA=auto, or use Linux")
+
+
 def run(*command):
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -97,7 +107,7 @@ class BuildKernels(build_ext):
         try:
             ext.extra_objects = [self.kernels_for(isa, flags, ext) for isa, flags in ISAS.items()]
             if not (nvcc and self.built_with_cuda(nvcc, ext)):
-                super().build_extension(ext)
+                self.link(ext)
         except FAILURES as error:
             raise CompileError(f"the compiled core was not built: {error}\n{MEND}") from error
 
@@ -106,13 +116,18 @@ class BuildKernels(build_ext):
         whole = copy.deepcopy(ext)
         try:
             whole.extra_objects.append(self.cuda_kernels(nvcc, whole))
-            super().build_extension(whole)
+            self.link(whole)
         except FAILURES as error:
             if CUDA == "on":
                 sys.exit(f"C3ALIGN_CUDA=on, but the CUDA kernels were not built: {error}\n{CUDA_MEND}")
             self.warn(f"c3align is built without CUDA kernels; the compiled core stands without them: {error}")
             return False
         return True
+
+    def link(self, ext):
+        """Build the module anew: by its dates it could pass for one with other device code, or with none."""
+        Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
+        super().build_extension(ext)
 
     def kernels_for(self, isa, flags, ext):
         folder, macros = os.path.join(self.build_temp, isa), [("C3ALIGN_ISA", isa)]
@@ -123,7 +138,8 @@ class BuildKernels(build_ext):
         """Compile the device code, unless nothing changed, and link its run time into the extension."""
         known = run(nvcc, "--list-gpu-code")
         chosen = [a for a in ARCHITECTURES if ASKED or re.search(rf"\bsm_{a}\b", known)]
-        target = os.path.join(self.build_temp, "cuda", f"rows-{'-'.join(chosen)}.o")
+        release = f"{zlib.crc32(run(nvcc, '--version').encode()):08x}"
+        target = os.path.join(self.build_temp, "cuda", f"rows-{'-'.join([*chosen, release])}.o")
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if not chosen:
             raise CompileError(f"{nvcc} compiles for none of {', '.join('sm_' + a for a in ARCHITECTURES)}")
@@ -158,4 +174,5 @@ def extension():
     )
 
 
+refuse_what_excludes_cuda()
 setup(ext_modules=[] if NATIVE == "off" else [extension()], cmdclass={"build_ext": BuildKernels})

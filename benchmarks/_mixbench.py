@@ -63,7 +63,7 @@ class Subset:
     gains: dict[str, dict[str, int]]
 
     def digest(self) -> str:
-        """Of all that figures depend on, pictures too, wherever they lie."""
+        """A hash of all that figures depend on, pictures too, wherever they lie."""
         found = hashlib.sha256(repr(sorted((query, sorted(own.items())) for query, own in self.gains.items())).encode())
         for entry in (*self.queries, *self.documents):
             image = Path(entry.image).read_bytes() if isinstance(entry.image, str) else entry.image

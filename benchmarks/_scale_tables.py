@@ -33,6 +33,13 @@ def _sizes(found: dict[str, Any]) -> dict[int, Any]:
     return {int(n_rows): lines for n_rows, lines in found["sizes"].items()}
 
 
+def scale_origin() -> list[str]:
+    """What was run, and on what."""
+    origin = _found()["provenance"]
+    machine = origin["gpu"] or f"{origin['cpu']}, {origin['processors']} processors"
+    return [f"> {machine}, commit {origin['commit']}, `{origin['command']}`", ""]
+
+
 def scale() -> list[str]:
     """Fit and transform of a tree of shards beside what bounds them, and beside others."""
     compared = {n_rows: lines for n_rows, lines in _sizes(_found()).items() if n_rows <= COMPARED}

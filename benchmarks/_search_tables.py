@@ -49,3 +49,15 @@ def search_cost() -> list[str]:
             f"| {STORES[record['store']]} | {cells} | {record['align ms']:.2f} ms | {100 * record['recall']:.0f} % |"
         )
     return lines
+
+
+def search_bridge() -> list[str]:
+    """What search over a bridge between two encoders keeps."""
+    (record,) = _records("bridge")
+    new, moved, as_they_are = record["recall@10"].values()
+    pictures, kept = f"{record['n_held_out']} new pictures", f"{100 * record['kept']:.0f} %"
+    return [
+        f"> Of the recall at ten that {pictures} have, it keeps {kept} ({moved:.3f} of {new:.3f}; without it "
+        f"{as_they_are:.3f}).",
+        "",
+    ]

@@ -70,6 +70,13 @@ def few_rows_on(origin: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def gpu_check() -> list[str]:
+    """What `gpu_check.sh` did on a card."""
+    found = json.loads((RESULTS / "gpu_check.json").read_text())
+    done = ", ".join(f"{s['step']} ({'passed' if s['exit'] == 0 else 'failed'})" for s in found["steps"])
+    return [f"> {found['device']}, commit {found['commit']}, `{found['command']}`: {done}.", ""]
+
+
 def accuracy() -> list[str]:
     """One line for each op, the dtypes side by side: largest error, and the limit it is held to."""
     found = json.loads((RESULTS / "accuracy.json").read_text())
@@ -97,9 +104,10 @@ DRAWN = {
 
 def drawing() -> list[str]:
     """Characters never seen, drawn from their names: what was run with several seeds, and the training-free row."""
-    found = json.loads((RESULTS / "drawing.json").read_text())
+    found = json.loads((RESULTS / "drawing.json").read_text())["records"]
+    (nearest,) = (record for record in found if record.get("what") == "nearest picture")
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for record in found["records"]:
+    for record in [record for record in found if record is not nearest]:
         group = tuple(record[name] for name in ("critic_weight", "variant", "noise", "noise_cosine"))
         groups.setdefault(group, []).append(record)
     lines = [
@@ -111,7 +119,6 @@ def drawing() -> list[str]:
             kind = "" if cosine == 1 else f", {noise} noise, cosine {cosine}"
             name = f"{variant}{kind}, {'with' if weight else 'no'} critic, {len(records)} seeds"
             lines.append(f"| {name} | " + " | ".join(spread(records, column) for column in DRAWN) + " |")
-    nearest = found["nearest_picture"]
     cells = [f"{nearest[column]:.3f}" if column in nearest else "" for column in DRAWN]
     return [*lines, "| no drawing: the nearest training picture | " + " | ".join(cells) + " |", ""]
 
@@ -204,7 +211,6 @@ def caption_row(record: dict[str, Any]) -> str:
     parts = [record["variant"], *([f"noise cosine {noise['noise_cosine']}"] if noise else [])]
     parts += ["of the residuals' covariance"] if "noise" in noise else []
     parts += {
-        "projection": [f"rows projected on names at {record.get('temperature')} (DeCap)"],
         "vote": [f"vote of draws and nearest names, these weigh {record.get('weight')}"],
         "neighbours": ["reads the 5 nearest names' rows too"],
         "more text": ["24,000 other names learned too"],

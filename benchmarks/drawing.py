@@ -16,17 +16,13 @@ Examples
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from c3align import C3Aligner, encoders, geometry
 from c3align import datasets as data
@@ -35,8 +31,10 @@ from c3align.decoders import EmbeddingGenerator
 sys.path.insert(0, str(Path(__file__).parent / "paper"))
 
 import scores
+from _results import Results, spread
+from _variants import VARIANTS, fit_aligner
 
-VARIANTS = {"C1": (False, False), "C2_1": (True, False), "C2_2": (False, True), "C3": (True, True)}
+NEAREST = {"what": "nearest picture"}  # the record without a drawing
 SHOWN = (
     "recall@1",
     "recall@5",
@@ -62,13 +60,8 @@ class Material:
                 self.rows[split, modality] = self.encoder.encode(items[:limit], modality=modality)
 
     def aligner(self, variant: str, noise: dict[str, Any]) -> C3Aligner:
-        """Without collapse every row is given with its opposite, so that the means are zero to the bit."""
-        collapse, corrupt = VARIANTS[variant]
         text, image = (self.rows["train", modality] for modality in ("text", "image"))
-        if not collapse:
-            text, image = np.concatenate([text, -text]), np.concatenate([image, -image])
-        aligner = C3Aligner(**(noise if corrupt else {"sigma": 0.0}))
-        return aligner.fit(text, image)
+        return fit_aligner(variant, text, image, paired=True, **noise)
 
     def judged(self, drawn: np.ndarray, prefix: str = "") -> dict[str, float]:
         """Scores of drawings of all held-out characters."""
@@ -144,21 +137,13 @@ def show(records: list[dict[str, Any]]) -> None:
         cells = []
         for name in SHOWN:
             values = [record[name] for record in found if name in record]
-            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-            cells.append(f"{f'{statistics.fmean(values):.3f}{spread}' if values else '':>15}")
+            cells.append(f"{spread(values) if values else '':>15}")
         print("{:8} {:10} {!s:6} {:6} ".format(*group), f"{len(found):5}  " + "  ".join(cells))
 
 
 def cosine(text: str) -> float | str:
     """A noise cosine, or "auto": from the residuals of the training pairs."""
     return text if text == "auto" else float(text)
-
-
-def write(path: Path | None, document: dict[str, Any]) -> None:
-    if path is not None:
-        scratch = path.with_suffix(".part")
-        scratch.write_text(json.dumps(document, indent=1) + "\n")
-        os.replace(scratch, path)
 
 
 def main() -> None:
@@ -172,28 +157,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="characters of each split")
     parser.add_argument("--json", type=Path, help="results; runs that are in it are not run again")
     arguments = parser.parse_args()
-    settings = {"epochs": arguments.epochs, "limit": arguments.limit}
-    document = {
-        "commands": ["python " + " ".join(["benchmarks/drawing.py", *sys.argv[1:]])],
-        "settings": settings,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "records": [],
-    }
-    if arguments.json is not None and arguments.json.exists():
-        before = json.loads(arguments.json.read_text())
-        if before["settings"] != settings:
-            sys.exit(f"{arguments.json} holds results of other settings; pass another --json, or remove it")
-        commands = list(dict.fromkeys([*before["commands"], *document["commands"]]))
-        document = {**document, **before, "commands": commands}
+    results = Results(arguments.json, {"epochs": arguments.epochs, "limit": arguments.limit})
     material = Material(arguments.limit)
-    document.setdefault("nearest_picture", nearest_picture(material))
     for key in keys(arguments):
-        if not any(all(record[name] == value for name, value in key.items()) for record in document["records"]):
-            document["records"].append({**key, **measure(material, key, arguments.epochs)})
-            write(arguments.json, document)
-    show(document["records"])
-    print("nearest training picture: " + ", ".join(f"{k} {v:.3f}" for k, v in document["nearest_picture"].items()))
+        results.run(key, partial(measure, material, key, arguments.epochs))
+    nearest = results.run(NEAREST, partial(nearest_picture, material))
+    show([record for record in results.records if "variant" in record])
+    print("nearest training picture: " + ", ".join(f"{k} {v:.3f}" for k, v in nearest.items() if k not in NEAREST))
 
 
 if __name__ == "__main__":

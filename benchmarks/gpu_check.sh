@@ -1,8 +1,9 @@
 #!/bin/sh
-# Everything that needs a CUDA card, in one run of under 10 minutes and without a network: build in place, GPU tests,
+# Everything that needs a CUDA card, in one run of about five minutes on an H200 (no step may take over three, nor all of
+# them a quarter of an hour) and without a network: build in place, GPU tests,
 # compute-sanitizer on a few of them, throughput, shards from disk through the card and back, and ncu's figures of the
 # two main kernels. Needs Python with torch, pybind11, ninja, scikit-learn, pytest and hypothesis, and nvcc. What was
-# done stands in gpu_check.json after each step, for a run that is cut off.
+# done stands in gpu_check.json after each step, for a run that is cut off. The exit code is 1 where a step failed.
 #
 #   sh benchmarks/gpu_check.sh [folder for the results, default benchmarks/results]
 set -u
@@ -22,6 +23,7 @@ step() {  # name, seconds, command ...
     begin=$(date +%s)
     timeout "$limit" "$@" >>"$LOG" 2>&1
     code=$?
+    [ "$code" = 0 ] || FAILED=1
     took=$(($(date +%s) - begin))
     printf '   exit %s after %s s\n' "$code" "$took" | tee -a "$LOG"
     STEPS="$STEPS${STEPS:+, }{\"step\": \"$name\", \"exit\": $code, \"seconds\": $took}"
@@ -31,7 +33,7 @@ step() {  # name, seconds, command ...
 
 DEVICE=$("$PYTHON" -c "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none')" 2>/dev/null)
 COMMIT=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}  # where the history is not there, it is told
-STEPS=""
+STEPS="" FAILED=0
 step build 180 "$PYTHON" setup.py -q build_ext --inplace
 if [ "$code" != 0 ]; then
     tail -40 "$LOG"
@@ -56,3 +58,4 @@ if command -v ncu >/dev/null 2>&1; then
 fi
 tail -60 "$LOG"
 cat "$OUT/gpu_check.json"
+exit "$FAILED"

@@ -219,6 +219,23 @@ def kernel_instructions() -> list[str]:
     return lines
 
 
+def kernel_bounds() -> list[str]:
+    """What noise on bfloat16 rows can reach by its count of instructions, and what a card has reached."""
+    runs = [{k["kernel"]: k for k in run["kernels"]} for run in json.loads(RESULTS.read_text())["runs"]]
+    before, now = (1 / run["corrupt bfloat16"]["issue_slots_at_the_rate_of_a_copy"] for run in (runs[0], runs[-1]))
+    align, corrupt = (runs[-1][f"{op} bfloat16"]["instructions_a_row"] for op in ("align", "corrupt"))
+    measured = json.loads((RESULTS.parent / "throughput-cuda.json").read_text())
+    wanted = {"op": "corrupt", "dims": 768, "dtype": "bfloat16", "contestant": "c3align, in a graph"}
+    (record,) = (r for r in measured["records"] if wanted.items() <= r.items())
+    card = f"at commit {measured['commit']} an {measured['gpu']} ran it at {100 / record['of_floor']:.0f} %, in a graph"
+    return [
+        "> Noise on bfloat16 rows is bound by its instructions: if every slot is used, it reaches at most "
+        f"{100 * now:.0f} % of a copy's speed, and at most {100 * before:.0f} % before ({card}). "
+        f"{100 * (1 - align / corrupt):.0f} % of the instructions make the noise itself.",
+        "",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tools", help="folder of nvdisasm")

@@ -31,6 +31,7 @@ TABLES = {
         _tables.embed_share,
         _tables.face,
         _tables.few_rows,
+        _tables.gpu_check,
         _tables.initial_gaps,
         _tables.low_data,
         _tables.naming,
@@ -46,12 +47,15 @@ TABLES = {
         _recipe_tables.recipes_rows,
         _recipe_tables.transport,
         _scale_tables.scale,
+        _scale_tables.scale_origin,
         _scale_tables.scale_plan,
         _scale_tables.scale_sizes,
         _scale_tables.scale_bounds,
         _scale_tables.scale_workers,
+        _search_tables.search_bridge,
         _search_tables.search_cost,
         _search_tables.search_quality,
+        instructions.kernel_bounds,
         instructions.kernel_instructions,
     )
 }

@@ -208,13 +208,21 @@ def cpu_name() -> str:
     return facts.get("model name", platform.processor()) + (f" ({numbers})" if numbers else "")
 
 
+def without_folders(argument: str) -> str:
+    """An argument without folders that only this machine has."""
+    path = Path(argument)
+    if not path.is_absolute():
+        return argument
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+
 def provenance(script: str = "throughput.py") -> dict[str, Any]:
     """Where and with what the figures were made."""
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     packages = ("numpy", "torch", "scikit-learn", "numba", "triton")
     installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {
-        "command": f"python benchmarks/{script} " + " ".join(sys.argv[1:]),
+        "command": " ".join([f"python benchmarks/{script}", *map(without_folders, sys.argv[1:])]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": os.environ.get("COMMIT") or git.stdout.strip() or None,  # told where the history is not there
         "cpu": cpu_name(),

@@ -229,7 +229,7 @@ def main() -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of the rivals that are installed."""
+    """Versions of the rivals that are installed."""
     found = {}
     for name, package in (("POT", "ot"), ("SKADA", "skada")):
         try:

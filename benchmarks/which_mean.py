@@ -20,13 +20,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from throughput import ROOT, provenance
+from _sets import DATA
+from throughput import provenance
 from tqdm import tqdm
 
 from c3align import C3Aligner, centering, datasets, encoders
@@ -36,7 +36,6 @@ from c3align.errors import C3AlignError
 from c3align.geometry import encoder_overlap, recall_at_k
 from c3align.statistics import ModalityStatistics
 
-DATA = Path(os.environ.get("C3ALIGN_DATA", ROOT.parent / "shared" / "data"))
 PAIRS = {
     "CLIP, COCO": "coco-clip-vitb16/features_clip.npy",
     "ConVIRT": "convirt/features_convirt.npy",
@@ -139,7 +138,7 @@ def detection(rows: dict[str, Any], rng: Any, n_batches: int = 50) -> dict[str, 
 
 
 def single_rows(rows: dict[str, Any], rng: Any) -> dict[str, dict[str, float]]:
-    """Of rows that were not fitted: the wrong mean in silence, and refused."""
+    """Shares of rows that were not fitted: given the wrong mean in silence, and refused."""
     split = {name: halves(part, rng) for name, part in rows.items()}
     found = {}
     for called, kind in (("variances", ModalityStatistics), ("second moments", CovarianceStatistics)):
@@ -159,7 +158,7 @@ def _is_refused(name: str, taken: str | None) -> bool:
 
 
 def overlaps(found: Sets, name: str) -> dict[str, float]:
-    """Of the pair, and the largest with rows of another set, 200 rows of each."""
+    """The overlap of the pair, and the largest with rows of another set, 200 rows of each."""
     own, others = list(found[name].values()), [part for n, rows in found.items() if n != name for part in rows.values()]
     mixes = [encoder_overlap(a[:200], b[:200]) for a in own for b in others if a.shape[1] == b.shape[1]]
     return {"pair": round(encoder_overlap(own[0], own[1]), 2), "most of a mix": round(max(mixes, default=0.0), 2)}

@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from throughput import ROOT, provenance
+from _sets import DATA
+from throughput import provenance
 from tqdm import trange
 
 from c3align import C3Aligner, ops
 
 Rows = npt.NDArray[np.float32]
-DATA = Path(os.environ.get("C3ALIGN_DATA", ROOT.parent / "shared" / "data")) / "clap-esc50"
+CLAP = DATA / "clap-esc50"
 
 
 def right(sounds: Rows, prompts: Rows, labels: npt.NDArray[np.int16]) -> float:
@@ -61,9 +61,9 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=200, help="random halves")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
-    if not DATA.exists():
-        sys.exit(f"the CLAP rows are not in {DATA}; set C3ALIGN_DATA to the folder that holds clap-esc50/")
-    sounds, prompts, labels = (np.load(DATA / f"{name}.npy") for name in ("audio", "class_text", "labels"))
+    if not CLAP.exists():
+        sys.exit(f"the CLAP rows are not in {CLAP}; set C3ALIGN_DATA to the folder that holds clap-esc50/")
+    sounds, prompts, labels = (np.load(CLAP / f"{name}.npy") for name in ("audio", "class_text", "labels"))
     raw, aligned = before_and_after(sounds, sounds, prompts, labels)
     halves = in_halves(sounds, prompts, labels, arguments.splits)
     print(f"mean of the same clips:     {raw:.3f} before, {aligned:.3f} after")

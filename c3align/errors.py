@@ -25,12 +25,12 @@ __all__ = [
     "printable",
 ]
 
-# control characters, and what turns the direction of writing or stands for bytes that are no UTF-8
 # advice that some callers replace, as they take no such option
 KEEP = ", or keep them as zeros with zero_rows='keep'"
 ALONE = "pass X and y to partial_fit one after the other, each with its modality="
 PAIRED = "fit them as pairs then, else ignore this"
 _LONGEST = 1000  # characters of a message, whatever was given; its last words are the fix
+# control characters, and what turns the direction of writing or stands for bytes that are no UTF-8
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

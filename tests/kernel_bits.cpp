@@ -79,10 +79,12 @@ uint64_t hash_of_kernels(const Kernels& kernels, Dtype dtype, int64_t n_dims) {
         {0.125, nullptr, nullptr, 0.5, false, 3, 9},
     };
     for (const Noise& noise : noises)
-        for (int kind = 0; kind < 8; ++kind) {
-            const bool mapped = kind & 1, renormalize = kind & 2, stream = kind & 4;
+        for (int kind = 0; kind < 16; ++kind) {
+            const bool mapped = kind & 1, renormalize = kind & 2;
             const void *scales = mapped ? scale.data() : nullptr, *shifts = mapped ? mean.data() : nullptr;
-            const RowMap map{mean.data(), scales, shifts, noise, renormalize, stream};
+            RowMap map{mean.data(), scales, shifts, noise, renormalize};
+            map.is_raw = kind & 4;
+            map.stream = kind & 8;
             kernels.transform(in, out, map, status.data(), 0, kRows);
             hash.add(result);
             hash.add(status);

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -154,10 +156,10 @@ def test_drawing(run_here, tmp_path):
     done = run_here("benchmarks/drawing.py", "--variants", "C1", "C3", "--seeds", 0, *small)
     assert done.returncode == 0, done.stderr
     found = json.loads(target.read_text())
-    assert [record["variant"] for record in found["records"]] == ["C3", "C1"]
-    assert found["records"][0] == first["records"][0]
+    assert [record.get("variant", record.get("what")) for record in found["records"]] == ["C3", "nearest picture", "C1"]
+    assert found["records"][:2] == first["records"]
     assert len(found["commands"]) == 2
-    for record in [*found["records"], found["nearest_picture"]]:
+    for record in found["records"]:
         assert 0 <= record["recall@1"] <= record["recall@5"] <= 1
         assert 0 < record["pixel_error"] < 0.5
     assert run_here("benchmarks/drawing.py", *small, "--epochs", 2).returncode == 1
@@ -390,6 +392,28 @@ LISTING = """
         /*00f0*/                   WARPSYNC.ALL ;
         /*0100*/                   BRA `(.L_x_2) ;
 """
+
+
+def test_the_check_of_a_gpu_fails_where_a_step_does(tmp_path):
+    """Python is a program that builds, and whose tests fail."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\ncase "$*" in *pytest*) exit 3;; esac\n')
+    python.chmod(0o755)
+    command = ["sh", "benchmarks/gpu_check.sh", str(tmp_path)]
+    environment = {**os.environ, "PYTHON": str(python)}
+    assert subprocess.run(command, cwd=ROOT, env=environment, capture_output=True).returncode == 1
+    steps = json.loads((tmp_path / "gpu_check.json").read_text())["steps"]
+    assert {step["step"]: step["exit"] for step in steps}["tests"] == 3
+
+
+def test_where_it_was_made_names_no_folder_of_this_machine(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import throughput
+
+    given = ["--folder", "/home/me/rows", "--json", str(ROOT / "benchmarks" / "results" / "scale.json"), "a/b"]
+    monkeypatch.setattr("sys.argv", ["scale.py", *given])
+    told = throughput.provenance("scale.py")["command"]
+    assert told == "python benchmarks/scale.py --folder rows --json benchmarks/results/scale.json a/b"
 
 
 def test_instructions_of_a_loop(monkeypatch):

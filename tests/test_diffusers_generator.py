@@ -12,6 +12,7 @@ from c3align.decoders.diffusion import row_generator
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from tests import tiny_encoders
 
+pytest.importorskip("diffusers")
 tiny_encoders.import_torchvision()
 
 from tests import tiny_pipelines  # noqa: E402

@@ -101,10 +101,10 @@ class TestOldFiles:
 
 
 class TestBits:
-    @pytest.mark.parametrize("kind", bits.SAVED)
-    def test_flips_are_refused(self, kind, tmp_path):
+    @pytest.mark.parametrize(("kind", "build"), [(kind, b) for kind in bits.SAVED for b in honest.KINDS[kind]])
+    def test_flips_are_refused(self, kind, build, tmp_path):
         """A few hundred; all of them by `make bits`."""
-        given = honest.KINDS[kind][0](tmp_path)
+        given = build(tmp_path)
         assert list(bits.accepted(kind, given, 97, most=60)) == []
 
     @pytest.mark.parametrize("kind", [statistics.ModalityStatistics, statistics.PairStatistics])

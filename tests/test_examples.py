@@ -7,11 +7,12 @@ import re
 import runpy
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
 from tests import tiny_encoders
+
+plt = pytest.importorskip("matplotlib.pyplot")
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "tests" / "examples"
@@ -86,6 +87,9 @@ def test_a_head_that_learned_from_texts_alone(name, run, monkeypatch):
     text, image = (float(share) for share in re.findall(r"alone: (0\.\d+)", run(name)))
     assert image > 0.6
     assert text > 0.95 * image
+    label = {"train_probe": "linear probe", "train_head": "layer of torch", "train_projector": "soft tokens"}[name]
+    shown = re.search(rf"^\| {label}.* \| (\S+) \| (\S+) \|$", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    assert [float(share) for share in shown.groups()] == pytest.approx([text, image], abs=0.02)  # machines differ
 
 
 def test_pictures_of_the_pages():

@@ -173,7 +173,7 @@ class TestKills:
 
 class TestLoadingWhileSaving:
     def test_another_thread_saves_changed_settings(self, rows, tmp_path):
-        """Neither readers nor a second writer meet a folder whose two files disagree (fault 2.6)."""
+        """Neither readers nor a second writer meet a folder whose two files disagree."""
         made = [C3Aligner(seed=i).fit(rows) for i in range(3)]
         made[0].save_pretrained(tmp_path / "a")
         stop = threading.Event()
@@ -217,7 +217,6 @@ def test_bytes_are_the_primitive(rows, tmp_path):
 class TestNames:
     @pytest.mark.parametrize("content", ['{"model_type": "gpt2"}', "not JSON", '{"format": "c3align.Other"}', "[1]"])
     def test_another_models_config_stays(self, rows, tmp_path, content):
-        """Fault 2.1."""
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(C3AlignError, match="belongs to something else; choose another folder"):
             C3Aligner().fit(rows).save_pretrained(tmp_path)
@@ -225,7 +224,7 @@ class TestNames:
         assert (tmp_path / "config.json").read_text() == content
 
     def test_urls_and_homes(self, rows, here, monkeypatch, capsys):
-        """Fault 2.2: no folder `s3:` or `~` is made."""
+        """No folder `s3:` or `~` is made."""
         (here / "home").mkdir()
         monkeypatch.setenv("HOME", str(here / "home"))
         monkeypatch.setenv("USERPROFILE", str(here / "home"))
@@ -250,7 +249,6 @@ class TestNames:
 
     @posix
     def test_devices_and_pipes_are_written_and_not_replaced(self, rows, here):
-        """Fault 2.4."""
         np.save("x.npy", rows)
         C3Aligner().fit(rows).save_pretrained("a")
         os.mkfifo("pipe")
@@ -295,7 +293,6 @@ class TestNames:
 
     @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no reservation of space")
     def test_a_full_disk_is_named_before_anything_is_computed(self, rows, here, monkeypatch, capsys):
-        """Fault 2.3."""
         np.save("x.npy", rows)
         C3Aligner().fit(rows).save_pretrained("a")
 
@@ -380,7 +377,7 @@ class TestRowSource:
                 RowSource.of("x.safetensors")
 
     def test_bytes_in_the_other_order_and_integers(self, rows, here):
-        """Fault 3.4: read as they are meant, or refused by fit as by transform."""
+        """Read as they are meant, or refused by fit as by transform."""
         C3Aligner().fit(rows).save_pretrained("a")
         for dtype, text in (("i1", "dtype int8; convert it, or pass what a step"), ("i4", "dtype int32; convert it")):
             np.save("x.npy", rows.astype(dtype))
@@ -397,7 +394,7 @@ class TestRowSource:
 
 class TestShell:
     def test_shards_in_the_order_of_their_numbers(self, here, capsys):
-        """Fault 1.6: t_1..t_12 beside i_001..i_012, and a transform of x_0..x_11."""
+        """Shards t_1..t_12 beside i_001..i_012, and a transform of x_0..x_11."""
         rng = np.random.default_rng(0)
         text = rng.normal(1, 1, (120, 8)).astype(np.float32)
         image = text + rng.normal(0, 0.1, text.shape).astype(np.float32)
@@ -415,7 +412,7 @@ class TestShell:
         assert "t_1.npy is paired with i_002.npy, and the numbers in their names differ" in capsys.readouterr().err
 
     def test_the_bad_shard_is_named(self, rows, here, capsys):
-        """Fault 3.4: NaN in one of ten, and a row of zeros."""
+        """NaN in one of ten, and a row of zeros."""
         C3Aligner().fit(rows).save_pretrained("a")
         for i in range(10):
             np.save(f"x_{i}.npy", rows)

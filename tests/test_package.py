@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -34,6 +35,27 @@ print(C3Aligner().fit(rows).transform(rows, modality="text").shape, ops.backend(
 ops.normalize(rows)
 from c3align.report import report
 print(report(rows, rows[::-1] + 1).to_html().count("<svg viewBox"))
+"""
+
+# for a build that says what is in it, with a CUDA compiler that is another one
+KINDS_OF_BUILD = """
+#define SEEN extern "C" __attribute__((visibility("default"), used)) const char
+#ifdef C3ALIGN_CUDA
+SEEN built[] = "cuda kernels";
+#else
+SEEN built[] = "no kernels";
+#endif
+extern "C" int PyInit__C() { return 0; }
+"""
+WORKING_NVCC = """#!/bin/sh
+case "$*" in
+*list-gpu-code*) echo sm_90;;
+--version) echo {release};;
+*dryrun*) echo '"-L{home}"';;
+*) for last; do :; done
+    echo 'extern "C" __attribute__((visibility("default"), used)) const char code[] = "code: {code}";' |
+        c++ -fPIC -x c++ -c - -o "$last";;
+esac
 """
 
 
@@ -104,7 +126,7 @@ def test_import_is_quick():
 
 
 def test_source_archive_holds_what_a_build_needs(sources, tmp_path):
-    archive, _ = build("sdist", sources, tmp_path, C3ALIGN_NATIVE="off")
+    archive, _ = build("sdist", sources, tmp_path, C3ALIGN_NATIVE="off", C3ALIGN_CUDA="off")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
     compiled = {str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*") if p.suffix in (".cpp", ".h", ".cu")}
@@ -127,7 +149,7 @@ class TestWithoutCompiler:
         assert not list(tmp_path.glob("*.whl"))
 
     def test_off_is_a_slower_package_that_works_and_says_so(self, sources, tmp_path):
-        wheel, _ = build("wheel", sources, tmp_path, C3ALIGN_NATIVE="off", **NO_COMPILER)
+        wheel, _ = build("wheel", sources, tmp_path, C3ALIGN_NATIVE="off", C3ALIGN_CUDA="off", **NO_COMPILER)
         assert wheel.name.startswith(f"c3align-{c3align.__version__}-")
         with zipfile.ZipFile(wheel) as files:
             names = files.namelist()
@@ -142,6 +164,16 @@ class TestWithoutCompiler:
         assert "--no-cache-dir --no-binary c3align c3align`" in done.stderr
 
 
+def emptied(sources, bindings):
+    """Sources of a line each, so that a build is quick."""
+    for name in ("cpu/transform.cpp", "cpu/dispatch.cpp", "cpu/pool.cpp"):
+        (sources / "csrc" / name).write_text("")
+    (sources / "csrc" / "bindings.cpp").write_text(bindings)
+    setup = sources / "setup.py"
+    setup.write_text(setup.read_text().replace("X86 = ", "X86 = False and "))
+    return sources
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the fake compiler is a shell script")
 @pytest.mark.skipif(shutil.which("c++") is None and not os.environ.get("CXX"), reason="needs a C++ compiler")
 class TestFailingNvcc:
@@ -150,7 +182,7 @@ class TestFailingNvcc:
     ANSWERS = (
         "exit 1",
         "echo sm_120",
-        'case "$*" in *list-gpu-code*) echo sm_90;; *) echo "no gcc: $*"; exit 1;; esac',
+        'case "$*" in *list-gpu-code* | --version) echo sm_90;; *) echo "no gcc: $*"; exit 1;; esac',
     )
     # in place of csrc/, whose compilation would tell nothing more about setup.py
     BINDINGS = """\
@@ -169,16 +201,7 @@ extern "C" int PyInit__C() { return 0; }
         (home / "bin" / "nvcc").chmod(0o755)
         monkeypatch.setenv("CUDA_HOME", str(home))
         monkeypatch.setenv("C3ALIGN_NATIVE", "on")
-        for name, text in (
-            ("cpu/transform.cpp", ""),
-            ("cpu/dispatch.cpp", ""),
-            ("cpu/pool.cpp", ""),
-            ("bindings.cpp", self.BINDINGS),
-        ):
-            (sources / "csrc" / name).write_text(text)
-        setup = sources / "setup.py"
-        setup.write_text(setup.read_text().replace("X86 = ", "X86 = False and "))
-        return sources
+        return emptied(sources, self.BINDINGS)
 
     def test_auto_leaves_the_core_standing(self, fake, tmp_path):
         wheel, output = build("wheel", fake, tmp_path, C3ALIGN_CUDA="auto")
@@ -201,10 +224,44 @@ extern "C" int PyInit__C() { return 0; }
         assert found == [*((a, f"sm_{a}") for a in compiled), (compiled[-1], f"compute_{compiled[-1]}")]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the fake compiler is a shell script")
+@pytest.mark.skipif(not (shutil.which("c++") and shutil.which("ar")), reason="needs a C++ compiler")
+def test_a_build_follows_what_is_asked_for(sources, tmp_path, monkeypatch):
+    """In place and again: with and without CUDA kernels, of another toolkit, and of device code that has changed."""
+    home = tmp_path / "toolkit"
+    (home / "bin").mkdir(parents=True)
+    subprocess.run(["ar", "rcs", str(home / "libcudart_static.a")], check=True)
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    monkeypatch.setenv("C3ALIGN_NATIVE", "on")
+    emptied(sources, KINDS_OF_BUILD)
+
+    def built(cuda, release="12", code="first"):
+        (home / "bin" / "nvcc").write_text(WORKING_NVCC.format(home=home, release=release, code=code))
+        (home / "bin" / "nvcc").chmod(0o755)
+        command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+        subprocess.run(command, cwd=sources, env={**os.environ, "C3ALIGN_CUDA": cuda}, check=True, capture_output=True)
+        (made,) = (sources / "c3align" / "ops").glob("_C.*.so")
+        return re.findall(rb"[a-z]+ kernels|code: \w+", made.read_bytes())
+
+    assert built("off") == [b"no kernels"]
+    assert sorted(built("on")) == [b"code: first", b"cuda kernels"]
+    assert built("off") == [b"no kernels"]
+    assert sorted(built("on", code="second")) == [b"code: first", b"cuda kernels"]  # nothing has changed: kept
+    assert sorted(built("on", release="13", code="third")) == [b"code: third", b"cuda kernels"]
+    later = time.time() + 60
+    os.utime(sources / "csrc" / "cuda" / "transform.cu", (later, later))
+    assert sorted(built("on", release="13", code="fourth")) == [b"code: fourth", b"cuda kernels"]
+
+
 @pytest.mark.parametrize(("variable", "mend"), [("C3ALIGN_NATIVE", "on or off"), ("C3ALIGN_CUDA", "auto, on or off")])
 def test_a_setting_that_is_none(sources, tmp_path, variable, mend):
     with pytest.raises(AssertionError, match=f"{variable}=maybe is unknown; set it to {mend}"):
         build("sdist", sources, tmp_path, **{variable: "maybe"})
+
+
+def test_cuda_without_the_core(sources, tmp_path):
+    with pytest.raises(AssertionError, match="C3ALIGN_NATIVE=off builds no core to hold CUDA kernels; unset"):
+        build("sdist", sources, tmp_path, C3ALIGN_NATIVE="off", C3ALIGN_CUDA="on")
 
 
 def test_one_ruff():

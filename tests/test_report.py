@@ -7,8 +7,6 @@ import re
 import sys
 from dataclasses import replace
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -19,6 +17,8 @@ from c3align import C3Aligner, geometry, noise, report
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.io import rows as row_files
 from c3align.report import _chart, _measure
+
+mpl, plt = pytest.importorskip("matplotlib"), pytest.importorskip("matplotlib.pyplot")
 
 mpl.use("Agg")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ import score
 from c3align import datasets as data
 from c3align.io import media as _media
 from tests import media, tiny_encoders
+
+needs_scores = pytest.mark.skipif(
+    not (find_spec("torchmetrics") and find_spec("pycocoevalcap")), reason="the extra scores is not installed"
+)
 
 
 @pytest.fixture
@@ -66,6 +71,7 @@ def test_what_caption_skipped_is_left_out(files, tmp_path):
     assert err == "note: 1 items of the references have no candidate and were left out\n"
 
 
+@needs_scores
 def test_without_java_it_says_what_is_missing(files, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, err = files("mine.txt", "refs.txt")
@@ -76,6 +82,7 @@ def test_without_java_it_says_what_is_missing(files, monkeypatch, tmp_path):
     assert "note: scored on plain words, not on PTB tokens" in err
 
 
+@needs_scores
 @pytest.mark.skipif(not shutil.which("java"), reason="no java on the PATH")
 def test_with_java_it_does_not(files):
     code, out, err = files("mine.txt", "refs.txt", "--metrics", "bleu", "rouge_l", "cider")
@@ -83,6 +90,7 @@ def test_with_java_it_does_not(files):
     assert "tokenizer        ptb\nbleu_1           " in out
 
 
+@needs_scores
 def test_pictures(call, tmp_path):
     from PIL import Image
 

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections import Counter
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from c3align.errors import C3AlignError, MissingExtraError
 from tests import tiny_encoders
 from tests.conftest import _load
 
+if not (find_spec("torchmetrics") and find_spec("pycocoevalcap")):
+    pytest.skip("the extra scores is not installed", allow_module_level=True)
 needs_java = pytest.mark.skipif(not shutil.which("java"), reason="no java on the PATH")
 LETTERS = st.lists(st.sampled_from("abcdef"), max_size=12)
 WORDS = ["word_f1", "exact", "bigram_precision", "word_map"]

@@ -36,7 +36,7 @@ def import_torchvision() -> None:
         import torchvision  # noqa: F401
 
 
-def tokenizer(folder: Path, kind: str = "plain"):
+def tokenizer(folder: Path):
     """A word tokenizer of Hugging Face, with the special tokens that the family expects."""
     import tokenizers
     from tokenizers import models, pre_tokenizers, processors

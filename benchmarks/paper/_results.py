@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("C3ALIGN_DATA", ROOT.parent / "shared" / "data"))
 
 
 class Results:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,12 +24,12 @@ import numpy as np
 import scores
 import torch
 from _configs import GLYPH_CAPTIONS, SEEDS
-from _results import ROOT, Results, spread, table
+from _results import DATA, Results, spread, table
 from _variants import VARIANTS, fit_aligner
 
 from c3align.decoders import MemoryCaptioner
 
-DATA = Path(os.environ.get("C3ALIGN_DATA", ROOT.parent / "shared" / "data")) / "coco-clip-vitb16"
+COCO = DATA / "coco-clip-vitb16"
 N_TRAIN, N_VALIDATION = 375, 75
 METRICS = ("cider", "word_map", "word_f1", "bleu", "rouge_l")
 SHOWN = ("cider", "word_map", "word_f1", "bleu_1", "bleu_4", "rouge_l")
@@ -42,8 +41,8 @@ class Pairs:
     """Rows and captions of one division of the pairs."""
 
     def __init__(self, seed: int, validate: bool) -> None:
-        image, text = np.load(DATA / "features_clip.npy")
-        found = json.loads((DATA / "coco_captions_aligned.json").read_text())
+        image, text = np.load(COCO / "features_clip.npy")
+        found = json.loads((COCO / "coco_captions_aligned.json").read_text())
         order = np.random.default_rng(seed).permutation(len(found))
         train, test = order[:N_TRAIN], order[N_TRAIN:]
         if validate:

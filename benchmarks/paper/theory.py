@@ -37,6 +37,7 @@ from typing import Any
 import _lemmas
 import numpy as np
 import torch
+from _results import DATA
 from _theory_encoders import gaps_at_start
 from _theory_training import Setting, draws, figure_4, temperatures
 from tqdm import tqdm
@@ -44,9 +45,7 @@ from tqdm import tqdm
 from c3align import geometry, ops
 
 ROOT = Path(__file__).resolve().parents[2]
-RANDOM_CLIP = Path(os.environ.get("C3ALIGN_DATA", ROOT.parent / "shared" / "data")) / (
-    "coco-clip-vitb16/features_clip_random.npy"
-)
+RANDOM_CLIP = DATA / "coco-clip-vitb16" / "features_clip_random.npy"
 # the authors' notebook, contrastive_optimization.ipynb; the MLP's were read off a plot
 PAPER_COLLAPSE = {"image": "25 of 512 (0.3154 of 0.3186)", "text": "230 of 512 (0.3332 of 0.3365)"}
 PAPER_GAP, PAPER_CONSTANTS = 1.1361, 1.00047

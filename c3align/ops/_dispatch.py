@@ -4,11 +4,13 @@
 rows                                            backend                     what it is
 =============================================== =========================== ==========================================
 NumPy arrays, tensors in memory                 `native` or `reference`     C++, or the specification itself
-tensors on a device                             `eager`                     torch's own operations, to the same bits
-CUDA tensors, where C3ALIGN_BACKEND=native      `cuda`                      the CUDA kernels
+CUDA tensors, see below                         `cuda`                      the CUDA kernels
+other tensors on a device                       `eager`                     torch's own operations, to the same bits
 tensors that autograd records or a graph traces `torch`                     torch ops, computed by the above
 arrays of other libraries                       by DLPack, as above
 =============================================== =========================== ==========================================
+
+The CUDA kernels take tensors of a GPU on which their known answers came out right; all, with `C3ALIGN_BACKEND=native`.
 """
 
 from __future__ import annotations

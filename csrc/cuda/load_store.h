@@ -130,6 +130,8 @@ __device__ __forceinline__ double add_product(float a, float b, double total) {
 }
 __device__ __forceinline__ double add_product(double a, double b, double total) { return total + a * b; }
 
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+
 // A thread's four slots of the tree of core/row.h.
 struct Slots {
     double v[kColumns];
@@ -155,12 +157,9 @@ __device__ __forceinline__ double add_slots(const Slots& own, const Place& place
     }
     double lane = (slot[0] + slot[1]) + (slot[2] + slot[3]);
 #pragma unroll
-    for (int distance = kWarp / 2; distance > 0; distance /= 2)
-        lane += __shfl_xor_sync(0xFFFFFFFFu, lane, distance);
+    for (int distance = kWarp / 2; distance > 0; distance /= 2) lane += __shfl_xor_sync(kAllLanes, lane, distance);
     return lane;
 }
-
-constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
 // The sums of the rows that a warp has at once. Of two, the first step of the butterfly exchanges halves: lanes 0-15
 // finish the first row's sum and the others the second's, with the same bits, for a + b = b + a. So what follows from a
@@ -185,7 +184,7 @@ __device__ __forceinline__ T of_row(T value, int row) {
 
 // Whether something is so for every thread of the row.
 __device__ __forceinline__ bool all_of_row(bool mine, double (*slots)[kSlots]) {
-    return slots ? __syncthreads_and(mine) != 0 : __all_sync(0xFFFFFFFFu, mine) != 0;
+    return slots ? __syncthreads_and(mine) != 0 : __all_sync(kAllLanes, mine) != 0;
 }
 
 template <int kRows, int kSteps, typename T>

@@ -10,9 +10,10 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-__all__ = ["ATTACKS", "Attack", "attack", "find"]
+__all__ = ["ATTACKS", "Attack", "attack", "find", "kept"]
 
 BUILDERS = ("aligners", "captioners", "checkpoints", "encoders", "folders", "media", "pictures", "pipelines")
 BUILDERS += ("means", "rows", "shards", "tables")
@@ -48,6 +49,13 @@ class Attack(NamedTuple):
 
 
 ATTACKS: dict[str, Attack] = {}
+_KEPT: list[TemporaryDirectory[str]] = []
+
+
+def kept() -> Path:
+    """A new folder for what is built once; it is removed when this process ends."""
+    _KEPT.append(TemporaryDirectory(prefix="c3align-honest-"))
+    return Path(_KEPT[-1].name)
 
 
 def attack(loader: str, refusal: str = "", signs: bool = True) -> Callable[[Builder], Builder]:

@@ -76,7 +76,7 @@ def nests_its_header(folder: Path) -> Path:
 
 @attack("aligner", "it is damaged", signs=False)
 def flips_a_bit_of_a_norm(folder: Path) -> Path:
-    """One bit of the sums of norms, where no other number tells (fault 5.6)."""
+    """One bit of the sums of norms, where no other number tells."""
     given = content_of(folder, lambda content: flipped(content, -1000))
     (given / container.CONFIG_FILE).unlink()
     return given
@@ -127,7 +127,7 @@ def has_a_copy_without_digest(folder: Path) -> Path:
 
 @attack("aligner", "contradicts the norms")
 def wraps_the_sum_of_norms(folder: Path) -> Path:
-    """Norms whose sum is right modulo 2**64, and whose mean would be 1.75e48 (fault 5.6)."""
+    """Norms whose sum is right modulo 2**64, and whose mean would be 1.75e48."""
 
     def wrapped(norms):
         norms[200:204] = 1 << 62  # 2**64 together

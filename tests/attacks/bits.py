@@ -13,13 +13,12 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.attacks.honest import KINDS
+from tests.attacks.honest import KINDS, SIGNED
 from tests.attacks.loaders import LOADERS, warm
 
 __all__ = ["SAVED", "accepted"]
 
-SAVED = ("aligner", "aligner_bytes", "statistics_bytes", "captioner", "memory", "generator", "pipeline", "checkpoint")
-SAVED += ("tree",)
+SAVED = (*SIGNED, "tree")
 UNREAD = ".parquet"
 
 

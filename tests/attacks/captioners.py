@@ -6,9 +6,8 @@ import json
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
-from tests.attacks import attack, honest
+from tests.attacks import attack, honest, kept
 from tests.attacks.encoders import PAYLOAD, changed, header, pickled, tensors
 
 
@@ -18,7 +17,7 @@ def trained(tune: str) -> Path:
     from c3align.decoders import PrefixCaptioner
     from tests import tiny_lms
 
-    folder = Path(mkdtemp(prefix="c3align-honest-"))
+    folder = kept()
     lm, words = tiny_lms.build("gpt2", honest.TEXTS)
     made = PrefixCaptioner(lm, words, n_dims=8, prefix_length=2, tune=tune, lora={"r": 2} if tune == "lora" else None)
     made.fit(honest.rows(4), honest.TEXTS, aligner=None, **honest.QUICK).save_pretrained(folder / "captioner")

@@ -7,12 +7,11 @@ import os
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 
 from tests import tiny_encoders
-from tests.attacks import attack
+from tests.attacks import attack, kept
 
 PAYLOAD = "from pathlib import Path\nPath(__file__).with_name('ran').write_text('')\nclass Evil: pass\n"
 
@@ -20,7 +19,7 @@ PAYLOAD = "from pathlib import Path\nPath(__file__).with_name('ran').write_text(
 @cache
 def honest(kind: str) -> Path:
     """A folder of each kind, built once."""
-    folder = Path(mkdtemp(prefix="c3align-honest-")) / "model"
+    folder = kept() / "model"
     writers = {
         "open_clip": tiny_encoders.write_open_clip,
         "sentence-transformers": tiny_encoders.write_sentence_transformers,

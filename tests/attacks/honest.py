@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from c3align.mappings import Barycenter
 from c3align.statistics import ModalityStatistics
 from tests import media, tiny_encoders, tiny_lms
 
-__all__ = ["HONEST"]
+__all__ = ["HONEST", "KINDS", "SIGNED"]
 
 TEXTS = ["a cat", "a dog", "two birds", "red rain"]
 QUICK = {"epochs": 1, "progress": False}
@@ -70,14 +71,14 @@ def statistics_bytes(folder: Path) -> Path:
     return folder / "statistics.bin"
 
 
-def trained(folder: Path, **options) -> PrefixCaptioner:
+def trained(**options: Any) -> PrefixCaptioner:
     lm, words = tiny_lms.build("gpt2", TEXTS, n_embd=8, n_layer=1, n_positions=16)
     captioner = PrefixCaptioner(lm, words, n_dims=8, prefix_length=2)
     return captioner.fit(rows(4), TEXTS, aligner=None, **QUICK, **options)
 
 
 def captioner(folder: Path) -> Path:
-    trained(folder).save_pretrained(folder / "captioner")
+    trained().save_pretrained(folder / "captioner")
     return folder / "captioner"
 
 
@@ -98,7 +99,7 @@ def pipeline(folder: Path) -> Path:
 
 
 def checkpoint(folder: Path) -> Path:
-    trained(folder, checkpoint=folder / "run.checkpoint")
+    trained(checkpoint=folder / "run.checkpoint")
     return folder / "run.checkpoint"
 
 
@@ -193,10 +194,13 @@ def video(folder: Path) -> Path:
 KINDS: dict[str, list[Callable[[Path], Path]]] = {
     **{f.__name__: [f] for f in (aligner, aligner_bytes, statistics_bytes, captioner, memory, generator, pipeline)},
     **{f.__name__: [f] for f in (checkpoint, tree, precomputed, sound, video, means, bridge, journal)},
-    "aligner": [aligner, mapped_aligner, sketched_aligner],
+    "aligner": [aligner, mapped_aligner, half_aligner, sketched_aligner],
     "rows": [npy],
     "encoder": [partial(encoder, kind) for kind in ("transformers", "open_clip", "sentence-transformers")],
     "table": [partial(table, suffix) for suffix in ("parquet", "jsonl", "csv")],
     "picture": [partial(picture, suffix) for suffix in ("png", "jpg", "webp", "gif", "tiff", "bmp", "avif")],
 }
+# kinds of which every bit is signed: no change of any of them may load
+SIGNED = ("aligner", "aligner_bytes", "statistics_bytes", "captioner", "memory", "generator", "pipeline", "checkpoint")
+SIGNED += ("bridge",)
 HONEST = [(loader, build) for loader, builds in KINDS.items() for build in builds]

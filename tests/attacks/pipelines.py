@@ -6,14 +6,13 @@ import json
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
-from tests.attacks import attack, captioners, encoders, honest
+from tests.attacks import attack, captioners, encoders, honest, kept
 
 
 @cache
 def built() -> Path:
-    return honest.pipeline(Path(mkdtemp(prefix="c3align-honest-")))
+    return honest.pipeline(kept())
 
 
 def pipeline(folder: Path, spec: str | None = None, fingerprint: str | None = None, **values) -> Path:
