@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from c3align._imports import need
 from c3align.encoders.base import DTYPES, Batch, Broken, batches, counting
+from c3align.encoders.binding import learning_from
 from c3align.errors import C3AlignError
 from c3align.io import atomic, earlier
 from c3align.io.items import Item
@@ -156,15 +158,14 @@ def embed(
     tree.folder.mkdir(parents=True, exist_ok=True)
     counts, begin = Counts(), time.monotonic()
     options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}
-    with atomic.alone(tree.folder), counting(encoder):
+    learns = nullcontext() if aligner is None else learning_from(encoder, aligner)
+    with learns, atomic.alone(tree.folder), counting(encoder):
         counts.n_gone = earlier.set_aside(tree, asdict(run), [item.name for item in items], gone == "drop")
         tree.begin(asdict(run))
         _write_shards(tree, run, encoder, items, options, counts, aligner, on_progress)
         tree.write_down(asdict(run))
         counts.n_broken = tree.finish(run.n_shards)
         earlier.remove(tree)
-    if aligner is not None:
-        aligner.bind_encoder(encoder.fingerprint)
     counts.seconds = time.monotonic() - begin
     return counts
 

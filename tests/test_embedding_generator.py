@@ -34,7 +34,8 @@ def glyphs():
 @pytest.fixture(scope="module")
 def aligner(glyphs):
     train = glyphs["train"]
-    return C3Aligner(noise_cosine=0.7).fit(train["text"]).partial_fit(train["image"], modality="image")
+    made = C3Aligner(noise_cosine=0.7).fit(train["text"]).partial_fit(train["image"], modality="image")
+    return made.bind_encoder(encoders.load("glyphs").fingerprint)
 
 
 @pytest.fixture(scope="module")
@@ -374,6 +375,7 @@ class TestSaved:
         loaded = EmbeddingGenerator.from_pretrained(tmp_path / "generator")
         rows = aligner.transform(glyphs["held_out"]["text"][:20], modality="text")
         assert (loaded.generate(rows) == trained.generate(rows)).all()
+        assert loaded.encoder_fingerprint_ == trained.encoder_fingerprint_ == encoders.load("glyphs").fingerprint
         assert (loaded.losses_, loaded.shape_, loaded.n_dims) == (trained.losses_, (32, 32), 256)
         loaded.save_pretrained(tmp_path / "again")
         for name in ("generator.safetensors", "config.json"):
@@ -391,6 +393,7 @@ class TestSaved:
             (lambda config, tensors: config.update(shape="32"), "pictures of shape"),
             (lambda config, tensors: config.update(n_dims=True), "a dimension of True"),
             (lambda config, tensors: config.update(losses="low"), "its losses are not numbers"),
+            (lambda config, tensors: config.update(encoder_fingerprint=3), "its encoder fingerprint is not a text"),
             (lambda config, tensors: config.update(code="import os"), "unknown or missing keys"),
             (lambda config, tensors: config.update(format="other"), "format 'other' version 2 is unknown"),
         ],
@@ -407,6 +410,19 @@ class TestSaved:
         with pytest.raises(FormatError) as caught:
             EmbeddingGenerator.from_pretrained(tmp_path)
         assert text in str(caught.value)
+
+    def test_a_file_of_before_there_were_fingerprints(self, tmp_path):
+        rows, pictures = small(np.random.default_rng(0))
+        made = EmbeddingGenerator(width=8).fit(rows, pictures, **SMALL)
+        made.save_pretrained(tmp_path)
+        path = tmp_path / "generator.safetensors"
+        config, tensors = container.parse(path.read_bytes(), "decoder")
+        del config["encoder_fingerprint"]
+        path.write_bytes(container.dump(tensors, config))
+        (tmp_path / "config.json").unlink()
+        loaded = EmbeddingGenerator.from_pretrained(tmp_path)
+        assert loaded.encoder_fingerprint_ is None
+        assert (loaded.generate(rows) == made.generate(rows)).all()
 
     @pytest.mark.parametrize("content", [b"", b"\x80\x04N.", b"\xff" * 100])
     def test_other_files(self, tmp_path, content):

@@ -476,6 +476,18 @@ class TestStream:
         assert streamed.statistics_["text"] == C3Aligner().fit(rows).statistics_["text"]
         assert streamed.encoder_fingerprint_ == encoder.fingerprint
 
+    @pytest.mark.parametrize("fault", ["another encoder", "a broken item"])
+    def test_fit_stream_learns_none_of_another_or_half(self, fault):
+        encoder = encoders.load("glyphs")
+        bound = "clip@1" if fault == "another encoder" else encoder.fingerprint
+        aligner = C3Aligner().fit(np.eye(256)).bind_encoder(bound)
+        before = aligner.statistics_["text"]
+        items = TEXTS if fault == "another encoder" else [*TEXTS, 3]
+        text = "the encoder clip@1" if bound == "clip@1" else "text 7 cannot be used: .*; remove or fix it$"
+        with pytest.raises(C3AlignError, match=text):
+            encoders.fit_stream(aligner, encoder, items, modality="text", batch_size=2)
+        assert aligner.statistics_["text"] == before
+
     def test_encoders_of_others_need_no_prepare(self):
         class Lengths:
             modalities, n_dims, fingerprint = ("text",), 2, "lengths"

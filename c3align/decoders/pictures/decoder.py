@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from c3align.decoders.pictures.task import PictureNet
 
 FILE, FORMAT = "generator.safetensors", "c3align.EmbeddingGenerator"
-KEYS = {"losses", "modality", "n_dims", "shape", "width"}  # of its configuration
+KEYS = {"encoder_fingerprint", "losses", "modality", "n_dims", "shape", "width"}  # of its configuration
 MAX_DIMS, MAX_EDGE, MAX_CHANNELS, MAX_WIDTH = 1 << 16, 4096, 16, 1024
 
 
@@ -53,6 +53,8 @@ class EmbeddingGenerator:
         Mean loss of each epoch, in nats per value.
     modality_ : str
         The modality that it learned from.
+    encoder_fingerprint_ : str or None
+        The encoder of the rows that it learned from, if its aligner knew.
     skipped : list of Skipped
         Rows not used in the last `fit`, with ``on_error="skip"``.
 
@@ -65,6 +67,7 @@ class EmbeddingGenerator:
 
     takes: ClassVar[Literal["aligned"]] = "aligned"
     modality_: str = "image"
+    encoder_fingerprint_: str | None = None
     shape_: tuple[int, ...]
     skipped: list[Skipped]
     losses_: list[float]
@@ -151,6 +154,7 @@ class EmbeddingGenerator:
         run.run()
         self._net, self.n_dims, self.shape_ = net, source.rows.shape[1], tuple(stack.shape[1:])
         self.losses_, self.modality_, self._place, self.skipped = run.losses, modality, Place.of(source), skipped
+        self.encoder_fingerprint_ = getattr(aligner, "encoder_fingerprint_", None)
         return self
 
     def generate(
@@ -234,6 +238,7 @@ class EmbeddingGenerator:
             "shape": list(self.shape_),
             "width": int(self.width),
             "modality": self.modality_,
+            "encoder_fingerprint": self.encoder_fingerprint_,
         }
         place = {} if self._place is None else self._place.tensors()
         content = container.dump({**weights, **place}, config)
@@ -252,7 +257,8 @@ class EmbeddingGenerator:
             As ``**hub`` of `C3Aligner.from_pretrained`.
         """
         folder = hub.folder(folder, hub.DECODER, **options)
-        config, tensors = container.read_decoder(folder, FILE, FORMAT, KEYS, modality="image")
+        older = {"modality": "image", "encoder_fingerprint": None}
+        config, tensors = container.read_decoder(folder, FILE, FORMAT, KEYS, **older)
         n_dims, shape, width = _checked(config)
         place = Place.taken_from(tensors)
         with need("torch", "torch").device("meta"):  # shapes alone: a file that lies gets no memory
@@ -262,6 +268,7 @@ class EmbeddingGenerator:
         generator = cls(width=width)
         generator._net, generator.n_dims, generator.shape_ = net.eval(), n_dims, shape
         generator.losses_, generator.modality_, generator._place = config["losses"], config["modality"], place
+        generator.encoder_fingerprint_ = config["encoder_fingerprint"]
         return generator
 
     def _fitted(self) -> PictureNet:
@@ -284,6 +291,8 @@ def _checked(config: dict[str, Any]) -> tuple[int, tuple[int, ...], int]:
         raise container.refusal("decoder", wrong)
     if not isinstance(config["losses"], list) or not all(isinstance(loss, float) for loss in config["losses"]):
         raise container.refusal("decoder", "its losses are not numbers")
+    if not isinstance(config["encoder_fingerprint"], str | None):
+        raise container.refusal("decoder", "its encoder fingerprint is not a text")
     return n_dims, tuple(shape), width
 
 
