@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import check_choice, check_whole
 from c3align._imports import need
 from c3align.encoders.base import DTYPES, Batch, Broken, batches, counting
 from c3align.encoders.binding import learning_from
@@ -21,7 +22,6 @@ from c3align.errors import C3AlignError
 from c3align.io import atomic, earlier
 from c3align.io.items import Item
 from c3align.io.shards import Tree
-from c3align.training.settings import check_choice, check_whole
 
 __all__ = ["Counts", "embed"]
 

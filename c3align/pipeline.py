@@ -14,7 +14,7 @@ from c3align._typing import Decoder, Encoder
 from c3align.aligner import C3Aligner
 from c3align.encoders.base import Batch, Broken, batches, check_many
 from c3align.encoders.binding import check_encoder, learning_from, unchanged_on_error
-from c3align.errors import C3AlignError, EncoderMismatchError
+from c3align.errors import C3AlignError
 
 __all__ = ["Pipeline", "Result"]
 

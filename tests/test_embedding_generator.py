@@ -10,10 +10,8 @@ from c3align import C3Aligner, encoders, geometry, ops
 from c3align import datasets as data
 from c3align.decoders import EmbeddingGenerator
 from c3align.decoders.pictures import decoder
-from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic, container
-from c3align.io.rows import RowSource
 from c3align.training import rows as _rows
 
 SMALL = {"epochs": 2, "progress": False}
@@ -250,7 +248,7 @@ class TestMemory:
         weights = np.exp(rows.astype(float) @ memory.T.astype(float) / 0.1)
         means = ops.normalize((weights / weights.sum(axis=1, keepdims=True)) @ memory.astype(float))
         expected = ops.normalize(rows + means)
-        near = Memory(RowSource.of(memory), [])
+        near = decoder._memory_of(rng.uniform(0.1, 10, (11, 1)) * memory, 5)  # norms do not matter
         np.testing.assert_allclose(decoder._halfway(rows, near, 0.1), expected, atol=1e-6)
         np.testing.assert_allclose(decoder._halfway(3 * rows, near, 0.1), expected, atol=1e-6)
         with pytest.MonkeyPatch.context() as patch:

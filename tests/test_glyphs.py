@@ -35,6 +35,15 @@ class TestPictures:
         bold = data.glyphs("DejaVuSans-Bold", "train")
         assert not set(bold.code_points) & set(held.code_points)
 
+    @pytest.mark.parametrize("split", ["all", "train"])
+    def test_nobody_can_change_them_for_others(self, split):
+        found, names = data.glyphs(split=split), [*data.glyphs(split=split).names]
+        found.names.reverse()
+        assert data.glyphs(split=split).names == names
+        for values in (found.pictures, found.code_points):
+            with pytest.raises(ValueError, match="read-only"):
+                values[0] = 0
+
     def test_a_known_character(self):
         found = data.glyphs()
         i = int(np.flatnonzero(found.code_points == ord("-"))[0])

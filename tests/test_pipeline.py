@@ -283,7 +283,7 @@ class TestBinding:
             Pipeline("glyphs", MemoryCaptioner())
         with pytest.raises(C3AlignError, match=r"got PosixPath; load one by C3Aligner\.from_pretrained\(folder\)"):
             Pipeline("glyphs", tmp_path, MemoryCaptioner())
-        with pytest.raises(C3AlignError, match="encoder must be a spec, .* got object; pass one such as 'glyphs'"):
+        with pytest.raises(C3AlignError, match=r"encoder must be a spec, .* got object; pass one such as 'glyphs'"):
             Pipeline(object(), decoder=MemoryCaptioner())
 
     def test_a_raw_decoder_stays_where_it_is(self, glyphs):

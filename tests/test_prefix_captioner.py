@@ -358,6 +358,13 @@ class TestLearning:
         rates = [cosine.lr_at(step, 400) for step in (0, 20, 40, 220, 399)]
         assert rates == pytest.approx([2e-4, 1.1e-3, 2e-3, 1e-3, 0], abs=1e-7)
 
+    def test_warm_up_in_steps_or_share(self):
+        for steps, kept in [(np.int64(100), 100), (100, 100), (0.5, 0.5), (np.float32(0.5), 0.5), (1.0, 1.0)]:
+            made = Training(warmup=steps).warmup
+            assert (type(made), made) == (type(kept), kept)
+        with pytest.raises(C3AlignError, match=r"or a share of at most 1, got 100\.0; pass 100 if these are steps"):
+            Training(warmup=100.0)
+
     def test_progress_shows_loss_and_tokens(self, coco, captions, aligner, capsys):
         captioner(captions).fit(coco[1], captions, aligner=aligner, **{**QUICK, "progress": True})
         told = capsys.readouterr().err

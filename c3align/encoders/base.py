@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from c3align._arguments import check_choice, check_whole
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from c3align.io import media
-from c3align.training.settings import check_choice, check_whole
 
 __all__ = ["Batch", "Broken", "Prepared", "TowerEncoder", "batches", "check_many", "prepared_batches"]
 
@@ -287,6 +287,8 @@ def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtyp
         known = ", ".join(repr(name) for name in encoder.modalities)
         raise C3AlignError(f"{encoder.name} does not know modality {modality!r}; pass one of {known}")
     check_many(items)
+    if not hasattr(items, "__len__"):
+        raise C3AlignError(f"items must be a list, got a {type(items).__name__}; pass list(items)")
     check_whole("batch_size", batch_size)
     check_choice("dtype", dtype, DTYPES)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from c3align import ops
+from c3align._arguments import check_number, check_seed, check_whole
 from c3align._imports import need
 from c3align._typing import Array
 from c3align.decoders.captions import Skipped, usable
@@ -21,7 +22,7 @@ from c3align.errors import C3AlignError
 from c3align.io import container, hub
 from c3align.io.rows import RowSource
 from c3align.training.rows import TrainingRows, checked_rows
-from c3align.training.settings import Training, check_number, check_seed, check_whole
+from c3align.training.settings import Training
 
 if TYPE_CHECKING:
     from c3align.decoders.pictures.task import PictureNet
@@ -257,7 +258,7 @@ class EmbeddingGenerator:
             As ``**hub`` of `C3Aligner.from_pretrained`.
         """
         folder = hub.folder(folder, hub.DECODER, **options)
-        older = {"modality": "image", "encoder_fingerprint": None}
+        older: dict[str, Any] = {"modality": "image", "encoder_fingerprint": None}
         config, tensors = container.read_decoder(folder, FILE, FORMAT, KEYS, **older)
         n_dims, shape, width = _checked(config)
         place = Place.taken_from(tensors)
@@ -308,7 +309,8 @@ def _built(n_dims: int, shape: tuple[int, ...], width: int, seed: int) -> Any:
 
 
 def _memory_of(rows: Array, n_dims: int | None) -> Memory:
-    return Memory(RowSource.of(checked_rows(rows, n_dims).widened().astype(np.float32)), [])
+    wide = checked_rows(rows, n_dims).widened().astype(np.float32)
+    return Memory(RowSource.of(ops.normalize(wide, zero_rows="keep")), [])
 
 
 def _halfway(rows: npt.NDArray[np.float32], memory: Memory, temperature: float) -> npt.NDArray[np.float32]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import check_choice, check_seed, check_whole
 from c3align._imports import need
 from c3align._typing import Array, Int64Array
 from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream, usable
@@ -24,7 +25,7 @@ from c3align.decoders.prefix.tokens import Tokens
 from c3align.decoders.retrieval import Memory, check_index
 from c3align.errors import C3AlignError
 from c3align.training.rows import TrainingRows, checked_rows, seed_of
-from c3align.training.settings import Training, check_choice, check_seed, check_whole
+from c3align.training.settings import Training
 
 if TYPE_CHECKING:
     from c3align.decoders.memory import MemoryCaptioner

@@ -15,13 +15,13 @@ import torch
 import transformers
 
 from c3align import ops
+from c3align._arguments import check_choice, check_whole
 from c3align._typing import Int64Array
 from c3align.decoders.prefix.checks import neutral, own_settings
 from c3align.decoders.prefix.task import Retrieval
 from c3align.errors import C3AlignError
 from c3align.io.model_configs import one_line
 from c3align.training.rows import seed_of
-from c3align.training.settings import check_choice, check_whole
 
 # what transformers does to the logits before it draws, in its order
 WARPERS = {
