@@ -55,15 +55,15 @@ class Counts:
     n_rows, n_broken : int
         Items that were embedded, and that could not be.
     n_before : int
-        Items that an earlier run has seen to, and that are as they were.
+        Items that an earlier run embedded or found broken, unchanged since.
     n_changed : int
-        Items embedded again, since their content, caption or id is another one.
+        Items embedded again, since their content, caption or id has changed.
     n_mended : int
         Items that were broken before.
     n_repaired : int
         Items embedded again, since the files of their shard were damaged.
     n_new, n_gone : int
-        Items that another list of an earlier run did not have; those that it had, whose rows were dropped.
+        Where an earlier run had another list: items that it lacked, and items of it that are gone, with their rows.
     n_unseen : int
         Of `n_before`, those behind URLs, which are not fetched to see whether they have changed.
     seconds : float

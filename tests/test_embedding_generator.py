@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from c3align import C3Aligner, encoders, geometry, ops
 from c3align import datasets as data
@@ -44,6 +45,12 @@ def trained(glyphs, aligner):
 
 def small(rng, n=20, d=6, shape=(9, 7)):
     return rng.standard_normal((n, d)).astype(np.float32), rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def of_place(n_dims):
+    """Tensors that say where rows lie."""
+    one = np.ones(1, np.float32)
+    return {"place.directions": np.ones((1, n_dims), np.float32), "place.usual": one, "place.wrong": one}
 
 
 class TestDrawing:
@@ -212,6 +219,22 @@ class TestRuns:
                 image, 255 - pictures if change == "pictures" else pictures, **asked
             )
 
+    @pytest.mark.parametrize("kind", ["function", "module", "another weight", "without"])
+    def test_a_run_of_another_critic_is_refused(self, tmp_path, kind):
+        rows, pictures = small(np.random.default_rng(0))
+
+        def critic(seed, name):
+            torch.manual_seed(seed)
+            tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(63, 6))
+            return tower if name == "module" else lambda shown: tower(shown)
+
+        asked = {"checkpoint": tmp_path / "c.safetensors", **SMALL}
+        EmbeddingGenerator(width=8).fit(rows, pictures, critic=critic(0, kind), **asked)
+        EmbeddingGenerator(width=8).fit(rows, pictures, critic=critic(0, kind), **asked)
+        other = {"another weight": {"critic": critic(0, kind), "critic_weight": 0.25}, "without": {}}
+        with pytest.raises(C3AlignError, match=r"checkpoint of another run \(critic"):
+            EmbeddingGenerator(width=8).fit(rows, pictures, **other.get(kind, {"critic": critic(1, kind)}), **asked)
+
     def test_input_is_never_written(self, glyphs, aligner):
         image, pictures = (glyphs["train"][name][:64].copy() for name in ("image", "pictures"))
         image.flags.writeable = pictures.flags.writeable = False
@@ -336,6 +359,10 @@ class TestCritic:
         ({"pictures": np.zeros((20, 9), np.uint8)}, "pass uint8 (n, height, width)"),
         ({"pictures": np.zeros((19, 9, 7), np.uint8)}, "20 embeddings and 19 pictures"),
         ({"pictures": [np.zeros((9, 7), np.uint8)] * 19 + [np.zeros((9, 8), np.uint8)]}, "resize them to one size"),
+        ({"pictures": np.zeros((20, 3, 9, 7), np.uint8)}, "channels first; pass np.moveaxis(pictures, 1, -1)"),
+        ({"pictures": [Image.new("P", (9, 7))] * 20}, "numbers of a palette; pass picture.convert('RGB') of each"),
+        ({"pictures": np.zeros((20, 4097, 1), np.uint8)}, "(4097, 1) are more than the largest"),
+        ({"width": 2048}, "width must be an integer in [1, 1024], got 2048"),
         ({"epochs": 0}, "epochs must be an integer of 1 or more, got 0"),
         ({"batch_size": True}, "batch_size must be an integer of 1 or more, got True"),
         ({"seed": -1}, "seed must be an integer in [0, 2**64), got -1"),
@@ -347,7 +374,7 @@ def test_refusals_of_fit(change, text):
     rows, pictures = small(np.random.default_rng(0))
     asked = {"rows": rows, "pictures": pictures, **SMALL, **change}
     with pytest.raises(C3AlignError) as caught:
-        EmbeddingGenerator().fit(asked.pop("rows"), asked.pop("pictures"), **asked)
+        EmbeddingGenerator(width=asked.pop("width", 32)).fit(asked.pop("rows"), asked.pop("pictures"), **asked)
     assert text in str(caught.value)
 
 
@@ -392,6 +419,15 @@ class TestSaved:
             (lambda config, tensors: config.update(n_dims=True), "a dimension of True"),
             (lambda config, tensors: config.update(losses="low"), "its losses are not numbers"),
             (lambda config, tensors: config.update(encoder_fingerprint=3), "its encoder fingerprint is not a text"),
+            (
+                lambda config, tensors: tensors.update({"place.usual": np.ones(1, np.float32)}),
+                "'place.directions' is missing",
+            ),
+            (lambda config, tensors: tensors.update(of_place(7)), "'place.directions' is torch.float32 (1, 7) and not"),
+            (
+                lambda config, tensors: tensors.update({**of_place(6), "place.x": np.ones(1)}),
+                "unknown tensor 'place.x'",
+            ),
             (lambda config, tensors: config.update(code="import os"), "unknown or missing keys"),
             (lambda config, tensors: config.update(format="other"), "format 'other' version 2 is unknown"),
         ],

@@ -140,6 +140,13 @@ class TestEncoder:
             encoder.encode([*images, Image.fromarray(255 - held_out.pictures[0])], modality="image")
         assert np.abs(encoder.encode(images, modality="image") - expected).max() < 1e-5
 
+    def test_arrays_black_on_white_warn(self, encoder, held_out, recwarn):
+        """They are taken as they are, for an array says nothing of its paper; but none of the data set is bright."""
+        encoder.encode(data.glyphs().pictures, modality="image")
+        assert not recwarn
+        with pytest.warns(UserWarning, match="2 pictures of .* mostly bright, .* pass 255 - pictures"):
+            encoder.encode([*held_out.pictures[:3], *(255 - held_out.pictures[:2])], modality="image")
+
     def test_names_never_seen(self, encoder):
         found = encoder.encode(["zzz qqq", "", "a " * 40], modality="text")
         assert np.isfinite(found).all()

@@ -257,6 +257,16 @@ class TestFiles:
         with pytest.raises(FormatError, match="its groups are int64"):
             MemoryCaptioner.from_pretrained(tmp_path / "c")
 
+    @pytest.mark.parametrize("name", ["place.usual", "x"])
+    def test_other_tensors_are_refused(self, tmp_path, name):
+        MemoryCaptioner().fit(np.eye(3, dtype=np.float32), ["a", "b", "c"]).save_pretrained(tmp_path)
+        (tmp_path / "config.json").unlink()
+        path = tmp_path / "captioner.safetensors"
+        config, tensors = container.read(path, "decoder")
+        path.write_bytes(container.dump({**tensors, name: np.ones(2, np.float32)}, config))
+        with pytest.raises(FormatError, match="'place.directions' is missing" if name != "x" else "unknown tensor 'x'"):
+            MemoryCaptioner.from_pretrained(tmp_path)
+
     @pytest.mark.parametrize("settings_", [{}, {"k": 4, "temperature": 0.3, "index": "Flat"}])
     def test_round_trip(self, coco, captions, aligner, rows, tmp_path, settings_):
         bound = C3Aligner().fit(*coco[::-1]).bind_encoder("clip:1")

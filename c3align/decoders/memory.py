@@ -74,6 +74,7 @@ class MemoryCaptioner:
         retrieval.check_index(index)
         self.index = index
         self.n_dims: int | None = None
+        self.skipped = []
         self._place: Place | None = None
 
     @property
@@ -269,7 +270,8 @@ class MemoryCaptioner:
         captioner.memory_ = Memory.load(path / MEMORY_FOLDER, config["n_dims"], config["index"])
         captioner.n_dims, captioner.modality_ = captioner.memory_.n_dims, config["modality"]
         captioner.memory_.things = _things(tensors, len(captioner.memory_.texts))
-        captioner._place = Place.taken_from(tensors)
+        captioner._place = Place.taken_from(tensors, captioner.memory_.n_dims)
+        container.check_tensors(tensors, {}, "decoder")
         captioner.encoder_fingerprint_ = config["encoder_fingerprint"]
         return captioner
 

@@ -76,6 +76,7 @@ class EmbeddingGenerator:
     def __init__(self, *, width: int = 32) -> None:
         self.width = width
         self.n_dims: int | None = None
+        self.skipped = []
         self._net: PictureNet | None = None
         self._place: Place | None = None
 
@@ -142,10 +143,15 @@ class EmbeddingGenerator:
             of another run. What was learned before stays.
         """
         settings = Training(epochs, batch_size, check_number("lr", lr, above=True), schedule="cosine", warmup=0.1)
-        seed, width = check_seed(seed), check_whole("width", self.width)
+        seed, width = check_seed(seed), check_whole("width", self.width, 1, MAX_WIDTH)
         weight = check_number("critic_weight", critic_weight)
         source = TrainingRows(checked_rows(rows), aligner, modality, seed)
         source, stack, skipped = usable(source, _pictures(pictures, len(source)), on_error)
+        if not _are_within(source.rows.shape[1], stack.shape[1:], width):
+            raise C3AlignError(
+                f"rows of {source.rows.shape[1]} dimensions and pictures {stack.shape[1:]} are more than the largest, "
+                f"{MAX_DIMS} and {(MAX_EDGE, MAX_EDGE, MAX_CHANNELS)}; pass smaller ones"
+            )
         module, loop = need("c3align.decoders.pictures.task", "torch"), need("c3align.training.loop", "torch")
         whole = stack if stack.ndim == 4 else stack[..., None]
         task = module.PictureTask(source, whole, settings.batch_size, module.Critic.of(critic, weight))
@@ -261,7 +267,7 @@ class EmbeddingGenerator:
         older: dict[str, Any] = {"modality": "image", "encoder_fingerprint": None}
         config, tensors = container.read_decoder(folder, FILE, FORMAT, KEYS, **older)
         n_dims, shape, width = _checked(config)
-        place = Place.taken_from(tensors)
+        place = Place.taken_from(tensors, n_dims)
         with need("torch", "torch").device("meta"):  # shapes alone: a file that lies gets no memory
             net = need("c3align.decoders.pictures.task", "torch").PictureNet(n_dims, (*shape, 1)[:3], width)
         container.check_tensors(tensors, container.layout(net.state_dict()), "decoder")
@@ -283,11 +289,9 @@ class EmbeddingGenerator:
 def _checked(config: dict[str, Any]) -> tuple[int, tuple[int, ...], int]:
     """Dimension, shape and width of a saved generator, within bounds."""
     n_dims, shape, width = config["n_dims"], config["shape"], config["width"]
-    limits = [(n_dims, MAX_DIMS), (width, MAX_WIDTH)]
     if not isinstance(shape, list) or len(shape) not in (2, 3):
         raise container.refusal("decoder", f"pictures of shape {shape!r}")
-    limits += list(zip(shape, (MAX_EDGE, MAX_EDGE, MAX_CHANNELS)))
-    if not all(type(value) is int and 1 <= value <= limit for value, limit in limits):
+    if not _are_within(n_dims, shape, width):
         wrong = f"a dimension of {n_dims!r}, pictures of shape {shape!r} or a width of {width!r}"
         raise container.refusal("decoder", wrong)
     if not isinstance(config["losses"], list) or not all(isinstance(loss, float) for loss in config["losses"]):
@@ -295,6 +299,12 @@ def _checked(config: dict[str, Any]) -> tuple[int, tuple[int, ...], int]:
     if not isinstance(config["encoder_fingerprint"], str | None):
         raise container.refusal("decoder", "its encoder fingerprint is not a text")
     return n_dims, tuple(shape), width
+
+
+def _are_within(n_dims: Any, shape: Sequence[Any], width: Any) -> bool:
+    """Whether dimension, shape and width of a generator are of a size that it can be loaded with."""
+    limits = [(n_dims, MAX_DIMS), (width, MAX_WIDTH), *zip(shape, (MAX_EDGE, MAX_EDGE, MAX_CHANNELS))]
+    return all(type(value) is int and 1 <= value <= limit for value, limit in limits)
 
 
 def _built(n_dims: int, shape: tuple[int, ...], width: int, seed: int) -> Any:
@@ -324,6 +334,8 @@ def _halfway(rows: npt.NDArray[np.float32], memory: Memory, temperature: float) 
 
 def _pictures(pictures: Any, n_rows: int) -> npt.NDArray[np.uint8]:
     """Pictures (n_rows, height, width[, channels]) uint8, a view if they are an array already."""
+    if not isinstance(pictures, np.ndarray) and any(getattr(picture, "mode", None) == "P" for picture in pictures):
+        raise C3AlignError("the pictures hold numbers of a palette; pass picture.convert('RGB') of each")
     try:
         stack = pictures if isinstance(pictures, np.ndarray) else np.stack([np.asarray(p) for p in pictures])
     except ValueError as error:
@@ -333,6 +345,8 @@ def _pictures(pictures: Any, n_rows: int) -> npt.NDArray[np.uint8]:
             f"the pictures are {stack.dtype} {stack.shape}; pass uint8 (n, height, width) or (n, height, width, "
             "channels)"
         )
+    if stack.ndim == 4 and stack.shape[1] in (1, 3, 4) and stack.shape[3] > 4:
+        raise C3AlignError(f"the pictures are {stack.shape}, channels first; pass np.moveaxis(pictures, 1, -1)")
     if len(stack) != n_rows or not stack.size:
         raise C3AlignError(f"there are {n_rows} embeddings and {len(stack)} pictures; pass one picture per row")
     return stack
