@@ -462,7 +462,7 @@ class TestPlots:
         a[:, -5:] = b[:, -5:] = 0
         found = report.report(a, b).samples
         assert "cone" not in _charts.cones(found).finding
-        assert "% of the 43 that vary in both do so more than twice" in _charts.variances(found, 0, 1).finding
+        assert "% of the 42 that vary in both do so more than twice" in _charts.variances(found, 0, 1).finding
 
     def test_gap_share(self, coco, coco_report):
         ax = report.plot_gap_share(coco_report)

@@ -100,7 +100,7 @@ class GlyphEncoder(TowerEncoder):
 
 
 def _warn_of_paper(stack: npt.NDArray[np.uint8]) -> None:
-    """Say how many arrays are mostly bright, as none of `c3align.datasets.glyphs` is; files of that kind are refused."""
+    """Say how many arrays are mostly bright, as no picture of `datasets.glyphs` is; bright files are refused."""
     n_bright = int((np.count_nonzero(stack > PAPER, axis=(1, 2)) > SIZE * SIZE / 2).sum())
     if n_bright:
         warnings.warn(
