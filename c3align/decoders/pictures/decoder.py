@@ -147,11 +147,7 @@ class EmbeddingGenerator:
         weight = check_number("critic_weight", critic_weight)
         source = TrainingRows(checked_rows(rows), aligner, modality, seed)
         source, stack, skipped = usable(source, _pictures(pictures, len(source)), on_error)
-        if not _are_within(source.rows.shape[1], stack.shape[1:], width):
-            raise C3AlignError(
-                f"rows of {source.rows.shape[1]} dimensions and pictures {stack.shape[1:]} are more than the largest, "
-                f"{MAX_DIMS} and {(MAX_EDGE, MAX_EDGE, MAX_CHANNELS)}; pass smaller ones"
-            )
+        _check_size(source.rows.shape[1], stack.shape[1:], width)
         module, loop = need("c3align.decoders.pictures.task", "torch"), need("c3align.training.loop", "torch")
         whole = stack if stack.ndim == 4 else stack[..., None]
         task = module.PictureTask(source, whole, settings.batch_size, module.Critic.of(critic, weight))
@@ -305,6 +301,14 @@ def _are_within(n_dims: Any, shape: Sequence[Any], width: Any) -> bool:
     """Whether dimension, shape and width of a generator are of a size that it can be loaded with."""
     limits = [(n_dims, MAX_DIMS), (width, MAX_WIDTH), *zip(shape, (MAX_EDGE, MAX_EDGE, MAX_CHANNELS))]
     return all(type(value) is int and 1 <= value <= limit for value, limit in limits)
+
+
+def _check_size(n_dims: int, shape: tuple[int, ...], width: int) -> None:
+    if not _are_within(n_dims, shape, width):
+        raise C3AlignError(
+            f"rows of {n_dims} dimensions and pictures {shape} are more than the largest, {MAX_DIMS} and "
+            f"{(MAX_EDGE, MAX_EDGE, MAX_CHANNELS)}; pass smaller ones"
+        )
 
 
 def _built(n_dims: int, shape: tuple[int, ...], width: int, seed: int) -> Any:

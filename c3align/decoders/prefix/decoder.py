@@ -254,10 +254,7 @@ class PrefixCaptioner:
         kept = np.ones(len(source), bool)
         task = CaptionTask(source, tokens, kept, settings.batch_size, retrieval, groups, self.lora)
         task.check_length(self.lm, self.prefix_length)
-        held_out = task.held_out(settings.validation, seed)
-        tokens.warn_of_cuts()
-        self.max_tokens_ = 0  # not fitted if the run stops midway
-        run = self._run(task, held_out, settings, seed, checkpoint, progress)
+        run = self._run(task, settings, seed, checkpoint, progress)
         self.skipped = skipped
         self.losses_, self.validation_losses_ = run.losses, run.validation_losses
         self._retrieval, self.max_tokens_ = retrieval, int(tokens.lengths.max())
@@ -266,10 +263,11 @@ class PrefixCaptioner:
         self.encoder_fingerprint_ = getattr(aligner, "encoder_fingerprint_", None)
         return self
 
-    def _run(
-        self, task: CaptionTask, held_out: Any, settings: Training, seed: int, checkpoint: Any, progress: bool
-    ) -> Any:
+    def _run(self, task: CaptionTask, settings: Training, seed: int, checkpoint: Any, progress: bool) -> Any:
         loop = need("c3align.training.loop", "torch", "captions")
+        held_out = task.held_out(settings.validation, seed)
+        task.tokens.warn_of_cuts()
+        self.max_tokens_ = 0  # not fitted if the run stops midway
         path = None if checkpoint is None else Path(checkpoint)
         options = {"settings": settings, "seed": seed, "processes": loop.processes(), "fused": True}
         run = loop.Loop(self._model, task, held_out, checkpoint=path, progress=progress, **options)

@@ -46,7 +46,7 @@ class Tokens:
                 f"{self.n_cut} of {len(self)} captions are far longer than the others and were cut to "
                 f"{self.lengths.max() - 1} tokens; shorten or remove them if their ends matter",
                 TruncationWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def __len__(self) -> int:
