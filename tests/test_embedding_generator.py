@@ -326,7 +326,7 @@ class TestCritic:
     def test_the_tower_is_the_encoder(self, glyphs):
         encoder, pictures = encoders.load("glyphs"), glyphs["train"]["pictures"][:50]
         with torch.no_grad():
-            rows = encoder.picture_tower(torch.from_numpy(pictures)[:, None].float() / 255).numpy()
+            rows = encoder.picture_tower(torch.from_numpy(pictures.copy())[:, None].float() / 255).numpy()
         np.testing.assert_allclose(rows, glyphs["train"]["image"][:50], rtol=1e-4, atol=1e-4)
 
     def test_it_learns_nothing_itself(self):
