@@ -931,7 +931,7 @@ class TestFiles:
         (tmp_path / "c" / "config.json").unlink()
         for change, message in [
             ({"mapper": "evil"}, "its settings do not fit"),
-            ({"n_dims": 10**9}, "tensor 'mapper.net.0.weight' is"),
+            ({"n_dims": 10**9}, "tensor 'place.directions' is"),
             ({"prefix_length": "3"}, "its settings do not fit"),
             ({"prefix_length": 4}, "tensor 'mapper.net.0.weight' is"),
             ({"training": {"epochs": 0}}, "its settings do not fit"),
