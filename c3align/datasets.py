@@ -10,16 +10,15 @@ import functools
 import hashlib
 import unicodedata
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from c3align._arguments import checked
+from c3align._arguments import check_choice, checked
 from c3align._imports import need
-from c3align.training.settings import check_choice
 
 __all__ = ["FONTS", "SIZE", "UNICODE_DIGEST", "Glyphs", "glyphs", "is_held_out"]
 
@@ -82,7 +81,7 @@ def glyphs(font: str = "DejaVuSans", split: str = "all") -> Glyphs:
     Returns
     -------
     Glyphs
-        All characters of the font that have a name and are not blank; cached and read-only.
+        All characters of the font that have a name and are not blank. Arrays are read-only, the list is the caller's.
 
     Raises
     ------
@@ -100,10 +99,10 @@ def glyphs(font: str = "DejaVuSans", split: str = "all") -> Glyphs:
     check_choice("split", split, SPLITS)
     whole = _render(font)
     if split == "all":
-        return whole
+        return replace(whole, names=[*whole.names])
     chosen = np.array([is_held_out(point) == (split == "held_out") for point in whole.code_points.tolist()])
     names = [name for name, keep in zip(whole.names, chosen) if keep]
-    return Glyphs(whole.pictures[chosen], names, whole.code_points[chosen])
+    return Glyphs(_read_only(whole.pictures[chosen]), names, _read_only(whole.code_points[chosen]))
 
 
 @checked
@@ -134,8 +133,13 @@ def _render(font: str) -> Glyphs:
     inked = [i for i, picture in enumerate(pictures) if picture.any()]
     names = [_name(points[i]) for i in inked]
     stack = np.stack([pictures[i] for i in inked])
-    stack.flags.writeable = False  # the cache hands out the same array every time
-    return Glyphs(stack, names, np.array([points[i] for i in inked], np.int64))
+    return Glyphs(_read_only(stack), names, _read_only(np.array([points[i] for i in inked], np.int64)))
+
+
+def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array itself, as the cache hands out the same one every time."""
+    values.flags.writeable = False
+    return values
 
 
 def _font_path(font: str) -> Path:

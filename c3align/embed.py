@@ -7,19 +7,21 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import check_choice, check_whole
 from c3align._imports import need
 from c3align.encoders.base import DTYPES, Batch, Broken, batches, counting
+from c3align.encoders.binding import learning_from
 from c3align.errors import C3AlignError
 from c3align.io import atomic, earlier
 from c3align.io.items import Item
 from c3align.io.shards import Tree
-from c3align.training.settings import check_choice, check_whole
 
 __all__ = ["Counts", "embed"]
 
@@ -53,15 +55,15 @@ class Counts:
     n_rows, n_broken : int
         Items that were embedded, and that could not be.
     n_before : int
-        Items that an earlier run has seen to, and that are as they were.
+        Items that an earlier run embedded or found broken, unchanged since.
     n_changed : int
-        Items embedded again, since their content, caption or id is another one.
+        Items embedded again, since their content, caption or id has changed.
     n_mended : int
         Items that were broken before.
     n_repaired : int
         Items embedded again, since the files of their shard were damaged.
     n_new, n_gone : int
-        Items that another list of an earlier run did not have; those that it had, whose rows were dropped.
+        Where an earlier run had another list: items that it lacked, and items of it that are gone, with their rows.
     n_unseen : int
         Of `n_before`, those behind URLs, which are not fetched to see whether they have changed.
     seconds : float
@@ -156,15 +158,14 @@ def embed(
     tree.folder.mkdir(parents=True, exist_ok=True)
     counts, begin = Counts(), time.monotonic()
     options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}
-    with atomic.alone(tree.folder), counting(encoder):
+    learns = nullcontext() if aligner is None else learning_from(encoder, aligner)
+    with learns, atomic.alone(tree.folder), counting(encoder):
         counts.n_gone = earlier.set_aside(tree, asdict(run), [item.name for item in items], gone == "drop")
         tree.begin(asdict(run))
         _write_shards(tree, run, encoder, items, options, counts, aligner, on_progress)
         tree.write_down(asdict(run))
         counts.n_broken = tree.finish(run.n_shards)
         earlier.remove(tree)
-    if aligner is not None:
-        aligner.bind_encoder(encoder.fingerprint)
     counts.seconds = time.monotonic() - begin
     return counts
 

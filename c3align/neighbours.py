@@ -17,7 +17,7 @@ from tqdm import tqdm
 from c3align._arguments import as_groups, check_seed, checked, shown
 from c3align._imports import need
 from c3align._typing import Array, Float64Array, Int64Array
-from c3align.errors import C3AlignError, counted
+from c3align.errors import C3AlignError, counted, one_line
 from c3align.io.rows import RowSource
 from c3align.ops import reference
 from c3align.ops.arrays import Rows, as_rows, first_non_finite
@@ -28,6 +28,7 @@ QUERY_BLOCK, MEMORY_BLOCK = 256, 1 << 13
 SPARE_CANDIDATES = 16  # candidates requested from an index beyond k, for ties and rounding
 LISTS_FOR_ONE = 16  # an index of inverted lists searches one list in this many
 TRAINING_ROWS = 1 << 18  # at most, for an index that has to be trained
+INNER_PRODUCT = 0  # faiss.METRIC_INNER_PRODUCT
 _RESCORED_ELEMENTS = 1 << 21
 _FLOAT32_STEP = 2.0**-24
 
@@ -109,15 +110,26 @@ def faiss_index(memory: Array | Sequence[Array], factory: str = "Flat", *, seed:
         index = faiss.index_factory(source.n_dims, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         raise C3AlignError(f"faiss knows no index {factory!r}; pass one such as 'IVF1024,Flat'") from error
+    try:
+        _fill(faiss, index, source, seed)
+    except RuntimeError as error:
+        raise C3AlignError(
+            f"faiss cannot build {factory!r} of {counted(source.n_rows, 'row')} ({one_line(error)[-120:]}); pass one "
+            "of fewer lists, or search without an index"
+        ) from error
+    return index
+
+
+def _fill(faiss: Any, index: Any, source: RowSource, seed: int) -> None:
+    """Train an index on evenly spaced rows, and add all of them."""
     if not index.is_trained:
-        step = max(1, source.n_rows // TRAINING_ROWS)
+        step = -(-source.n_rows // TRAINING_ROWS)
         index.train(source.take(np.arange(seed % step, source.n_rows, step)).astype(np.float32, copy=False))
     lists = faiss.try_extract_index_ivf(index)
     if lists is not None:
         lists.nprobe = max(1, lists.nlist // LISTS_FOR_ONE)
     for _, block in _blocks(source):
         index.add(block.astype(np.float32, copy=False))
-    return index
 
 
 def _memory(memory: Any) -> RowSource:
@@ -196,12 +208,8 @@ class Search:
         self._groups = None if groups is None else as_groups("memory_groups", groups, self.n_rows)
         self._largest = [_norms(block).max() for _, block in _blocks(self._source)]
         self._index = index
-        if index is not None and not hasattr(index, "ntotal"):
-            raise C3AlignError(f"index must be an index of faiss, got {shown(index)}; pass what faiss_index gives")
-        if index is not None and index.ntotal != self.n_rows:
-            raise C3AlignError(
-                f"the index holds {index.ntotal} rows and the memory {self.n_rows}; build it from this memory"
-            )
+        if index is not None:
+            _check_index(index, self.n_rows, self.n_dims)
 
     @checked
     def nearest(
@@ -228,6 +236,8 @@ class Search:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= self.n_rows:
             raise C3AlignError(f"k must be an integer in [1, {self.n_rows}], the number of rows, got {k!r}")
         rows = _checked(queries, "queries", self.n_dims)
+        if groups is not None and self._groups is None:
+            raise C3AlignError("this memory has no groups, which groups= are compared with; pass Search(..., groups=)")
         own = None if groups is None else as_groups("query_groups", groups, rows.shape[0])
         scores, indices = np.empty((rows.shape[0], k), np.float32), np.empty((rows.shape[0], k), np.int64)
         starts = range(0, rows.shape[0], QUERY_BLOCK)
@@ -265,6 +275,18 @@ class Search:
         who, where = np.nonzero(usable)[0], proposed[usable]
         scores = _products(queries, who, self._source.take(where), np.arange(len(where)))
         return _Best.none(len(queries), k).merged(who, scores, where)
+
+
+def _check_index(index: Any, n_rows: int, n_dims: int) -> None:
+    """Refuse what is no index of faiss, or one of another memory or of distances."""
+    if not hasattr(index, "ntotal"):
+        raise C3AlignError(f"index must be an index of faiss, got {shown(index)}; pass what faiss_index gives")
+    if index.ntotal != n_rows:
+        raise C3AlignError(f"the index holds {index.ntotal} rows and the memory {n_rows}; build it from this memory")
+    if getattr(index, "d", n_dims) != n_dims:
+        raise C3AlignError(f"the index has {index.d} dimensions and the memory {n_dims}; build it from this memory")
+    if getattr(index, "metric_type", INNER_PRODUCT) != INNER_PRODUCT:
+        raise C3AlignError("the index compares distances and not dot products; pass what faiss_index gives")
 
 
 def _norms(rows: npt.NDArray[Any]) -> Float64Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,8 @@ from c3align import encoders
 from c3align._typing import Decoder, Encoder
 from c3align.aligner import C3Aligner
 from c3align.encoders.base import Batch, Broken, batches, check_many
-from c3align.errors import C3AlignError, EncoderMismatchError
+from c3align.encoders.binding import check_encoder, learning_from, unchanged_on_error
+from c3align.errors import C3AlignError
 
 __all__ = ["Pipeline", "Result"]
 
@@ -48,7 +48,7 @@ class Pipeline:
         as an object has to be passed again.
     aligner : C3Aligner, optional
         Fitted or not; by default a new one. It learns what it lacks, and is bound to the encoder;
-        `EncoderMismatchError` if its statistics come from another.
+        `EncoderMismatchError` if its statistics, or what the decoder has learned, come from another.
     decoder : Decoder
         `PrefixCaptioner`, `MemoryCaptioner`, `EmbeddingGenerator` or `DiffusersGenerator` of `c3align.decoders`, or
         another object with ``takes``, ``modality_``, ``n_dims``, ``fit`` and ``generate``; else `C3AlignError`.
@@ -67,21 +67,13 @@ class Pipeline:
     def __init__(
         self, encoder: Encoder | str, aligner: C3Aligner | None = None, decoder: Decoder | None = None
     ) -> None:
-        if not isinstance(decoder, Decoder):
-            raise C3AlignError(
-                "decoder must have takes, modality_, n_dims, fit and generate, got "
-                f"{type(decoder).__name__}; pass one such as c3align.decoders.MemoryCaptioner()"
-            )
+        _check_parts(encoder, aligner, decoder)
         self.spec = encoder if isinstance(encoder, str) else None
         self.encoder = encoders.load(encoder) if isinstance(encoder, str) else encoder
         self.aligner = C3Aligner() if aligner is None else aligner
         self.decoder: Any = decoder
-        bound = getattr(self.aligner, "encoder_fingerprint_", None)
-        if bound not in (None, self.encoder.fingerprint):
-            raise EncoderMismatchError(
-                f"the aligner comes from the encoder {bound} and not from {self.encoder.fingerprint}; pass that "
-                "encoder, or an aligner without statistics"
-            )
+        check_encoder("aligner", self.aligner, self.encoder)
+        check_encoder("decoder", decoder, self.encoder)
 
     def fit_text(self, captions: Sequence[str], *, encode_batch_size: int = 256, **options: Any) -> Pipeline:
         """Train the decoder on texts alone (C3, algorithm 1): it learns a caption from its own noisy embedding.
@@ -98,7 +90,7 @@ class Pipeline:
         Returns
         -------
         Pipeline
-            Itself, unchanged if anything fails; the aligner now has the texts' mean.
+            Itself; the aligner now has the texts' mean, and is unchanged if anything fails.
         """
         check_many(captions)
         return self._fit(list(captions), "text", encode_batch_size, options)
@@ -118,14 +110,21 @@ class Pipeline:
         Pipeline
             Itself, as in `fit_text`.
         """
-        return self._fit(pictures, "image", encode_batch_size, options)
+        check_many(pictures)
+        found = pictures if hasattr(pictures, "__len__") else list(pictures)
+        return self._fit(found, "image", encode_batch_size, options)
 
     def _fit(self, items: Any, modality: str, batch_size: int, options: dict[str, Any]) -> Pipeline:
         if not len(items):
             raise C3AlignError(f"no {modality} items to learn from; pass at least one")
+        if self.decoder.takes == "raw" and self.decoder.modality_ != modality:
+            raise C3AlignError(
+                f"a {type(self.decoder).__name__} takes rows in the place of {self.decoder.modality_!r} and cannot "
+                f"learn from {modality!r}; call collect(items, modality={modality!r}) for the mean of these"
+            )
         progress = bool(options.get("progress", False))
         rows = self.encoder.encode(items, modality=modality, batch_size=batch_size, progress=progress)
-        with _unchanged_on_error(self.aligner):
+        with unchanged_on_error(self.aligner):
             if modality not in self._fitted():
                 self.aligner.partial_fit(rows, modality=modality)
             self.aligner.bind_encoder(self.encoder.fingerprint)
@@ -149,14 +148,13 @@ class Pipeline:
         """
         check_many(items)
         broken: list[Broken] = []
-        with _unchanged_on_error(self.aligner):
+        with learning_from(self.encoder, self.aligner):
             for batch in self._batches(items, modality, batch_size, on_error):
                 broken += batch.broken
                 if len(batch.rows):
                     self.aligner.partial_fit(batch.rows, modality=modality)
             if modality not in self._fitted():
                 raise C3AlignError(f"no {modality} items to learn the mean from; pass some that can be read")
-            self.aligner.bind_encoder(self.encoder.fingerprint)
         _warn_of(broken, modality)
         return self
 
@@ -315,6 +313,23 @@ class Pipeline:
         return _pipeline_files.load(cls, folder, encoder, **hub)
 
 
+def _check_parts(encoder: Any, aligner: Any, decoder: Any) -> None:
+    """Refuse what is no encoder, no aligner or no decoder, such as one in another's place."""
+    if not isinstance(encoder, str | Encoder):
+        raise C3AlignError(
+            "encoder must be a spec, or have modalities, n_dims, fingerprint and encode, got "
+            f"{type(encoder).__name__}; pass one such as 'glyphs', or what c3align.encoders.load gives"
+        )
+    if not isinstance(aligner, C3Aligner | None):
+        fix = "pass it as decoder=" if isinstance(aligner, Decoder) else "load one by C3Aligner.from_pretrained(folder)"
+        raise C3AlignError(f"aligner must be a C3Aligner, got {type(aligner).__name__}; {fix}")
+    if not isinstance(decoder, Decoder):
+        raise C3AlignError(
+            "decoder must have takes, modality_, n_dims, fit and generate, got "
+            f"{type(decoder).__name__}; pass one such as c3align.decoders.MemoryCaptioner()"
+        )
+
+
 def _is_picture(value: Any) -> bool:
     """A caption is a string, or a list of strings where several were requested."""
     return not isinstance(value, str | list)
@@ -331,14 +346,3 @@ def _warn_of(broken: list[Broken], modality: str) -> None:
             f"{broken[0].place} ({_reason(broken[0])}); remove or fix them",
             stacklevel=3,
         )
-
-
-@contextmanager
-def _unchanged_on_error(aligner: Any) -> Iterator[None]:
-    """Restore the aligner if anything fails."""
-    before = dict(vars(aligner))
-    try:
-        yield
-    except BaseException:
-        aligner.__dict__ = before
-        raise

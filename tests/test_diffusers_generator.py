@@ -8,7 +8,7 @@ import torch
 
 from c3align import C3Aligner
 from c3align.decoders import DiffusersGenerator
-from c3align.decoders.diffusion import row_generator
+from c3align.decoders.diffusion import BY_ROW, row_generator
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from tests import tiny_encoders
 
@@ -341,6 +341,12 @@ def test_refusals(kandinsky, rows, change, text):
 def test_prompts_fit_the_rows(unclip, rows):
     with pytest.raises(C3AlignError, match="3 rows and 2 of prompt; pass one, or one per row"):
         DiffusersGenerator(unclip).generate(rows, prompt=["a", "b"], **STEPS)
+
+
+def test_no_prompt_is_as_if_it_were_left_out(unclip, rows):
+    made = DiffusersGenerator(unclip)
+    plain, none = (made.generate(rows[:1], **STEPS, **asked) for asked in ({}, dict.fromkeys(BY_ROW)))
+    assert (np.asarray(plain[0]) == np.asarray(none[0])).all()
 
 
 def test_other_pipelines():

@@ -81,6 +81,19 @@ class TestTree:
         assert "glyph_003.png) cannot be used" in capsys.readouterr().err
         assert not list((tmp_path / "emb" / "metadata").iterdir())
 
+    @pytest.mark.parametrize("fault", ["another encoder", "a broken item"])
+    def test_an_aligner_learns_none_of_another_or_half(self, pictures, tmp_path, fault):
+        encoder, items = encoders.load("glyphs"), gather(str(pictures), "image")
+        aligner = C3Aligner().fit(np.eye(256), modality="image")
+        aligner.bind_encoder("clip@1" if fault == "another encoder" else encoder.fingerprint)
+        before = aligner.statistics_["image"]
+        text = "the encoder clip@1 and not from" if fault == "another encoder" else r"003\.png\) cannot be used"
+        with pytest.raises(C3AlignError, match=text):
+            embed.embed(
+                encoder, items, tmp_path / "emb", modality="image", batch_size=2, shard_items=2, aligner=aligner
+            )
+        assert aligner.statistics_["image"] == before
+
     def test_after_a_broken_item_one_may_go_on_and_skip(self, pictures, tmp_path, capsys):
         """To the tree that a run which skips leaves; what a run has skipped, no other run passes over in silence."""
         asked = [*OPTIONS, "--shard-items", 2]

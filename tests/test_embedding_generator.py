@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from c3align import C3Aligner, encoders, geometry, ops
 from c3align import datasets as data
 from c3align.decoders import EmbeddingGenerator
 from c3align.decoders.pictures import decoder
-from c3align.decoders.retrieval import Memory
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic, container
-from c3align.io.rows import RowSource
 from c3align.training import rows as _rows
 
 SMALL = {"epochs": 2, "progress": False}
@@ -34,7 +33,8 @@ def glyphs():
 @pytest.fixture(scope="module")
 def aligner(glyphs):
     train = glyphs["train"]
-    return C3Aligner(noise_cosine=0.7).fit(train["text"]).partial_fit(train["image"], modality="image")
+    made = C3Aligner(noise_cosine=0.7).fit(train["text"]).partial_fit(train["image"], modality="image")
+    return made.bind_encoder(encoders.load("glyphs").fingerprint)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,12 @@ def trained(glyphs, aligner):
 
 def small(rng, n=20, d=6, shape=(9, 7)):
     return rng.standard_normal((n, d)).astype(np.float32), rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def of_place(n_dims):
+    """Tensors that say where rows lie."""
+    one = np.ones(1, np.float32)
+    return {"place.directions": np.ones((1, n_dims), np.float32), "place.usual": one, "place.wrong": one}
 
 
 class TestDrawing:
@@ -213,6 +219,22 @@ class TestRuns:
                 image, 255 - pictures if change == "pictures" else pictures, **asked
             )
 
+    @pytest.mark.parametrize("kind", ["function", "module", "another weight", "without"])
+    def test_a_run_of_another_critic_is_refused(self, tmp_path, kind):
+        rows, pictures = small(np.random.default_rng(0))
+
+        def critic(seed, name):
+            torch.manual_seed(seed)
+            tower = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(63, 6))
+            return tower if name == "module" else lambda shown: tower(shown)
+
+        asked = {"checkpoint": tmp_path / "c.safetensors", **SMALL}
+        EmbeddingGenerator(width=8).fit(rows, pictures, critic=critic(0, kind), **asked)
+        EmbeddingGenerator(width=8).fit(rows, pictures, critic=critic(0, kind), **asked)
+        other = {"another weight": {"critic": critic(0, kind), "critic_weight": 0.25}, "without": {}}
+        with pytest.raises(C3AlignError, match=r"checkpoint of another run \(critic"):
+            EmbeddingGenerator(width=8).fit(rows, pictures, **other.get(kind, {"critic": critic(1, kind)}), **asked)
+
     def test_input_is_never_written(self, glyphs, aligner):
         image, pictures = (glyphs["train"][name][:64].copy() for name in ("image", "pictures"))
         image.flags.writeable = pictures.flags.writeable = False
@@ -249,7 +271,7 @@ class TestMemory:
         weights = np.exp(rows.astype(float) @ memory.T.astype(float) / 0.1)
         means = ops.normalize((weights / weights.sum(axis=1, keepdims=True)) @ memory.astype(float))
         expected = ops.normalize(rows + means)
-        near = Memory(RowSource.of(memory), [])
+        near = decoder._memory_of(rng.uniform(0.1, 10, (11, 1)) * memory, 5)  # norms do not matter
         np.testing.assert_allclose(decoder._halfway(rows, near, 0.1), expected, atol=1e-6)
         np.testing.assert_allclose(decoder._halfway(3 * rows, near, 0.1), expected, atol=1e-6)
         with pytest.MonkeyPatch.context() as patch:
@@ -304,7 +326,7 @@ class TestCritic:
     def test_the_tower_is_the_encoder(self, glyphs):
         encoder, pictures = encoders.load("glyphs"), glyphs["train"]["pictures"][:50]
         with torch.no_grad():
-            rows = encoder.picture_tower(torch.from_numpy(pictures)[:, None].float() / 255).numpy()
+            rows = encoder.picture_tower(torch.from_numpy(pictures.copy())[:, None].float() / 255).numpy()
         np.testing.assert_allclose(rows, glyphs["train"]["image"][:50], rtol=1e-4, atol=1e-4)
 
     def test_it_learns_nothing_itself(self):
@@ -337,6 +359,10 @@ class TestCritic:
         ({"pictures": np.zeros((20, 9), np.uint8)}, "pass uint8 (n, height, width)"),
         ({"pictures": np.zeros((19, 9, 7), np.uint8)}, "20 embeddings and 19 pictures"),
         ({"pictures": [np.zeros((9, 7), np.uint8)] * 19 + [np.zeros((9, 8), np.uint8)]}, "resize them to one size"),
+        ({"pictures": np.zeros((20, 3, 9, 7), np.uint8)}, "channels first; pass np.moveaxis(pictures, 1, -1)"),
+        ({"pictures": [Image.new("P", (9, 7))] * 20}, "numbers of a palette; pass picture.convert('RGB') of each"),
+        ({"pictures": np.zeros((20, 4097, 1), np.uint8)}, "(4097, 1) are more than the largest"),
+        ({"width": 2048}, "width must be an integer in [1, 1024], got 2048"),
         ({"epochs": 0}, "epochs must be an integer of 1 or more, got 0"),
         ({"batch_size": True}, "batch_size must be an integer of 1 or more, got True"),
         ({"seed": -1}, "seed must be an integer in [0, 2**64), got -1"),
@@ -348,7 +374,7 @@ def test_refusals_of_fit(change, text):
     rows, pictures = small(np.random.default_rng(0))
     asked = {"rows": rows, "pictures": pictures, **SMALL, **change}
     with pytest.raises(C3AlignError) as caught:
-        EmbeddingGenerator().fit(asked.pop("rows"), asked.pop("pictures"), **asked)
+        EmbeddingGenerator(width=asked.pop("width", 32)).fit(asked.pop("rows"), asked.pop("pictures"), **asked)
     assert text in str(caught.value)
 
 
@@ -374,6 +400,7 @@ class TestSaved:
         loaded = EmbeddingGenerator.from_pretrained(tmp_path / "generator")
         rows = aligner.transform(glyphs["held_out"]["text"][:20], modality="text")
         assert (loaded.generate(rows) == trained.generate(rows)).all()
+        assert loaded.encoder_fingerprint_ == trained.encoder_fingerprint_ == encoders.load("glyphs").fingerprint
         assert (loaded.losses_, loaded.shape_, loaded.n_dims) == (trained.losses_, (32, 32), 256)
         loaded.save_pretrained(tmp_path / "again")
         for name in ("generator.safetensors", "config.json"):
@@ -391,6 +418,16 @@ class TestSaved:
             (lambda config, tensors: config.update(shape="32"), "pictures of shape"),
             (lambda config, tensors: config.update(n_dims=True), "a dimension of True"),
             (lambda config, tensors: config.update(losses="low"), "its losses are not numbers"),
+            (lambda config, tensors: config.update(encoder_fingerprint=3), "its encoder fingerprint is not a text"),
+            (
+                lambda config, tensors: tensors.update({"place.usual": np.ones(1, np.float32)}),
+                "'place.directions' is missing",
+            ),
+            (lambda config, tensors: tensors.update(of_place(7)), "'place.directions' is torch.float32 (1, 7) and not"),
+            (
+                lambda config, tensors: tensors.update({**of_place(6), "place.x": np.ones(1)}),
+                "unknown tensor 'place.x'",
+            ),
             (lambda config, tensors: config.update(code="import os"), "unknown or missing keys"),
             (lambda config, tensors: config.update(format="other"), "format 'other' version 2 is unknown"),
         ],
@@ -407,6 +444,19 @@ class TestSaved:
         with pytest.raises(FormatError) as caught:
             EmbeddingGenerator.from_pretrained(tmp_path)
         assert text in str(caught.value)
+
+    def test_a_file_of_before_there_were_fingerprints(self, tmp_path):
+        rows, pictures = small(np.random.default_rng(0))
+        made = EmbeddingGenerator(width=8).fit(rows, pictures, **SMALL)
+        made.save_pretrained(tmp_path)
+        path = tmp_path / "generator.safetensors"
+        config, tensors = container.parse(path.read_bytes(), "decoder")
+        del config["encoder_fingerprint"]
+        path.write_bytes(container.dump(tensors, config))
+        (tmp_path / "config.json").unlink()
+        loaded = EmbeddingGenerator.from_pretrained(tmp_path)
+        assert loaded.encoder_fingerprint_ is None
+        assert (loaded.generate(rows) == made.generate(rows)).all()
 
     @pytest.mark.parametrize("content", [b"", b"\x80\x04N.", b"\xff" * 100])
     def test_other_files(self, tmp_path, content):

@@ -398,6 +398,21 @@ class TestPrecomputed:
         np.save(tmp_path / "other.npy", other)
         assert encoders.load(f"precomputed:{tmp_path / 'other.npy'}").fingerprint != encoder.fingerprint
 
+    @pytest.mark.parametrize(
+        "items",
+        [[True, False], np.array([True, False, True]), [1.7], ["a.png"], [[0], [1]], [[0], [1, 2]], [None]],
+        ids=str,
+    )
+    def test_what_is_no_number_of_a_row(self, tmp_path, items):
+        np.save(tmp_path / "rows.npy", np.eye(3, dtype=np.float32))
+        encoder = encoders.load(f"precomputed:{tmp_path / 'rows.npy'}")
+        with pytest.raises(C3AlignError, match=r"are row numbers, got .*; pass integers, such as np\.flatnonzero"):
+            encoder.encode(items, modality="text")
+        with pytest.raises(C3AlignError, match=r"items must be a list, got a generator; pass list\(items\)"):
+            encoder.encode((i for i in range(2)), modality="text")
+        assert encoder.encode([], modality="text").shape == (0, 3)
+        assert encoder.encode(range(2), modality="text").shape == (2, 3)
+
     def test_every_row_counts(self, tmp_path):
         """Files without a fingerprint, of which one row differs."""
         rows = np.random.default_rng(0).standard_normal((500, 4)).astype(np.float32)
@@ -475,6 +490,18 @@ class TestStream:
         rows = np.concatenate([encoder.encode(TEXTS[i : i + 4], modality="text") for i in range(0, len(TEXTS), 4)])
         assert streamed.statistics_["text"] == C3Aligner().fit(rows).statistics_["text"]
         assert streamed.encoder_fingerprint_ == encoder.fingerprint
+
+    @pytest.mark.parametrize("fault", ["another encoder", "a broken item"])
+    def test_fit_stream_learns_none_of_another_or_half(self, fault):
+        encoder = encoders.load("glyphs")
+        bound = "clip@1" if fault == "another encoder" else encoder.fingerprint
+        aligner = C3Aligner().fit(np.eye(256)).bind_encoder(bound)
+        before = aligner.statistics_["text"]
+        items = TEXTS if fault == "another encoder" else [*TEXTS, 3]
+        text = "the encoder clip@1" if bound == "clip@1" else "text 7 cannot be used: .*; remove or fix it$"
+        with pytest.raises(C3AlignError, match=text):
+            encoders.fit_stream(aligner, encoder, items, modality="text", batch_size=2)
+        assert aligner.statistics_["text"] == before
 
     def test_encoders_of_others_need_no_prepare(self):
         class Lengths:

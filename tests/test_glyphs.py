@@ -35,6 +35,15 @@ class TestPictures:
         bold = data.glyphs("DejaVuSans-Bold", "train")
         assert not set(bold.code_points) & set(held.code_points)
 
+    @pytest.mark.parametrize("split", ["all", "train"])
+    def test_nobody_can_change_them_for_others(self, split):
+        found, names = data.glyphs(split=split), [*data.glyphs(split=split).names]
+        found.names.reverse()
+        assert data.glyphs(split=split).names == names
+        for values in (found.pictures, found.code_points):
+            with pytest.raises(ValueError, match="read-only"):
+                values[0] = 0
+
     def test_a_known_character(self):
         found = data.glyphs()
         i = int(np.flatnonzero(found.code_points == ord("-"))[0])
@@ -130,6 +139,13 @@ class TestEncoder:
         with pytest.raises(C3AlignError, match="black on white; pass ink white on black"):
             encoder.encode([*images, Image.fromarray(255 - held_out.pictures[0])], modality="image")
         assert np.abs(encoder.encode(images, modality="image") - expected).max() < 1e-5
+
+    def test_arrays_black_on_white_warn(self, encoder, held_out, recwarn):
+        """They are taken as they are, for an array says nothing of its paper; but none of the data set is bright."""
+        encoder.encode(data.glyphs().pictures, modality="image")
+        assert not recwarn
+        with pytest.warns(UserWarning, match="2 pictures of .* mostly bright, .* pass 255 - pictures"):
+            encoder.encode([*held_out.pictures[:3], *(255 - held_out.pictures[:2])], modality="image")
 
     def test_names_never_seen(self, encoder):
         found = encoder.encode(["zzz qqq", "", "a " * 40], modality="text")

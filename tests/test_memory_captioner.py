@@ -52,6 +52,21 @@ class TestNearest:
         cosines = rows[0].astype(np.float64) @ rows[1].astype(np.float64).T
         assert said == [captions[i] for i in cosines.argmax(axis=1)]
 
+    @pytest.mark.parametrize("aligned", [False, True])
+    def test_norms_do_not_matter(self, coco, captions, rows, aligned):
+        """Neither those that a memory gets without an aligner, nor those that an aligner leaves as they are."""
+        if aligned:
+            lengths = C3Aligner(renormalize=False).fit(*coco[::-1])
+            texts, options = coco[1], {"aligner": lengths}
+            queries = lengths.transform(coco[0], modality="image")
+        else:
+            sizes = np.random.default_rng(0).uniform(0.1, 10, (500, 2)).astype(np.float32)
+            texts, options, queries = rows[1] * sizes[:, :1], {}, rows[0] * sizes[:, 1:]
+        expected = MemoryCaptioner(k=3).fit(rows[1], captions)
+        made = MemoryCaptioner(k=3).fit(texts, captions, **options)
+        assert made.generate(queries) == expected.generate(rows[0])
+        assert np.abs(made.project(queries) - expected.project(rows[0])).max() < 1e-5
+
     def test_consensus(self, coco, captions, aligner, rows):
         """Of ten neighbours the one with most words in common with all, weighted by their nearness."""
         said = MemoryCaptioner(k=10, temperature=0.05).fit(coco[1], captions, aligner=aligner).generate(rows[0])
@@ -242,6 +257,16 @@ class TestFiles:
         with pytest.raises(FormatError, match="its groups are int64"):
             MemoryCaptioner.from_pretrained(tmp_path / "c")
 
+    @pytest.mark.parametrize("name", ["place.usual", "x"])
+    def test_other_tensors_are_refused(self, tmp_path, name):
+        MemoryCaptioner().fit(np.eye(3, dtype=np.float32), ["a", "b", "c"]).save_pretrained(tmp_path)
+        (tmp_path / "config.json").unlink()
+        path = tmp_path / "captioner.safetensors"
+        config, tensors = container.read(path, "decoder")
+        path.write_bytes(container.dump({**tensors, name: np.ones(2, np.float32)}, config))
+        with pytest.raises(FormatError, match="'place.directions' is missing" if name != "x" else "unknown tensor 'x'"):
+            MemoryCaptioner.from_pretrained(tmp_path)
+
     @pytest.mark.parametrize("settings_", [{}, {"k": 4, "temperature": 0.3, "index": "Flat"}])
     def test_round_trip(self, coco, captions, aligner, rows, tmp_path, settings_):
         bound = C3Aligner().fit(*coco[::-1]).bind_encoder("clip:1")
@@ -353,6 +378,7 @@ class TestWhatIsNoRow:
             (np.zeros(4, np.float32), "it is zero, and has no direction"),
             (["a", "b", "c", "d"], "it is no row of numbers but a list"),
             (None, r"it has shape \(\) and not \(4,\)"),
+            (np.ones(4, np.int64), "it is int64 and not of floats"),
         ],
     )
     def test_one_of_them(self, captioner, row, reason):
@@ -361,3 +387,20 @@ class TestWhatIsNoRow:
             captioner.generate(rows)
         with pytest.warns(UserWarning, match="1 embeddings could not be used"):
             assert captioner.generate(rows, on_error="skip") == ["three", None]
+
+    def test_one_row_alone(self, captioner):
+        with pytest.raises(C3AlignError, match=r"rows must be .*, got float32 of shape \(4,\); pass rows\.reshape"):
+            captioner.generate(np.ones(4, np.float32))
+        assert captioner.generate(np.empty(0, np.float32)) == []
+
+    @pytest.mark.parametrize(
+        ("n", "text"), [(1, "are 1 fingerprints and more rows"), (3, "are 2 rows and more finger")]
+    )
+    def test_a_fingerprint_for_each(self, captioner, n, text):
+        """Fewer would leave rows without a caption, in silence."""
+        rows = np.eye(4, dtype=np.float32)[:2]
+        assert captioner.generate(rows, fingerprint=iter(["a", "a"])) == ["one", "two"]
+        with pytest.raises(C3AlignError, match=f"there {text}.*; pass one fingerprint, or one per row"):
+            captioner.generate(rows, fingerprint=["a"] * n)
+        with pytest.raises(C3AlignError, match="fingerprint must be one or a list, got 3; pass"):
+            captioner.generate(rows, fingerprint=3)

@@ -139,6 +139,33 @@ class TestIndex:
         with pytest.raises(C3AlignError, match="holds 400 rows and the memory 500; build it"):
             nearest(coco[0], coco[1], 3, index=faiss_index(coco[1][:400]))
 
+    def test_of_another_width_or_of_distances(self, coco):
+        import faiss
+
+        narrow, distances = faiss_index(coco[1][:, :9]), faiss.IndexFlatL2(512)
+        distances.add(coco[1])
+        for index, text in ((narrow, "has 9 dimensions and the memory 512; build"), (distances, "compares distances")):
+            with pytest.raises(C3AlignError, match=f"the index {text}"):
+                nearest(coco[0], coco[1], 3, index=index)
+
+    def test_too_few_rows_to_train_it(self, coco):
+        with pytest.raises(C3AlignError, match=r"cannot build 'IVF4096,Flat' of 500 rows .*; pass one of fewer lists"):
+            faiss_index(coco[1], "IVF4096,Flat")
+
+    @pytest.mark.parametrize("n_rows", [199, 200, 201, 399])
+    def test_no_more_rows_are_trained_on_than_said(self, coco, monkeypatch, n_rows):
+        monkeypatch.setattr(neighbours, "TRAINING_ROWS", 200)
+        trained = []
+
+        class Index:
+            is_trained = False
+            train, add = (lambda self, rows: trained.append(len(rows))), (lambda self, rows: None)
+
+        monkeypatch.setattr("faiss.index_factory", lambda *_: Index())
+        monkeypatch.setattr("faiss.try_extract_index_ivf", lambda _: None)
+        faiss_index(coco[1][:n_rows], "IVF8,Flat")
+        assert 100 <= trained[0] <= 200
+
     def test_unknown_or_absent(self, coco, monkeypatch):
         with pytest.raises(C3AlignError, match="no index 'IVF'; pass one such as"):
             faiss_index(coco[1], "IVF")
@@ -177,3 +204,5 @@ def test_a_search_is_made_once_and_asked_often(coco):
     own = search.nearest(image[5:9], 2, groups=np.arange(5, 9))[1]
     assert (own == nearest(image[5:9], text, 2, query_groups=np.arange(5, 9), memory_groups=np.arange(500))[1]).all()
     assert (search.nearest(image, 2)[1] == nearest(image, text, 2)[1]).all()
+    with pytest.raises(C3AlignError, match=r"this memory has no groups, .*; pass Search\(\.\.\., groups=\)"):
+        Search(text).nearest(image[:4], 2, groups=np.arange(4))

@@ -259,6 +259,51 @@ class TestBinding:
         with pytest.raises(EncoderMismatchError, match="clip@1 and not from c3align:glyphs"):
             Pipeline("glyphs", aligner, Nearest())
 
+    @pytest.mark.parametrize("kind", ["memory", "generator"])
+    def test_another_encoders_decoder(self, glyphs, kind):
+        """The aligner of this encoder does not make it one of this encoder."""
+        other = C3Aligner().fit(np.random.default_rng(0).standard_normal((20, 256)), modality="text")
+        other = other.partial_fit(-np.eye(256)[:20], modality="image").bind_encoder("clip@1")
+        rows = np.random.default_rng(1).standard_normal((20, 256))
+        if kind == "memory":
+            decoder = MemoryCaptioner().fit(rows, glyphs.names[:20], aligner=other)
+        else:
+            options = {"aligner": other, "epochs": 1, "progress": False, "modality": "text"}
+            decoder = EmbeddingGenerator(width=8).fit(rows, glyphs.pictures[:20], **options)
+        with pytest.raises(EncoderMismatchError, match="decoder comes from the encoder clip@1 and not from c3align"):
+            Pipeline("glyphs", C3Aligner(), decoder)
+
+    def test_another_encoders_decoder_by_its_width(self):
+        decoder = MemoryCaptioner().fit(np.eye(3), ["a", "b", "c"])
+        with pytest.raises(EncoderMismatchError, match=r"takes rows of 3 dimensions and c3align:glyphs.* makes 256"):
+            Pipeline("glyphs", decoder=decoder)
+
+    def test_parts_in_each_others_places(self, tmp_path):
+        with pytest.raises(C3AlignError, match="aligner must be a C3Aligner, got MemoryCaptioner; pass it as decoder="):
+            Pipeline("glyphs", MemoryCaptioner())
+        with pytest.raises(C3AlignError, match=r"got PosixPath; load one by C3Aligner\.from_pretrained\(folder\)"):
+            Pipeline("glyphs", tmp_path, MemoryCaptioner())
+        with pytest.raises(C3AlignError, match=r"encoder must be a spec, .* got object; pass one such as 'glyphs'"):
+            Pipeline(object(), decoder=MemoryCaptioner())
+
+    def test_a_raw_decoder_stays_where_it_is(self, glyphs):
+        """It draws rows of pictures; texts that it were fitted on would not become such."""
+        decoder = Nearest()
+        decoder.takes, decoder.modality_ = "raw", "image"
+        with pytest.raises(C3AlignError, match="in the place of 'image' and cannot learn from 'text'; call collect"):
+            Pipeline("glyphs", decoder=decoder).fit_text(glyphs.names)
+        assert not decoder.fits
+        Pipeline("glyphs", decoder=decoder).fit_images(glyphs.pictures)
+
+    def test_a_generator_of_pictures(self, glyphs):
+        pipeline = Pipeline("glyphs", decoder=Nearest()).fit_images(picture for picture in glyphs.pictures[:5])
+        assert pipeline.aligner.statistics_["image"].n_rows == 5
+
+    @pytest.mark.parametrize("size", [0, -1, 1.5, True])
+    def test_batches_of_no_items(self, pipeline, glyphs, size):
+        with pytest.raises(C3AlignError, match="batch_size must be an integer of 1 or more"):
+            pipeline.caption(glyphs.pictures[:3], batch_size=size)
+
     def test_what_a_decoder_does_not_make(self, glyphs):
         pipeline = Pipeline("glyphs", decoder=MemoryCaptioner()).fit_text(glyphs.names)
         with pytest.raises(C3AlignError, match=r"MemoryCaptioner, makes no pictures; call caption\(items\)"):

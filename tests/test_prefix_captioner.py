@@ -22,7 +22,7 @@ from c3align.decoders.prefix import decoding
 from c3align.decoders.prefix.task import IGNORED, CaptionTask, Retrieval
 from c3align.decoders.prefix.tokens import Tokens
 from c3align.decoders.retrieval import Memory
-from c3align.errors import C3AlignError, EncoderMismatchError, FormatError
+from c3align.errors import C3AlignError, EncoderMismatchError, FormatError, TruncationWarning
 from c3align.io import container
 from c3align.training import Training
 from c3align.training.loop import Loop
@@ -94,17 +94,23 @@ class TestTokens:
         wanted = [token for i in numbers if i >= 0 for token in [*texts[i], 1]][:limit]
         assert joined.of_texts(np.array([0])).tolist() == wanted
 
-    def test_cut_and_ended(self, captions):
-        words = tiny_lms.tokenizer(captions)
-        tokens = Tokens.of(captions, words, 1, max_tokens=5)
-        for i in (0, 17, 499):
-            assert tokens.of_texts(np.array([i])).tolist() == [*words(captions[i])["input_ids"][:5], 1]
-
-    def test_the_papers_longest(self):
+    def test_the_papers_longest_is_cut_and_ended(self):
         texts = ["a b"] * 999 + ["a " * 500]
-        tokens = Tokens.of(texts, tiny_lms.tokenizer(texts), 1)
+        words = tiny_lms.tokenizer(texts)
+        tokens = Tokens.of(texts, words, 1)
         lengths = np.array([2] * 999 + [500])
-        assert tokens.lengths.max() == int(lengths.mean() + 10 * lengths.std()) + 1 < 501
+        limit = int(lengths.mean() + 10 * lengths.std())
+        assert tokens.lengths.max() == limit + 1 < 501
+        for i in (0, 17, 999):
+            assert tokens.of_texts(np.array([i])).tolist() == [*words(texts[i])["input_ids"][:limit], 1]
+        with pytest.warns(TruncationWarning, match=f"1 of 1000 captions are .* cut to {limit} tokens; shorten"):
+            tokens.warn_of_cuts()
+
+    def test_a_fit_says_that_captions_are_cut(self, coco, captions, monkeypatch):
+        made = captioner(captions[:3])
+        monkeypatch.setattr(Tokens, "of", lambda *arguments, own=Tokens.of: replace(own(*arguments), n_cut=2))
+        with pytest.warns(TruncationWarning, match="2 of 3 captions"):
+            made.fit(coco[1][:3], captions[:3], **QUICK)
 
 
 def feed_of(rows, aligner, captions, *, n_neighbours=0, as_captions=False, seed=3, **options):
@@ -358,6 +364,13 @@ class TestLearning:
         rates = [cosine.lr_at(step, 400) for step in (0, 20, 40, 220, 399)]
         assert rates == pytest.approx([2e-4, 1.1e-3, 2e-3, 1e-3, 0], abs=1e-7)
 
+    def test_warm_up_in_steps_or_share(self):
+        for steps, kept in [(np.int64(100), 100), (100, 100), (0.5, 0.5), (np.float32(0.5), 0.5), (1.0, 1.0)]:
+            made = Training(warmup=steps).warmup
+            assert (type(made), made) == (type(kept), kept)
+        with pytest.raises(C3AlignError, match=r"or a share of at most 1, got 100\.0; pass 100 if these are steps"):
+            Training(warmup=100.0)
+
     def test_progress_shows_loss_and_tokens(self, coco, captions, aligner, capsys):
         captioner(captions).fit(coco[1], captions, aligner=aligner, **{**QUICK, "progress": True})
         told = capsys.readouterr().err
@@ -470,6 +483,7 @@ class TestResume:
             ({"captions": changed}, "rows and captions"),
             ({"aligner": C3Aligner(noise_cosine=0.5).fit(*coco[::-1])}, "rows and captions"),
             ({"made": captioner(captions, seed=1)}, "weights"),
+            ({"made": captioner(captions, tune="lora", lora={"lora_alpha": 3})}, "lora, weights"),
         ]:
             made = options.pop("made", None) or captioner(captions)
             texts = options.pop("captions", captions)
@@ -478,6 +492,29 @@ class TestResume:
         path.write_bytes(path.read_bytes()[:-9])
         with pytest.raises(FormatError, match="it is damaged"):
             captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **QUICK)
+
+    @pytest.mark.parametrize("change", ["lora_alpha", "index"])
+    def test_a_run_of_the_same_weights_is_refused(self, coco, captions, aligner, tmp_path, change):
+        """Where LoRA or the search for neighbors is another one, of which no weight tells."""
+        rows, captions, path = coco[1][:96], captions[:96], tmp_path / "run.safetensors"
+        if change == "index":
+            pytest.importorskip("faiss")
+            some = [{"n_neighbours": 2, "index": index} for index in (None, "Flat")]
+        else:
+            some = [{"tune": "lora", "lora": {"r": 4, change: alpha}} for alpha in (8, 16)]
+        options = {"aligner": aligner, "checkpoint": path, **QUICK, "epochs": 1}
+        captioner(captions, **some[0]).fit(rows, captions, **options)
+        captioner(captions, **some[0]).fit(rows, captions, **options)
+        what = "memory" if change == "index" else "lora"
+        with pytest.raises(C3AlignError, match=f"checkpoint of another run \\({what} differ\\); delete it"):
+            captioner(captions, **some[1]).fit(rows, captions, **options)
+
+    def test_all_rows_cannot_be_held_out(self, coco, captions, trained, tmp_path):
+        trained.save_pretrained(tmp_path / "c")
+        made = PrefixCaptioner.from_pretrained(tmp_path / "c")
+        with pytest.raises(C3AlignError, match=r"validation=0\.1 holds out all of 1 row; pass more, or 0"):
+            made.fit(coco[1][:1], captions[:1], validation=0.1, **QUICK)
+        assert made.is_fitted
 
     def test_a_failed_write_leaves_the_checkpoint_before(self, coco, captions, aligner, tmp_path, monkeypatch):
         coco, captions, path = [rows[:96] for rows in coco], captions[:96], tmp_path / "run.safetensors"
@@ -708,6 +745,19 @@ class TestGenerate:
         with pytest.raises(C3AlignError, match="consensus= draws captions, which num_beams= would change"):
             made.generate(aligned[:2], consensus=3, num_beams=2)
 
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"generation_config": {"num_beams": 2}}, "generation_config must be one of transformers, got .*; pass"),
+            ({"block_size": 0}, "block_size must be an integer of 1 or more, got 0"),
+            ({"block_size": 2.5}, "block_size must be an integer of 1 or more, got 2.5"),
+        ],
+        ids=str,
+    )
+    def test_what_generate_cannot_take(self, trained, aligned, options, text):
+        with pytest.raises(C3AlignError, match=text):
+            trained.generate(aligned[:2], **options)
+
     def test_draws_follow_the_softmax(self):
         from c3align.decoders.prefix.decoding import DrawnNoise
 
@@ -881,7 +931,7 @@ class TestFiles:
         (tmp_path / "c" / "config.json").unlink()
         for change, message in [
             ({"mapper": "evil"}, "its settings do not fit"),
-            ({"n_dims": 10**9}, "tensor 'mapper.net.0.weight' is"),
+            ({"n_dims": 10**9}, "tensor 'place.directions' is"),
             ({"prefix_length": "3"}, "its settings do not fit"),
             ({"prefix_length": 4}, "tensor 'mapper.net.0.weight' is"),
             ({"training": {"epochs": 0}}, "its settings do not fit"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from c3align import C3Aligner, geometry, noise, report
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.io import rows as row_files
-from c3align.report import _chart, _measure
+from c3align.report import _chart, _charts, _measure
 
 mpl, plt = pytest.importorskip("matplotlib"), pytest.importorskip("matplotlib.pyplot")
 
@@ -317,6 +317,7 @@ class TestAdvice:
             ({"after.modality_bias": (0.5, 0.6)}, "One index over both is fair", "after alignment 50 / 60 %"),
             ({"after.separability": 0.9}, "One index over both still prefers", "separates them (90 %)"),
             ({"after.separability": 0.5}, "One index over both still prefers", "No line parts them"),
+            ({"after.separability": None}, "One index over both still prefers", "Whether a line parts them was not"),
             ({"after.pair_cosine": 0.8}, "Train decoders", "what fit learns."),
             ({"residual_participation": 400.0}, "Train decoders", "a noise cosine of 0.65"),
         ],
@@ -454,6 +455,14 @@ class TestPlots:
         drawn = report.plot_variances(coco_report).collections[0].get_offsets()
         x, y = (unit(rows).var(axis=0) for rows in coco)
         assert np.array(drawn) == pytest.approx(np.stack([x, y], axis=1), rel=1e-9)
+
+    def test_what_the_pictures_say(self):
+        """No cones where there are none, and a share of those dimensions that vary."""
+        a, b = space(gap=0.0)
+        a[:, -5:] = b[:, -5:] = 0
+        found = report.report(a, b).samples
+        assert "cone" not in _charts.cones(found).finding
+        assert "% of the 42 that vary in both do so more than twice" in _charts.variances(found, 0, 1).finding
 
     def test_gap_share(self, coco, coco_report):
         ax = report.plot_gap_share(coco_report)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
-from itertools import chain, islice, repeat
+from itertools import chain, islice, repeat, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from c3align._arguments import check_choice, check_whole, shown
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError, EncoderMismatchError
 from c3align.ops.arrays import as_rows, first_non_finite, is_tensor
 from c3align.training.rows import TrainingRows
-from c3align.training.settings import check_choice, check_whole
 
 Say = Callable[[npt.NDArray[np.float32], Int64Array], Iterator[tuple[int, Any]]]
 
@@ -45,9 +46,10 @@ def stream(
     """
     check_choice("on_error", on_error, ("raise", "skip"))
     check_whole("batch_size", batch_size)
+    row_offset = check_whole("row_offset", row_offset, 0)
+    marked = _marked(_single_rows(rows), fingerprint)
     captioner.skipped = []
-    marks = repeat(fingerprint) if fingerprint is None or isinstance(fingerprint, str) else fingerprint
-    return _stream(captioner, zip(_single_rows(rows), marks), say, batch_size, row_offset, on_error == "skip")
+    return _stream(captioner, marked, say, batch_size, row_offset, on_error == "skip")
 
 
 def listed(captions: Iterator[Any], rows: Any, progress: bool) -> list[Any]:
@@ -97,9 +99,30 @@ def _sorted_out(
     return rows, np.array(numbers, np.int64), bad
 
 
+def _marked(rows: Iterator[Any], fingerprint: Any) -> Iterator[tuple[Any, Any]]:
+    """Rows, each with the encoder that it comes from."""
+    if fingerprint is None or isinstance(fingerprint, str):
+        return zip(rows, repeat(fingerprint))
+    if not isinstance(fingerprint, Iterable):
+        raise C3AlignError(f"fingerprint must be one or a list, got {shown(fingerprint)}; pass one or one per row")
+    return _paired(rows, fingerprint)
+
+
+def _paired(rows: Iterator[Any], marks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Rows and as many fingerprints, told at the end of either."""
+    absent = object()
+    for number, (row, mark) in enumerate(zip_longest(rows, marks, fillvalue=absent)):
+        if row is absent or mark is absent:
+            few, many = ("rows", "fingerprints") if row is absent else ("fingerprints", "rows")
+            raise C3AlignError(f"there are {number} {few} and more {many}; pass one fingerprint, or one per row")
+        yield row, mark
+
+
 def _single_rows(rows: Any) -> Iterator[Any]:
     """The rows (d,) of an array, or of an iterable of rows and blocks."""
     if isinstance(rows, np.ndarray) or is_tensor(rows):
+        if rows.ndim < 2 and math.prod(rows.shape) and getattr(rows.dtype, "kind", "f") != "O":
+            raise C3AlignError(f"rows must be (n_rows, n_dims), got {shown(rows)}; pass rows.reshape(1, -1) for one")
         return iter(rows)
     if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping) or hasattr(rows, "toarray"):
         raise C3AlignError(
@@ -117,7 +140,10 @@ def _checked(row: Any, n_dims: int) -> tuple[npt.NDArray[np.float32] | None, str
         return None, f"it is no row of numbers but a {type(row).__name__}"
     if row.ndim != 1 or row.shape[0] != n_dims:
         return None, f"it has shape {tuple(row.shape)} and not ({n_dims},)"
-    rows = as_rows(row.reshape(1, -1), "embeddings")
+    try:
+        rows = as_rows(row.reshape(1, -1), "embeddings")
+    except C3AlignError:
+        return None, f"it is {row.dtype} and not of floats"
     if first_non_finite(rows)[0]:
         return None, "it holds NaN or infinity"
     values = rows.widened()[0].astype(np.float32, copy=False)

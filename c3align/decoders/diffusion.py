@@ -16,11 +16,11 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from c3align import centering, ops
+from c3align._arguments import check_number, check_seed, check_whole
 from c3align._typing import Array
 from c3align.decoders import heads
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.training.rows import checked_rows, seed_of
-from c3align.training.settings import check_number, check_seed, check_whole
 
 __all__ = ["DiffusersGenerator"]
 
@@ -176,6 +176,7 @@ class DiffusersGenerator:
         checked = checked_rows(rows, self.n_dims)
         batch_size, seed = check_whole("batch_size", batch_size), check_seed(seed)
         row_offset = check_whole("row_offset", row_offset, 0)
+        kwargs = {name: value for name, value in kwargs.items() if value is not None or name not in BY_ROW}
         self._check_arguments(kwargs, checked.shape[0])
         wide = checked.widened().astype(np.float32, copy=False)
         if len(wide):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from c3align._arguments import as_groups
+from c3align._arguments import as_groups, check_number, check_whole
 from c3align._imports import need
 from c3align._typing import Array, Int64Array
 from c3align.decoders import retrieval
@@ -19,7 +19,6 @@ from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory
 from c3align.errors import C3AlignError
 from c3align.io import atomic, container, digests, hub
 from c3align.training.rows import TrainingRows, checked_rows
-from c3align.training.settings import check_number, check_whole
 
 __all__ = ["MemoryCaptioner"]
 
@@ -47,7 +46,7 @@ class MemoryCaptioner:
     Attributes
     ----------
     memory_ : Memory
-        Rows (n, n_dims) and texts.
+        Rows (n, n_dims), of norm 1, and texts.
     n_dims : int or None
         Dimension of the rows; None before `fit`.
     modality_ : str
@@ -75,6 +74,7 @@ class MemoryCaptioner:
         retrieval.check_index(index)
         self.index = index
         self.n_dims: int | None = None
+        self.skipped = []
         self._place: Place | None = None
 
     @property
@@ -103,7 +103,8 @@ class MemoryCaptioner:
         captions : sequence of str
             Caption i belongs to row i.
         aligner : C3Aligner, optional
-            Aligns the rows, without noise. Without one they are used as they are.
+            Aligns the rows, without noise. Without one they are only normalized, so that the nearest are those of the
+            largest cosine.
         modality : str
             Modality of the rows; rows of another one are refused.
         groups : (n_rows,) int, optional
@@ -269,7 +270,8 @@ class MemoryCaptioner:
         captioner.memory_ = Memory.load(path / MEMORY_FOLDER, config["n_dims"], config["index"])
         captioner.n_dims, captioner.modality_ = captioner.memory_.n_dims, config["modality"]
         captioner.memory_.things = _things(tensors, len(captioner.memory_.texts))
-        captioner._place = Place.taken_from(tensors)
+        captioner._place = Place.taken_from(tensors, captioner.memory_.n_dims)
+        container.check_tensors(tensors, {}, "decoder")
         captioner.encoder_fingerprint_ = config["encoder_fingerprint"]
         return captioner
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
+from c3align.io import container
 from c3align.training.rows import TrainingRows
 
 LOOKED_AT = 1024  # rows of a training set
@@ -76,10 +77,18 @@ class Place:
         return {f"place.{name}": torch.from_numpy(value) for name, value in vars(self).items()}
 
     @classmethod
-    def taken_from(cls, tensors: dict[str, Any]) -> Place | None:
-        """Take its tensors out of those of a file; None where an older version wrote none."""
+    def taken_from(cls, tensors: dict[str, Any], n_dims: int) -> Place | None:
+        """Take its tensors out of those of a file; None where an older version wrote none, `FormatError` for others."""
+        import torch
+
         found: Mapping[str, Any] = {name: tensors.pop(name) for name in [*tensors] if name.startswith("place.")}
-        return cls(**{name.removeprefix("place."): value.numpy() for name, value in found.items()}) if found else None
+        if not found:
+            return None
+        k = len(found["place.usual"]) if getattr(found.get("place.usual"), "ndim", 0) else 0
+        shapes = {"directions": (k, n_dims), "usual": (k,), "wrong": (k,)}
+        expected = {f"place.{name}": (torch.float32, shape) for name, shape in shapes.items()}
+        container.check_tensors(found, expected, "decoder")
+        return cls(**{name.removeprefix("place."): value.numpy() for name, value in found.items()})
 
 
 def _unit(rows: Rows) -> npt.NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _LOOKED_AT = 64  # rows for each that is wanted, while those of one thing are pa
 
 @dataclass
 class Memory:
-    """Aligned rows and their texts."""
+    """Aligned rows, normalized so that dot products are cosines, and their texts."""
 
     rows: RowSource  # (n, n_dims) float32
     texts: list[str]  # none where rows alone are asked for
@@ -47,12 +47,12 @@ class Memory:
         shape = source.rows.shape
         if folder is None:
             rows = np.empty(shape, np.float32)
-            for part, block in source.aligned():
+            for part, block in _unit_blocks(source):
                 rows[part] = block
             return cls(RowSource.of(rows), texts, index)
         path = atomic.local_path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        write_npy(path / ROWS_FILE, shape, np.float32, (block for _, block in source.aligned()))
+        write_npy(path / ROWS_FILE, shape, np.float32, (block for _, block in _unit_blocks(source)))
         _write_texts(path, texts)
         return cls.load(path, shape[1], index)
 
@@ -71,7 +71,7 @@ class Memory:
     def nearest(
         self, rows: Any, k: int, own: Int64Array | None = None, progress: bool = False
     ) -> tuple[npt.NDArray[np.float32], Int64Array]:
-        """`neighbours.nearest` among the memory; texts of the group `own` (n,) of a row are not given to it.
+        """The k texts of the largest cosines; those of the group `own` (n,) of a row are not given to it.
 
         Columns that no text was left for hold -inf and -1, as do those beyond the memory's size.
         """
@@ -80,7 +80,8 @@ class Memory:
             groups = self.groups(self.texts) if self.texts else None
             self._search = neighbours.Search(self.rows, groups=groups, index=index)
         kept = min(k, self.rows.n_rows)
-        scores, places = self._search.nearest(rows, kept, groups=own, progress=progress)
+        unit = ops.normalize(rows, zero_rows="keep")
+        scores, places = self._search.nearest(unit, kept, groups=own, progress=progress)
         if own is None and (places[:, :1] < 0).any():
             raise C3AlignError(f"the index {self.index!r} finds no text at all for a row; take another, or index=None")
         empty = ((0, 0), (0, k - kept))
@@ -149,6 +150,13 @@ class Memory:
         if not all(isinstance(text, str) for text in texts):
             raise container.refusal("decoder", "its captions are not texts")
         return cls(RowSource("the memory", (rows,), (str(paths[0]),)), texts, index)
+
+
+def _unit_blocks(source: TrainingRows) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """All rows, aligned and of norm 1, block by block; most aligners leave them so, to the bit."""
+    are_unit = getattr(source.aligner, "renormalize", False)
+    for part, block in source.aligned():
+        yield part, block if are_unit else ops.normalize(block, zero_rows="keep")
 
 
 def _write_texts(folder: Path, texts: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from c3align._arguments import checked
 from c3align._typing import Encoder
-from c3align.errors import C3AlignError, EncoderMismatchError
+from c3align.errors import C3AlignError, EncoderMismatchError, without_advice
 
 __all__ = ["Encoder", "Known", "available", "check_claim", "fit_stream", "list", "load"]
 
@@ -179,9 +179,16 @@ def fit_stream(aligner: Any, encoder: Encoder, items: Sequence[Any], *, modality
     -------
     C3Aligner
         The same aligner, with the state that `partial_fit` on all embeddings at once gives, to the byte.
-    """
-    from c3align.encoders.base import batches
 
-    for batch in batches(encoder, items, modality=modality, batch_size=batch_size):
-        aligner.partial_fit(batch.rows, modality=modality)
-    return aligner.bind_encoder(encoder.fingerprint)
+    Raises
+    ------
+    EncoderMismatchError
+        An aligner that is bound to another encoder. After any error it is as it was.
+    """
+    from c3align.encoders.base import SKIP, batches
+    from c3align.encoders.binding import learning_from
+
+    with learning_from(encoder, aligner), without_advice(SKIP):
+        for batch in batches(encoder, items, modality=modality, batch_size=batch_size):
+            aligner.partial_fit(batch.rows, modality=modality)
+    return aligner

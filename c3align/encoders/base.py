@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from c3align._arguments import check_choice, check_whole
 from c3align.errors import C3AlignError, MissingExtraError, TruncationWarning
 from c3align.io import media
-from c3align.training.settings import check_choice, check_whole
 
 __all__ = ["Batch", "Broken", "Prepared", "TowerEncoder", "batches", "check_many", "prepared_batches"]
 
 DTYPES = ("float32", "float16")
 BATCHES_AHEAD = 2  # what is prepared while the towers work
 CHUNK_ITEMS = 32
-FIX = "remove or fix it, or pass --on-error skip (on_error='skip')"
+SKIP = ", or pass --on-error skip (on_error='skip')"  # advice that callers without such an option leave out
 
 
 class Prepared(NamedTuple):
@@ -233,14 +233,14 @@ def batches(
     device: Any = None,
     dtype: str = "float32",
     on_error: str = "raise",
-    workers: int | None = None,
     numbers: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
     """Embed any number of items; see `Encoder.encode`.
 
     Items that cannot be read are refused, or skipped with ``on_error="skip"``; errors name the items by `numbers`,
-    by default their places. There are one decoding thread less than processors, at most 8, or `workers`.
+    by default their places. Threads decode them, one less than there are processors, at most 8.
     """
+    check_whole("batch_size", batch_size)
     check_choice("on_error", on_error, ("raise", "skip"))
     if modality not in encoder.modalities:
         raise C3AlignError(f"this encoder does not know {modality!r}; pass one of {', '.join(encoder.modalities)}")
@@ -249,9 +249,9 @@ def batches(
     options = {"modality": modality, "batch_size": batch_size, "device": device, "dtype": dtype}
     first = 0
     with counting(encoder):
-        for batch in prepared_batches(items, prepare, batch_size, workers):
+        for batch in prepared_batches(items, prepare, batch_size):
             if on_error == "raise":
-                refuse_broken(batch, modality, numbers, FIX)
+                refuse_broken(batch, modality, numbers, f"remove or fix it{SKIP}")
             kept = [first + i for i, item in enumerate(batch) if isinstance(item, Prepared)]
             # an encoder accepts what it prepared itself; others get their items
             good = [item if own else item.value for item in batch if isinstance(item, Prepared)]
@@ -287,6 +287,8 @@ def check_request(encoder: Any, items: Any, modality: str, batch_size: int, dtyp
         known = ", ".join(repr(name) for name in encoder.modalities)
         raise C3AlignError(f"{encoder.name} does not know modality {modality!r}; pass one of {known}")
     check_many(items)
+    if not hasattr(items, "__len__"):
+        raise C3AlignError(f"items must be a list, got a {type(items).__name__}; pass list(items)")
     check_whole("batch_size", batch_size)
     check_choice("dtype", dtype, DTYPES)
 

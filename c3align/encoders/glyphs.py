@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import safetensors
 
 from c3align._imports import need
 from c3align.encoders.base import Prepared, TowerEncoder
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, counted
 from c3align.io import media
 
 __all__ = ["WEIGHTS", "GlyphEncoder", "claim", "load"]
@@ -93,8 +94,20 @@ class GlyphEncoder(TowerEncoder):
     def _embed(self, batch: list[Any], modality: str) -> Any:
         if modality == "text":
             return self._text(self._towers.tokenize(batch).to(_device(self._text)))
-        stack = self._torch.from_numpy(np.stack(batch)).to(_device(self._image))
-        return self._towers.embed_pictures(self._image, stack)
+        stack = np.stack(batch)
+        _warn_of_paper(stack)
+        return self._towers.embed_pictures(self._image, self._torch.from_numpy(stack).to(_device(self._image)))
+
+
+def _warn_of_paper(stack: npt.NDArray[np.uint8]) -> None:
+    """Say how many arrays are mostly bright, as no picture of `datasets.glyphs` is; bright files are refused."""
+    n_bright = int((np.count_nonzero(stack > PAPER, axis=(1, 2)) > SIZE * SIZE / 2).sum())
+    if n_bright:
+        warnings.warn(
+            f"{counted(n_bright, 'picture')} of the glyphs encoder are mostly bright, as black on white is; if they "
+            "are that, pass 255 - pictures",
+            stacklevel=5,
+        )
 
 
 def _device(tower: Any) -> Any:

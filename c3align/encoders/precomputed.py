@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import shown
+from c3align._typing import Int64Array
 from c3align.encoders.base import check_request
 from c3align.errors import C3AlignError
 from c3align.io import atomic
@@ -72,7 +74,7 @@ class PrecomputedEncoder:
         """Get rows by their numbers, the items; batch size, device and progress change nothing."""
         check_request(self, items, modality, batch_size, dtype)
         source = self._sources.get("any") or self._sources[modality]
-        numbers = np.asarray(items, np.int64).reshape(-1)
+        numbers = _as_numbers(items)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < source.n_rows:
             raise C3AlignError(f"{modality} has rows 0 to {source.n_rows - 1}; pass numbers in that range")
         rows = source.take(numbers)
@@ -80,3 +82,19 @@ class PrecomputedEncoder:
             bad = int(numbers[~np.isfinite(rows).all(axis=1)][0])
             raise C3AlignError(f"{source.where(bad)} holds NaN or infinity; remove it, or embed its item again")
         return rows.astype(dtype)
+
+
+def _as_numbers(items: Any) -> Int64Array:
+    """Row numbers (n,); what is no integer, or a mask, names no rows."""
+    try:
+        found = np.asarray(items)
+    except ValueError:  # lists of different lengths
+        found = np.empty(0, object)
+    if not len(items):
+        return np.empty(0, np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise C3AlignError(
+            f"the items of a precomputed encoder are row numbers, got {shown(items)}; pass integers, such as "
+            "np.flatnonzero(mask) or range(len(encoder))"
+        )
+    return found.astype(np.int64)

@@ -164,7 +164,9 @@ def _one_index(pair: PairReport) -> Advice:
     if max(share - right for share, right in zip(after, fair)) <= FAIR:
         return Advice(pair.names, "good", "One index over both is fair", text)
     still = pair.after.separability
-    if still is not None and still > SEPARABLE:
+    if still is None:
+        why = " Whether a line parts them was not measured: if none does, the nearest are more alike than a pair is."
+    elif still > SEPARABLE:
         why = f" A linear classifier still separates them ({percent(still)}): they differ in shape, not only in place."
     else:
         why = " No line parts them, so it is not the gap: the nearest of one modality are more alike than a pair is."

@@ -43,8 +43,8 @@ def cones(samples: Samples) -> Figure:
         for when in WHENS
     ]
     finding = (
-        f"Seen {labels[0]} and {labels[1]}, {listed(samples.names)} each gather in a cone of their own, the means "
-        f"{_between(gaps['before'])} apart; after alignment {_between(gaps['after'])}."
+        f"Seen {labels[0]} and {labels[1]}, the means of {listed(samples.names)} lie {_between(gaps['before'])} apart; "
+        f"after alignment {_between(gaps['after'])}."
     )
     return Figure("cones", "The cones, before and after", finding, tuple(charts))
 
@@ -269,8 +269,8 @@ def variances(samples: Samples, i: int, j: int) -> Figure:
     )
     ratio = np.abs(np.log(x / y)) > math.log(2)
     finding = (
-        f"Each dot is one dimension. {ratio.mean():.0%} of {samples.n_dims} dimensions vary more than twice as much "
-        f"in one modality as in the other; total variance {samples.spread(i) ** 2:.2f} in {a}, "
+        f"Each dot is one dimension. {ratio.mean():.0%} of the {len(x)} that vary in both do so more than twice as "
+        f"much in one modality as in the other; total variance {samples.spread(i) ** 2:.2f} in {a}, "
         f"{samples.spread(j) ** 2:.2f} in {b}."
     )
     labels = f"variance in {a}", f"variance in {b}"

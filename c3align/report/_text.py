@@ -178,7 +178,7 @@ def percent(share: float) -> str:
 
 
 def fine(share: float) -> str:
-    """Of small shares."""
+    """A small share in percent, to a tenth."""
     return f"{100 * share:.1f} %"
 
 

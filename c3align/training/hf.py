@@ -11,9 +11,9 @@ import torch
 from transformers import TrainerCallback, default_data_collator
 
 from c3align import centering
+from c3align._arguments import check_seed
 from c3align.errors import C3AlignError
 from c3align.training.rows import seed_of
-from c3align.training.settings import check_seed
 
 __all__ = ["CorruptedCollator", "NoiseOfEpoch"]
 

@@ -30,7 +30,7 @@ from c3align.training.settings import Training
 HELD_OUT_EPOCH = 2**32 - 1  # its noise is the same every time, and no training epoch's
 DROPOUT = 1  # purpose of a seed
 DISTRIBUTED = ("NO", "MULTI_GPU", "MULTI_CPU")
-UNIMPORTANT = ("checkpoint_every", "accumulate")  # they change when is written, and the rounding
+UNIMPORTANT = ("checkpoint_every", "accumulate")  # they decide when the checkpoint is written, and how sums are rounded
 
 
 class Share(NamedTuple):

@@ -1,15 +1,16 @@
-"""Settings of training, and the checks of settings that encoders and decoders share."""
+"""Settings of training."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any
 
-from c3align._arguments import check_choice, check_number, check_seed, check_whole
+from c3align._arguments import check_choice, check_number, check_whole, shown
 from c3align.errors import C3AlignError
 
-__all__ = ["Training", "check_choice", "check_number", "check_seed", "check_whole"]
+__all__ = ["Training", "check_number", "check_whole"]
 
 _CHOICES = {
     "schedule": ("linear", "constant", "cosine"),
@@ -31,10 +32,10 @@ class Training:
     lr : float
         Largest learning rate.
     schedule : "linear", "constant" or "cosine"
-        After the warm-up: linear to zero at the last step, constant, or half a cosine to zero. "cosine"
-        starts from a tenth of `lr`, the others from zero.
-    warmup : int or float
-        Number of steps in which the learning rate rises, or their share of all steps.
+        After the warm-up: linear to zero at the last step, constant, or half a cosine to zero. "cosine" warms
+        up from a tenth of `lr`, the others from ``lr / (n + 1)``, n being the steps of warm-up.
+    warmup : int or float in [0, 1]
+        Number of steps in which the learning rate rises, an integer, or their share of all steps, a float.
     optimizer : "adamw" or "adam"
         Optimizer of torch.
     weight_decay : float
@@ -76,6 +77,7 @@ class Training:
             value = getattr(self, name)
             if not (name == "max_grad_norm" and value is None):
                 check_number(name, value)
+        object.__setattr__(self, "warmup", _steps_or_share(self.warmup))
         if self.validation >= 1:
             raise C3AlignError(f"validation must be a share below 1, got {self.validation!r}")
 
@@ -133,3 +135,15 @@ class Training:
         if done < warmup:
             return self.lr * (0.1 + 0.9 * done / warmup)
         return self.lr * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def _steps_or_share(warmup: Any) -> int | float:
+    """Steps as an int, or a share of all steps as a float, whatever kind of number they came as."""
+    if isinstance(warmup, Integral):
+        return int(warmup)
+    if warmup > 1:
+        raise C3AlignError(
+            f"warmup must be an integer number of steps, or a share of at most 1, got {shown(warmup)}; pass "
+            f"{math.ceil(warmup)} if these are steps"
+        )
+    return float(warmup)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from c3align import ops
+from c3align._arguments import check_number, check_seed, check_whole
 from c3align._imports import need
 from c3align._typing import Array
 from c3align.decoders.captions import Skipped, usable
@@ -21,13 +22,13 @@ from c3align.errors import C3AlignError
 from c3align.io import container, hub
 from c3align.io.rows import RowSource
 from c3align.training.rows import TrainingRows, checked_rows
-from c3align.training.settings import Training, check_number, check_seed, check_whole
+from c3align.training.settings import Training
 
 if TYPE_CHECKING:
     from c3align.decoders.pictures.task import PictureNet
 
 FILE, FORMAT = "generator.safetensors", "c3align.EmbeddingGenerator"
-KEYS = {"losses", "modality", "n_dims", "shape", "width"}  # of its configuration
+KEYS = {"encoder_fingerprint", "losses", "modality", "n_dims", "shape", "width"}  # of its configuration
 MAX_DIMS, MAX_EDGE, MAX_CHANNELS, MAX_WIDTH = 1 << 16, 4096, 16, 1024
 
 
@@ -53,6 +54,8 @@ class EmbeddingGenerator:
         Mean loss of each epoch, in nats per value.
     modality_ : str
         The modality that it learned from.
+    encoder_fingerprint_ : str or None
+        The encoder of the rows that it learned from, if its aligner knew.
     skipped : list of Skipped
         Rows not used in the last `fit`, with ``on_error="skip"``.
 
@@ -65,6 +68,7 @@ class EmbeddingGenerator:
 
     takes: ClassVar[Literal["aligned"]] = "aligned"
     modality_: str = "image"
+    encoder_fingerprint_: str | None = None
     shape_: tuple[int, ...]
     skipped: list[Skipped]
     losses_: list[float]
@@ -72,6 +76,7 @@ class EmbeddingGenerator:
     def __init__(self, *, width: int = 32) -> None:
         self.width = width
         self.n_dims: int | None = None
+        self.skipped = []
         self._net: PictureNet | None = None
         self._place: Place | None = None
 
@@ -138,10 +143,11 @@ class EmbeddingGenerator:
             of another run. What was learned before stays.
         """
         settings = Training(epochs, batch_size, check_number("lr", lr, above=True), schedule="cosine", warmup=0.1)
-        seed, width = check_seed(seed), check_whole("width", self.width)
+        seed, width = check_seed(seed), check_whole("width", self.width, 1, MAX_WIDTH)
         weight = check_number("critic_weight", critic_weight)
         source = TrainingRows(checked_rows(rows), aligner, modality, seed)
         source, stack, skipped = usable(source, _pictures(pictures, len(source)), on_error)
+        _check_size(source.rows.shape[1], stack.shape[1:], width)
         module, loop = need("c3align.decoders.pictures.task", "torch"), need("c3align.training.loop", "torch")
         whole = stack if stack.ndim == 4 else stack[..., None]
         task = module.PictureTask(source, whole, settings.batch_size, module.Critic.of(critic, weight))
@@ -151,6 +157,7 @@ class EmbeddingGenerator:
         run.run()
         self._net, self.n_dims, self.shape_ = net, source.rows.shape[1], tuple(stack.shape[1:])
         self.losses_, self.modality_, self._place, self.skipped = run.losses, modality, Place.of(source), skipped
+        self.encoder_fingerprint_ = getattr(aligner, "encoder_fingerprint_", None)
         return self
 
     def generate(
@@ -234,6 +241,7 @@ class EmbeddingGenerator:
             "shape": list(self.shape_),
             "width": int(self.width),
             "modality": self.modality_,
+            "encoder_fingerprint": self.encoder_fingerprint_,
         }
         place = {} if self._place is None else self._place.tensors()
         content = container.dump({**weights, **place}, config)
@@ -252,9 +260,10 @@ class EmbeddingGenerator:
             As ``**hub`` of `C3Aligner.from_pretrained`.
         """
         folder = hub.folder(folder, hub.DECODER, **options)
-        config, tensors = container.read_decoder(folder, FILE, FORMAT, KEYS, modality="image")
+        older: dict[str, Any] = {"modality": "image", "encoder_fingerprint": None}
+        config, tensors = container.read_decoder(folder, FILE, FORMAT, KEYS, **older)
         n_dims, shape, width = _checked(config)
-        place = Place.taken_from(tensors)
+        place = Place.taken_from(tensors, n_dims)
         with need("torch", "torch").device("meta"):  # shapes alone: a file that lies gets no memory
             net = need("c3align.decoders.pictures.task", "torch").PictureNet(n_dims, (*shape, 1)[:3], width)
         container.check_tensors(tensors, container.layout(net.state_dict()), "decoder")
@@ -262,6 +271,7 @@ class EmbeddingGenerator:
         generator = cls(width=width)
         generator._net, generator.n_dims, generator.shape_ = net.eval(), n_dims, shape
         generator.losses_, generator.modality_, generator._place = config["losses"], config["modality"], place
+        generator.encoder_fingerprint_ = config["encoder_fingerprint"]
         return generator
 
     def _fitted(self) -> PictureNet:
@@ -275,16 +285,30 @@ class EmbeddingGenerator:
 def _checked(config: dict[str, Any]) -> tuple[int, tuple[int, ...], int]:
     """Dimension, shape and width of a saved generator, within bounds."""
     n_dims, shape, width = config["n_dims"], config["shape"], config["width"]
-    limits = [(n_dims, MAX_DIMS), (width, MAX_WIDTH)]
     if not isinstance(shape, list) or len(shape) not in (2, 3):
         raise container.refusal("decoder", f"pictures of shape {shape!r}")
-    limits += list(zip(shape, (MAX_EDGE, MAX_EDGE, MAX_CHANNELS)))
-    if not all(type(value) is int and 1 <= value <= limit for value, limit in limits):
+    if not _are_within(n_dims, shape, width):
         wrong = f"a dimension of {n_dims!r}, pictures of shape {shape!r} or a width of {width!r}"
         raise container.refusal("decoder", wrong)
     if not isinstance(config["losses"], list) or not all(isinstance(loss, float) for loss in config["losses"]):
         raise container.refusal("decoder", "its losses are not numbers")
+    if not isinstance(config["encoder_fingerprint"], str | None):
+        raise container.refusal("decoder", "its encoder fingerprint is not a text")
     return n_dims, tuple(shape), width
+
+
+def _are_within(n_dims: Any, shape: Sequence[Any], width: Any) -> bool:
+    """Whether dimension, shape and width of a generator are of a size that it can be loaded with."""
+    limits = [(n_dims, MAX_DIMS), (width, MAX_WIDTH), *zip(shape, (MAX_EDGE, MAX_EDGE, MAX_CHANNELS))]
+    return all(type(value) is int and 1 <= value <= limit for value, limit in limits)
+
+
+def _check_size(n_dims: int, shape: tuple[int, ...], width: int) -> None:
+    if not _are_within(n_dims, shape, width):
+        raise C3AlignError(
+            f"rows of {n_dims} dimensions and pictures {shape} are more than the largest, {MAX_DIMS} and "
+            f"{(MAX_EDGE, MAX_EDGE, MAX_CHANNELS)}; pass smaller ones"
+        )
 
 
 def _built(n_dims: int, shape: tuple[int, ...], width: int, seed: int) -> Any:
@@ -299,7 +323,8 @@ def _built(n_dims: int, shape: tuple[int, ...], width: int, seed: int) -> Any:
 
 
 def _memory_of(rows: Array, n_dims: int | None) -> Memory:
-    return Memory(RowSource.of(checked_rows(rows, n_dims).widened().astype(np.float32)), [])
+    wide = checked_rows(rows, n_dims).widened().astype(np.float32)
+    return Memory(RowSource.of(ops.normalize(wide, zero_rows="keep")), [])
 
 
 def _halfway(rows: npt.NDArray[np.float32], memory: Memory, temperature: float) -> npt.NDArray[np.float32]:
@@ -313,6 +338,8 @@ def _halfway(rows: npt.NDArray[np.float32], memory: Memory, temperature: float) 
 
 def _pictures(pictures: Any, n_rows: int) -> npt.NDArray[np.uint8]:
     """Pictures (n_rows, height, width[, channels]) uint8, a view if they are an array already."""
+    if not isinstance(pictures, np.ndarray) and any(getattr(picture, "mode", None) == "P" for picture in pictures):
+        raise C3AlignError("the pictures hold numbers of a palette; pass picture.convert('RGB') of each")
     try:
         stack = pictures if isinstance(pictures, np.ndarray) else np.stack([np.asarray(p) for p in pictures])
     except ValueError as error:
@@ -322,6 +349,8 @@ def _pictures(pictures: Any, n_rows: int) -> npt.NDArray[np.uint8]:
             f"the pictures are {stack.dtype} {stack.shape}; pass uint8 (n, height, width) or (n, height, width, "
             "channels)"
         )
+    if stack.ndim == 4 and stack.shape[1] in (1, 3, 4) and stack.shape[3] > 4:
+        raise C3AlignError(f"the pictures are {stack.shape}, channels first; pass np.moveaxis(pictures, 1, -1)")
     if len(stack) != n_rows or not stack.size:
         raise C3AlignError(f"there are {n_rows} embeddings and {len(stack)} pictures; pass one picture per row")
     return stack

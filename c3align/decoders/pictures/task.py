@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,6 +70,11 @@ class Critic:
         """A critic, where there is an encoder."""
         return None if encode is None else cls(encode, float(weight))
 
+    def identity(self) -> list[str]:
+        """What tells this encoder from others: its name, and the weights or fingerprints of what it consists of."""
+        name = getattr(self.encode, "__qualname__", type(self.encode).__qualname__)
+        return [name, *(_mark(part) for part in _parts(self.encode) if _mark(part))]
+
     def loss(self, logits: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
         """For a share of the batch: logits (n, channels, height, width), clean raw rows (n, n_dims)."""
         n_seen = -(-len(logits) // CRITIC_SHARE)
@@ -80,6 +86,22 @@ class Critic:
                 "(n, channels, height, width) in [0, 1]"
             )
         return self.weight * (1 - F.cosine_similarity(seen, clean[:n_seen])).mean()
+
+
+def _parts(function: Any) -> list[Any]:
+    """What a function, a method or a partial one computes with, where it can be seen; itself if it is an object."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    return [function, getattr(function, "__self__", None), getattr(function, "func", None), *cells]
+
+
+def _mark(part: Any) -> str:
+    """The digest of a module's weights, or an encoder's fingerprint; empty where there is neither."""
+    if not isinstance(part, nn.Module):
+        return str(getattr(part, "fingerprint", ""))
+    digest = hashlib.sha256()
+    for name, value in sorted(part.state_dict().items()):
+        digest.update(f"{name} {digest_of(value.detach().float().cpu().reshape(-1).numpy())}".encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -125,4 +147,5 @@ class PictureTask:
     def identity(self) -> dict[str, Any]:
         """What tells these rows, pictures and critic from others; all of them are read."""
         weight = 0.0 if self.critic is None else self.critic.weight
-        return {"rows and pictures": [self.source.digest(), digest_of(self.pictures)], "critic_weight": weight}
+        found = {"rows and pictures": [self.source.digest(), digest_of(self.pictures)], "critic_weight": weight}
+        return found if self.critic is None else {**found, "critic": self.critic.identity()}

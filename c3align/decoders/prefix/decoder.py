@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from c3align._arguments import check_choice, check_seed, check_whole
 from c3align._imports import need
 from c3align._typing import Array, Int64Array
 from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream, usable
@@ -23,8 +22,8 @@ from c3align.decoders.prefix.task import CaptionTask, Retrieval
 from c3align.decoders.prefix.tokens import Tokens
 from c3align.decoders.retrieval import Memory, check_index
 from c3align.errors import C3AlignError
-from c3align.training.rows import TrainingRows, checked_rows, seed_of
-from c3align.training.settings import Training, check_choice, check_seed, check_whole
+from c3align.training.rows import TrainingRows, checked_rows
+from c3align.training.settings import Training
 
 if TYPE_CHECKING:
     from c3align.decoders.memory import MemoryCaptioner
@@ -35,9 +34,7 @@ CHOICES = {
     "neighbours_as": ("captions", "embeddings"),
 }
 COUNTS = {"n_dims": (1, 1 << 16), "prefix_length": (1, 1 << 10), "n_neighbours": (0, 1 << 10)}
-HELD_OUT = 5  # purpose of a seed
 TEMPERATURE = 0.1  # of the neighbors' weights, as MemoryCaptioner's
-BLOCK_SIZES = {"cpu": 16, "cuda": 64}
 
 
 class PrefixCaptioner:
@@ -138,7 +135,7 @@ class PrefixCaptioner:
         self.n_neighbours, self.neighbours_as, self.index = n_neighbours, neighbours_as, index
         self.training = Training() if training is None else training
         self.tokenizer = tokenizer
-        self.losses_, self.validation_losses_ = list[float](), list[float]()
+        self.losses_, self.validation_losses_, self.skipped = list[float](), list[float](), list[Skipped]()
         self.max_tokens_ = self._prompt_tokens = 0
         self._retrieval: Retrieval | None = None
         self._place: Place | None = None
@@ -211,7 +208,8 @@ class PrefixCaptioner:
         rows : (n_rows, n_dims) array or tensor
             Raw embeddings of `modality`; a memmap is read in blocks. To train on texts alone, those of the captions.
         captions : sequence of str
-            Caption i belongs to row i.
+            Caption i belongs to row i. One of more tokens than the mean of all and ten standard deviations is cut to
+            that, with a `TruncationWarning`.
         aligner : C3Aligner, optional
             Collapses the rows, and corrupts them with fresh noise every epoch, a function of seed, epoch and row
             number: the same for any batch size and number of processes. Without one they are used as they are,
@@ -253,9 +251,9 @@ class PrefixCaptioner:
         check_weights(self.lm, self.tune)
         check_tokens(self.lm, self.tokenizer, texts, tokens, self._eos)
         retrieval, groups = self._neighbours(memory, source, texts)
-        task = CaptionTask(source, tokens, np.ones(len(source), bool), settings.batch_size, retrieval, groups)
+        kept = np.ones(len(source), bool)
+        task = CaptionTask(source, tokens, kept, settings.batch_size, retrieval, groups, self.lora)
         task.check_length(self.lm, self.prefix_length)
-        self.max_tokens_ = 0  # not fitted if the run stops midway
         run = self._run(task, settings, seed, checkpoint, progress)
         self.skipped = skipped
         self.losses_, self.validation_losses_ = run.losses, run.validation_losses
@@ -267,11 +265,9 @@ class PrefixCaptioner:
 
     def _run(self, task: CaptionTask, settings: Training, seed: int, checkpoint: Any, progress: bool) -> Any:
         loop = need("c3align.training.loop", "torch", "captions")
-        n_held_out, held_out = math.ceil(settings.validation * len(task)), None
-        if n_held_out:
-            order = np.random.default_rng(seed_of(seed, HELD_OUT)).permutation(len(task))
-            task.kept[order[:n_held_out]] = False
-            held_out = replace(task, kept=~task.kept)
+        held_out = task.held_out(settings.validation, seed)
+        task.tokens.warn_of_cuts()
+        self.max_tokens_ = 0  # not fitted if the run stops midway
         path = None if checkpoint is None else Path(checkpoint)
         options = {"settings": settings, "seed": seed, "processes": loop.processes(), "fused": True}
         run = loop.Loop(self._model, task, held_out, checkpoint=path, progress=progress, **options)
@@ -398,7 +394,7 @@ class PrefixCaptioner:
         options = options if n_draws is None else decoding.drawing(n_draws, options)
         several = (options.get("num_return_sequences") or 1) > 1
         sizes = {
-            "block_size": options.pop("block_size", None) or BLOCK_SIZES.get(self.lm.device.type, 64),
+            "block_size": decoding.block_size(options.pop("block_size", None), self.lm.device.type),
             "prompt_tokens": self._prompt_tokens,
         }
         settled = decoding.settled(self.lm, self.tokenizer, self._eos, self.max_tokens_, options, self._told)

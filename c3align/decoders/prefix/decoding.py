@@ -15,13 +15,13 @@ import torch
 import transformers
 
 from c3align import ops
+from c3align._arguments import check_choice, check_whole, shown
 from c3align._typing import Int64Array
 from c3align.decoders.prefix.checks import neutral, own_settings
 from c3align.decoders.prefix.task import Retrieval
 from c3align.errors import C3AlignError
 from c3align.io.model_configs import one_line
 from c3align.training.rows import seed_of
-from c3align.training.settings import check_choice, check_whole
 
 # what transformers does to the logits before it draws, in its order
 WARPERS = {
@@ -34,6 +34,7 @@ WARPERS = {
     "eta_cutoff": "EtaLogitsWarper",
 }
 DEFAULT_TOP_K = 50  # of transformers
+BLOCK_SIZES = {"cpu": 16, "cuda": 64}
 DRAWS, BEAMS = 2, 3  # purposes of a seed
 
 
@@ -164,6 +165,11 @@ def _warpers(lm: Any, options: dict[str, Any]) -> list[Any]:
 def spelled_out(options: dict[str, Any]) -> dict[str, Any]:
     """Options with those of a ``generation_config`` among them, over which c3align's own would win."""
     config = options.get("generation_config")
+    if not isinstance(config, transformers.GenerationConfig | None):
+        raise C3AlignError(
+            f"generation_config must be one of transformers, got {shown(config)}; pass GenerationConfig(...), or its "
+            "entries as options"
+        )
     listed = {} if config is None else config.to_diff_dict()
     return {k: v for k, v in {**listed, **options}.items() if k not in ("generation_config", "transformers_version")}
 
@@ -191,6 +197,11 @@ def settled(
     if not {"max_new_tokens", "max_length"} & set(given):
         options["max_new_tokens"] = max_tokens
     return {**(neutral(lm) if kept == "drop" else {}), **options, **given}
+
+
+def block_size(given: Any, device: str) -> int:
+    """How many rows the language model sees at once: those asked for, or usual ones of a kind of device."""
+    return BLOCK_SIZES.get(device, 64) if given is None else check_whole("block_size", given)
 
 
 def drawing(n_draws: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str], **options: 
     config, tensors = container.read_decoder(path, CAPTIONER_FILE, FORMAT, keys, PARTS, modality="text")
     learns = config["tune"] == "full"  # then its weights are float32; others stay as they were trained with
     lm, tokenizer = load_lm(path / LM_FOLDER, "float32" if learns else "auto")
-    place = Place.taken_from(tensors)
+    place = Place.taken_from(tensors, config["n_dims"])
     problem = None if config["lora"] is None else lora_problem(config["lora"], lm)
     if problem is not None:  # before peft sees them
         raise container.refusal("decoder", problem)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,10 +15,11 @@ import numpy.typing as npt
 from c3align._typing import Int64Array
 from c3align.decoders.prefix.tokens import Tokens
 from c3align.decoders.retrieval import Memory
-from c3align.errors import C3AlignError
-from c3align.training.rows import TrainingRows, digest_of
+from c3align.errors import C3AlignError, counted
+from c3align.training.rows import TrainingRows, digest_of, seed_of
 
 WINDOW = 32  # batches that are prepared together
+HELD_OUT = 5  # purpose of a seed
 IGNORED = -100  # a token that is read and not predicted
 WHOLE = (0, 1, 1)  # rank, processes, pieces
 
@@ -62,6 +64,7 @@ class CaptionTask:
     batch_size: int  # rows of one step over all processes and pieces
     retrieval: Retrieval | None = None
     groups: Int64Array | None = None  # (n_rows,): which texts of the memory are a row's own
+    lora: dict[str, Any] | None = None  # how the network uses its LoRA, which its weights do not say
 
     name: ClassVar[str] = "PrefixCaptioner"
     unit: ClassVar[str] = "tokens"
@@ -82,6 +85,14 @@ class CaptionTask:
                 "captions, lower prefix_length or n_neighbours, or take another model"
             )
 
+    def held_out(self, share: float, seed: int) -> CaptionTask | None:
+        """The task of a share of the rows, which this one then leaves out; None for no share."""
+        n_rows = math.ceil(share * len(self))
+        if n_rows == len(self):
+            raise C3AlignError(f"validation={share} holds out all of {counted(n_rows, 'row')}; pass more, or 0")
+        self.kept[np.random.default_rng(seed_of(seed, HELD_OUT)).permutation(len(self))[:n_rows]] = False
+        return replace(self, kept=~self.kept) if n_rows else None
+
     @property
     def n_batches(self) -> int:
         """Steps of an epoch."""
@@ -95,8 +106,10 @@ class CaptionTask:
             found = self.retrieval.memory
             texts = hashlib.sha256(json.dumps(found.texts).encode()).hexdigest()
             shown = [self.retrieval.k, self.retrieval.as_captions, self.retrieval.limit]
-            memory = [*shown, texts, *map(digest_of, found.rows.parts)]
-        return {"rows and captions": data, "memory": memory}
+            searched = [] if found.index is None else [found.index]
+            memory = [*shown, *searched, texts, *map(digest_of, found.rows.parts)]
+        lora = {} if self.lora is None else {"lora": self.lora}
+        return {"rows and captions": data, "memory": memory, **lora}
 
     def loss(self, network: Any, piece: Batch, device: Any) -> Any:
         """Sum of the cross-entropies of a piece, in nats."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._typing import Int64Array
+from c3align.errors import TruncationWarning
 
 _TEXTS_AT_ONCE = 1 << 14
 
@@ -20,22 +22,32 @@ class Tokens:
 
     flat: npt.NDArray[np.int32]  # (n_tokens,)
     starts: Int64Array  # (n_texts + 1,)
+    n_cut: int = 0  # texts that were longer
 
     @classmethod
-    def of(cls, texts: Sequence[str], tokenizer: Any, eos: int, max_tokens: int | None = None) -> Tokens:
-        """Tokenize; by default no text keeps more than mean + 10 standard deviations of the lengths (paper's code)."""
+    def of(cls, texts: Sequence[str], tokenizer: Any, eos: int) -> Tokens:
+        """Tokenize; no text keeps more than mean + 10 standard deviations of the lengths (paper's code)."""
         pieces: list[npt.NDArray[np.int32]] = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             part = list(texts[start : start + _TEXTS_AT_ONCE])
             found = tokenizer(part, add_special_tokens=False, return_attention_mask=False)["input_ids"]
             pieces += [np.asarray(ids, np.int32) for ids in found]
         lengths = np.array([len(piece) for piece in pieces], np.int64)
-        if max_tokens is None:
-            max_tokens = max(1, int(lengths.mean() + 10 * lengths.std()))
+        max_tokens = max(1, int(lengths.mean() + 10 * lengths.std()))
         end = np.array([eos], np.int32)
         flat = [part for piece in pieces for part in (piece[:max_tokens], end)]
         starts = np.concatenate([[0], np.cumsum(np.minimum(lengths, max_tokens) + 1)])
-        return cls(np.concatenate(flat), starts)
+        return cls(np.concatenate(flat), starts, int((lengths > max_tokens).sum()))
+
+    def warn_of_cuts(self) -> None:
+        """Say how many captions were cut, to the caller of `fit`."""
+        if self.n_cut:
+            warnings.warn(
+                f"{self.n_cut} of {len(self)} captions are far longer than the others and were cut to "
+                f"{self.lengths.max() - 1} tokens; shorten or remove them if their ends matter",
+                TruncationWarning,
+                stacklevel=4,
+            )
 
     def __len__(self) -> int:
         return len(self.starts) - 1
