@@ -246,7 +246,7 @@ MUTANTS = [
     Mutant("P6", "c3align/persistence.py", "        parse(content)\n", "        pass\n", "not_saved"),
     Mutant("device", "c3align/mappings/_affine.py", "if (key := (rows.device, dtype) if is_on_device(rows) else None) not in known:", "if (key := (rows.device, dtype) if is_on_device(rows) else None) or True:", "go_up_once"),
     Mutant("found", "c3align/decoders/prefix/checks.py", "min(a.element_size(), b.element_size()) < 4", "a.element_size() < 4", "compared_as_halves"),
-    Mutant("found", "c3align/cli/_transform.py", "        _looked_at(fitted, source, name, policy)\n", "", "another_modality_are_told"),
+    Mutant("found", "c3align/cli/_transform.py", "        looked_at(fitted, source, name, policy)\n", "", "another_modality_are_told"),
     Mutant("found", "c3align/cli/_merge.py", "if same := state.same_rows(part.state_):\n                raise C3AlignError(\n                    f\"{before} and {folder} have learned the same {same[0]!r} rows, which can", "if False:\n                raise C3AlignError(\n                    f\"{before} and {folder} have learned the same {same[0]!r} rows, which can", "subtract_is_the_rest"),
     Mutant("found", "c3align/io/vectors.py", "if any(rest[2:]):", "if False:", "a_negative_of_what"),
     # noise with the residuals' covariance
@@ -758,7 +758,8 @@ MUTANTS = [
     Mutant("serve", "c3align/search/serve.py", "/ np.sqrt(np.maximum(squares, 1e-12))", "", "test_serve and rows_that_the_encoder_gave"),
     # what outsiders found first
     Mutant("found", "c3align/encoders/glyphs.py", "if np.median(picture) > PAPER:", "if False:", "test_glyphs"),
-    Mutant("found", "c3align/cli/_transform.py", "    return \"batch\"\n", "    return asked\n", "modality_that_is_not_fitted"),
+    Mutant("found", "c3align/cli/_means.py", "    return \"batch\"\n", "    return asked\n", "modality_that_is_not_fitted"),
+    Mutant("found", "c3align/cli/_means.py", "noise_of(self.fitted.state_, settings, modality)", "noise_of(self.learned.state_, settings, modality)", "test_cli and beside_the_own_mean"),
     Mutant("found", "c3align/io/rows.py", "int(part) if i % 2 else part for i", "part for i", "shards_in_the_order"),
     Mutant("found", "c3align/io/tables.py", 'encoding="utf-8-sig", newline=""', 'encoding="utf-8", newline=""', "mark_of_the_byte_order"),
     Mutant("found", "benchmarks/paper/scores/_pictures.py", "np.array(media.image(picture))", "np.array(__import__('PIL.Image').Image.open(picture).convert('RGB'))", "read_as_they_are_embedded"),
