@@ -157,7 +157,7 @@ def embed(
     counts, begin = Counts(), time.monotonic()
     options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}
     with atomic.alone(tree.folder), counting(encoder):
-        counts.n_gone = earlier.set_aside(tree, asdict(run), [item.name for item in items], gone == "drop")
+        counts.n_gone = earlier.set_aside(tree, asdict(run), items, gone == "drop")
         tree.begin(asdict(run))
         _write_shards(tree, run, encoder, items, options, counts, aligner, on_progress)
         tree.write_down(asdict(run))

@@ -223,6 +223,9 @@ MUTANTS = [
     Mutant("pairs", "c3align/_kinds.py", "if bool(((values != 0) & (values != 1)).any()):", "if False:", "other_dtypes_are_no_labels"),
     Mutant("P10", "c3align/cli/_transform.py", "if any(os.path.realpath(path) == place for", "if any(False for", "test_cli and never_written_over"),
     Mutant("P10", "c3align/io/mirror.py", "return sorted({os.path.relpath(path, self.folder) for path in found} - known)", "return []", "test_trees and another_time"),
+    Mutant("P10", "c3align/io/mirror.py", "if recorded or (others and tree.run_path.exists()):", "if recorded:", "test_trees and do_not_share"),
+    Mutant("P5", "c3align/io/mirror.py", "if others and (rules.skip or any(", "if others and any((", "test_trees and partner_would_stay"),
+    Mutant("P5", "c3align/cli/_transform.py", 'if len(found) > 1 and policy[0] == "skip":', "if False:", "test_trees and partner_would_stay"),
     Mutant("P10", "c3align/io/mirror.py", "if known is not None and not listed.exists():", "if False:", "test_trees and not_replaced"),
     Mutant("P10", "c3align/cli/_transform.py", "if os.path.realpath(folder) in (place, os.path.dirname(place)):", "if False:", "test_cli and aligner_is_never"),
     Mutant("P10", "c3align/io/opening.py", 'return name.removeprefix("file://")', 'return name.removeprefix("nothing")', "test_cli and never_written_over"),
@@ -301,6 +304,7 @@ MUTANTS = [
     Mutant("P7", "c3align/io/shards.py", "        self._take_back(shard)\n", "", "no_row_that_is_old"),
     Mutant("P7", "c3align/io/shards.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),
     Mutant("P7", "c3align/io/earlier.py", "    if gone and not may_drop:", "    if False:", "test_embed and grew_and_shrank"),
+    Mutant("P7", "c3align/io/earlier.py", 'item.digest("text") if is_text', "DIGEST if is_text", "test_embed and another_file_of_texts"),
     Mutant("P7", "c3align/io/earlier.py", "tree.broken_path(0).parent, tree.digests_path]", "tree.broken_path(0).parent]", "test_embed and AnotherList"),
     Mutant("P7", "c3align/cli/_learning.py", "if piece.start + piece.n_rows == self.first.ends[piece.behind]:", "if True:", "test_trees and behind_the_last_shard"),
     # shards through a device

@@ -188,6 +188,56 @@ class TestFormats:
         assert raw(np.load("out/text_emb/text_emb_000.npy")) == raw(fitted.transform(rows, modality="text"))
         assert raw(np.load("out/img_emb/img_emb_000.npy")) == raw(fitted.transform(rows + 1, modality="image"))
 
+    def test_a_row_is_not_skipped_where_its_partner_would_stay(self, here, rows, capsys):
+        pytest.importorskip("pyarrow")
+        two_modalities(rows)
+        assert run("fit", "emb", "-o", "both") == 0
+        bad = rows.copy()
+        bad[3] = np.nan
+        np.save("emb/img_emb/img_emb_000.npy", bad)
+        skip = ("-a", "both", "--on-error", "skip")
+        assert run("transform", "emb", *skip, "-o", "out") == 2
+        assert "of a row that is skipped the partner would stay; pass one of its folders" in capsys.readouterr().err
+        assert not Path("out").exists()
+        assert run("transform", "emb/img_emb", *skip, "-o", "out") == 0
+        before = contents("out")
+        for more in ((), ("--on-error", "skip")):
+            assert run("transform", "emb/text_emb", "-a", "both", *more, "-o", "out") == 2
+            assert "partners of these only as long as none is dropped" in capsys.readouterr().err
+        assert contents("out") == before
+        assert run("transform", "emb/text_emb", "-a", "both", "-o", "out2") == 0
+        assert run("transform", "emb/img_emb", *skip, "-o", "out2") == 2
+
+    def test_trees_with_tables_of_their_own_do_not_share_a_folder(self, here, capsys):
+        """The second wrote its metadata over those of the first, in silence."""
+        pytest.importorskip("pyarrow")
+        Path("t.txt").write_text("".join(f"word {i}\n" for i in range(12)))
+        np.save("p.npy", np.random.default_rng(0).integers(0, 256, (12, 32, 32), np.uint8))
+        for modality, data in (("text", "t.txt"), ("image", "p.npy")):
+            assert run("embed", data, "--encoder", "glyphs", "--modality", modality, "-o", f"emb-{modality}") == 0
+        assert run("fit", "emb-text", "--pair", "emb-image", "-o", "both") == 0
+        assert run("transform", "emb-text", "-a", "both", "-o", "out") == 0
+        before = contents("out")
+        for _ in ("with the record", "and as a run that was cut off leaves it"):
+            capsys.readouterr()
+            assert run("transform", "emb-image", "-a", "both", "-o", "out") == 2
+            assert "holds text rows with tables of their own; pass another folder" in capsys.readouterr().err
+            assert contents("out") == before
+            Path("out/embed_text.json").unlink(missing_ok=True)
+            before = contents("out")
+
+
+def two_modalities(rows):
+    """A tree `emb` with one table of metadata for pictures and texts, as clip-retrieval writes it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, shift in (("img", 1), ("text", 0)):
+        Path(f"emb/{name}_emb").mkdir(parents=True)
+        np.save(f"emb/{name}_emb/{name}_emb_000.npy", rows + shift)
+    Path("emb/metadata").mkdir()
+    pq.write_table(pa.table({"caption": [f"word {i}" for i in range(len(rows))]}), "emb/metadata/metadata_000.parquet")
+
 
 class Full(OSError):
     pass

@@ -238,6 +238,11 @@ def _opened(
         raise C3AlignError(f"{rows[0]} holds several modalities; omit the name of one, or pass one of its folders")
     if len(found) > 1 and (output.suffix in FILES or atomic.is_special(output)):
         raise C3AlignError(f"{rows[0]} holds several modalities; pass the name of a folder as -o, got {output}")
+    if len(found) > 1 and policy[0] == "skip":
+        raise C3AlignError(
+            f"{rows[0]} holds several modalities, and of a row that is skipped the partner would stay; pass one of its "
+            "folders, or omit --on-error"
+        )
     fitted = C3Aligner.from_pretrained(folder, encoder=one_fingerprint(found, encoder))
     for source in found:
         if source.n_dims != fitted.n_features_in_:
