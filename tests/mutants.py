@@ -740,6 +740,9 @@ MUTANTS = [
     Mutant("drift", "c3align/drift.py", "squares = gram**2", "squares = gram", "test_drift and covariance_that_changed"),
     Mutant("P7", "c3align/cli/_migrate.py", "            index.store.save()", "            pass", "test_bridge and the_command"),
     Mutant("drift", "c3align/cli/_check.py", "raise typer.Exit(FAILED)", "pass", "test_drift and verdict"),
+    Mutant("drift", "c3align/cli/_check.py", "if len(sources) > 1 and modality is not None:", "if False:", "test_drift and a_tree_says"),
+    Mutant("P11", "c3align/cli/_check.py", "one_fingerprint([source], encoder)", "encoder or source.fingerprint", "test_drift and a_tree_says"),
+    Mutant("drift", "c3align/cli/_check.py", "sample = sample[sample.any(axis=1)]", "pass", "test_drift and keeps_them"),
     # search: rows that agree, and an index that is never another's
     Mutant("search", "c3align/search/index.py", "rows * np.float32(self._scale[modality])", "rows * np.float32(1)", "test_search and results_are_those_of_arrays"),
     Mutant("search", "c3align/search/index.py", "self._is_one_list = not told", "self._is_one_list = True", "test_search and uneven"),
