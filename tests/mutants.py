@@ -323,7 +323,11 @@ MUTANTS = [
     Mutant("P7", "c3align/cli/_fit.py", "with atomic.alone(kept.path):", "if True:", "test_resume and refused_until"),
     Mutant("P7", "c3align/io/writing.py", "left = left[os.write(self._handle, left) :]", "os.write(self._handle, left)\n            break", "test_trees and full_disk"),
     Mutant("P1", "c3align/_exact.py", "(1 + 2.0**-40) * sums * sums < n", "sums * sums * 0 < n", "test_persistence and sums"),
-    Mutant("P5", "c3align/cli/_learning.py", "for side in sides], axis=0)", "for side in sides[:1]], axis=0)", "test_trees and pairs_go_together"),
+    Mutant("P5", "c3align/cli/_learning.py", "zeros_too) for side in sides]", "zeros_too) for side in sides[:1]]", "test_trees and pairs_go_together"),
+    Mutant("P5", "c3align/cli/_learning.py", "if each[0][i] else (self.second or self.first, partners[i])", "", "test_trees and row_that_is_bad"),
+    Mutant("P5", "c3align/cli/_learning.py", "first_bad(as_rows(sides[0])) < 0 <=", "len(sides) < 0 <=", "test_trees and row_that_is_bad"),
+    Mutant("P5", "c3align/cli/_fit.py", "    if pair and len(found) > 1:\n", "    if False:\n", "one_tree_is_not_paired"),
+    Mutant("P5", "c3align/cli/_fit.py", 'if place.name in ("", "..") else place', 'if False else place', "folder_that_one_is_in"),
     Mutant("P6", "c3align/io/columns.py", '_NUMBERS.check(self.shape[0] * self.shape[1], "numbers", size, None)', "pass", "attacks and rows_of_nothing"),
     Mutant("P11", "c3align/cli/_app.py", "if len(known) > 1:", "if False:", "another_encoder"),
     # captioners: search, noise, blocks, checkpoints, files

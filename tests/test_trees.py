@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 from c3align import C3Aligner, cli
 from c3align.cli import _learning
 from c3align.io import rows as row_files
-from c3align.io.rows import RowSource
+from c3align.io.mirror import Rules
+from c3align.io.rows import Picked, RowSource
 from c3align.io.shards import open_sources
 from tests.test_ops import raw
 
@@ -525,6 +526,59 @@ class TestSkipped:
         assert run("fit", "x.npy", "--pair", "y.npy", "-o", "out", "--on-error", "skip") == 0
         good = np.delete(rows, 5, axis=0)
         assert Path("out", ALIGNER).read_bytes() == C3Aligner().fit(good, good).to_bytes()
+
+    @pytest.mark.parametrize(("side", "row"), [("x", 3), ("y", 27), ("y", 55)])
+    def test_of_a_pair_the_row_that_is_bad_is_named(self, here, rows, often, capsys, side, row):
+        """Errors and the list named the file and the row of X, where y's was the bad one."""
+        both = {"x": rows, "y": rows + 1}
+        both[side][row] = np.nan
+        for name, whole in both.items():
+            for i in range(5):
+                np.save(f"{name}_{i}.npy", whole[20 * i : 20 * i + 20])
+        fit = ("fit", "x_*.npy", "--pair", "y_*.npy")
+        assert run(*fit, "-o", "strict") == 2
+        place = f"{side}_{row // 20}.npy, row {row % 20}: counted from row"
+        err = capsys.readouterr().err
+        assert err.startswith(f"error: {place}")
+        assert f" of {side.replace('x', 'X')}: {side.replace('x', 'X')} holds NaN" in err
+        assert run(*fit, "--on-error", "skip", "-o", "out") == 0
+        assert json.loads(Path("out.dropped.jsonl").read_text()) == {"file": f"{side}_{row // 20}.npy", "row": row % 20}
+
+    @pytest.mark.parametrize("is_swapped", [False, True])
+    def test_of_pairs_in_another_order_too(self, here, rows, often, is_swapped):
+        order = np.random.default_rng(0).permutation(100)
+        rows[7] = np.inf
+        np.save("y.npy", rows)
+        picked = Picked.from_source(RowSource.open(["y.npy"]), order)
+        sides = (picked, RowSource.open(["x.npy"])) if is_swapped else (RowSource.open(["x.npy"]), picked)
+        with pytest.raises(ValueError, match=r"^y.npy, row 7: counted from row \d+ of y: y holds NaN or infinity"):
+            _learning.Learning(C3Aligner(), *sides).run(modality="text", y_modality="image")
+        learning = _learning.Learning(C3Aligner(), *sides, rules=Rules(skip=True))
+        learning.run(modality="text", y_modality="image")
+        assert learning.dropped == [{"file": "y.npy", "row": 7}]
+
+
+def test_one_tree_is_not_paired_with_a_part_of_another(here, rows, capsys):
+    """The texts of the first were left out without a word."""
+    pytest.importorskip("pyarrow")
+    two_modalities(rows)
+    assert run("fit", "emb", "--pair", "x.npy", "-o", "out") == 2
+    assert "emb holds several modalities; omit --pair to pair those, or pass one" in capsys.readouterr().err
+
+
+def test_a_fit_beside_the_folder_that_one_is_in(here, rows, monkeypatch):
+    for folder, output in (("in", "."), ("in/deep", "..")):
+        Path(folder).mkdir()
+        monkeypatch.chdir(folder)
+        assert run("fit", str(here / "x.npy"), "-o", output) == 0
+        monkeypatch.chdir(here)
+    assert Path("in", ALIGNER).read_bytes() == Path("al", ALIGNER).read_bytes()
+    monkeypatch.setenv("HOME", str(here))
+    bad = rows.copy()
+    bad[3] = np.nan
+    np.save("x.npy", bad)
+    assert run("fit", "x.npy", "-o", "~/home", "--on-error", "skip") == 0
+    assert Path("home.dropped.jsonl").exists()
 
 
 def test_a_file_that_is_given_twice(here, capsys):
