@@ -317,6 +317,8 @@ MUTANTS = [
     Mutant("P5", "c3align/io/device.py", "the limit was {max(", "the limit was {min(", "test_streams and slow_stage"),
     Mutant("P7", "c3align/io/mirror.py", "is_done = self.journal.has(name, found, self.source.paths[number], target, self.rules.redo)", "is_done = target.is_file()", "test_trees and changed_shard"),
     Mutant("P7", "c3align/io/progress.py", "    if not is_known:\n", "    if False:\n", "test_trees and changed_shard"),
+    Mutant("P5", "c3align/io/progress.py", '    if config.get("format") != FORMAT:\n', "    if False:\n", "test_resume and no_checkpoint"),
+    Mutant("P5", "c3align/io/digests.py", 'raise FormatError(f"{os.fspath(path)}: {error}") from error', "raise", "test_resume and damaged_one_is_named"),
     Mutant("P7", "c3align/io/progress.py", 'and digests.of_file(target) == entry.get("sha256")', "", "test_resume and flipped_bit"),
     Mutant("P7", "c3align/io/progress.py", 'and digests.of_file(path) == before["content"]', "", "test_resume and between_the_pieces"),
     Mutant("P7", "c3align/io/atomic.py", "_is_at(handle, lock)", "True", "test_resume and one_after_another"),
