@@ -575,6 +575,7 @@ MUTANTS = [
     Mutant("P6", "c3align/io/vectors.py", "(inner and name == _NESTED)", "False", "test_published and files_within_files"),
     Mutant("P6", "c3align/io/hub.py", "if path.exists():", "if path.exists() and not is_id(name):", "test_hub and before_the_hub"),
     Mutant("P6", "c3align/hub.py", ", delete_patterns=ours", "", "test_hub and earlier_push"),
+    Mutant("P10", "c3align/hub.py", "    if found and not any(", "    if False and any(", "test_hub and another_project"),
     Mutant("P6", "c3align/io/model_folders.py", "if needed > weights.n_numbers:", "if False:", "test_attacks and vocabulary_of_millions"),
     Mutant("P6", "c3align/io/model_folders.py", "if n_made > most:", "if False:", "test_attacks and three_thousand_layers"),
     Mutant("P6", "c3align/io/model_folders.py", "if free > FREE_BYTES + weights.n_bytes:", "if False:", "test_model_folders and nothing_is_allocated"),
