@@ -232,7 +232,7 @@ def test_it_reads_what_fit_and_transform_read(tmp_path, monkeypatch, call):
     assert found("small.npy", "--scale", scale)["p_value"] == pytest.approx(found("new.npy")["p_value"], abs=0.05)
     for arguments, text in (
         (("new.parquet",), "must hold one column of embeddings"),
-        (("small.npy",), "pass what a step is worth as --scale"),
+        (("small.npy",), "pass what a step is worth as --scale (1 / 127, often)"),
         (("broken.npy",), "NaN or infinity in 1 of"),
         (("new.npy", "--on-error", "drop"), "--on-error must be 'raise' or 'skip'"),
     ):

@@ -152,6 +152,19 @@ class TestFormats:
         assert raw(np.load("z.npy")) == raw(expected[:50])
         assert run("transform", "p", "-a", "al", "--modality", "text", "-o", "z.parquet") == 2
 
+    def test_a_parquet_that_is_not_compressed(self, here, rows):
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pa.table({"v": list(rows)}), "plain.parquet", compression="NONE")
+        assert run("transform", "plain.parquet", "-a", "al", "--modality", "text", "-o", "z.parquet") == 0
+        assert pq.ParquetFile("z.parquet").metadata.row_group(0).column(0).compression == "UNCOMPRESSED"
+        expected = C3Aligner.from_pretrained("al").transform(rows, modality="text")
+        assert raw(np.array(pq.read_table("z.parquet")["v"].to_pylist(), np.float32)) == raw(expected)
+
+    def test_one_file_does_not_become_a_folder(self, here, capsys):
+        Path("there").mkdir()
+        assert run("transform", "x.npy", "-a", "al", "--modality", "text", "-o", "there") == 2
+        assert "there is a folder, and one file becomes one file; pass there/x.npy" in capsys.readouterr().err
+
     def test_a_tree_of_embed_is_one_again(self, here, capsys):
         """Manifest and digests: `fit`, `report` and `transform` read it, and `embed` does not write into it."""
         pytest.importorskip("pyarrow")
@@ -178,6 +191,11 @@ class TestFormats:
         damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x01")
         assert run("fit", "out", "-o", "al3") == 2
         assert "is damaged" in capsys.readouterr().err
+        Path("out/embed_text.sha256").write_bytes(b"")
+        assert run("fit", "out", "-o", "al3") == 2
+        assert "run the same c3align transform again" in capsys.readouterr().err  # as embed would refuse that folder
+        assert run("transform", "emb", "-a", "al2", "-o", "out") == 0
+        assert run("fit", "out", "-o", "al3") == 0
 
     def test_both_modalities_of_a_tree(self, here, rows):
         for name, shift in (("img", 1), ("text", 0)):

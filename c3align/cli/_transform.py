@@ -79,6 +79,9 @@ class Job:
         place = os.path.realpath(atomic.local_path(self.output))
         if any(os.path.realpath(path) == place for path in self.source.paths if not is_url(path)):
             raise C3AlignError(f"{self.output} is where the rows are; pass another name as --output")
+        if not self._is_folder() and atomic.local_path(self.output).is_dir():
+            name = os.path.basename(self.source.paths[0])
+            raise C3AlignError(f"{self.output} is a folder, and one file becomes one file; pass {self.output / name}")
         if not self._is_folder() and self.output.suffix not in (*FILES, ""):
             raise C3AlignError(f"{self.output} must end in {', '.join(FILES[:-1])} or {FILES[-1]}; pass another name")
 
@@ -86,7 +89,10 @@ class Job:
         """One file is written of one file, and where a name of a file is asked for."""
         if atomic.is_special(self.output) or self.output.suffix in FILES:
             return False
-        return len(self.source.paths) > 1 or Path(atomic.expanded(self.given[0])).is_dir()
+        first = self.given[0]
+        if is_url(first):  # a URL that names no file of rows stands for the folder that they are in
+            return len(self.source.paths) > 1 or Path(first.partition("#")[0]).suffix not in FILES
+        return len(self.source.paths) > 1 or Path(atomic.expanded(first)).is_dir()
 
     def _write_folder(self) -> tuple[int, str, str]:
         """How many rows were dropped, and what there is to say before and behind the number of the others."""
