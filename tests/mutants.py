@@ -783,6 +783,8 @@ MUTANTS = [
     Mutant("found", "c3align/encoders/glyphs.py", "if np.median(picture) > PAPER:", "if False:", "test_glyphs"),
     Mutant("found", "c3align/cli/_means.py", "    return \"batch\"\n", "    return asked\n", "modality_that_is_not_fitted"),
     Mutant("found", "c3align/cli/_means.py", "noise_of(self.fitted.state_, settings, modality)", "noise_of(self.learned.state_, settings, modality)", "test_cli and beside_the_own_mean"),
+    Mutant("found", "c3align/cli/_fit.py", "    check_settings(aligner.get_params())", "    pass", "test_cli and fault_of_a_row"),
+    Mutant("found", "c3align/cli/__init__.py", 'tell("error", _as_command(error))', 'tell("error", one_line(error))', "test_cli and advice_names"),
     Mutant("found", "c3align/io/rows.py", "int(part) if i % 2 else part for i", "part for i", "shards_in_the_order"),
     Mutant("found", "c3align/io/tables.py", 'encoding="utf-8-sig", newline=""', 'encoding="utf-8", newline=""', "mark_of_the_byte_order"),
     Mutant("found", "benchmarks/paper/scores/_pictures.py", "np.array(media.image(picture))", "np.array(__import__('PIL.Image').Image.open(picture).convert('RGB'))", "read_as_they_are_embedded"),

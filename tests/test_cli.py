@@ -117,6 +117,15 @@ class TestFit:
         assert text in err
         assert not os.path.exists("aligner")
 
+    def test_a_setting_is_not_the_fault_of_a_row(self, folder, call):
+        code, _, err = call("fit", "text/*.npy", "--noise-cosine", "2", "-o", "aligner")
+        assert (code, err[:40]) == (2, "error: noise_cosine must be 'auto' or a ")
+
+    def test_advice_names_options_and_not_arguments_of_python(self, folder, call):
+        call("fit", "text.npy", "-o", "aligner")
+        code, _, err = call("check", "text.npy", "-a", "aligner")
+        assert (code, "run c3align fit --second-moments" in err, "C3Aligner(" in err) == (2, True, False)
+
 
 class TestForgottenOptions:
     def test_two_modalities_as_one(self, folder, call):

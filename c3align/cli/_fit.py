@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from c3align import centering
+from c3align._settings import check_settings
 from c3align.cli._app import (
     Changed,
     Column,
@@ -80,6 +81,7 @@ def fit(
     settings: dict[str, Any] = {"noise": noise, "noise_cosine": "auto" if noise_cosine is None else noise_cosine}
     settings["mapping"] = mapping
     aligner = C3Aligner(seed=seed, zero_rows=zero_rows, second_moments=second_moments, **settings)  # type: ignore[arg-type]
+    check_settings(aligner.get_params())  # or a row would be blamed for it
     how: dict[str, Any] = {"column": column, "scale": scale}
     found = open_sources(rows, **how)[::-1]  # of a tree of two modalities text comes first
     if pair and len(found) > 1:

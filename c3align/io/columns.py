@@ -110,7 +110,7 @@ class Column:
 
     def _read(self, groups: range) -> Iterator[npt.NDArray[Any]]:
         with opening.in_parts(self.path) as file:
-            for _, batch in self.batches(file, groups, (self.column,)):  # and columns called as it with a dot behind
+            for _, batch in self.batches(file, groups, (self.column,)):  # which also yields "name.other" for "name"
                 yield floats_of(batch.column(batch.schema.get_field_index(self.column)), self.shape[1], self.path)
 
     def table(self, file: Any) -> Any:

@@ -93,7 +93,7 @@ class Changing:
         return stays, changed
 
     def through(self, blocks: Callable[..., Iterator[tuple[int, Any]]]) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
-        """As `block`, of blocks in their order; rows that were changed may lie where those of the next but one will."""
+        """As `block`, for each block in order; the memory of changed rows is reused by the next but one."""
         if self.device is not None:
             return self.device.through(blocks, self.block)
         return (self.block(start, rows) for start, rows in blocks())

@@ -300,7 +300,7 @@ def _files(pattern: str) -> list[tuple[str, str | None]]:
 
 
 def _of_rows(names: list[str], pattern: str) -> list[str]:
-    """Of all below a folder those that may hold rows; of another pattern what fits it."""
+    """Those of a folder's files that may hold rows; a pattern without ** is taken at its word."""
     if len(names) == 1 or (glob.has_magic(pattern) and "**" not in pattern):
         return names
     found = ((name, name.replace(os.sep, "/").split("/")) for name in names if os.path.splitext(name)[1] in FILES)

@@ -31,7 +31,7 @@ from c3align.training.settings import check_whole
 
 __all__ = ["MixedIndex", "Result"]
 
-_MANY = 1000  # results; of more than there are no store is asked for
+_MANY = 1000  # results, above which a store is asked for no more than it holds
 
 
 class Result(NamedTuple):
