@@ -63,7 +63,7 @@ class Counts:
     n_new, n_gone : int
         Items that another list of an earlier run did not have; those that it had, whose rows were dropped.
     n_unseen : int
-        Of `n_before`, those behind URLs, which are not fetched to see whether they have changed.
+        How many of `n_before` lie behind URLs, which are not fetched to see whether they have changed.
     seconds : float
         Time that the run took.
     """
@@ -121,7 +121,7 @@ def embed(
     modality : str
         What the items are: one of the encoder's modalities.
     dtype : "float16" or "float32"
-        Of the rows on disk.
+        That of the rows on disk.
     batch_size, shard_items : int
         Numbers of items that the encoder gets at once, and per shard: an interruption costs at most one shard.
     on_error : "raise" or "skip"

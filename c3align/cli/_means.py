@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from c3align import centering, mappings
-from c3align._ingest import ingest
 from c3align._strength import noise_of
 from c3align.cli._learning import Learning
 from c3align.errors import ModalityMeanWarning
@@ -42,6 +41,8 @@ class OwnMean:
         return self.learned.transform(block, modality=_OWN)
 
     def corrupt(self, block: Any, modality: str, seed: int | None = None, **place: Any) -> Any:
+        from c3align._ingest import ingest  # which brings scikit-learn
+
         settings, given = self.fitted.get_params(deep=False), ingest(block, n_dims=self.fitted.n_features_in_)
         how = {"renormalize": settings["renormalize"], "zero_rows": given.policy(settings["zero_rows"])}
         how["seed"] = stream_seed(settings["seed"] if seed is None else seed, modality)

@@ -29,7 +29,7 @@ class PgvectorStore:
     address : str
         As psycopg takes it, ``"postgresql://user@host/database"``; the extension is created where it is absent.
     name : str
-        Of the table; another one, ``name + "_about"``, says what the rows are.
+        The name of the table; another one, ``name + "_about"``, says what the rows are.
     """
 
     def __init__(self, address: str, name: str = "rows") -> None:

@@ -37,7 +37,7 @@ def open_store(address: str | os.PathLike[str], name: str = "rows") -> Store:
     address : str or path
         A folder (LanceDB), a file "*.faiss", "http://host:6333" (Qdrant) or "postgresql://user@host/database".
     name : str
-        Of the table or collection.
+        The name of the table or collection.
 
     Returns
     -------

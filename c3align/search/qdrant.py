@@ -28,9 +28,9 @@ class QdrantStore:
     Parameters
     ----------
     client : qdrant_client.QdrantClient
-        Of a server, ``QdrantClient("http://localhost:6333")``, or of a folder, ``QdrantClient(path="idx")``.
+        One of a server, ``QdrantClient("http://localhost:6333")``, or of a folder, ``QdrantClient(path="idx")``.
     name : str
-        Of the collection; another one, ``name + "_about"``, says what the rows are.
+        The name of the collection; another one, ``name + "_about"``, says what the rows are.
     exact : bool
         Whether every query looks at every row; without it a server uses its HNSW index, with a recall to measure.
     """
