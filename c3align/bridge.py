@@ -111,14 +111,16 @@ class Bridge:
         place = Path(atomic.expanded(path))
         if place.is_dir():
             raise FormatError(f"{path} is a folder and must be a file; pass one that Bridge.save wrote")
-        config, found = container.parse(place.read_bytes(), _KIND)
+        with container.about(place):
+            config, found = container.parse(place.read_bytes(), _KIND)
         if config.get("format") != _FORMAT or config.get("format_version") != container.SIGNED_SINCE:
             raise FormatError(f"{path} is no bridge of this version; save it again")
         if "linear" not in found or found["linear"].ndim != 2:
             raise FormatError(f"{path} has no matrix; save the bridge again")
         shape, dtype = found["linear"].shape, np.dtype(np.float64)
         expected = {"linear": (dtype, shape), "old_mean": (dtype, shape[:1]), "new_mean": (dtype, shape[1:])}
-        container.check_tensors(found, expected, _KIND)
+        with container.about(place):
+            container.check_tensors(found, expected, _KIND)
         kind, n_rows = config.get("kind"), config.get("n_rows")
         if kind not in KINDS or type(n_rows) is not int or n_rows < LEAST_ROWS or not _is_share(config.get("recall")):
             raise FormatError(f"{path} does not say how the bridge was learned; save the bridge again")

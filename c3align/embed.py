@@ -65,7 +65,7 @@ class Counts:
     n_new, n_gone : int
         Where an earlier run had another list: items that it lacked, and items of it that are gone, with their rows.
     n_unseen : int
-        Of `n_before`, those behind URLs, which are not fetched to see whether they have changed.
+        How many of `n_before` lie behind URLs, which are not fetched to see whether they have changed.
     seconds : float
         Time that the run took.
     """
@@ -123,7 +123,7 @@ def embed(
     modality : str
         What the items are: one of the encoder's modalities.
     dtype : "float16" or "float32"
-        Of the rows on disk.
+        That of the rows on disk.
     batch_size, shard_items : int
         Numbers of items that the encoder gets at once, and per shard: an interruption costs at most one shard.
     on_error : "raise" or "skip"
@@ -160,7 +160,7 @@ def embed(
     options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}
     learns = nullcontext() if aligner is None else learning_from(encoder, aligner)
     with learns, atomic.alone(tree.folder), counting(encoder):
-        counts.n_gone = earlier.set_aside(tree, asdict(run), [item.name for item in items], gone == "drop")
+        counts.n_gone = earlier.set_aside(tree, asdict(run), items, gone == "drop")
         tree.begin(asdict(run))
         _write_shards(tree, run, encoder, items, options, counts, aligner, on_progress)
         tree.write_down(asdict(run))

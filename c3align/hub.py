@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,8 @@ def push_to_hub(
 ) -> str:
     """Put what was fitted into a repository of the Hub, which is made if it is not there, with a card.
 
-    Files of an earlier push that belong to it no longer are removed; others stay.
+    The card takes the place of the repository's README.md. Files of an earlier push that belong to it no longer are
+    removed; others stay. A repository with a config.json or other files of these names that no push wrote is refused.
 
     Parameters
     ----------
@@ -72,7 +75,8 @@ def push_to_hub(
     Raises
     ------
     C3AlignError
-        For something else, or a name or licence that cannot be one; `HubError` for what the Hub says.
+        For something else, a name or licence that cannot be one, or a repository of something else; `HubError` for
+        what the Hub says.
     """
     text = card(obj, repo_id, license=license, data=data)
     what: Any = {"revision": revision, "commit_message": message or f"{type(obj).__name__} of c3align"}
@@ -85,8 +89,16 @@ def push_to_hub(
 
             api, ours = HfApi(token=token), [*hub.ALIGNER, *hub.DECODER, *hub.PIPELINE]
             url = api.create_repo(repo_id, private=private, exist_ok=True)
+            _check_ours(repo_id, api.list_repo_files(repo_id, revision=revision), ours)
             api.upload_folder(repo_id=repo_id, folder_path=folder, delete_patterns=ours, **what)
     return str(url)
+
+
+def _check_ours(repo_id: str, files: Iterable[str], ours: Sequence[str]) -> None:
+    """Refuse a repository of which files would be removed or replaced that no push has written."""
+    found = [name for name in files if any(fnmatch(name, pattern) for pattern in ours)]
+    if found and not any(name.endswith(".safetensors") or name == "pipeline.json" for name in found if name in ours):
+        raise C3AlignError(f"{repo_id} holds {found[0]}, which is not of c3align; push to another repository")
 
 
 def card(obj: Any, repo_id: str, *, license: str | None = None, data: str | None = None) -> str:

@@ -162,7 +162,8 @@ def load(
     path = folder / ALIGNER_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is absent; pass a folder that save_pretrained wrote")
-    _check_size(path)
+    with container.about(path):
+        _check_size(path)
     settings, state = container.read_folder(folder, ALIGNER_FILE, "aligner", _parsed)
     return settings, state if encoder is None else state.bound(encoder)
 

@@ -16,6 +16,7 @@ from c3align.search import MixedIndex, migrate, raw_rows
 from tests import stores
 from tests.test_search import DIMS, N, material
 
+RAW = ("--table", "photos", "--id", "name", "--vector", "clip")
 COLUMNS = {"id_column": "name", "vector_column": "clip", "modality_column": "kind"}
 
 
@@ -263,6 +264,62 @@ class TestMigrate:
         done = migrate(lambda: raw_rows("http://localhost:6333", "photos", modality="image"), index)
         assert (done.n_rows, done.n_added) == (30, 30)
         assert index.store.ids() == set(names)
+
+    def test_of_qdrant_named_vectors(self, fitted, tmp_path, monkeypatch):
+        stores.require("qdrant")
+        import qdrant_client
+        from qdrant_client import models
+
+        client = qdrant_client.QdrantClient(path=str(tmp_path / "raw"))
+        vectors = models.VectorParams(size=DIMS, distance=models.Distance.DOT)
+        client.create_collection("photos", vectors_config={"clip": vectors, "dino": vectors})
+        client.create_collection("plain", vectors_config=vectors)
+        rows = material(seed=1)[1]
+        for i in range(5):
+            point = {"clip": rows[i].tolist(), "dino": rows[i + 5].tolist()}
+            client.upsert("photos", [models.PointStruct(id=i, vector=point)])
+            client.upsert("plain", [models.PointStruct(id=i, vector=rows[i].tolist())])
+        monkeypatch.setattr(qdrant_client, "QdrantClient", lambda address: client)
+
+        def read(name, **columns):
+            return [*raw_rows("http://localhost:6333", name, modality="image", **columns)]
+
+        (batch,) = read("photos", vector_column="dino")
+        assert np.abs(batch.rows - rows[5:10]).max() < 1e-6
+        for name, columns, text in (
+            ("photos", {}, "the points have the vectors 'clip', 'dino'; pass one as --vector"),
+            ("plain", {"vector_column": "clip"}, "the points have one vector, and none named 'clip'; omit --vector"),
+            ("plain", {"id_column": "name"}, "ids of Qdrant are the points' own, and not in 'name'; omit --id"),
+        ):
+            with pytest.raises(C3AlignError, match=text):
+                read(name, **columns)
+        with pytest.raises(C3AlignError, match="the collection 'photos' has named vectors"):
+            search.open_store("http://localhost:6333", "photos")
+
+    @pytest.mark.filterwarnings("ignore:Failed to obtain server version")
+    @pytest.mark.parametrize("nowhere", ["http://127.0.0.1:9", "postgresql://x@127.0.0.1:9/none"])
+    def test_a_server_that_is_not_there(self, fitted, raw, call, tmp_path, monkeypatch, nowhere):
+        for name in ("qdrant", "pgvector"):
+            stores.require(name)
+        monkeypatch.chdir(tmp_path)
+        fitted.save_pretrained("al")
+        server, names = "Qdrant" if nowhere[0] == "h" else "PostgreSQL", ("--modality", "image", "-a", "al")
+        for arguments in ((nowhere, *names, "-o", "new"), (raw[0], *names, *RAW, "-o", nowhere)):
+            code, _, err = call("migrate", *arguments)
+            assert (code, f"error: {server} refused (" in err) == (2, True)
+            assert err.endswith("; check the address and the names\n")
+        with pytest.raises(C3AlignError, match=f"{server} refused"):
+            search.places.drop_table(nowhere, "rows")
+
+    def test_the_command_and_its_queries(self, fitted, raw, call, tmp_path, monkeypatch):
+        """Where the index says what its queries are, that may be omitted, as the message advises."""
+        monkeypatch.chdir(tmp_path)
+        fitted.save_pretrained("al")
+        arguments = ("migrate", raw[0], *RAW, "--modality", "image", "-a", "al", "-o", "new")
+        assert call(*arguments, "--query", "image")[0] == 0
+        assert call(*arguments)[0] == 0
+        code, _, err = call(*arguments, "--query", "text")
+        assert (code, "pass that as query=, or omit it" in err) == (2, True)
 
     def test_the_command(self, fitted, raw, call, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

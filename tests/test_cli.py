@@ -117,6 +117,15 @@ class TestFit:
         assert text in err
         assert not os.path.exists("aligner")
 
+    def test_a_setting_is_not_the_fault_of_a_row(self, folder, call):
+        code, _, err = call("fit", "text/*.npy", "--noise-cosine", "2", "-o", "aligner")
+        assert (code, err[:40]) == (2, "error: noise_cosine must be 'auto' or a ")
+
+    def test_advice_names_options_and_not_arguments_of_python(self, folder, call):
+        call("fit", "text.npy", "-o", "aligner")
+        code, _, err = call("check", "text.npy", "-a", "aligner")
+        assert (code, "run c3align fit --second-moments" in err, "C3Aligner(" in err) == (2, True, False)
+
 
 class TestForgottenOptions:
     def test_two_modalities_as_one(self, folder, call):
@@ -199,6 +208,22 @@ class TestTransform:
         assert "the folder holds 'image' rows and the aligner knows 'text': they are centered by their own mean" in err
         mean = C3Aligner().fit(rows).statistics_["text"].mean
         assert raw(np.load("z.npy")) == raw(ops.align(rows, mean))
+
+    @pytest.mark.parametrize("noise", ["isotropic", "residual", "random"])
+    def test_noise_beside_the_own_mean_is_that_of_the_pairs(self, folder, call, coco, monkeypatch, noise):
+        """The command gives the bytes of `C3Aligner.corrupt(modality="batch")`, from one file and from shards."""
+        assert call("fit", "text.npy", "--pair", "image.npy", "--noise", noise, "-o", "aligner")[0] == 0
+        monkeypatch.setattr(row_files, "BLOCK_BYTES", 70 * 512 * 4)
+        fitted = C3Aligner.from_pretrained("aligner")
+        for seed, more in ((None, ()), (7, ("--seed", 7))):
+            code, out, _ = call("corrupt", "image.npy", "-a", "aligner", "--modality", "batch", "-o", "z.npy", *more)
+            assert (code, f"sigma {fitted.sigma_:.4f}" in out) == (0, True)
+            assert raw(np.load("z.npy")) == raw(fitted.corrupt(coco[0], modality="batch", seed=seed))
+        assert call("corrupt", "image", "-a", "aligner", "--modality", "batch", "-o", "z")[0] == 0
+        shards = np.concatenate([np.load("z/0.npy"), np.load("z/1.npy")])
+        assert raw(shards) == raw(fitted.corrupt(coco[0], modality="batch"))
+        assert call("transform", "image.npy", "-a", "aligner", "--modality", "batch", "-o", "z.npy")[0] == 0
+        assert raw(np.load("z.npy")) == raw(fitted.transform(coco[0], modality="batch"))
 
     def test_brackets_in_the_name_of_a_file(self, folder, call, coco):
         np.save("text[1].npy", coco[1])

@@ -58,6 +58,9 @@ class Tiny:
 
     modalities, n_dims, fingerprint, name = ("image", "text"), 4, "tiny:1", "tiny"
 
+    def encode(self, items, **options):
+        raise NotImplementedError
+
 
 class TestOldFiles:
     @pytest.mark.parametrize("kind", OLD)
@@ -379,7 +382,7 @@ class TestCheckpoints:
             tensors = {name: np.asarray(value) for name, value in tensors.items()}
         path.write_bytes(container.dump(tensors, config))
         with pytest.raises(FormatError, match=f"{text}.*delete it to begin anew"):
-            honest.trained(tmp_path, checkpoint=path)
+            honest.trained(checkpoint=path)
 
     def test_one_of_before_is_refused(self, tmp_path):
         path = honest.checkpoint(tmp_path)
@@ -389,7 +392,7 @@ class TestCheckpoints:
         del config["format_version"]
         path.write_bytes(save(tensors, {"config": json.dumps(config)}))
         with pytest.raises(FormatError, match="it has no digest; delete it to begin anew"):
-            honest.trained(tmp_path, checkpoint=path)
+            honest.trained(checkpoint=path)
 
     def test_a_loss_that_is_lost_ends_the_run(self, tmp_path, monkeypatch):
         from c3align.decoders.prefix.task import CaptionTask
@@ -406,7 +409,7 @@ class TestCheckpoints:
         monkeypatch.setitem(honest.QUICK, "epochs", 3)
         shutil.move(path, tmp_path / "before")
         with pytest.raises(C3AlignError, match="the loss became nan at step 1 of 3; lower lr"):
-            honest.trained(tmp_path, checkpoint=path)
+            honest.trained(checkpoint=path)
         kept, _ = container.read(path, "checkpoint")
         assert kept["progress"]["step"] == 1
         assert (tmp_path / "before").read_bytes() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,6 +176,38 @@ class TestCheck:
         assert (code, out) == (2, "")
         assert text in err
 
+    def test_no_rows_and_no_row_that_can_be_used(self, folder, call):
+        np.save("empty.npy", np.empty((0, 512), np.float32))
+        np.save("bad.npy", np.full((9, 512), np.nan, np.float32))
+        for name, text in (("empty.npy", "holds no rows; pass some"), ("bad.npy", "no row of bad.npy could be used")):
+            code, out, err = call("check", name, "-a", "al", "--modality", "image", "--on-error", "skip")
+            assert (code, out) == (2, "")
+            assert text in err
+
+    def test_zero_rows_of_an_aligner_that_keeps_them(self, folder, call, coco):
+        C3Aligner(second_moments=True, zero_rows="keep").fit(coco[1][:250], coco[0][:250]).save_pretrained("al")
+        np.save("holed.npy", np.insert(coco[0][250:], [0, 7, 7], 0, axis=0))
+        ((code, out, _), other) = (
+            call("check", f"{n}.npy", "-a", "al", "--modality", "image") for n in ("holed", "new")
+        )
+        assert (code, out) == other[:2] == (0, out)
+        np.save("holed.npy", np.zeros((9, 512), np.float32))
+        code, _, err = call("check", "holed.npy", "-a", "al", "--modality", "image")
+        assert (code, "no row of holed.npy could be used" in err) == (2, True)
+
+    def test_a_tree_says_what_its_rows_are(self, folder, call, coco):
+        """One name for both modalities judged one of them alone, and --encoder went before what the tree says."""
+        for name, X in zip(("img", "text"), coco):
+            Path(f"emb/{name}_emb").mkdir(parents=True)
+            np.save(f"emb/{name}_emb/{name}_emb_000.npy", X[250:])
+        assert call("check", "emb", "-a", "al")[0] == 0
+        code, _, err = call("check", "emb", "-a", "al", "--modality", "image")
+        assert (code, "holds several modalities; omit --modality" in err) == (2, True)
+        Path("emb/embed_image.json").write_text(json.dumps({"fingerprint": "clip@2"}))
+        for more, expected in (((), 3), (("--encoder", "clip@2"), 3), (("--encoder", "clip@1"), 2)):
+            code, _, err = call("check", "emb/img_emb", "-a", "al", *more)
+            assert (code, "come from different encoders (clip@1, clip@2)" in err) == (expected, expected == 2)
+
     def test_an_aligner_that_kept_no_rows(self, folder, call, coco):
         C3Aligner().fit(coco[1], coco[0]).save_pretrained("plain")
         assert call("check", "new.npy", "-a", "plain", "--modality", "image", "--fail-on", "gap")[0] == 0
@@ -208,7 +241,7 @@ def test_it_reads_what_fit_and_transform_read(tmp_path, monkeypatch, call):
     assert found("small.npy", "--scale", scale)["p_value"] == pytest.approx(found("new.npy")["p_value"], abs=0.05)
     for arguments, text in (
         (("new.parquet",), "must hold one column of embeddings"),
-        (("small.npy",), "pass what a step is worth as --scale"),
+        (("small.npy",), "pass what a step is worth as --scale (1 / 127, often)"),
         (("broken.npy",), "NaN or infinity in 1 of"),
         (("new.npy", "--on-error", "drop"), "--on-error must be 'raise' or 'skip'"),
     ):

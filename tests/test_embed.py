@@ -749,6 +749,20 @@ class TestAnotherList:
         assert "22 items no longer" in capsys.readouterr().err
         assert self.again(path, tmp_path, capsys, "--gone", "drop", modality="text") == (1, 0, 22)
 
+    def test_lines_of_another_file_of_texts(self, tmp_path, capsys):
+        """As many lines, and others: the rows of the first file were dropped, whatever --gone said."""
+        a, b, both = (tmp_path / f"{name}.txt" for name in ("a", "b", "both"))
+        a.write_text("".join(f"letter {i}\n" for i in range(20)))
+        b.write_text("".join(f"letter {i}\n" for i in range(15, 35)))
+        both.write_text(b.read_text() + a.read_text())
+        self.again(a, tmp_path, capsys, modality="text")
+        was = files_of(tmp_path / "emb")
+        assert run("embed", b, *self.options, "--modality", "text", "-o", tmp_path / "emb") == 2
+        assert "15 items no longer there, such as line 0; put back" in capsys.readouterr().err
+        assert files_of(tmp_path / "emb") == was
+        assert self.again(both, tmp_path, capsys, modality="text") == (25, 15, 0)
+        assert self.again(b, tmp_path, capsys, "--gone", "drop", modality="text") == (20, 0, 15)
+
     def test_a_failure_at_any_rename_loses_nothing(self, tmp_path, capsys, monkeypatch):
         """Cut off wherever, then with yet another list, and again: the rows are those of a fresh run."""
         path, real = tmp_path / "t.txt", os.rename

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from c3align import C3Aligner, cli
 from c3align.errors import C3AlignError
 from c3align.io import opening, tables
 from c3align.io.columns import Column
@@ -197,6 +198,20 @@ class TestUrls:
             assert raw(as_read(given)) == raw(rows)
         assert raw(as_read("memory://f/x.parquet")) == raw(as_read("memory://f/x.parquet#embedding")) == raw(rows)
         assert open_sources(["memory://e"])[0].paths == ("memory:///e/x_2.npy", "memory:///e/x_10.npy")
+
+    def test_one_file_and_a_folder_of_one(self, rows, here, memory):
+        """The commands took the first for a local path, and refused both."""
+        for name in ("b/emb.npy", "f/x.npy"):
+            memory.pipe(f"/{name}", npy_bytes(rows))
+        C3Aligner().fit(rows).save_pretrained("al")
+        expected = raw(C3Aligner().fit(rows).transform(rows, modality="text"))
+        for given, output, file in (
+            ("memory://b/emb.npy", "z", "z"),
+            ("memory://f", "out", "out/x.npy"),
+            ("memory://f/*.npy", "z2.npy", "z2.npy"),
+        ):
+            assert cli.run(["transform", given, "-a", "al", "--modality", "text", "-o", output]) == 0
+            assert raw(np.load(file)) == expected
 
     def test_no_more_is_asked_for_than_is_read(self, rows, memory, monkeypatch):
         memory.pipe("/e/x.npy", npy_bytes(np.concatenate([rows] * 1000)))

@@ -59,9 +59,14 @@ found["no revision"] = said(lambda: C3Aligner.from_pretrained("me/first", revisi
 found["absent"] = said(lambda: C3Aligner.from_pretrained("me/nothing"))
 found["secret"] = said(lambda: Pipeline.from_pretrained("me/private", cache_dir=sys.argv[1]))
 found["no token"] = said(lambda: push_to_hub(aligner, "me/first"))
+api = HfApi(token=TOKEN)
+for name, path in (("me/model", "config.json"), ("me/data", "lm/notes.txt"), ("me/empty", "notes.txt")):
+    api.create_repo(name)
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo=path, repo_id=name)
+    found[name] = said(lambda: push_to_hub(whole, name, token=TOKEN))
 found["another"] = said(lambda: C3Aligner.from_pretrained("me/first", encoder="tiny@2"))
 damaged = aligner.to_bytes()[:-1] + b"?"
-HfApi(token=TOKEN).upload_file(path_or_fileobj=damaged, path_in_repo="aligner.safetensors", repo_id="me/first")
+api.upload_file(path_or_fileobj=damaged, path_in_repo="aligner.safetensors", repo_id="me/first")
 found["damaged"] = said(lambda: C3Aligner.from_pretrained("me/first"))
 print(json.dumps(found))
 """
@@ -110,6 +115,16 @@ def test_files_of_an_earlier_push_are_removed(both_ways):
     assert "aligner.safetensors" in before
     assert "aligner.safetensors" not in after
     assert ".gitattributes" in after
+
+
+def test_files_of_another_project_are_not_removed(both_ways):
+    """A pipeline was pushed over the configuration of a model."""
+    found, known = both_ways
+    for name, path in (("me/model", "config.json"), ("me/data", "lm/notes.txt")):
+        assert found[name] == f"{name} holds {path}, which is not of c3align; push to another repository"
+        assert {*known.files(name)} == {".gitattributes", path}
+    assert found["me/empty"] == "nothing"
+    assert {"notes.txt", "pipeline.json"} < {*known.files("me/empty")}
 
 
 def test_no_file_but_ours_is_asked_for(both_ways):

@@ -402,3 +402,17 @@ class TestTerminals:
     def test_errors_of_the_system(self, capsys):
         assert cli.run(["report", "\x1b[2J.npy", "b.npy"]) == 2
         assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_protocol_whose_package_is_absent(monkeypatch):
+    """It was called a bug."""
+    fsspec = pytest.importorskip("fsspec")
+
+    def missing(url):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(
+        MissingExtraError, match=r"s3://bucket/photos cannot be opened \(Install s3fs .*\); install that"
+    ):
+        gather("s3://bucket/photos", "image")

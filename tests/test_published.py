@@ -201,3 +201,13 @@ def test_tensors_beyond_their_numbers(tmp_path):
     )
     with pytest.raises(FormatError, match="cannot reshape"):
         vectors.read(write(tmp_path / "long.pkl", stored, pickle.dump))
+
+
+def test_rows_in_place_of_a_mean(tmp_path, monkeypatch):
+    """Who has the rows was told to ask their owner for what they are."""
+    monkeypatch.setattr(vectors, "MAX_BYTES", 1000)
+    np.save(tmp_path / "rows.npy", np.ones((30, 40)))
+    with pytest.raises(
+        FormatError, match=r"rows.npy is larger than 1,000 bytes; pass the file of one mean, not of rows"
+    ):
+        vectors.read(tmp_path / "rows.npy")

@@ -140,6 +140,35 @@ class TestTouched:
         assert Path("out/aligner.safetensors").read_bytes() == Path("whole/aligner.safetensors").read_bytes()
         assert sum(done) == 25 + 30
 
+    def test_a_file_that_is_no_checkpoint_is_not_to_be_deleted(self, here, capsys):
+        """The advice was to delete the user's own rows."""
+        before = Path("e/x_0.npy").read_bytes()
+        assert run("fit", "e", "-o", "out", "--checkpoint", "e/x_0.npy") == 2
+        err = capsys.readouterr().err
+        assert "x_0.npy is no whole checkpoint of c3align fit; pass another name as --checkpoint" in err
+        assert "delete" not in err
+        Path("b.safetensors").write_bytes(Path("al/aligner.safetensors").read_bytes())
+        assert run("fit", "e", "-o", "out", "--checkpoint", "b.safetensors") == 2
+        assert "b.safetensors is no whole checkpoint" in capsys.readouterr().err
+        assert Path("e/x_0.npy").read_bytes() == before
+
+    def test_a_list_of_another_run_is_not_to_be_deleted(self, here, capsys):
+        """Without it the folder is one of rows of another time, which the command refuses."""
+        act = ("transform", "e", "-a", "al", "-o", "out")
+        assert run(*act, "--modality", "text") == 0
+        capsys.readouterr()
+        assert run(*act, "--modality", "batch") == 2
+        assert capsys.readouterr().err.endswith("go on as before, or pass another folder as --output\n")
+
+
+def test_of_several_aligners_the_damaged_one_is_named(here, capsys):
+    for name in ("a", "b", "c"):
+        assert run("fit", "e", "-o", name) == 0
+    flip("b/aligner.safetensors")
+    capsys.readouterr()
+    assert run("merge", "a", "b", "c", "-o", "out") == 2
+    assert "b/aligner.safetensors: not a whole c3align aligner: it is damaged" in capsys.readouterr().err
+
 
 HOLDS = """
 import sys

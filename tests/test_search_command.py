@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,16 @@ def test_a_cut_off_index_goes_on(folder, call, monkeypatch):
 
 
 @pytest.mark.filterwarnings("default::c3align.errors.CalibrationWarning")
+@pytest.mark.filterwarnings("ignore::c3align.errors.CalibrationWarning")
+def test_a_column_is_that_of_tables(folder, call):
+    """Pictures beside a table were refused for its --column."""
+    Path("titles.csv").write_text("title\n" + "".join(f"{n}\n" for n in folder.names[:40]))
+    command = ("index", "photos", "titles.csv", "--encoder", "glyphs", "--column", "title", "-o", "idx")
+    assert call(*command)[1] == "idx: 190 added, 190 in all\n"
+    code, _, err = call("index", "photos", "--encoder", "glyphs", "--column", "title", "-o", "idx")
+    assert (code, "photos has no columns" in err) == (2, True)
+
+
 def test_a_warning_advises_a_command(folder, call):
     code, _, err = call(*INDEX)
     advice = "fit --pair --second-moments, and pass the aligner as --aligner; else ignore this"

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 from c3align import C3Aligner, cli
 from c3align.cli import _learning
 from c3align.io import rows as row_files
-from c3align.io.rows import RowSource
+from c3align.io.mirror import Rules
+from c3align.io.rows import Picked, RowSource
 from c3align.io.shards import open_sources
 from tests.test_ops import raw
 
@@ -151,6 +152,19 @@ class TestFormats:
         assert raw(np.load("z.npy")) == raw(expected[:50])
         assert run("transform", "p", "-a", "al", "--modality", "text", "-o", "z.parquet") == 2
 
+    def test_a_parquet_that_is_not_compressed(self, here, rows):
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pa.table({"v": list(rows)}), "plain.parquet", compression="NONE")
+        assert run("transform", "plain.parquet", "-a", "al", "--modality", "text", "-o", "z.parquet") == 0
+        assert pq.ParquetFile("z.parquet").metadata.row_group(0).column(0).compression == "UNCOMPRESSED"
+        expected = C3Aligner.from_pretrained("al").transform(rows, modality="text")
+        assert raw(np.array(pq.read_table("z.parquet")["v"].to_pylist(), np.float32)) == raw(expected)
+
+    def test_one_file_does_not_become_a_folder(self, here, capsys):
+        Path("there").mkdir()
+        assert run("transform", "x.npy", "-a", "al", "--modality", "text", "-o", "there") == 2
+        assert "there is a folder, and one file becomes one file; pass there/x.npy" in capsys.readouterr().err
+
     def test_a_tree_of_embed_is_one_again(self, here, capsys):
         """Manifest and digests: `fit`, `report` and `transform` read it, and `embed` does not write into it."""
         pytest.importorskip("pyarrow")
@@ -177,6 +191,11 @@ class TestFormats:
         damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x01")
         assert run("fit", "out", "-o", "al3") == 2
         assert "is damaged" in capsys.readouterr().err
+        Path("out/embed_text.sha256").write_bytes(b"")
+        assert run("fit", "out", "-o", "al3") == 2
+        assert "run the same c3align transform again" in capsys.readouterr().err  # as embed would refuse that folder
+        assert run("transform", "emb", "-a", "al2", "-o", "out") == 0
+        assert run("fit", "out", "-o", "al3") == 0
 
     def test_both_modalities_of_a_tree(self, here, rows):
         for name, shift in (("img", 1), ("text", 0)):
@@ -187,6 +206,56 @@ class TestFormats:
         fitted = C3Aligner.from_pretrained("both")
         assert raw(np.load("out/text_emb/text_emb_000.npy")) == raw(fitted.transform(rows, modality="text"))
         assert raw(np.load("out/img_emb/img_emb_000.npy")) == raw(fitted.transform(rows + 1, modality="image"))
+
+    def test_a_row_is_not_skipped_where_its_partner_would_stay(self, here, rows, capsys):
+        pytest.importorskip("pyarrow")
+        two_modalities(rows)
+        assert run("fit", "emb", "-o", "both") == 0
+        bad = rows.copy()
+        bad[3] = np.nan
+        np.save("emb/img_emb/img_emb_000.npy", bad)
+        skip = ("-a", "both", "--on-error", "skip")
+        assert run("transform", "emb", *skip, "-o", "out") == 2
+        assert "of a row that is skipped the partner would stay; pass one of its folders" in capsys.readouterr().err
+        assert not Path("out").exists()
+        assert run("transform", "emb/img_emb", *skip, "-o", "out") == 0
+        before = contents("out")
+        for more in ((), ("--on-error", "skip")):
+            assert run("transform", "emb/text_emb", "-a", "both", *more, "-o", "out") == 2
+            assert "partners of these only as long as none is dropped" in capsys.readouterr().err
+        assert contents("out") == before
+        assert run("transform", "emb/text_emb", "-a", "both", "-o", "out2") == 0
+        assert run("transform", "emb/img_emb", *skip, "-o", "out2") == 2
+
+    def test_trees_with_tables_of_their_own_do_not_share_a_folder(self, here, capsys):
+        """The second wrote its metadata over those of the first, in silence."""
+        pytest.importorskip("pyarrow")
+        Path("t.txt").write_text("".join(f"word {i}\n" for i in range(12)))
+        np.save("p.npy", np.random.default_rng(0).integers(0, 256, (12, 32, 32), np.uint8))
+        for modality, data in (("text", "t.txt"), ("image", "p.npy")):
+            assert run("embed", data, "--encoder", "glyphs", "--modality", modality, "-o", f"emb-{modality}") == 0
+        assert run("fit", "emb-text", "--pair", "emb-image", "-o", "both") == 0
+        assert run("transform", "emb-text", "-a", "both", "-o", "out") == 0
+        before = contents("out")
+        for _ in ("with the record", "and as a run that was cut off leaves it"):
+            capsys.readouterr()
+            assert run("transform", "emb-image", "-a", "both", "-o", "out") == 2
+            assert "holds text rows with tables of their own; pass another folder" in capsys.readouterr().err
+            assert contents("out") == before
+            Path("out/embed_text.json").unlink(missing_ok=True)
+            before = contents("out")
+
+
+def two_modalities(rows):
+    """A tree `emb` with one table of metadata for pictures and texts, as clip-retrieval writes it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, shift in (("img", 1), ("text", 0)):
+        Path(f"emb/{name}_emb").mkdir(parents=True)
+        np.save(f"emb/{name}_emb/{name}_emb_000.npy", rows + shift)
+    Path("emb/metadata").mkdir()
+    pq.write_table(pa.table({"caption": [f"word {i}" for i in range(len(rows))]}), "emb/metadata/metadata_000.parquet")
 
 
 class Full(OSError):
@@ -475,6 +544,59 @@ class TestSkipped:
         assert run("fit", "x.npy", "--pair", "y.npy", "-o", "out", "--on-error", "skip") == 0
         good = np.delete(rows, 5, axis=0)
         assert Path("out", ALIGNER).read_bytes() == C3Aligner().fit(good, good).to_bytes()
+
+    @pytest.mark.parametrize(("side", "row"), [("x", 3), ("y", 27), ("y", 55)])
+    def test_of_a_pair_the_row_that_is_bad_is_named(self, here, rows, often, capsys, side, row):
+        """Errors and the list named the file and the row of X, where y's was the bad one."""
+        both = {"x": rows, "y": rows + 1}
+        both[side][row] = np.nan
+        for name, whole in both.items():
+            for i in range(5):
+                np.save(f"{name}_{i}.npy", whole[20 * i : 20 * i + 20])
+        fit = ("fit", "x_*.npy", "--pair", "y_*.npy")
+        assert run(*fit, "-o", "strict") == 2
+        place = f"{side}_{row // 20}.npy, row {row % 20}: counted from row"
+        err = capsys.readouterr().err
+        assert err.startswith(f"error: {place}")
+        assert f" of {side.replace('x', 'X')}: {side.replace('x', 'X')} holds NaN" in err
+        assert run(*fit, "--on-error", "skip", "-o", "out") == 0
+        assert json.loads(Path("out.dropped.jsonl").read_text()) == {"file": f"{side}_{row // 20}.npy", "row": row % 20}
+
+    @pytest.mark.parametrize("is_swapped", [False, True])
+    def test_of_pairs_in_another_order_too(self, here, rows, often, is_swapped):
+        order = np.random.default_rng(0).permutation(100)
+        rows[7] = np.inf
+        np.save("y.npy", rows)
+        picked = Picked.from_source(RowSource.open(["y.npy"]), order)
+        sides = (picked, RowSource.open(["x.npy"])) if is_swapped else (RowSource.open(["x.npy"]), picked)
+        with pytest.raises(ValueError, match=r"^y.npy, row 7: counted from row \d+ of y: y holds NaN or infinity"):
+            _learning.Learning(C3Aligner(), *sides).run(modality="text", y_modality="image")
+        learning = _learning.Learning(C3Aligner(), *sides, rules=Rules(skip=True))
+        learning.run(modality="text", y_modality="image")
+        assert learning.dropped == [{"file": "y.npy", "row": 7}]
+
+
+def test_one_tree_is_not_paired_with_a_part_of_another(here, rows, capsys):
+    """The texts of the first were left out without a word."""
+    pytest.importorskip("pyarrow")
+    two_modalities(rows)
+    assert run("fit", "emb", "--pair", "x.npy", "-o", "out") == 2
+    assert "emb holds several modalities; omit --pair to pair those, or pass one" in capsys.readouterr().err
+
+
+def test_a_fit_beside_the_folder_that_one_is_in(here, rows, monkeypatch):
+    for folder, output in (("in", "."), ("in/deep", "..")):
+        Path(folder).mkdir()
+        monkeypatch.chdir(folder)
+        assert run("fit", str(here / "x.npy"), "-o", output) == 0
+        monkeypatch.chdir(here)
+    assert Path("in", ALIGNER).read_bytes() == Path("al", ALIGNER).read_bytes()
+    monkeypatch.setenv("HOME", str(here))
+    bad = rows.copy()
+    bad[3] = np.nan
+    np.save("x.npy", bad)
+    assert run("fit", "x.npy", "-o", "~/home", "--on-error", "skip") == 0
+    assert Path("home.dropped.jsonl").exists()
 
 
 def test_a_file_that_is_given_twice(here, capsys):

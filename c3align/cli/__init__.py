@@ -39,6 +39,13 @@ from c3align.cli._app import app, tell
 from c3align.errors import ALONE, PAIRED, one_line
 
 INTERRUPTED, UNREAD = 130, 141
+# what messages advise in Python, the longest first, and what a command line has for it
+_COMMAND_FOR = {
+    "fit C3Aligner(second_moments=True) on them, or run c3align fit": "run c3align fit",
+    "fit C3Aligner(second_moments=True)": "run c3align fit --second-moments",
+    "C3Aligner(second_moments=True)": "c3align fit --second-moments",
+    "second_moments=True": "--second-moments",
+}
 
 
 class _Stopped(BaseException):
@@ -104,7 +111,15 @@ def _told(message: Warning | str, *_: Any, **__: Any) -> None:
     text = str(message).replace(ALONE, "fit each without --pair under its --modality, and c3align merge the two")
     pairs = "fit them by c3align fit --pair --second-moments, and pass the aligner as --aligner; else ignore this"
     text = text.replace(PAIRED, pairs)
-    tell("warning", one_line(text))
+    tell("warning", _as_command(text))
+
+
+def _as_command(message: object) -> str:
+    """One line, with the option of a command in place of Python's."""
+    text = one_line(message)
+    for call, command in _COMMAND_FOR.items():
+        text = text.replace(call, command)
+    return text
 
 
 def _write_any_text() -> None:
@@ -127,7 +142,7 @@ def _explain(error: Exception) -> int:
         tell("error", f"{one_line(error.format_message())}; see {command} --help")
         return 2
     if isinstance(error, (ValueError, TypeError, OSError)):
-        tell("error", one_line(error))
+        tell("error", _as_command(error))
         return 2
     kind = type(error).__name__
     advice = "this is a bug; please report it with the output of C3ALIGN_DEBUG=1"

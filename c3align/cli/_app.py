@@ -92,7 +92,9 @@ Root = Annotated[
 ]
 AllowAbsolute = Annotated[bool, typer.Option("--allow-absolute", help="A table may name any file of this machine.")]
 AllowUrls = Annotated[bool, typer.Option("--allow-urls", help="A table may name URLs.")]
-MaxPixels = Annotated[int | None, typer.Option(help="Of a picture, or a video's frames; 34 to 134 million by default.")]
+MaxPixels = Annotated[
+    int | None, typer.Option(help="Of a picture (34 to 134 million by default), or of all frames taken from a video.")
+]
 MaxSamples = Annotated[int | None, typer.Option(help="Of a sound; 17 million and 32 a byte of the file by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; errors stay a line on stderr.")]
 OnDevice = Annotated[

@@ -20,11 +20,12 @@ from c3align.cli._app import (
     Scale,
     app,
     fitting,
+    one_fingerprint,
     print_json,
     rules,
 )
 from c3align.errors import C3AlignError
-from c3align.io.mirror import bad_rows
+from c3align.io.mirror import Rules, bad_rows
 from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
 
@@ -63,14 +64,12 @@ def check(
             raise C3AlignError(f"--fail-on must be some of {', '.join(KINDS)}, got {name!r}; join them by commas")
     fitted = C3Aligner.from_pretrained(aligner)
     policy, found = rules(on_error, "raise", fitted.zero_rows), {}
-    for source in open_sources(rows, column=column, scale=scale):
-        if source.watch is not None:
-            for path in source.paths:
-                source.watch.compare(path)
-        name, sample = _modality(source, modality, fitted), source.sample(SAMPLE_ROWS)
-        if policy.skip:
-            sample = sample[~bad_rows(sample, policy.zeros_too)]
-        found[name] = _checked(fitted, sample, name, encoder or source.fingerprint, "drift" in wanted)
+    sources = open_sources(rows, column=column, scale=scale)
+    if len(sources) > 1 and modality is not None:
+        raise C3AlignError(f"{rows[0]} holds several modalities; omit --modality, or pass one of its folders")
+    for source in sources:
+        name, own = _modality(source, modality, fitted), one_fingerprint([source], encoder)
+        found[name] = _checked(fitted, _sample(source, policy), name, own, "drift" in wanted)
     failed = [kind for kind in KINDS if kind in wanted and any(checks[kind]["failed"] for checks in found.values())]
     if as_json:
         print_json({"passed": not failed, "failed": failed, "fail_on": wanted, "modalities": found})
@@ -81,6 +80,23 @@ def check(
                 print(fitting(f"{verdict:6} {name}: {kind}: {checks[kind]['text']}"))
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _sample(source: RowSource, policy: Rules) -> Any:
+    """Some rows, without those that are to be skipped, and without kept zeros, which have no part in any statistics."""
+    if not source.n_rows:
+        raise C3AlignError(f"{source.where(0)} holds no rows; pass some")
+    if source.watch is not None:
+        for path in source.paths:
+            source.watch.compare(path)
+    sample = source.sample(SAMPLE_ROWS)
+    if policy.skip:
+        sample = sample[~bad_rows(sample, policy.zeros_too)]
+    if not policy.zeros_too:
+        sample = sample[sample.any(axis=1)]
+    if not len(sample):
+        raise C3AlignError(f"no row of {source.paths[0]} could be used; look at the first of them")
+    return sample
 
 
 def _modality(source: RowSource, given: str | None, fitted: Any) -> str:

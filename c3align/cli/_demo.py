@@ -20,8 +20,12 @@ def demo(
     full: Annotated[
         bool, typer.Option("--full", help="All four variants of the paper, and drawings (minutes instead of one).")
     ] = False,
-    sheet: Annotated[Path | None, typer.Option(help="Where the last sheet goes, a PNG; else into the cache.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train again, and keep nothing.")] = False,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Where the last sheet goes, a PNG; into the cache by default.")
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Train again; keep only the sheet, ./c3align-demo.png.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """See a real gap closed, one index searched, and pictures captioned by a decoder that has only read text.

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from c3align import centering
+from c3align._settings import check_settings
 from c3align.cli._app import (
     Changed,
     Column,
@@ -51,7 +52,9 @@ def fit(
     ] = None,
     modality: Annotated[str | None, typer.Option(help="What the rows are: 'text' unless their folder says.")] = None,
     on: On = None,
-    pair_modality: Annotated[str | None, typer.Option(help="What their partners are: 'image' unless ...")] = None,
+    pair_modality: Annotated[
+        str | None, typer.Option(help="What their partners are: 'image' unless their folder says.")
+    ] = None,
     encoder: Fingerprint = None,
     mapping: Annotated[
         str, typer.Option(help="'center', or 'barycenter' and others: one index over several modalities.")
@@ -78,8 +81,11 @@ def fit(
     settings: dict[str, Any] = {"noise": noise, "noise_cosine": "auto" if noise_cosine is None else noise_cosine}
     settings["mapping"] = mapping
     aligner = C3Aligner(seed=seed, zero_rows=zero_rows, second_moments=second_moments, **settings)  # type: ignore[arg-type]
+    check_settings(aligner.get_params())  # or a row would be blamed for it
     how: dict[str, Any] = {"column": column, "scale": scale}
     found = open_sources(rows, **how)[::-1]  # of a tree of two modalities text comes first
+    if pair and len(found) > 1:
+        raise C3AlignError(f"{rows[0]} holds several modalities; omit --pair to pair those, or pass one of its folders")
     if pair:
         found = [found[0], *open_sources([here(name) for name in pair], **how)]
     _check_place(output, rows, found)
@@ -101,7 +107,7 @@ def fit(
         raise C3AlignError(f"--on {on} joins two sides, and there is one; pass the other as --pair")
     asked = {**names, **how, "on": on, "settings": repr(sorted(aligner.get_params().items())), "on_error": on_error}
     asked |= {"shards": [list(source.paths) for source in found]}
-    kept = Checkpoint(atomic.local_path(checkpoint or output.with_name(f"{output.name}.checkpoint")), asked)
+    kept = Checkpoint(atomic.local_path(checkpoint or _beside(output, "checkpoint")), asked)
     where = Device.named(device)
     learning = Learning(aligner, first, second, kept, rules(on_error, changed, zero_rows), where)
     with atomic.alone(kept.path):
@@ -109,10 +115,17 @@ def fit(
         if fingerprint:
             aligner.bind_encoder(fingerprint)
         save_aligner(aligner, output)
-        dropped = list_dropped(output.with_name(f"{output.name}.dropped.jsonl"), learning.dropped)
+        dropped = list_dropped(_beside(output, "dropped.jsonl"), learning.dropped)
         kept.remove()
     told = (f"\n{told}" if told else "") + dropped + (where.limit() if where else "")
     say(output, f"{output}: {_summary(aligner)}{told}")
+
+
+def _beside(output: Path, ending: str) -> Path:
+    """A file beside the output; where that is called "." or "..", the folder's own name is looked up."""
+    place = Path(atomic.expanded(output))
+    place = Path(os.path.abspath(place)) if place.name in ("", "..") else place
+    return place.parent / f"{place.name}.{ending}"
 
 
 def _check_place(output: Path, given: list[str], found: list[RowSource]) -> None:

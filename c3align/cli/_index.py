@@ -59,7 +59,7 @@ def index(
         n_known = 0
         for each in data:
             modality, path = _kind_of(each)
-            items = gather(path, modality, column)
+            items = gather(path, modality, column if _has_columns(path) or not any(map(_has_columns, data)) else None)
             known = store.ids([item.name for item in items])
             new = [item for item in items if item.name not in known]
             n_known += len(items) - len(new)
@@ -71,7 +71,8 @@ def index(
         n_added = sum(_add(opened, *each) for each in found)
         shutil.rmtree(trees, ignore_errors=True)
     if n_known:
-        tell("note", f"{counted(n_known, 'known name')}, not read again; index items that changed or are gone anew")
+        told = counted(n_known, "known name")
+        tell("note", f"{told}, not read again; if items have changed or are gone, make a new index")
     print(f"{output}: {n_added} added, {len(opened)} in all")
 
 
@@ -81,6 +82,11 @@ def _kind_of(data: str) -> tuple[str, str]:
     if sign and name.isidentifier():
         return name, path
     return ("text" if Path(data).suffix.lower() in tables.SUFFIXES else "image"), data
+
+
+def _has_columns(data: str) -> bool:
+    """Whether `--column` is about it: pictures and lines beside it have none."""
+    return Path(data).suffix.lower() in tables.SUFFIXES[1:]
 
 
 def _write_down(home: Path, config: dict[str, str]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from c3align.io.device import Device
 from c3align.io.mirror import Rules, bad_rows
 from c3align.io.progress import Checkpoint
 from c3align.io.rows import Picked, RowSource
+from c3align.ops.arrays import as_rows, first_bad
 
 __all__ = ["Learning", "list_dropped", "touched"]
 
@@ -35,6 +37,7 @@ class _Piece(NamedTuple):
     n_rows: int
     behind: int  # parts
     numbers: Any  # of the rows that are learned
+    partners: Any  # numbers of theirs
     dropped: list[dict[str, Any]]
 
 
@@ -117,14 +120,16 @@ class Learning:
         for start, rows, behind in self.first.pieces(step, begun, empty):
             n_rows, numbers = len(rows), np.arange(start, start + len(rows))
             sides: tuple[Any, ...] = (rows,)
+            partners = numbers
             if self.second is not None:
                 low, high = self._pairs_before(start), self._pairs_before(start + n_rows)
                 numbers = numbers if self._numbers is None else self._numbers[low:high]
                 sides = self._pairs(rows, numbers - start, low, empty) if low < high else ()
+                partners = np.arange(low, high)
             dropped = list[dict[str, Any]]()
             if self.rules.skip and sides:
-                sides, numbers, dropped = self._without_bad(sides, numbers)
-            yield _Piece(start, n_rows, behind, numbers, dropped), sides
+                sides, numbers, partners, dropped = self._without_bad(sides, numbers, partners)
+            yield _Piece(start, n_rows, behind, numbers, partners, dropped), sides
 
     def _pairs(self, rows: Any, places: Any, low: int, empty: Any) -> tuple[Any, Any]:
         """Those of the rows at these rising places, and their partners, of which the first is number `low`."""
@@ -138,16 +143,31 @@ class Learning:
         if not (sides and len(sides[0])):
             return
         computing = nullcontext() if self.device is None else self.device.computing()
-        with self.first.located(piece.start, sides[0], piece.numbers), computing:
+        with self._located(piece, sides), computing:
             self.aligner.partial_fit(*sides, **names)
 
-    def _without_bad(self, sides: tuple[Any, ...], numbers: Any) -> tuple[tuple[Any, ...], Any, list[dict[str, Any]]]:
-        bad = np.any([bad_rows(side, self.rules.zeros_too) for side in sides], axis=0)
-        if not bad.any():
-            return sides, numbers, []
-        places = (self.first.where(int(number)).rsplit(", row ", 1) for number in numbers[bad])
-        dropped = [{"file": file, "row": int(row)} for file, row in places]
-        return tuple(side[~bad] for side in sides), numbers[~bad], dropped
+    @contextmanager
+    def _located(self, piece: _Piece, sides: tuple[Any, ...]) -> Iterator[None]:
+        """Errors name the file and the row, of the side that has a row to be refused."""
+        try:
+            yield
+        except ValueError:
+            is_second = len(sides) > 1 and first_bad(as_rows(sides[0])) < 0 <= first_bad(as_rows(sides[1]))
+            if is_second and self.second is not None:
+                with replace(self.second, name="y").located(int(piece.partners[0]), sides[1], piece.partners):
+                    raise
+            with self.first.located(piece.start, sides[0], piece.numbers):
+                raise
+
+    def _without_bad(self, sides: tuple[Any, ...], numbers: Any, partners: Any) -> tuple[Any, Any, Any, list[Any]]:
+        """Rows of each side, their numbers, those of their partners, and file and row of each that is left out."""
+        each = [bad_rows(side, self.rules.zeros_too) for side in sides]
+        bad, dropped = np.any(each, axis=0), list[dict[str, Any]]()
+        for i in np.flatnonzero(bad):
+            source, row = (self.first, numbers[i]) if each[0][i] else (self.second or self.first, partners[i])
+            file, row = source.where(int(row)).rsplit(", row ", 1)
+            dropped.append({"file": file, "row": int(row)})
+        return tuple(side[~bad] for side in sides) if dropped else sides, numbers[~bad], partners[~bad], dropped
 
     def _save(self) -> None:
         """Write down what was learned of whole shards, if there is more of them than an earlier checkpoint has."""

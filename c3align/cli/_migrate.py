@@ -13,7 +13,9 @@ from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, app, check_kept
 from c3align.errors import C3AlignError, counted
 from c3align.io import atomic
 
-Query = Annotated[str, typer.Option("--query", help="Modality of most queries: rows are scaled for them.")]
+Query = Annotated[
+    str | None, typer.Option("--query", help="Modality of most queries, which rows are scaled for; text by default.")
+]
 
 
 @app.command(
@@ -26,19 +28,22 @@ def migrate(
     table: Annotated[str, typer.Option(help="The raw table or collection.")] = "rows",
     to: Annotated[str | None, typer.Option(help="The aligned one: 'rows', or 'aligned' beside the raw one.")] = None,
     id_column: Annotated[str, typer.Option("--id", help="Column of the ids.")] = "id",
-    vector_column: Annotated[str, typer.Option("--vector", help="Column of the vectors.")] = "vector",
+    vector_column: Annotated[
+        str, typer.Option("--vector", help="Column, or name in Qdrant, of the vectors.")
+    ] = "vector",
     modality: Annotated[str | None, typer.Option(help="What all rows are.")] = None,
     modality_column: Annotated[str | None, typer.Option(help="Instead: the column that says it.")] = None,
     bridge: Annotated[
         list[str] | None, typer.Option(help="MODALITY=FILE of `Bridge.save`: rows of an old encoder are moved.")
     ] = None,
-    query: Query = "text",
+    query: Query = None,
     encoder: Fingerprint = None,
     drop: Annotated[bool, typer.Option("--drop", help="Delete the raw table once all is verified.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make an index of raw vectors an aligned one: resumable, verified by count and checksum."""
     from c3align import C3Aligner, search
+    from c3align.search.places import reached
 
     check_kept(aligner, encoder)
     fitted = C3Aligner.from_pretrained(aligner, encoder=encoder)
@@ -53,7 +58,7 @@ def migrate(
 
     next(iter(search.raw_rows(store, table, **columns)), None)  # what is wrong with it is said before anything is made
     bridges = _bridges(bridge or [])
-    with nullcontext() if "://" in output else atomic.alone(atomic.local_path(f"{output}.{to}")):
+    with reached(), nullcontext() if "://" in output else atomic.alone(atomic.local_path(f"{output}.{to}")):
         index = search.MixedIndex(None, fitted, search.open_store(output, to), query=query)
         done = search.migrate(raw, index, moved=bridges)
         if isinstance(index.store, search.FaissStore):

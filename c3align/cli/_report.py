@@ -47,7 +47,7 @@ def report(
     from c3align import report as room
 
     found = [source for given in inputs for source in open_sources([given])]
-    called = _names(found, inputs, names)
+    called = _names(found, names)
     fingerprint = one_fingerprint(found, None)
     found, paired, how = _paired(found, on, unpaired)
     figures = room.report(
@@ -97,7 +97,7 @@ def _paired(found: list[RowSource], on: str | None, unpaired: bool) -> tuple[lis
         return found, False, f"the rows are measured without pairs: {error}"
 
 
-def _names(found: list[RowSource], inputs: list[str], names: str | None) -> list[str]:
+def _names(found: list[RowSource], names: str | None) -> list[str]:
     """As asked for, else as folders of `c3align embed` and files are called."""
     if names is not None:
         called = [name.strip() for name in names.split(",")]

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align import centering, mappings
+from c3align import centering
 from c3align.cli._app import (
     AlignerFolder,
     Changed,
@@ -33,17 +33,16 @@ from c3align.cli._app import (
     say,
     tell,
 )
-from c3align.cli._learning import Learning, list_dropped, touched
+from c3align.cli._learning import list_dropped, touched
+from c3align.cli._means import looked_at, mean_of
 from c3align.errors import C3AlignError, ModalityMeanWarning, counted, printable
 from c3align.io import atomic
 from c3align.io.device import Device
-from c3align.io.mirror import Changing, Mirror, Rules, bad_rows
+from c3align.io.mirror import Changing, Mirror, Rules
 from c3align.io.opening import is_url
 from c3align.io.rows import FILES, RowSource
 from c3align.io.shards import open_sources
 
-SAMPLE_ROWS = 4096  # of a source, by which the mean for all its rows is chosen
-OWN = "these rows"  # the modality of rows that are centered by their own mean
 Modality = Annotated[str, typer.Option(help="What they are; 'auto' finds out, 'batch' takes their mean.")]
 Encoder = Annotated[str | None, typer.Option(help="Fingerprint of the rows' encoder; another one is refused.")]
 Seed = Annotated[int | None, typer.Option(help="Of the noise; the aligner's own by default.")]
@@ -80,6 +79,9 @@ class Job:
         place = os.path.realpath(atomic.local_path(self.output))
         if any(os.path.realpath(path) == place for path in self.source.paths if not is_url(path)):
             raise C3AlignError(f"{self.output} is where the rows are; pass another name as --output")
+        if not self._is_folder() and atomic.local_path(self.output).is_dir():
+            name = os.path.basename(self.source.paths[0])
+            raise C3AlignError(f"{self.output} is a folder, and one file becomes one file; pass {self.output / name}")
         if not self._is_folder() and self.output.suffix not in (*FILES, ""):
             raise C3AlignError(f"{self.output} must end in {', '.join(FILES[:-1])} or {FILES[-1]}; pass another name")
 
@@ -87,7 +89,10 @@ class Job:
         """One file is written of one file, and where a name of a file is asked for."""
         if atomic.is_special(self.output) or self.output.suffix in FILES:
             return False
-        return len(self.source.paths) > 1 or Path(atomic.expanded(self.given[0])).is_dir()
+        first = self.given[0]
+        if is_url(first):  # a URL that names no file of rows stands for the folder that they are in
+            return len(self.source.paths) > 1 or Path(first.partition("#")[0]).suffix not in FILES
+        return len(self.source.paths) > 1 or Path(atomic.expanded(first)).is_dir()
 
     def _write_folder(self) -> tuple[int, str, str]:
         """How many rows were dropped, and what there is to say before and behind the number of the others."""
@@ -145,7 +150,7 @@ def transform(
     """
     policies, where = (on_error, changed), Device.named(device)
     for source, fitted, policy in _opened(rows, output, aligner, encoder, modality, column, scale, policies):
-        fitted, name, told = _mean_of(fitted, source, modality, policy, where)
+        fitted, name, told = mean_of(fitted, source, modality, policy, where)
 
         def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
             return fitted.transform(block, modality=name)
@@ -174,7 +179,7 @@ def corrupt(
     """
     policies, where = (on_error, changed), Device.named(device)
     for source, fitted, policy in _opened(rows, output, aligner, encoder, modality, column, scale, policies):
-        fitted, name, told = _mean_of(fitted, source, modality, policy, where)
+        fitted, name, told = mean_of(fitted, source, modality, policy, where)
 
         def change(block: Any, first: int, numbers: Any, fitted: Any = fitted, name: str = name) -> Any:
             place = {"row_offset": first} if numbers is None else {"row_ids": numbers}
@@ -214,7 +219,7 @@ def translate(
 
         asked = {"from": name, "to": to, "column": column, "scale": scale}
         told = f", from {name!r} to {to!r}"
-        _looked_at(fitted, source, name, policy)
+        looked_at(fitted, source, name, policy)
         Job("translate", source, rows, output, fitted, _quiet(change), asked, policy, told, where).run()
 
 
@@ -239,6 +244,11 @@ def _opened(
         raise C3AlignError(f"{rows[0]} holds several modalities; omit the name of one, or pass one of its folders")
     if len(found) > 1 and (output.suffix in FILES or atomic.is_special(output)):
         raise C3AlignError(f"{rows[0]} holds several modalities; pass the name of a folder as -o, got {output}")
+    if len(found) > 1 and policy[0] == "skip":
+        raise C3AlignError(
+            f"{rows[0]} holds several modalities, and of a row that is skipped the partner would stay; pass one of its "
+            "folders, or omit --on-error"
+        )
     fitted = C3Aligner.from_pretrained(folder, encoder=one_fingerprint(found, encoder))
     for source in found:
         if source.n_dims != fitted.n_features_in_:
@@ -260,45 +270,3 @@ def _quiet(change: Callable[[Any, int, Any], Any]) -> Callable[[Any, int, Any], 
             return change(block, first, numbers)
 
     return quiet
-
-
-def _mean_of(
-    fitted: Any, source: RowSource, modality: str, policy: Rules, device: Device | None
-) -> tuple[Any, str, str]:
-    """The aligner, and whose mean all the rows are centered by, decided once for the whole of them; and what to say."""
-    from sklearn.base import clone
-
-    choice = _looked_at(fitted, source, _modality_of(source.modality, modality, fitted), policy)
-    if choice.modality != centering.BATCH:
-        return fitted, choice.modality, f", centered by the mean of {choice.modality!r}"
-    mappings.refuse_own_mean(fitted.mapping)
-    own = clone(fitted)
-    Learning(own, source, rules=policy, device=device).run(modality=OWN)
-    return own, OWN, ", centered by the mean of these rows themselves"
-
-
-def _looked_at(fitted: Any, source: RowSource, asked: str, policy: Rules) -> centering.Center:
-    """Whose rows these are, by a sample of the whole; warns if they do not look like it."""
-    sample = source.sample(SAMPLE_ROWS)
-    if policy.skip:
-        sample = sample[~bad_rows(sample, policy.zeros_too)]
-    choice = centering.center(asked, centering.state_of(fitted, asked), sample, source.n_rows)
-    if choice.warning:
-        warnings.warn(choice.warning, ModalityMeanWarning, stacklevel=3)
-    return choice
-
-
-def _modality_of(known: str | None, asked: str, fitted: Any) -> str:
-    """What the folder says where nothing else is asked; one that was not fitted has a mean of its own."""
-    if asked != "auto" or known is None:
-        return asked
-    if known in fitted.statistics_:
-        return known
-    names = ", ".join(map(repr, fitted.statistics_))
-    warnings.warn(
-        f"the folder holds {known!r} rows and the aligner knows {names}: they are centered by their own mean; to keep "
-        f"that mean, fit {known!r} rows too, as with --pair",
-        ModalityMeanWarning,
-        stacklevel=2,
-    )
-    return "batch"

@@ -19,9 +19,13 @@ _EXTRAS = {
     "encoders": "open_clip_torch",
     "heic": "pillow_heif",
     "captions": "transformers",
+    "scores": "pycocoevalcap",
     "diffusion": "diffusers",
     "search": "lancedb",
     "serve": "uvicorn",
+    "qdrant": "qdrant-client",
+    "pgvector": "psycopg",
+    "onnx": "onnx",
     "plots": "matplotlib",
     "ray": "ray",
 }

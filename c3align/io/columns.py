@@ -110,7 +110,7 @@ class Column:
 
     def _read(self, groups: range) -> Iterator[npt.NDArray[Any]]:
         with opening.in_parts(self.path) as file:
-            for _, batch in self.batches(file, groups, (self.column,)):  # and columns called as it with a dot behind
+            for _, batch in self.batches(file, groups, (self.column,)):  # which also yields "name.other" for "name"
                 yield floats_of(batch.column(batch.schema.get_field_index(self.column)), self.shape[1], self.path)
 
     def table(self, file: Any) -> Any:
@@ -143,7 +143,7 @@ def column_of(schema: Any, wanted: str | None, path: str) -> str:
     if wanted in known:
         return str(wanted)
     told = f"has the columns of lists of floats {', '.join(map(repr, known))}" if known else "has no lists of floats"
-    fix = f"{path}#{known[0]}, or --column" if known else "another file"
+    fix = f"{path}#{known[0]}" if known else "another file"
     what = f"; it {told}" if wanted is None else f" and not {wanted!r}; it {told}"
     raise C3AlignError(f"{path} must hold one column of embeddings{what}; pass {fix}")
 

@@ -21,9 +21,19 @@ from safetensors import numpy as of_numpy
 
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic, opening
-from c3align.io.digests import DIGEST_BYTES, check_folders, is_signed, refusal, signed, warn_of_no_digest
+from c3align.io.digests import DIGEST_BYTES, about, check_folders, is_signed, refusal, signed, warn_of_no_digest
 
-__all__ = ["CONFIG_FILE", "check_digest", "check_tensors", "dump", "layout", "parse", "parse_config", "parse_json"]
+__all__ = [
+    "CONFIG_FILE",
+    "about",
+    "check_digest",
+    "check_tensors",
+    "dump",
+    "layout",
+    "parse",
+    "parse_config",
+    "parse_json",
+]
 __all__ += ["parse_tensors", "read", "read_bytes", "read_config", "read_decoder", "read_folder", "read_header"]
 __all__ += ["read_json", "readable", "refusal", "sign", "signed_json", "write_folder"]
 
@@ -134,11 +144,12 @@ def parse_tensors(content: bytes, kind: str, torch: bool = False) -> dict[str, A
 
 def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Configuration and torch tensors of a file."""
-    try:
-        read_config(path, kind)  # before the rest is read
-        return parse(path.read_bytes(), kind, torch=True)
-    except OSError as error:
-        raise refusal(kind, f"{path.name} cannot be read ({error})") from error
+    with about(path):
+        try:
+            read_config(path, kind)  # before the rest is read
+            return parse(path.read_bytes(), kind, torch=True)
+        except OSError as error:
+            raise refusal(kind, f"{path.name} cannot be read ({error})") from error
 
 
 def check_tensors(found: Mapping[str, Any], expected: Mapping[str, tuple[Any, tuple[int, ...]]], kind: str) -> None:
@@ -178,7 +189,8 @@ def parse_json(text: bytes | str, kind: str, name: str) -> Any:
 
 def read_json(path: Path, kind: str, limit: int = MAX_JSON_BYTES) -> Any:
     """A JSON file of bounded size."""
-    return parse_json(read_bytes(path, kind, limit), kind, path.name)
+    with about(path):
+        return parse_json(read_bytes(path, kind, limit), kind, path.name)
 
 
 def read_bytes(path: Path, kind: str, limit: int = MAX_JSON_BYTES) -> bytes:
@@ -254,15 +266,16 @@ def read_folder(folder: Path, name: str, kind: str, parse: Callable[[bytes], tup
     """
     path = folder / name
     while True:
-        content = path.read_bytes()
-        config, value = parse(content)
-        try:
-            _check_copy(path, kind, config, content)
-        except FormatError:
-            if path.read_bytes() == content:
-                raise
-        else:
-            return value
+        with about(path):
+            content = path.read_bytes()
+            config, value = parse(content)
+            try:
+                _check_copy(path, kind, config, content)
+            except FormatError:
+                if path.read_bytes() == content:
+                    raise
+            else:
+                return value
 
 
 def _check_copy(path: Path, kind: str, config: Mapping[str, Any], content: bytes) -> None:

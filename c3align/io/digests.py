@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,18 @@ import numpy as np
 
 from c3align.errors import FormatError, NoDigestWarning
 
-__all__ = ["DIGEST_BYTES", "Watch", "check_folders", "is_signed", "new", "of_file", "of_folders", "refusal", "signed"]
+__all__ = [
+    "DIGEST_BYTES",
+    "Watch",
+    "about",
+    "check_folders",
+    "is_signed",
+    "new",
+    "of_file",
+    "of_folders",
+    "refusal",
+    "signed",
+]
 __all__ += ["warn_of_no_digest"]
 
 DIGEST_BYTES = 32
@@ -24,6 +36,17 @@ def refusal(kind: str, reason: str) -> FormatError:
     """The error for a file that is not what it says."""
     fix = "delete it to begin anew" if kind == "checkpoint" else "save it again from its source"
     return FormatError(f"not a whole c3align {kind}: {reason}; {fix}")
+
+
+@contextmanager
+def about(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors about a file that is not what it says begin with its path, unless they name it."""
+    try:
+        yield
+    except FormatError as error:
+        if os.fspath(path) in str(error):
+            raise
+        raise FormatError(f"{os.fspath(path)}: {error}") from error
 
 
 def warn_of_no_digest(kind: str, fix: str = "save it again") -> None:
@@ -67,7 +90,7 @@ def of_folders(root: Path, names: Iterable[str]) -> dict[str, str]:
 def check_folders(root: Path, names: Iterable[str], expected: Any, kind: str) -> None:
     """Refuse folders that hold anything but the files that `of_folders` found there; hidden files are left alone.
 
-    A file that is more is not read.
+    A file that does not belong there is refused by its name, without being read.
     """
     if not isinstance(expected, dict):
         raise refusal(kind, "it does not say which files belong to it")

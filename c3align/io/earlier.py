@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from c3align.errors import C3AlignError, counted, printable
 from c3align.io import container
-from c3align.io.shards import Tree
+from c3align.io.items import Item
+from c3align.io.shards import DIGEST, ITEM, Tree
 
 __all__ = ["Earlier", "remove", "set_aside"]
 
@@ -27,7 +28,7 @@ _ASIDE = ".before-"
 _OF_THE_LIST = {"n_items", "items_digest"}
 
 
-def set_aside(tree: Tree, run: Mapping[str, Any], names: Sequence[str], may_drop: bool) -> int:
+def set_aside(tree: Tree, run: Mapping[str, Any], items: Sequence[Item], may_drop: bool) -> int:
     """Set a tree of other items aside, where all else that was asked for is the same; returns how many are gone.
 
     Raises
@@ -39,7 +40,7 @@ def set_aside(tree: Tree, run: Mapping[str, Any], names: Sequence[str], may_drop
     changed = {name for name, value in run.items() if before.get(name) != value}
     if not before or "items_digest" not in changed or changed - _OF_THE_LIST:
         return 0
-    gone = _gone(tree, before, names)
+    gone = _gone(tree, items)
     if gone and not may_drop:
         raise C3AlignError(
             f"{tree.folder} has rows of {counted(len(gone), 'item')} no longer there, such as {printable(gone[0])}; "
@@ -66,17 +67,18 @@ def _places(tree: Tree) -> list[Path]:
     return [tree.folder / f"{_ASIDE}{i}" for i in range(n + 1)]
 
 
-def _gone(tree: Tree, before: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Names of items with rows that are not among these; those of texts are the numbers of their lines."""
-    if tree.modality == "text":
-        n_items = before.get("n_items")
-        return [f"line {i}" for i in range(len(names), n_items if isinstance(n_items, int) else 0)]
-    shards = [shard for shard in range(tree.n_shards) if tree.is_whole(shard)]
-    known, there = [], set(names)
-    for shard in shards:
-        with suppress(C3AlignError):  # names of what is damaged are not known, and its rows are gone
-            known.append(tree.columns(shard, f"{tree.modality}_path")[1][0] or [])
-    return [str(name) for column in known for name in column if name not in there]
+def _gone(tree: Tree, items: Sequence[Item]) -> list[str]:
+    """Names of items with rows that are not among these; of texts, which are told by their digests, their lines."""
+    is_text, gone = tree.modality == "text", list[str]()
+    there = {item.digest("text") if is_text else item.name for item in items}
+    is_aside = not tree.shard_path(0).parent.exists()  # by a run that was cut off at that
+    for shard in range(0 if is_aside else tree.n_shards):
+        with suppress(C3AlignError):  # of what is damaged nothing is known, and its rows are gone
+            column = DIGEST if is_text else f"{tree.modality}_path"
+            numbers, known = tree.columns(shard, ITEM, column)[1] if tree.is_whole(shard) else (None, None)
+            absent = [(i, name) for i, name in zip(numbers or (), known or ()) if name not in there]
+            gone += [f"line {i}" if is_text else str(name) for i, name in absent]
+    return gone
 
 
 class Earlier:

@@ -17,9 +17,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from c3align._imports import need
 from c3align.errors import C3AlignError, printable
-from c3align.io import digests, npy, tables
+from c3align.io import digests, npy, opening, tables
 from c3align.io.media import EXTENSIONS, name_of
 from c3align.io.rows import natural
 
@@ -117,7 +116,7 @@ def gather(
 
 def _paths(data: str, extensions: tuple[str, ...]) -> list[str]:
     if "://" in data:
-        return _remote_paths(data, extensions)
+        return sorted((url for url in opening.listed(data) if url.lower().endswith(extensions)), key=natural)
     if os.path.isfile(data):
         return [data]
     if os.path.isdir(data):
@@ -161,16 +160,6 @@ def _leaves(data: str) -> Iterator[str]:
                 links += [path for name in folders if os.path.islink(path := os.path.join(folder, name))]
                 yield from (str(Path(folder, name)) for name in names if not name.startswith("."))
         todo = links
-
-
-def _remote_paths(data: str, extensions: tuple[str, ...]) -> list[str]:
-    fsspec = need("fsspec", "fsspec")
-    files, path = fsspec.core.url_to_fs(data)
-    if glob.has_magic(path):
-        found = files.glob(path)
-    else:
-        found = files.find(path) if files.isdir(path) else [path]
-    return sorted((files.unstrip_protocol(n) for n in found if n.lower().endswith(extensions)), key=natural)
 
 
 def _of_array(data: str) -> list[Item]:

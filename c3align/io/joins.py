@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align.errors import C3AlignError, FormatError, counted, printable
+from c3align.errors import C3AlignError, counted, printable
 from c3align.io.items import ID
 from c3align.io.rows import Picked, RowSource
 from c3align.io.shards import ITEM, Tree, tree_of
@@ -41,7 +41,7 @@ def joined(sources: Sequence[RowSource], on: str | None = None) -> tuple[list[Ro
             "omit --on to pair rows by their places"
         )
     if on is None:
-        _check_numbers(sources, [tree for tree in trees if tree is not None])
+        _check_numbers([tree for tree in trees if tree is not None])
     return _by_name(sources, [own for own in names if own is not None], on or ITEM)
 
 
@@ -51,10 +51,7 @@ def _names(source: RowSource, tree: Tree | None, column: str) -> npt.NDArray[Any
     if tree is None or numbers is None:
         return None
     if len(numbers) != source.n_rows:
-        raise FormatError(
-            f"not a whole c3align tree of shards: {source.where(0)} is one of {source.n_rows} rows of {len(numbers)} "
-            "items; run the same c3align embed again"
-        )
+        raise tree.not_as_written(f"{source.where(0)} is one of {source.n_rows} rows of {len(numbers)} items")
     return numbers if column == ITEM else _column(tree, column)
 
 
@@ -82,7 +79,7 @@ def _no_column(tree: Tree, names: Sequence[str], column: str) -> C3AlignError:
     )
 
 
-def _check_numbers(sources: Sequence[RowSource], trees: Sequence[Tree]) -> None:
+def _check_numbers(trees: Sequence[Tree]) -> None:
     """Lists of other lengths, or with other ids at the same numbers, are not one list."""
     lists = [tree.n_items for tree in trees]
     if len(set(lists)) > 1:

@@ -24,7 +24,7 @@ from c3align.io.ahead import beside
 from c3align.io.device import Device
 from c3align.io.progress import Journal, fingerprint, known_by
 from c3align.io.rows import FILES, METADATA, RowSource, base_of
-from c3align.io.shards import Tree
+from c3align.io.shards import Tree, modality_of, tree_of
 
 __all__ = ["Changing", "Mirror", "Rules", "bad_rows"]
 
@@ -93,7 +93,7 @@ class Changing:
         return stays, changed
 
     def through(self, blocks: Callable[..., Iterator[tuple[int, Any]]]) -> Iterator[tuple[Any, npt.NDArray[Any]]]:
-        """As `block`, of blocks in their order; rows that were changed may lie where those of the next but one will."""
+        """As `block`, for each block in order; the memory of changed rows is reused by the next but one."""
         if self.device is not None:
             return self.device.through(blocks, self.block)
         return (self.block(start, rows) for start, rows in blocks())
@@ -150,6 +150,7 @@ class Mirror:
         read = {os.path.realpath(path) for path in source.paths}
         if any(os.path.realpath(folder / name) in read for name in names):
             raise C3AlignError(f"{folder} has links to files that are to be read; pass another folder as --output")
+        _check_beside(source, folder, rules)
         for made in {(folder / name).parent for name in names}:
             made.mkdir(parents=True, exist_ok=True)
             atomic.clear(made)
@@ -232,6 +233,23 @@ class Mirror:
         number = stem.rpartition("_")[2]
         found = [name for name in self.names if Path(name).stem.rpartition("_")[2] == number]
         return found[0] if len(found) == 1 else None
+
+
+def _check_beside(source: RowSource, folder: Path, rules: Rules) -> None:
+    """Rows of another modality may be in the folder where one table of metadata is that of both, row by row."""
+    tree = tree_of(source)
+    if tree is None:
+        return
+    others = {modality_of(path.name) for path in folder.glob("*_emb")} - {tree.modality}
+    recorded = {path.stem.removeprefix("embed_") for path in folder.glob("embed_*.json")} - {tree.modality}
+    if recorded or (others and tree.run_path.exists()):
+        name = printable(min(recorded or others))
+        raise C3AlignError(f"{folder} holds {name} rows with tables of their own; pass another folder as --output")
+    if others and (rules.skip or any((folder / f"dropped_{name}.jsonl").exists() for name in others)):
+        raise C3AlignError(
+            f"{folder} holds {printable(min(others))} rows, which are partners of these only as long as none is dropped"
+            "; pass another folder as --output"
+        )
 
 
 def _copy_table(path: Path, target: Path, dropped: Sequence[int]) -> None:

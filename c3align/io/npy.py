@@ -181,7 +181,8 @@ def as_floats(found: Stored, scale: float | None = None) -> Stored:
     if (kept == np.int8) != (scale is not None):
         if scale is None:
             raise C3AlignError(
-                f"{found.path} has dtype int8; convert it, or pass what a step is worth as --scale (1 / 127, often)"
+                f"{found.path} has dtype int8; convert it, or, to commands that know it, pass what a step is worth as "
+                "--scale (1 / 127, often)"
             )
         raise C3AlignError(f"{found.path} must be int8 to have a scale, got {kept}; omit --scale")
     if scale is not None and not 0 < scale < math.inf:

@@ -77,8 +77,14 @@ def _fetched(url: str) -> bytes:
 
 
 def _remote(url: str, **how: Any) -> Any:
-    try:
+    with _known_protocol(url):
         return need("fsspec", "fsspec").open(url, "rb", **how)
+
+
+@contextmanager
+def _known_protocol(url: str) -> Iterator[None]:
+    try:
+        yield
     except MissingExtraError:
         raise
     except ImportError as error:  # of what fsspec needs for this protocol
@@ -132,7 +138,7 @@ def identity(file: Any) -> tuple[Any, ...]:
 
 def listed(url: str) -> list[str]:
     """The URLs of the files that a URL stands for: those of a pattern, all below a folder, or itself."""
-    with item_errors(url):
+    with item_errors(url), _known_protocol(url):
         files, path = need("fsspec.core", "fsspec").url_to_fs(url)
         if glob.has_magic(path):
             found = [name for name, info in files.glob(path, detail=True).items() if info.get("type") != "directory"]

@@ -1,8 +1,9 @@
 """How far a run over many shards has come, so that one that was killed goes on where it was (promise P7).
 
-A shard is known by its size, the time of its last change and the SHA-256 of pieces of it. A `Journal` knows it by that
-of all of it too, where the time alone is another one; for a `Checkpoint`, which is rarely needed, that would cost as
-much as learning. What is behind a URL is known by its size and what its protocol calls its version.
+A shard is recognized by its size, the time of its last change and the SHA-256 of some pieces. Where only the time has
+changed, a `Journal` also compares the SHA-256 of the whole; a `Checkpoint`, which is rarely needed, does not, as that
+would take as long as learning. A shard behind a URL is recognized by its size and by the version that its protocol
+states.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = ["Checkpoint", "Journal", "fingerprint", "known_by"]
 
 _PIECES, _PIECE = 16, 1 << 12
 FORMAT = "c3align.progress"
+_ELSEWHERE = "pass another folder as --output"  # for without its list a folder is one of files of another time
 
 
 def fingerprint(part: Any) -> dict[str, Any]:
@@ -67,13 +69,23 @@ def _is_touched(before: Any, now: Mapping[str, Any], path: str) -> bool:
     return _is_same({**before, "changed": 0}, {**now, "changed": 0}) and digests.of_file(path) == before["content"]
 
 
-def _check_question(path: Path, before: Any, now: Mapping[str, Any]) -> None:
+def _check_question(path: Path, before: Any, now: Mapping[str, Any], fix: str) -> None:
     known = before if isinstance(before, dict) else {}
     changed = [name for name in now if name not in known or known[name] != now[name]]
     if not changed:
         return
     what = ", ".join(f"{name} was {known.get(name)!r:.60}, now {now[name]!r:.60}" for name in changed)
-    raise C3AlignError(f"{path} is of another run ({what}); go on as before, or delete it to begin anew")
+    raise C3AlignError(f"{path} is of another run ({what}); go on as before, or {fix}")
+
+
+def _check_ours(path: Path, content: bytes) -> None:
+    """Refuse what no run has left, which is the user's own perhaps, before there is advice to delete it."""
+    try:
+        config = container.parse_config(content, len(content), "checkpoint")
+    except C3AlignError:
+        config = {}
+    if config.get("format") != FORMAT:
+        raise C3AlignError(f"{path} is no whole checkpoint of c3align fit; pass another name as --checkpoint")
 
 
 def _check_line(path: Path, name: str, line: Mapping[str, Any]) -> None:
@@ -81,7 +93,7 @@ def _check_line(path: Path, name: str, line: Mapping[str, Any]) -> None:
     place, dropped = PurePath(name), line["dropped"]
     are_rows = isinstance(dropped, list) and all(type(row) is int and row >= 0 for row in dropped)
     if place.is_absolute() or ".." in place.parts or not are_rows:
-        raise C3AlignError(f"{path} holds a line that is not its own, about {name!r:.60}; delete it to begin anew")
+        raise C3AlignError(f"{path} holds a line that is not its own, about {name!r:.60}; {_ELSEWHERE}")
 
 
 def _check_shard(name: str, is_known: bool, path: Path) -> None:
@@ -105,7 +117,7 @@ class Journal:
         if path.exists():
             first, *lines = [_parsed(line) for line in path.read_bytes().split(b"\n")[:-1]] or [None]
             if question is not None:
-                _check_question(path, (first or {}).get(FORMAT), self.question)
+                _check_question(path, (first or {}).get(FORMAT), self.question, _ELSEWHERE)
             named = [line for line in lines if line and isinstance(line.get("shard"), str)]
             self.done = {line["shard"]: {**line, "dropped": line.get("dropped", [])} for line in named}
             for name, line in self.done.items():
@@ -197,8 +209,11 @@ class Checkpoint:
         """Whether an earlier run has left something; it must have asked the same, of the same shards."""
         if not self.path.exists():
             return False
-        config, tensors = container.parse(self.path.read_bytes(), "checkpoint")
-        _check_question(self.path, config.get("question"), self.question)
+        content = self.path.read_bytes()
+        _check_ours(self.path, content)
+        with container.about(self.path):
+            config, tensors = container.parse(content, "checkpoint")
+        _check_question(self.path, config.get("question"), self.question, "delete it to begin anew")
         known = json.loads(tensors["known"].tobytes())
         for source, shards in zip(sources, known["shards"]):
             for path, part, before in zip(source.paths, source.parts, shards):

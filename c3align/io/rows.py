@@ -24,7 +24,7 @@ from c3align.io import atomic, container, digests, npy, opening
 from c3align.io.ahead import read_ahead
 from c3align.io.columns import Column
 from c3align.io.writing import write_npy
-from c3align.ops.arrays import as_rows, dtype_name, first_non_finite
+from c3align.ops.arrays import as_rows, dtype_name, first_bad
 
 __all__ = ["FILES", "METADATA", "NoFileError", "Picked", "RowSource", "base_of", "natural", "write_npy"]
 
@@ -216,10 +216,7 @@ class RowSource:
         except ValueError as error:
             if not start and len(self.parts) == 1 and type(self) is RowSource:
                 raise
-            block = as_rows(rows, self.name)
-            first = first_non_finite(block)[1]
-            zeros = np.flatnonzero(~block.widened().any(axis=1))
-            bad = first if first >= 0 else int(zeros[0]) if len(zeros) else 0
+            bad = max(0, first_bad(as_rows(rows)))
             place = self.where(start + bad if numbers is None else int(numbers[bad]))
             raise C3AlignError(f"{place}: counted from row {start} of {self.name}: {error}") from error
 
@@ -303,7 +300,7 @@ def _files(pattern: str) -> list[tuple[str, str | None]]:
 
 
 def _of_rows(names: list[str], pattern: str) -> list[str]:
-    """Of all below a folder those that may hold rows; of another pattern what fits it."""
+    """Those of a folder's files that may hold rows; a pattern without ** is taken at its word."""
     if len(names) == 1 or (glob.has_magic(pattern) and "**" not in pattern):
         return names
     found = ((name, name.replace(os.sep, "/").split("/")) for name in names if os.path.splitext(name)[1] in FILES)

@@ -110,17 +110,13 @@ def _check_finished(tree: Tree) -> None:
     if n_whole < n_shards:
         raise C3AlignError(
             f"{tree.folder} is not finished: {n_whole} of {n_shards} shards of {tree.modality} are whole; run the same "
-            "c3align embed again to resume it"
+            f"c3align {tree.made_by} again to resume it"
         )
 
 
 def _signed(lines: list[str]) -> bytes:
     body = "".join(lines).encode()
     return f"# {hashlib.sha256(body).hexdigest()}\n".encode() + body
-
-
-def _not_as_written(reason: str) -> FormatError:
-    return FormatError(f"not a whole c3align tree of shards: {reason}; run the same c3align embed again")
 
 
 class Tree:
@@ -131,6 +127,17 @@ class Tree:
         self._short = FOLDERS.get(modality, modality)
         self.run_path = self.folder / f"embed_{modality}.json"
         self.digests_path = self.folder / f"embed_{modality}.sha256"
+
+    @property
+    def made_by(self) -> str:
+        """The command that wrote the tree, and writes it whole again."""
+        lists = {name: self.folder / f"{name}_{self.modality}.jsonl" for name in ("transform", "corrupt", "translate")}
+        return next((name for name, path in lists.items() if path.exists()), "embed")
+
+    def not_as_written(self, reason: str) -> FormatError:
+        """The error for a tree that is not what its files say."""
+        fix = f"run the same c3align {self.made_by} again"
+        return FormatError(f"not a whole c3align tree of shards: {reason}; {fix}")
 
     def shard_path(self, shard: int) -> Path:
         return self.folder / f"{self._short}_emb" / f"{self._short}_emb_{shard:03d}.npy"
@@ -183,7 +190,7 @@ class Tree:
         """What is known of every item that has a row, by its number; no digests in older trees."""
         numbers, (_, known) = self._items(shard), self.columns(shard, DIGEST, CAPTION, ID)
         if numbers is None or len(numbers) != len(self.rows(shard)):
-            raise _not_as_written(f"{self.metadata_path(shard)} is not that of its rows; delete it")
+            raise self.not_as_written(f"{self.metadata_path(shard)} is not that of its rows; delete it")
         columns = (column or [None] * len(numbers) for column in known)
         return dict(zip(numbers.tolist(), zip(*columns)))
 
@@ -195,7 +202,7 @@ class Tree:
         known = [part for part in parts if part is not None]
         found = np.concatenate(known) if 0 < self.n_shards == len(known) else None
         if found is not None and (np.diff(found) <= 0).any():
-            raise _not_as_written(f"the shards of {self.shard_path(0).parent} do not follow one another")
+            raise self.not_as_written(f"the shards of {self.shard_path(0).parent} do not follow one another")
         return found
 
     @property
@@ -212,10 +219,10 @@ class Tree:
         if column is None:
             return None
         if not all(type(number) is int for number in column):
-            raise _not_as_written(f"{self.metadata_path(shard)} names items by something else than numbers")
+            raise self.not_as_written(f"{self.metadata_path(shard)} names items by something else than numbers")
         found = np.array(column, np.int64)
         if (np.diff(found) <= 0).any():
-            raise _not_as_written(f"the items of {self.metadata_path(shard)} are not in their order")
+            raise self.not_as_written(f"the items of {self.metadata_path(shard)} are not in their order")
         return found
 
     def columns(self, shard: int, *names: str) -> tuple[list[str], list[list[Any] | None]]:
@@ -223,7 +230,7 @@ class Tree:
         path, found = self.metadata_path(shard), list[str]()
         known = self._noted().get(self._name(path))
         if known is not None and digests.of_file(path) != known:
-            raise _not_as_written(f"{path} is damaged, or another file")
+            raise self.not_as_written(f"{path} is damaged, or another file")
 
         def choose(there: Sequence[str]) -> Sequence[str]:
             found.extend(there)
@@ -325,7 +332,7 @@ class Tree:
             return None
         run = container.read_json(self.run_path, "tree of shards")
         if not self.digests_path.exists() and "format_version" not in run:
-            digests.warn_of_no_digest("tree of shards", "run the same c3align embed again")
+            digests.warn_of_no_digest("tree of shards", f"run the same c3align {self.made_by} again")
             return None
         noted = self._noted()
         rows = self.shard_path(0).parent
@@ -333,7 +340,7 @@ class Tree:
         text = _signed([f"{digest}  {name}\n" for name, digest in noted.items()])
         is_whole = self.digests_path.exists() and self.digests_path.read_bytes() == text
         if not is_whole or shards != {name for name in noted if name.startswith(f"{rows.name}/")}:
-            raise _not_as_written(f"its files are not those of {self.digests_path.name}")
+            raise self.not_as_written(f"its files are not those of {self.digests_path.name}")
         if noted.get(self.run_path.name) != digests.of_file(self.run_path):
-            raise _not_as_written(f"{self.run_path.name} is not the one in {self.digests_path.name}")
+            raise self.not_as_written(f"{self.run_path.name} is not the one in {self.digests_path.name}")
         return digests.Watch({Path(name).name: digest for name, digest in noted.items()})

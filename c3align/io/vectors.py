@@ -58,9 +58,9 @@ def read(path: str | os.PathLike[str]) -> Any:
     """
     with opening.opened(path) as file:
         content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise FormatError(f"{path} is larger than {MAX_BYTES:,} bytes; pass the file of one mean, not of rows")
     try:
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES} bytes")
         if content.startswith(b"\x93NUMPY"):
             whole = io.BytesIO(content)
             return np.load(whole, allow_pickle=False)

@@ -134,8 +134,9 @@ def write_parquet(
     with opening.in_parts(part.path) as read, sink(path, **how) as file:
         table = part.table(read)
         place = table.schema_arrow.get_field_index(part.column)
-        compression = table.metadata.row_group(0).column(0).compression if table.num_row_groups else "snappy"
-        writer, waiting = parquet.ParquetWriter(file, table.schema_arrow, compression=compression.lower()), deque[Any]()
+        packed = table.metadata.row_group(0).column(0).compression if table.num_row_groups else "snappy"
+        compression = "none" if packed == "UNCOMPRESSED" else packed.lower()
+        writer, waiting = parquet.ParquetWriter(file, table.schema_arrow, compression=compression), deque[Any]()
 
         def blocks(*_: Any) -> Iterator[tuple[int, npt.NDArray[Any]]]:
             for start, batch in part.batches(read):

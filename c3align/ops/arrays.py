@@ -212,6 +212,12 @@ def first_non_finite(rows: Rows) -> tuple[int, int]:
     return int(bad.sum()), int(bad.argmax()) if bad.any() else -1
 
 
+def first_bad(rows: Rows) -> int:
+    """The place of the first row that is not finite, else of the first of zeros alone; -1 if there is none."""
+    found, zeros = first_non_finite(rows)[1], np.flatnonzero(~rows.widened().any(axis=1))
+    return found if found >= 0 or not len(zeros) else int(zeros[0])
+
+
 _CPU = 1  # DLPack's number for it
 
 

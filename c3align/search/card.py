@@ -172,7 +172,7 @@ def calibrate_fused(aligner: Any, fused: Mapping[str, Mapping[str, Array]], *, q
     Returns
     -------
     Calibration
-        Of the aligner's modalities and the new ones, for `MixedIndex`.
+        A calibration of the aligner's modalities and the new ones, for `MixedIndex`.
     """
     seen = aligned_rows(centering.state_of(aligner), aligner.mapping, aligner.renormalize, may_fold=False)
     rows, groups = dict(seen["rows"]), seen["groups"]

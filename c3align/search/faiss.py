@@ -39,7 +39,8 @@ class FaissStore:
         self._metadata: list[dict[str, Any]] = []
         self.index: Any = None  # faiss' own
         if self._path is not None and self._path.exists():
-            self._read(*container.parse(self._path.read_bytes(), _KIND))
+            with container.about(self._path):
+                self._read(*container.parse(self._path.read_bytes(), _KIND))
 
     def _read(self, config: dict[str, Any], tensors: dict[str, Any]) -> None:
         is_ours = config.get("format") == _FORMAT and config.get("format_version") == container.SIGNED_SINCE

@@ -31,7 +31,7 @@ from c3align.training.settings import check_whole
 
 __all__ = ["MixedIndex", "Result"]
 
-_MANY = 1000  # results; of more than there are no store is asked for
+_MANY = 1000  # results, above which a store is asked for no more than it holds
 
 
 class Result(NamedTuple):
@@ -42,7 +42,7 @@ class Result(NamedTuple):
     id, modality : str
         Its id, and what it is a row of.
     cosine : float
-        Of the aligned rows of document and query.
+        That of the aligned rows of document and query.
     z : float
         Standard deviations above what unrelated rows of these modalities score: what results are ordered by.
     probability : float or None
@@ -166,7 +166,7 @@ class MixedIndex:
             What the encoder takes, or its raw rows. A mapping holds several modalities of each document, which become
             one row (`Calibration.fuse`).
         modality : str
-            Of the items; of a mapping the name that the calibration knows fused documents by, as "image+text".
+            What the items are; for a mapping, the name that the calibration knows fused documents by, as "image+text".
         ids : sequence of str
             One of each, unlike all others in the index.
         metadata : sequence of mapping, optional
@@ -175,7 +175,7 @@ class MixedIndex:
             Whether documents whose ids are there already are left out, so that an addition that was cut off is
             completed by repeating it; by default they are refused.
         batch_size : int
-            Of the encoder.
+            How many items the encoder takes at once.
 
         Returns
         -------
@@ -250,7 +250,7 @@ class MixedIndex:
         x : item, or (n_dims,) or (1, n_dims) array or tensor
             What the encoder takes, or its raw row.
         modality : str, optional
-            Of x; by default the index' own.
+            What x is; by default the modality of the index' queries.
         k : int
             How many.
         filter : mapping of str to str, int or bool, optional

@@ -28,9 +28,9 @@ class Migration(NamedTuple):
     n_added : int
         Those that were not there before.
     checksum : str
-        Of ids and modalities, the same on both sides.
+        That of ids and modalities, the same on both sides.
     difference : float
-        Of the rows' weighted sums on both sides, over the root of the rows' sum of squares.
+        Between the rows' weighted sums on both sides, over the root of the rows' sum of squares.
     """
 
     n_rows: int

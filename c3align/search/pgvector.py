@@ -29,7 +29,7 @@ class PgvectorStore:
     address : str
         As psycopg takes it, ``"postgresql://user@host/database"``; the extension is created where it is absent.
     name : str
-        Of the table; another one, ``name + "_about"``, says what the rows are.
+        The name of the table; another one, ``name + "_about"``, says what the rows are.
     """
 
     def __init__(self, address: str, name: str = "rows") -> None:
@@ -47,7 +47,7 @@ class PgvectorStore:
         return self._connection.execute(self._sql(text).format(table=self._table, beside=self._beside, **more), values)
 
     def _width(self) -> int | None:
-        """Of the stored rows, if there is a table."""
+        """The width of the stored rows; None if there is no table."""
         text = "SELECT atttypmod FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = 'row'"
         found = self._do(text, self._name).fetchone()
         return None if found is None else int(found[0])

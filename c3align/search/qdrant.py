@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from c3align._imports import need
+from c3align.errors import C3AlignError
 from c3align.search import store
 from c3align.search.store import MODALITY, Batch, Filter, Found, Rows
 
@@ -27,9 +28,9 @@ class QdrantStore:
     Parameters
     ----------
     client : qdrant_client.QdrantClient
-        Of a server, ``QdrantClient("http://localhost:6333")``, or of a folder, ``QdrantClient(path="idx")``.
+        One of a server, ``QdrantClient("http://localhost:6333")``, or of a folder, ``QdrantClient(path="idx")``.
     name : str
-        Of the collection; another one, ``name + "_about"``, says what the rows are.
+        The name of the collection; another one, ``name + "_about"``, says what the rows are.
     exact : bool
         Whether every query looks at every row; without it a server uses its HNSW index, with a recall to measure.
     """
@@ -39,8 +40,10 @@ class QdrantStore:
         self.client, self.name, self._exact = client, name, exact
         options = client.init_options
         self._is_local = bool(options.get("path")) or options.get("location") == ":memory:"
-        is_there = client.collection_exists(name)
-        self._n_dims = int(client.get_collection(name).config.params.vectors.size) if is_there else None
+        vectors = client.get_collection(name).config.params.vectors if client.collection_exists(name) else None
+        if isinstance(vectors, Mapping):
+            raise C3AlignError(f"the collection {name!r} has named vectors, which no store writes; pass another name")
+        self._n_dims = None if vectors is None else int(vectors.size)
 
     def about(self) -> dict[str, Any] | None:
         """See `Store.about`."""

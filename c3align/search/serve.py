@@ -93,7 +93,7 @@ class Viewer:
         return {"items": {result.id: self._told(result, modality) for result in results}, "ways": ways}
 
     def _cosines(self, rows: Rows, row: Rows, modality: str) -> dict[str, Rows]:
-        """Of raw rows, and of rows less their modality's mean."""
+        """Cosines of the query to all items: of the raw rows, and of rows less the mean of their modality."""
         means = {name: each.mean.astype(np.float32) for name, each in self.index.aligner.statistics_.items()}
         query = row / np.linalg.norm(row)
         moved = query - means[modality]
