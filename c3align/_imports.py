@@ -53,7 +53,7 @@ def need(module: str, package: str, extra: str = "encoders") -> Any:
             raise torchvision_mismatch(error) from error
         if not isinstance(error, ImportError):
             raise
-        is_absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        is_absent = isinstance(error, ModuleNotFoundError) and str(error.name).startswith(module.partition(".")[0])
         fix = f"is not installed; pip install 'c3align[{extra}]'"
         if not is_absent:
             fix = f"cannot be imported ({one_line(error)}); pip install -U 'c3align[{extra}]'"

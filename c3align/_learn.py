@@ -18,7 +18,7 @@ from c3align._typing import Array, Int64Array
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.cross_covariance import CrossCovariance
 from c3align.errors import C3AlignError, PairOrderWarning
-from c3align.geometry import are_partners, doubt, misplaced, repeated
+from c3align.geometry import are_partners, doubt, order_doubt
 from c3align.mappings import QuantileSketch
 from c3align.sample import RowSample, row_keys
 from c3align.statistics import ModalityStatistics, paired_statistics
@@ -137,7 +137,7 @@ def _warn_of_pairs(rows: Any, partners: Any, learned: State) -> None:
     """
     (((a, b), pairs),) = learned.pairs.items()
     are_alike = pairs.n_rows and are_partners(learned.statistics[a], learned.statistics[b], pairs)
-    found = (repeated(rows, partners) or misplaced(rows, partners)) if are_alike else doubt(rows, partners, paired=True)
+    found = doubt(rows, partners, paired=True) if not are_alike else order_doubt(rows, partners)
     if found is not None:
         warnings.warn(found, stacklevel=4)
 

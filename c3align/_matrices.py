@@ -33,7 +33,7 @@ def check_covariance(covariance: Any, n_dims: int | None = None, *, may_be_zero:
     if not (may_be_zero or np.trace(found) > 0):
         raise C3AlignError("covariance must have some variance, got none; pass that of rows that vary")
     if np.abs(found - found.T).max() > _ROUNDING * np.abs(found).max():
-        raise C3AlignError("covariance must equal its transpose, and does not; pass numpy.cov(rows, rowvar=False)")
+        raise C3AlignError("covariance must be symmetric, and is not; pass one such as numpy.cov(rows, rowvar=False)")
     return found
 
 

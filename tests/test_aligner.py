@@ -137,6 +137,18 @@ class TestOnRealEmbeddings:
         aligner.partial_fit(text, modality="text")
         assert [aligner.gap(name).b for name in ("audio", "image", "text")] == ["text", "text", "image"]
 
+    def test_the_error_of_the_gap_of_pairs(self, coco):
+        """Partners vary together: over halves drawn at random the gap varies by what it says, half as much as apart."""
+        image, text = coco
+        true, rng, errors = C3Aligner().fit(text, image).gap(), np.random.default_rng(0), []
+        for _ in range(40):
+            half = rng.permutation(500)[:100]
+            found = C3Aligner().fit(text[half], image[half]).gap()
+            errors.append(((found.vector - true.vector) ** 2).sum() / (1 - 100 / 500))
+        assert np.sqrt(np.mean(errors)) == pytest.approx(found.standard_error, rel=0.1)
+        alone = C3Aligner().fit(text[half]).partial_fit(image[half], modality="image").gap()
+        assert alone.standard_error > 1.2 * found.standard_error
+
     def test_one_row_or_pair_is_not_certain(self, coco):
         image, text = coco
         one = C3Aligner().fit(text[:1], image[:1]).gap()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import warnings
 
@@ -18,7 +19,16 @@ from c3align._discriminant import Claim, Discriminant
 from c3align._state import State
 from c3align.covariance import CovarianceStatistics
 from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning, PairOrderWarning
-from c3align.geometry import are_partners, doubt, encoder_overlap, misplaced, one_encoder, order_evidence, repeated
+from c3align.geometry import (
+    are_partners,
+    doubt,
+    encoder_overlap,
+    exchanged,
+    misplaced,
+    one_encoder,
+    order_evidence,
+    repeated,
+)
 from c3align.geometry._overlap import PARTNERS, centered_pair_cosine
 from c3align.ops import eager, glance
 from c3align.statistics import ModalityStatistics, paired_statistics
@@ -539,13 +549,29 @@ class TestOneEncoder:
         """They would leave no noise; rounded, of another norm, or a few of many."""
         text, image = coco
         most, few = image.copy(), image.copy()
-        most[:300], few[:200] = text[:300], text[:200]
+        most[:200], few[:5] = text[:200], text[:5]
         for y in (text, text.astype(np.float16), 3 * text, torch.tensor(text).bfloat16(), most):
-            with pytest.warns(PairOrderWarning, match=r"X and y hold the same rows.*or X alone"):
+            with pytest.warns(PairOrderWarning, match=r"X and y hold the same row in \d+ of 500.*or X alone"):
                 C3Aligner().fit(text, y)
-        assert str(doubt(text, text, paired=True)).startswith("X and y hold the same rows")
+        assert str(doubt(text, text, paired=True)).startswith("X and y hold the same row")
         for y in (image, few, 0 * text):
             assert repeated(text, y) is None
+
+    @pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9])
+    def test_pairs_whose_sides_changed_places(self, real_rows, share):
+        """Some of a wide and of a narrow gap; told wherever the gap is large against what pairs differ by beside it."""
+        for kind, found in real_rows.items():
+            a, b = (np.array(rows[: min(map(len, found.values()))]) for rows in found.values())
+            assert exchanged(a, b) is None
+            moved = np.random.default_rng(0).permutation(len(a))[: math.ceil(share * len(a))]
+            a[moved], b[moved] = b[moved], a[moved]
+            if kind == "coco":
+                with pytest.warns(
+                    PairOrderWarning, match=r"in \d+ of 500 pairs .* changed places"
+                ):
+                    C3Aligner().fit(a, b)
+            a, b = a[:20], b[:20]
+            assert exchanged(a, b) is None
 
     @given(st.integers(0, 1 << 30), st.integers(3, 40), st.integers(2, 30))
     def test_evidence_is_that_of_all_orders(self, seed, n, n_dims):

@@ -127,7 +127,7 @@ class TestNumbers:
         steps = np.random.default_rng(0).integers(-127, 128, (60, 12)).astype(np.int8)
         np.save("x.npy", steps)
         assert raw(as_read("x.npy", scale=0.5)) == raw(steps * np.float32(0.5))
-        with pytest.raises(C3AlignError, match=r"x.npy has dtype int8; convert it, or pass what a step"):
+        with pytest.raises(C3AlignError, match=r"x.npy has dtype int8; convert it, or, to commands"):
             RowSource.of("x.npy")
         np.save("y.npy", steps.astype(np.float32))
         for scale in (0.0, -1.0, np.nan, np.inf):

@@ -379,7 +379,7 @@ class TestRowSource:
     def test_bytes_in_the_other_order_and_integers(self, rows, here):
         """Read as they are meant, or refused by fit as by transform."""
         C3Aligner().fit(rows).save_pretrained("a")
-        for dtype, text in (("i1", "dtype int8; convert it, or pass what a step"), ("i4", "dtype int32; convert it")):
+        for dtype, text in (("i1", "dtype int8; convert it, or, to commands"), ("i4", "dtype int32; convert it")):
             np.save("x.npy", rows.astype(dtype))
             with pytest.raises(C3AlignError, match=text):
                 RowSource.of("x.npy")

@@ -81,7 +81,7 @@ def test_what_is_no_covariance():
     for wrong, text in (
         ([[1, 2], [2, 1]], "no negative eigenvalue, got -1;"),
         ([[1, np.nan], [np.nan, 1]], "finite, got NaN"),
-        ([[1, 0.5], [0, 1]], "equal its transpose"),
+        ([[1, 0.5], [0, 1]], "symmetric, and is not"),
         (np.zeros((2, 2)), "some variance, got none"),
     ):
         with pytest.raises(C3AlignError, match=f"covariance must .*{text}"):

@@ -14,8 +14,8 @@ rows in float64; give them a sample of a large set.
   `participation`, `participation_ratio`, `principal_angles`
 - the sphere (Wang and Isola): `alignment`, `uniformity`
 - two distributions: `distribution_gap`, `linear_separability`
-- one encoder, or two: `are_partners`, `doubt`, `encoder_overlap`, `misplaced`, `one_encoder`, `repeated`,
-  `order_evidence`
+- one encoder, or two: `encoder_overlap`, `one_encoder`, `are_partners`, `doubt`
+- the order of pairs: `order_evidence`, `order_doubt`, `repeated`, `exchanged`, `misplaced`
 - neighbors: `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`, `distinct_rows`, `pair_groups`
 """
 
@@ -42,17 +42,17 @@ from c3align.geometry._gap import (
 )
 from c3align.geometry._gap_report import GapReport, measure_gap
 from c3align.geometry._noise_fit import NoiseFit, noise_fit
-from c3align.geometry._overlap import (
+from c3align.geometry._order import (
     BY_CHANCE,
     FEW_PAIRS,
-    are_partners,
     doubt,
-    encoder_overlap,
+    exchanged,
     misplaced,
-    one_encoder,
+    order_doubt,
     order_evidence,
     repeated,
 )
+from c3align.geometry._overlap import are_partners, encoder_overlap, one_encoder
 from c3align.geometry._retrieval import (
     Hubness,
     distinct_rows,
@@ -93,6 +93,7 @@ __all__ = [
     "doubt",
     "effective_dimension",
     "encoder_overlap",
+    "exchanged",
     "gap_orthogonality",
     "gap_vector",
     "grouped_gap",
@@ -104,6 +105,7 @@ __all__ = [
     "modality_bias",
     "noise_fit",
     "one_encoder",
+    "order_doubt",
     "order_evidence",
     "pair_cosine",
     "pair_groups",

@@ -26,7 +26,7 @@ class GapReport:
     norm : float
         ``||c||``; unit rows are at most 2 apart.
     standard_error : float
-        Expected error of the gap, due to the finite number of rows.
+        Expected error of the gap, due to the finite number of rows; partners vary together, which makes it smaller.
     within : (float, float)
         Root mean square distance of the rows of a, and of b, from their own mean.
     n_pairs : int
@@ -60,6 +60,13 @@ class GapReport:
         noise = "" if self.noise_cosine is None else f" (a noise cosine of {self.noise_cosine:.2f})"
         residual = "" if self.sigma is None else f", residual sigma {self.sigma:.4f}{noise}"
         return f"{text}; {counted(self.n_pairs, 'pair')}: mean cosine {self.pair_cosine:.3f}{residual}"
+
+
+def _standard_error(a: ModalityStatistics, b: ModalityStatistics, pairs: PairStatistics | None) -> float:
+    """Error of the difference of the means: of all rows as pairs that of their differences, else of both means."""
+    if pairs is not None and 1 < pairs.n_rows == a.n_rows == b.n_rows:
+        return float(np.sqrt(pairs.total_variance / pairs.n_rows))
+    return float(np.hypot(a.standard_error, b.standard_error))
 
 
 @checked
@@ -97,7 +104,7 @@ def measure_gap(
         b=b,
         vector=vector,
         norm=float(np.linalg.norm(vector)),
-        standard_error=float(np.hypot(of_a.standard_error, of_b.standard_error)),
+        standard_error=_standard_error(of_a, of_b, pairs),
         within=within,
         n_pairs=n_pairs,
         sigma=sigma,

@@ -82,7 +82,7 @@ def state_a_storage_of_gigabytes(folder: Path) -> Path:
     return of(folder, content.replace(b"K\x08", b"J\xff\xff\xff\x7f"))
 
 
-@attack("means", "it is packed|no vectors", signs=False)
+@attack("means", "it is packed|no vectors|larger than", signs=False)
 def pack_a_gigabyte(folder: Path) -> Path:
     """A file of torch whose numbers are packed zeros."""
     import torch
