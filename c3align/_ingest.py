@@ -23,6 +23,8 @@ from c3align._kinds import (
     is_integer,
     names_of,
     refuse_kinds,
+    refuse_mixed,
+    refuse_nested,
     refuse_other_rows,
 )
 from c3align._state import State, check_order
@@ -147,7 +149,9 @@ def ingest(
     if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] == n_dims and len(X) and not known and X.dtype in _PLAIN:
         return Ingested(Rows(X, _PLAIN[X.dtype], None, name), _as_it_is)
     host, like = (_stand_in(X, name), _as_it_is) if is_on_device(X) else _to_host(native(_stacked(X, name)), name)
+    refuse_mixed(host, name)
     refuse_kinds(host, name)
+    refuse_nested(host, name)
     probe, names = C3Aligner(), names_of(X)
     if n_dims is not None:
         probe.n_features_in_ = n_dims
@@ -188,6 +192,7 @@ def ingest_partners(rows: Any, names: Names, y: Any, *, is_named: bool) -> tuple
     if y is None:
         return None
     _refuse_shape(y, rows.shape[0])
+    refuse_nested(y, "y")
     if not (is_named or _looks_paired(rows, y)):
         return None
     host = _stand_in(y, "y") if is_on_device(y) else _to_host(native(_stacked(y, "y")), "y")[0]
@@ -276,6 +281,8 @@ def _as_it_is(values: Any) -> Any:
 
 def _to_host(X: Any, name: str) -> tuple[Any, Callable[[Any], Any]]:
     if isinstance(X, np.ma.MaskedArray):
+        if not np.ma.is_masked(X):
+            return _to_host(X.data, name)
         raise C3AlignError(f"{name} is masked; remove the masked rows and pass {name}.data")
     if is_foreign(X):
         host, restored = _to_host(from_dlpack(X, name), name)

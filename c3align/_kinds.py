@@ -11,7 +11,7 @@ from c3align.errors import C3AlignError
 from c3align.ops.arrays import is_on_device, is_tensor
 
 __all__ = ["EMBEDDING_COLUMNS", "Names", "dtype_name_of", "holds_rows", "is_floating", "is_integer", "names_of"]
-__all__ += ["refuse_kinds", "refuse_other_rows"]
+__all__ += ["refuse_kinds", "refuse_mixed", "refuse_nested", "refuse_other_rows"]
 
 Names = tuple[str, ...] | None
 _TIMES = ("datetime", "timedelta", "duration", "date", "time", "period")
@@ -83,6 +83,34 @@ def refuse_kinds(X: Any, name: str) -> None:
                 f"{name} holds {dtype}, packed bits or quantized values and not embeddings; unpack bits with "
                 f"numpy.unpackbits({name}, axis=1), or undo the quantization, and pass floating rows"
             )
+
+
+def refuse_mixed(X: Any, name: str) -> None:
+    """Refuse a frame in which columns of integers, such as ids and labels, stand beside floating ones."""
+    dtypes = getattr(X, "dtypes", None)
+    if not isinstance(dtypes, Iterable) or not any(map(_is_float, dtypes)):
+        return
+    others = [str(column) for column, dtype in zip(X.columns, dtypes) if "int" in str(dtype).lower()]
+    if others:
+        raise C3AlignError(
+            f"{name} has columns of integers beside floating ones, {', '.join(others[:3])}; drop them, or make floats "
+            "of them if they are dimensions"
+        )
+
+
+def refuse_nested(X: Any, name: str) -> None:
+    """Refuse rows that lie in the cells of a frame, or of an Arrow column."""
+    if isinstance(X, list | tuple | np.ndarray) or is_tensor(X) or holds_rows(X) or not hasattr(X, "__array__"):
+        return
+    try:
+        cells = np.asarray(X[:1])
+    except (TypeError, ValueError, RuntimeError, LookupError):
+        return
+    found = [cell for cell in cells.flat if not isinstance(cell, str | bytes) and np.ndim(cell) == 1]
+    if cells.dtype == object and found:
+        raise C3AlignError(
+            f"{name} holds an array of {len(found[0])} numbers in a cell; pass numpy.stack(column) of that column"
+        )
 
 
 def _dtypes_of(X: Any) -> list[Any]:

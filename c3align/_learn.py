@@ -32,7 +32,7 @@ def learn(
     settings: Mapping[str, Any],
     X: Array,
     y: Array | None,
-    modality: str,
+    modality: str | None,
     y_modality: str | None,
     before: State | None = None,
 ) -> State:
@@ -47,11 +47,12 @@ def learn(
     """
     check_settings(settings)
     check_noise(settings)
+    is_named, modality = modality is not None, "text" if modality is None else modality
     other = "image" if y_modality is None else y_modality
     for name in (modality, other):
         check_modality_name(name)
     given = ingest(X) if before is None else ingest_more(X, before.n_dims, before.feature_names, modality)
-    centering.warn_of_strangers(modality, before, given.rows)
+    centering.warn_of_strangers(modality, before, given.rows, is_named=is_named)
     partners = ingest_partners(given.rows, given.names, y, is_named=y_modality is not None)
     state = State(given.rows.shape[1])
     if partners is None:

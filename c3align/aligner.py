@@ -125,7 +125,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def partial_fit(
-        self, X: Array, y: Array | None = None, *, modality: str = "text", y_modality: str | None = None
+        self, X: Array, y: Array | None = None, *, modality: str | None = None, y_modality: str | None = None
     ) -> Self:
         """Learn more rows, as `fit` but without forgetting: all of the batch, or nothing on an error.
 
@@ -134,7 +134,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X, y, modality, y_modality : optional
-            As in `fit`.
+            As in `fit`; a `ModalityMeanWarning` is given sooner where `modality` is not.
 
         Returns
         -------
@@ -197,9 +197,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         (n_rows, n_dims) array, tensor or data frame
-            Of X's library, dtype and device. With a named modality each row depends only on itself (for mappings by a
-            matrix but for rounding). Raises as `fit`, `NotFittedError` for a mean that was not learned, and
-            `C3AlignError` if it is unclear whose to subtract.
+            Of X's library (arrays for frames, but under `set_output`), dtype and device. With a named modality each row
+            depends only on itself (for mappings by a matrix but for rounding). Raises as `fit`, `NotFittedError` for a
+            mean that was not learned, and `C3AlignError` if it is unclear whose to subtract.
         """
         _, given, _, row_map, how = self._mapped(X, modality, caller=4)  # scikit-learn wraps this method
         aligned = mapped.align(given.rows, row_map, **how)

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from c3align._arguments import shown
 from c3align._discriminant import (
     MIN_ROWS_FOR_BATCH_MEAN,
     ROUNDING,
@@ -230,11 +231,12 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE, *,
     return where if other in (None, name) else f"{where}, on the side of {other!r}"
 
 
-def warn_of_strangers(name: str, state: State | None, X: Any) -> None:
-    """Warn if rows learned as a known modality do not look like it: the name may have been forgotten."""
+def warn_of_strangers(name: str, state: State | None, X: Any, *, is_named: bool) -> None:
+    """Warn if rows learned as a known modality do not look like it, sooner where its name was not given."""
     if state is None or name not in state.usable or not looks.can_look(X):
         return
-    doubt = doubt_about(name, state, Glance.of(X, NAMED_ROWS), FAR)
+    glance, most = (Glance.of(X, NAMED_ROWS), FAR) if is_named else (Glance.of(X), LARGE)
+    doubt = doubt_about(name, state, glance, most)
     if doubt is not None:
         warnings.warn(
             f"rows that {doubt} were learned as {name!r} rows; if they are another modality, name it with modality=",
@@ -263,6 +265,8 @@ def state_of(aligner: Any, *modalities: str, whose: str = "this", named: bool = 
     from sklearn.exceptions import NotFittedError  # scikit-learn is slow to import, and a command line may not need it
 
     state: State | None = getattr(aligner, "__dict__", {}).get("state_")
+    if state is None and not hasattr(aligner, "partial_fit"):
+        raise C3AlignError(f"{whose} must be a C3Aligner, got {shown(aligner)}; load one by C3Aligner.from_pretrained")
     if state is None:
         raise NotFittedError(f"{whose} C3Aligner has learned nothing yet; call fit(X) with rows of one modality first")
     for modality in modalities:

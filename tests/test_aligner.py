@@ -112,6 +112,19 @@ class TestOnRealEmbeddings:
     def test_gap_of_rows_that_are_all_alike(self):
         assert "residual sigma 0.0000" in str(C3Aligner().fit(np.ones((5, 4)), np.ones((5, 4))).gap())
 
+    def test_merge_of_what_is_no_aligner(self, coco):
+        with pytest.raises(C3AlignError, match="the other must be a C3Aligner, got 'folder'; load one by"):
+            C3Aligner().fit(coco[1]).merge("folder")
+
+    def test_rows_that_numpy_sees_otherwise(self, coco):
+        """A view of negatives, which torch calls lazy, and a masked array without a mask."""
+        rows = torch.tensor(coco[1][:50])
+        lazy = torch.view_as_complex(torch.stack([rows, -rows], -1)).conj().imag
+        assert lazy.is_neg()
+        whole = C3Aligner().fit(coco[1][:50]).to_bytes()
+        for X in (lazy, np.ma.array(coco[1][:50]), np.ma.array(coco[1][:50], mask=np.zeros((50, 512), bool))):
+            assert C3Aligner().fit(X).to_bytes() == whole
+
     def test_merge_names_the_one_that_learned_nothing(self, coco):
         with pytest.raises(NotFittedError, match="the other C3Aligner has learned nothing yet"):
             C3Aligner().fit(coco[1]).merge(C3Aligner())

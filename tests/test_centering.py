@@ -536,6 +536,41 @@ class TestOneEncoder:
         for y in others:
             assert C3Aligner().fit(text, y).statistics_ == alone
 
+    def test_rows_in_cells(self, coco):
+        """A column of arrays in a frame or in Arrow is told how to be stacked, and is no labels."""
+        pandas, pyarrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+        text, image = (rows[:50] for rows in coco)
+        flat = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(image.ravel()), image.shape[1])
+        frame = pandas.DataFrame({"embedding": list(image)})
+        for y in (frame, frame.assign(id=range(50)), flat, pyarrow.chunked_array([flat]), pyarrow.table({"e": flat})):
+            for call in (lambda y=y: C3Aligner().fit(text, y), lambda y=y: C3Aligner().fit(y)):
+                with pytest.raises(C3AlignError, match=r"holds an array of 512 numbers in a cell; pass numpy.stack"):
+                    call()
+        for y in (pandas.Series(list(image)), list(image), np.array([*image, None], object)[:-1]):
+            assert C3Aligner().fit(text, y).pairs_["image", "text"].n_rows == 50
+        labels = pandas.DataFrame({"name": ["a", "b"] * 25, "number": range(50)})
+        assert C3Aligner().fit(text, labels).statistics_ == C3Aligner().fit(text).statistics_
+
+    def test_ids_beside_columns_of_rows(self, coco):
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame(coco[1], columns=[f"e{i}" for i in range(512)])
+        for ids in (range(500), pandas.array([*range(500)], dtype="Int64"), np.arange(500, dtype=np.uint8)):
+            given = frame.assign(id=ids)
+            with pytest.raises(C3AlignError, match="X has columns of integers beside floating ones, id; drop them"):
+                C3Aligner().fit(given)
+        assert C3Aligner().fit(frame.round().astype(int)).n_features_in_ == 512  # counts
+
+    def test_a_modality_that_was_not_named(self, real_rows):
+        """Told sooner than where a name was given, as the rows of every encoder with a gap are."""
+        for kind in ("coco", "clap", "glyphs", "convirt"):
+            first, second = real_rows[kind].values()
+            with pytest.warns(ModalityMeanWarning, match=r"were learned as 'text' rows; if they are another modality"):
+                C3Aligner().fit(second).partial_fit(first)
+        rows = np.random.default_rng(0).permutation(real_rows["glyphs"]["image"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            C3Aligner().fit(rows[:300]).partial_fit(rows[300:])
+
     def test_y_of_another_shape_is_no_labels(self, coco):
         text, image = coco
         for y in (image[:, None], (text, image), torch.tensor(image)[:, None]):
@@ -566,9 +601,7 @@ class TestOneEncoder:
             moved = np.random.default_rng(0).permutation(len(a))[: math.ceil(share * len(a))]
             a[moved], b[moved] = b[moved], a[moved]
             if kind == "coco":
-                with pytest.warns(
-                    PairOrderWarning, match=r"in \d+ of 500 pairs .* changed places"
-                ):
+                with pytest.warns(PairOrderWarning, match=r"in \d+ of 500 pairs .* changed places"):
                     C3Aligner().fit(a, b)
             a, b = a[:20], b[:20]
             assert exchanged(a, b) is None

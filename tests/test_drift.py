@@ -145,6 +145,15 @@ class TestCheck:
         assert found["modalities"]["image"]["encoder"]["overlap"] > 3
         assert found["modalities"]["image"]["gap"]["share"] < 0.2
 
+    def test_whitened_rows_tell_no_encoder(self, tmp_path, monkeypatch, call):
+        """Their columns do not vary together, so that even the rows that were fitted overlap with nothing."""
+        monkeypatch.chdir(tmp_path)
+        rows = np.random.default_rng(0).standard_normal((1500, 32)) + 0.3
+        np.save("white.npy", rows)
+        C3Aligner(second_moments=True).fit(rows).save_pretrained("al")
+        code, out, _ = call("check", "white.npy", "-a", "al", "--modality", "text")
+        assert (code, "overlap" in out) == (0, False)
+
     @pytest.mark.parametrize(
         ("arguments", "failed"),
         [

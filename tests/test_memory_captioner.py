@@ -46,6 +46,21 @@ def word_f1(a, b):
     return 2 * common / (sum(a.values()) + sum(b.values()))
 
 
+def test_frames_are_rows(coco):
+    pandas = pytest.importorskip("pandas")
+    image, text = coco
+    names = [str(i) for i in range(len(text))]
+    aligner = C3Aligner().set_output(transform="pandas").fit(text, image)
+    rows = aligner.transform(image, modality="image")
+    assert isinstance(rows, pandas.DataFrame)
+    known = MemoryCaptioner().fit(text, names, aligner=aligner).generate(rows.to_numpy())
+    frame = pandas.DataFrame(text)
+    assert MemoryCaptioner().fit(frame, names, aligner=aligner).generate(rows) == known
+    for wrong in (rows.assign(id=range(len(rows))), rows.assign(name="a")):
+        with pytest.raises(C3AlignError):
+            MemoryCaptioner().fit(wrong, names)
+
+
 class TestNearest:
     def test_the_caption_of_the_largest_cosine(self, coco, captions, aligner, rows):
         said = MemoryCaptioner().fit(coco[1], captions, aligner=aligner).generate(rows[0])

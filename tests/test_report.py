@@ -296,6 +296,21 @@ class TestAdvice:
                     if item.title.startswith("Center"):
                         assert set(scope["aligner"].statistics_) == set(called)
 
+    def test_the_same_rows_twice(self, coco):
+        image, text = coco
+        half = np.arange(len(text)) % 2 == 0
+        for a, b, said in (
+            (image, image, "hold the same rows in many pairs"),
+            (np.where(half[:, None], image, text), np.where(half[:, None], text, image), "seem to have changed places"),
+            (
+                image[:-1],
+                np.concatenate([text[:200], text[201:]]),
+                "by chance: does a side lack some",
+            ),
+        ):
+            assert said in report.report(a, b).headline()
+        assert "?" not in report.report(image, text).headline()
+
     def test_no_gap(self):
         rng = np.random.default_rng(0)
         rows = rng.standard_normal((300, 20))

@@ -356,7 +356,7 @@ class TestMixedIndex:
             ({"items": np.ones((2, 5), "f4")}, "rows must have 32 dimensions, got 5"),
             ({"items": np.zeros((2, DIMS), "f4")}, "row 0"),
             ({"items": np.ones((3, DIMS), "f4")}, "items must be as many as ids, got 3 and 2"),
-            ({"ids": ["a", "a"]}, "ids must be new, got 'a'"),
+            ({"ids": ["a", "a"]}, "ids must be unlike each other, got 'a' twice"),
             ({"ids": ["a", "t3"]}, "ids must be new, got 't3'"),
             ({"ids": ["a", ""]}, "ids must be a list of strings that are not empty"),
             ({"ids": "ab"}, "ids must be a list of strings"),

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from c3align._arguments import check_choice, check_whole, shown
 from c3align._typing import Int64Array
 from c3align.errors import C3AlignError, EncoderMismatchError
-from c3align.ops.arrays import as_rows, first_non_finite, is_tensor
+from c3align.ops.arrays import as_rows, first_non_finite, is_tensor, of_frame
 from c3align.training.rows import TrainingRows
 
 Say = Callable[[npt.NDArray[np.float32], Int64Array], Iterator[tuple[int, Any]]]
@@ -119,7 +119,8 @@ def _paired(rows: Iterator[Any], marks: Iterable[Any]) -> Iterator[tuple[Any, An
 
 
 def _single_rows(rows: Any) -> Iterator[Any]:
-    """The rows (d,) of an array, or of an iterable of rows and blocks."""
+    """The rows (d,) of an array or a frame, or of an iterable of rows and blocks."""
+    rows = of_frame(rows)
     if isinstance(rows, np.ndarray) or is_tensor(rows):
         if rows.ndim < 2 and math.prod(rows.shape) and getattr(rows.dtype, "kind", "f") != "O":
             raise C3AlignError(f"rows must be (n_rows, n_dims), got {shown(rows)}; pass rows.reshape(1, -1) for one")

@@ -93,11 +93,19 @@ def as_rows(X: Any, name: str = "X") -> Rows:
         return X
     if type(X) is np.ndarray and X.ndim == 2 and X.shape[1] and X.dtype in _PLAIN:
         return Rows(X, _PLAIN[X.dtype], X, name)
-    X = native(X)
+    X = native(of_frame(X))
     values = tensor_values(X, name) if is_tensor(X) else _array_values(X, name)
     dtype = dtype_name(X)
     check_shape_and_dtype(tuple(values.shape), dtype, name)
     return Rows(values, dtype, X, name)
+
+
+def of_frame(X: Any) -> Any:
+    """A data frame of floating columns as an array; all else as it is."""
+    dtypes = getattr(X, "dtypes", None)
+    if dtypes is None or not hasattr(X, "to_numpy") or not all("float" in str(dtype).lower() for dtype in dtypes):
+        return X
+    return X.to_numpy()
 
 
 def native(X: Any) -> Any:
@@ -154,6 +162,7 @@ def tensor_values(X: Any, name: str) -> npt.NDArray[Any]:
 
 def _on_host(tensor: Any) -> Any:
     """The tensor in memory of the CPU, without its gradient; each of these calls takes a microsecond."""
+    tensor = tensor.resolve_neg() if tensor.is_neg() else tensor  # a view, of which NumPy knows nothing
     return tensor if tensor.is_cpu and not tensor.requires_grad else tensor.detach().cpu()
 
 

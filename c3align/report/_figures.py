@@ -128,6 +128,8 @@ class PairReport:
     order_evidence : float or None
         See `geometry.order_evidence`: below 3 partners are no more alike than in a random order. None without pairs, or
         with fewer than 30.
+    order_doubt : str or None
+        What speaks against the order of the measured pairs: "repeated", "exchanged" or "misplaced"; see `geometry`.
     is_one_encoder : bool
         False if the rows look like those of two encoders, or of an untrained one.
     """
@@ -149,6 +151,7 @@ class PairReport:
     noise_fits: dict[str, tuple[float, float]] | None
     encoder_overlap: float | None
     order_evidence: float | None
+    order_doubt: str | None
     is_one_encoder: bool
 
     @property

@@ -247,8 +247,14 @@ def _pair(
         noise_fits=_noise_fits(which, samples) if samples.paired else None,
         encoder_overlap=overlap,
         order_evidence=geometry.order_evidence(a, b) if samples.paired and len(a) >= geometry.FEW_PAIRS else None,
+        order_doubt=_order_doubt(a, b) if samples.paired else None,
         is_one_encoder=is_one,
     )
+
+
+def _order_doubt(a: Any, b: Any) -> str | None:
+    tests = (geometry.repeated, geometry.exchanged, geometry.misplaced)
+    return next((test.__name__ for test in tests if test(a, b) is not None), None)
 
 
 def _noise_fits(which: tuple[int, int], samples: Samples) -> dict[str, tuple[float, float]] | None:

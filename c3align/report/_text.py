@@ -45,10 +45,19 @@ def headline(pairs: Pairs, aligned_by: str) -> str:
     return "".join(map(_doubts, pairs)) + text
 
 
+_ORDER = {
+    "repeated": "{0} and {1} hold the same rows in many pairs: are these two modalities? ",
+    "exchanged": "In some pairs {0} and {1} seem to have changed places: are all rows of one modality on one side? ",
+    "misplaced": "Some rows of {0} and {1}, in a row, are no more alike than by chance: does a side lack some? ",
+}
+
+
 def _doubts(pair: PairReport) -> str:
+    a, b = pair.names
     if pair.is_one_encoder:
+        if pair.order_doubt in _ORDER:
+            return _ORDER[pair.order_doubt].format(a, b)
         is_by_chance = pair.order_evidence is not None and pair.order_evidence < BY_CHANCE
-        a, b = pair.names
         return (
             f"Row i of {a} is no more like row i of {b} than like any other: are these pairs? " if is_by_chance else ""
         )

@@ -165,7 +165,8 @@ def check_filter(filter: Filter | None) -> dict[str, Any]:
 
 def checked_ids(ids: Sequence[str]) -> list[str]:
     """Ids as a list, each once, that every store can hold."""
-    given: list[Any] = list(ids) if isinstance(ids, Sequence | np.ndarray) and not isinstance(ids, str) else [None]
+    is_list = isinstance(ids, Sequence | np.ndarray) or hasattr(ids, "to_numpy")
+    given: list[Any] = list(ids) if is_list and not isinstance(ids, str) else [None]
     if not all(isinstance(name, str) and name.strip() and is_text(name) for name in given):
         raise C3AlignError(
             f"ids must be a list of strings that are not empty, without NUL or half a character, got {shown(ids)}; "
@@ -174,7 +175,7 @@ def checked_ids(ids: Sequence[str]) -> list[str]:
     seen: set[str] = set()
     for name in given:
         if name in seen:
-            raise duplicate(name)
+            raise C3AlignError(f"ids must be unlike each other, got {name!r} twice; choose one a document")
         if len(name.encode()) > _LONGEST_ID:
             raise C3AlignError(f"ids must be of {_LONGEST_ID} bytes at most, got {len(name.encode())}; choose shorter")
         seen.add(name)
