@@ -234,6 +234,7 @@ MUTANTS = [
     Mutant("pairs", "c3align/geometry/_order.py", "repeated(a, b) or exchanged(a, b) or", "repeated(a, b) or", "test_centering and changed_places"),
     Mutant("pairs", "c3align/geometry/_order.py", "size <= ONE_SIZE * np.median", "size <= 0 * np.median", "test_centering and changed_places"),
     Mutant("gap", "c3align/geometry/_gap_report.py", "1 < pairs.n_rows == a.n_rows == b.n_rows:", "False:", "test_aligner and error_of_the_gap"),
+    Mutant("attack", "c3align/io/pages.py", "sorted(paths)):", "()):", "contradicts_itself"),
     Mutant("door", "c3align/_kinds.py", "if cells.dtype == object and found:", "if False:", "test_centering and in_cells"),
     Mutant("door", "c3align/_kinds.py", "    if others:", "    if False:", "test_centering and ids_beside"),
     Mutant("door", "c3align/centering.py", "(Glance.of(X), LARGE)", "(Glance.of(X), FAR)", "test_centering and not_named"),

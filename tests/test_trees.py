@@ -597,6 +597,9 @@ def test_a_fit_beside_the_folder_that_one_is_in(here, rows, monkeypatch):
     np.save("x.npy", bad)
     assert run("fit", "x.npy", "-o", "~/home", "--on-error", "skip") == 0
     assert Path("home.dropped.jsonl").exists()
+    monkeypatch.chdir("in")
+    assert run("fit", str(here / "x.npy"), "-o", ".", "--on-error", "skip") == 0
+    assert (here / "in.dropped.jsonl").exists()
 
 
 def test_a_file_that_is_given_twice(here, capsys):

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io import opening
 from c3align.io.limits import Allowance, item_errors
-from c3align.io.pages import pages, unpacked_size
+from c3align.io.pages import opened_table, pages, unpacked_size
 
 __all__ = ["Column", "column_of", "floats_of"]
 
@@ -178,8 +177,7 @@ def check_pages(
 
 
 def _table(file: Any) -> Any:
-    file.seek(0)
-    return need("pyarrow.parquet", "pyarrow").ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+    return opened_table(file, pre_buffer=False, buffer_size=1 << 20)
 
 
 def _width(table: Any, column: str, path: str) -> int:

@@ -22,6 +22,7 @@ from c3align.errors import C3AlignError, printable
 from c3align.io import atomic, columns, container, digests, writing
 from c3align.io.ahead import beside
 from c3align.io.device import Device
+from c3align.io.pages import opened_table
 from c3align.io.progress import Journal, fingerprint, known_by
 from c3align.io.rows import FILES, METADATA, RowSource, base_of
 from c3align.io.shards import Tree, modality_of, tree_of
@@ -257,7 +258,7 @@ def _copy_table(path: Path, target: Path, dropped: Sequence[int]) -> None:
     if dropped and path.suffix == ".parquet":
         parquet = need("pyarrow.parquet", "pyarrow")
         with path.open("rb") as file:
-            found = parquet.ParquetFile(file)
+            found = opened_table(file)
             for group in range(found.num_row_groups):
                 columns.check_pages(file, found.metadata.row_group(group), path.stat().st_size)
             table = found.read()

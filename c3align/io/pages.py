@@ -2,17 +2,73 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
 from typing import Any
 
+from c3align._imports import need
 from c3align.errors import C3AlignError
 
-__all__ = ["pages", "unpacked_size"]
+__all__ = ["opened_table", "pages", "unpacked_size"]
 
 _HEADER = 1 << 18  # bytes that a page's header may take, texts of its statistics among them
 _PREFIXES = 7  # the encoding of texts as a part of the one before and an end, which may grow without bound
 _ENCODING = {5: 2, 7: 2, 8: 4}  # where the headers of data, of a dictionary, and of newer data keep it
 Place = tuple[Any, int]
+
+
+def opened_table(file: Any, **how: Any) -> Any:
+    """The table of a file, of which every column's metadata can be looked at.
+
+    PyArrow ends the process where one is asked for that contradicts itself; where it reads them to decode pages, it
+    raises. So each column of each row group is read first, from a file that gives no pages.
+
+    Raises
+    ------
+    OSError
+        For metadata that contradict themselves.
+    """
+    parquet, guard = need("pyarrow.parquet", "pyarrow"), _NoPages(file)
+    file.seek(0)
+    table = parquet.ParquetFile(guard, pre_buffer=False)
+    guard.is_open = False
+    paths = {table.schema.column(i).path for i in range(len(table.schema))}
+    for group, path in product(range(table.num_row_groups), sorted(paths)):
+        with suppress(_NoPage):
+            next(table.iter_batches(1, row_groups=[group], columns=[path]), None)
+    file.seek(0)
+    return parquet.ParquetFile(file, **how)
+
+
+class _NoPage(Exception):
+    """Raised where a page would be read."""
+
+
+class _NoPages(io.RawIOBase):
+    """A file that is read while it is open, as a footer is."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__()
+        self._file, self.is_open = file, True
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> Any:
+        if not self.is_open:
+            raise _NoPage
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
 
 
 def pages(file: Any, start: int, n_bytes: int, longest: int = _HEADER) -> Iterator[dict[int, Any]]:

@@ -13,7 +13,7 @@ from c3align._imports import need
 from c3align.errors import C3AlignError
 from c3align.io.limits import Allowance, item_errors
 from c3align.io.opening import opened, size_of
-from c3align.io.pages import pages, unpacked_size
+from c3align.io.pages import opened_table, pages, unpacked_size
 
 __all__ = ["SUFFIXES", "read"]
 
@@ -107,7 +107,7 @@ def _of_parquet(file: Any, choose: Choose) -> Iterator[Row]:
     flat = {field.name for field in fields if not field.type.num_fields}
     if len({field.name for field in fields}) < len(fields):
         raise C3AlignError("two columns have one name; rename one")
-    table = parquet.ParquetFile(file, read_dictionary=list(flat))  # equal values are in memory once
+    table = opened_table(file, read_dictionary=list(flat))  # equal values are in memory once
     columns = choose(table.schema_arrow.names)
     if columns[0] not in flat:
         raise C3AlignError(f"column {columns[0]!r} holds no texts; pass another one as --column")

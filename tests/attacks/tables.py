@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import zlib
 from pathlib import Path
 
 from tests.attacks import attack
@@ -294,3 +296,21 @@ def npy(dtype: str, shape: tuple[int, ...], **changed: object) -> bytes:
 def header(text: str) -> bytes:
     padded = text.encode() + b" " * (-(len(text) + 11) % 64) + b"\n"
     return b"\x93NUMPY\1\0" + len(padded).to_bytes(2, "little") + padded
+
+
+@attack("table", "histogram", signs=False)
+def contradicts_itself(folder: Path) -> Path:
+    """Statistics of a column that contradict its levels, which PyArrow's own reading of the footer dies of."""
+    path = folder / "table.parquet"
+    path.write_bytes(zlib.decompress(base64.b85decode(_CONTRADICTS_ITSELF)))
+    return path
+
+
+_CONTRADICTS_ITSELF = (
+    "c-rlh!EVz)5QfL5HFlLlTCppy<bw~?sze%EP%5Z;8J9Fdq)<nNw5MuuEGJc(xQ<KSp+}B98RCQxN8X{#u9LI~cmc#5c4ud1zkkQO"
+    "@)35n*%Di0yv<AoYXFYF3;?p8jZy|GQDZi%GK*Q>4s0yzgj-IltDx#l8g0X{fk5xrahvKD=urvsV_7)Pus2Q}S{Bo>|9+77CN?ed"
+    "r03^yFe04?{{{YKfy<eI`^#f;7KNmx5L#>HVX0-_`%YqFuK}(#iTlZgWJ|y*>!!OhxR7abmdT>O4sDOBb@+ZPvtlqF&0^dZo~Q-j"
+    "v5IJbRTX#lF_YW;+Tb6JU^lS;)U>Ekr@&00p-R&p-w>7vK=pJNI#<=i&j$Zu1lMNp$@p7?zjJSH=3M@bAc4()m>@j2f}PHr?rzz;"
+    "`_*`?YzLJ^SlTPZDTXN?Af~vV>R1>e9x7)a@ud#j&RDvor^nal1bs$M^Ps7N8q&mt#VUAydJ=BQ?(-`=JXZA)hLPg8RQ|;bw%8QC"
+    "jpj<XN5%4dtzmK69S%>PhW%bE)%p2WaQ#f?msd%#8E4t1%=7Wo|B&Pp`nvv;Mt!TkEoyYL>T(6Wkt6zd{RC3|?>+"
+)
