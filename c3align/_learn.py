@@ -17,7 +17,7 @@ from c3align._state import State, pair_key
 from c3align._typing import Array, Int64Array
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.cross_covariance import CrossCovariance
-from c3align.errors import C3AlignError, PairOrderWarning
+from c3align.errors import C3AlignError, ModalityMeanWarning, PairOrderWarning
 from c3align.geometry import are_partners, doubt, order_doubt
 from c3align.mappings import QuantileSketch
 from c3align.sample import RowSample, row_keys
@@ -25,6 +25,7 @@ from c3align.statistics import ModalityStatistics, paired_statistics
 
 __all__ = ["learn", "merged"]
 
+FEW_COLUMNS, NEARLY_ALL = 16, 0.9  # the largest column of encoders that we know has 0.4 of the squared norm
 MANY_PAIRS = 4096  # beside which a look at 512 of them costs little, where there have been others before
 
 
@@ -73,6 +74,7 @@ def _with_rows(
     state: State, name: str, rows: Any, found: ModalityStatistics, wants: set[str], names: Names, **known: Any
 ) -> State:
     """The state with all that is wanted of a modality's rows; `known` as `_with_pairs` has it."""
+    _warn_of_one_column(name, found)
     statistics: Any = found
     more: dict[str, Any] = {}
     if "second_moments" in wants:
@@ -101,6 +103,20 @@ def _with_pairs(
         state = _with_rows(state, name, side, found, wants, columns, products=products, partners=keys)
     pairs = PairCovariance.of(of_pairs, given.rows, rows) if "covariances" in wants else of_pairs
     return state.with_pairs(*both, pairs, across)
+
+
+def _warn_of_one_column(name: str, found: ModalityStatistics) -> None:
+    """Say so where one column is nearly all of the rows, as ids, labels and times are beside embeddings."""
+    if not found.n_rows or found.n_dims < FEW_COLUMNS:
+        return
+    shares = found.variance + found.mean**2  # of the squared norm 1
+    if shares.max() > NEARLY_ALL:
+        warnings.warn(
+            f"column {int(shares.argmax())} holds {shares.max():.0%} of the squared norm of {name!r} rows; drop it if "
+            "it is an id, a label or a time, else know that cosines tell little beside it",
+            ModalityMeanWarning,
+            stacklevel=5,
+        )
 
 
 def _keys_across(X: Any, Y: Any) -> tuple[Int64Array, Int64Array]:

@@ -191,7 +191,7 @@ def rate_message(least: float, given: Any) -> str:
         return "too few unrelated scores were seen to tell any false-positive rate; calibrate with more rows"
     return (
         f"false_positive_rate must be in [{least:.2g}, 1) by the unrelated scores that were seen, got {shown(given)}; "
-        "pass a larger one, or calibrate with more rows"
+        "pass one in that range, or calibrate with more rows"
     )
 
 

@@ -235,6 +235,7 @@ MUTANTS = [
     Mutant("pairs", "c3align/geometry/_order.py", "size <= ONE_SIZE * np.median", "size <= 0 * np.median", "test_centering and changed_places"),
     Mutant("gap", "c3align/geometry/_gap_report.py", "1 < pairs.n_rows == a.n_rows == b.n_rows:", "False:", "test_aligner and error_of_the_gap"),
     Mutant("attack", "c3align/io/pages.py", "sorted(paths)):", "()):", "contradicts_itself"),
+    Mutant("door", "c3align/_learn.py", "if shares.max() > NEARLY_ALL:", "if False:", "test_centering and nearly_all"),
     Mutant("door", "c3align/_kinds.py", "if cells.dtype == object and found:", "if False:", "test_centering and in_cells"),
     Mutant("door", "c3align/_kinds.py", "    if others:", "    if False:", "test_centering and ids_beside"),
     Mutant("door", "c3align/centering.py", "(Glance.of(X), LARGE)", "(Glance.of(X), FAR)", "test_centering and not_named"),
@@ -861,7 +862,7 @@ MUTANTS = [
     Mutant("found", "c3align/io/rows.py", "glob.has_magic(name) and not os.path.exists(name)", "glob.has_magic(name)", "brackets_in_the_name"),
     Mutant("found", "c3align/_ingest.py", "isinstance(y, str | bytes) or len(shape) == 0", "False", "cannot_be_either"),
     Mutant("found", "c3align/cli/__init__.py", 'given or ["--help"]', "given", "test_io and test_help"),
-    Mutant("found", "c3align/cli/__init__.py", "kept\", file=sys.stderr)\n            return INTERRUPTED", "kept\", file=sys.stderr)\n            return 0", "test_cli and test_interrupt"),
+    Mutant("found", "c3align/cli/__init__.py", "{_KEPT}\", file=sys.stderr)\n            return INTERRUPTED", "{_KEPT}\", file=sys.stderr)\n            return 0", "test_cli and test_interrupt"),
     Mutant("found", "c3align/io/rows.py", "row {row - self.ends[i]}", "row {row}", "bad_shard_is_named"),
     # pages
     Mutant("pages", "tests/site.py", "formulas.in_page(", "str(", "test_site and a_page"),

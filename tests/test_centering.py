@@ -551,6 +551,17 @@ class TestOneEncoder:
         labels = pandas.DataFrame({"name": ["a", "b"] * 25, "number": range(50)})
         assert C3Aligner().fit(text, labels).statistics_ == C3Aligner().fit(text).statistics_
 
+    def test_a_column_that_is_nearly_all_of_the_rows(self, real_rows):
+        for found in real_rows.values():
+            for name, rows in found.items():
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    C3Aligner().fit(rows, modality=name)
+        rows = real_rows["coco"]["text"]
+        given = np.insert(rows, 7, 3 * np.arange(1, 501) / 500, axis=1)
+        with pytest.warns(ModalityMeanWarning, match=r"column 7 holds \d+% of the squared norm of 'text' rows"):
+            C3Aligner().fit(10 * given * [[9 if i == 7 else 1 for i in range(513)]])
+
     def test_ids_beside_columns_of_rows(self, coco):
         pandas = pytest.importorskip("pandas")
         frame = pandas.DataFrame(coco[1], columns=[f"e{i}" for i in range(512)])

@@ -214,7 +214,7 @@ def serving(folder, *options):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (130, ""), err
-        assert err == "interrupted; nothing half-written was kept\n"
+        assert err == "interrupted; nothing half-written was kept; the same command again goes on or begins anew\n"
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,7 @@ from c3align.cli._app import app, tell
 from c3align.errors import ALONE, PAIRED, one_line
 
 INTERRUPTED, UNREAD = 130, 141
+_KEPT = "nothing half-written was kept; the same command again goes on or begins anew"
 # what messages advise in Python, the longest first, and what a command line has for it
 _COMMAND_FOR = {
     "fit C3Aligner(second_moments=True) on them, or run c3align fit": "run c3align fit",
@@ -90,11 +91,17 @@ def run(arguments: list[str] | None = None) -> int:
                 return _unread()
             raise
         except (KeyboardInterrupt, typer.Abort):
-            print("interrupted; nothing half-written was kept", file=sys.stderr)
+            print(
+                "interrupted; nothing half-written was kept; the same command again goes on or begins anew",
+                file=sys.stderr,
+            )
             return INTERRUPTED
         except _Stopped as stopped:
             name = signal.Signals(stopped.args[0]).name
-            print(f"stopped by {name}; nothing half-written was kept", file=sys.stderr)
+            print(
+                f"stopped by {name}; nothing half-written was kept; the same command again goes on or begins anew",
+                file=sys.stderr,
+            )
             return 128 + int(stopped.args[0])
         except Exception as error:
             return _explain(error)

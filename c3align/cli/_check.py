@@ -55,6 +55,8 @@ def check(
 ) -> None:
     """Check that embeddings still are what an aligner has learned: distribution, encoder, and size of the gap.
 
+    Drift is measured against rows that c3align fit --second-moments has kept; without them pass --fail-on encoder,gap.
+
     Exit codes: 0 nothing of --fail-on was found, 3 something was, 2 wrong input.
     """
     from c3align import C3Aligner
