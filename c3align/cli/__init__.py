@@ -91,17 +91,11 @@ def run(arguments: list[str] | None = None) -> int:
                 return _unread()
             raise
         except (KeyboardInterrupt, typer.Abort):
-            print(
-                "interrupted; nothing half-written was kept; the same command again goes on or begins anew",
-                file=sys.stderr,
-            )
+            print(f"interrupted; {_KEPT}", file=sys.stderr)
             return INTERRUPTED
         except _Stopped as stopped:
             name = signal.Signals(stopped.args[0]).name
-            print(
-                f"stopped by {name}; nothing half-written was kept; the same command again goes on or begins anew",
-                file=sys.stderr,
-            )
+            print(f"stopped by {name}; {_KEPT}", file=sys.stderr)
             return 128 + int(stopped.args[0])
         except Exception as error:
             return _explain(error)
