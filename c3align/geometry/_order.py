@@ -128,7 +128,7 @@ def exchanged(a: Array, b: Array) -> PairOrderWarning | None:
     differences = first - second
     if len(differences) < FEW_PAIRS:
         return None
-    direction = differences[0]
+    direction = differences[int((differences**2).sum(axis=1).argmax())]
     for _ in range(POWER_STEPS):
         direction = differences.T @ (differences @ direction)
         direction = direction / max(float((direction**2).sum()) ** 0.5, ROUNDING)
