@@ -100,9 +100,7 @@ def center(modality: str, state: State, X: Any, n_rows: int | None = None) -> Ce
     if modality == BATCH or (modality != AUTO and not has_values):
         return Center(modality)
     if not has_values:
-        raise C3AlignError(
-            "modality='auto' looks at the rows, and a meta tensor has no values; pass a fitted modality's name"
-        )
+        raise C3AlignError("modality='auto' looks at rows, and a meta tensor has no values; name a fitted modality")
     if modality != AUTO:
         if modality in state.usable and Claim.of(state, modality).is_plain(X, NAMED_ROWS, LARGE, LARGE_CLAIMED):
             return Center(modality)
@@ -145,8 +143,7 @@ def shift(state: State, name: str, glance: Glance) -> float:
 
 def _most_by_chance(glance: Glance, fitted: Yardstick) -> float:
     """The squared distance of two means, over its expectation, that chance exceeds less than once in thousands."""
-    freedom = glance.participation(np.sqrt(fitted.weights))
-    return quantile(freedom, SURPRISE * (1 + 2 / glance.n_rows))
+    return quantile(glance.participation(np.sqrt(fitted.weights)), SURPRISE * (1 + 2 / glance.n_rows))
 
 
 def claimed_by(state: State, glance: Glance) -> str | None:
@@ -221,11 +218,12 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE, *,
     if not glance.n_rows or not state.statistics[name].sums.any():
         return None  # a mean of zeros, as for rows and their opposites, is meant to change nothing
     other = claimed_by(state, glance) if len(state.usable) > 1 else None
-    most = max(most, LARGE_CLAIMED) if other == name else most
+    before = _aligned_before(glance)
+    most = max(most, LARGE_CLAIMED) if other == name else min(most, LARGE_CLAIMED) if before else most
     mixed = strays(state, name, glance) if mixtures and other in (None, name) else ""
     if other in (None, name) and not mixed and shift(state, name, glance) <= most:
         return None
-    where = f"lie {_distance(state, name, glance):.2f} from its mean (its own rows {_spread(state, name):.2f})"
+    where = f"lie {_distance(state, name, glance):.2f} from its mean (its own rows {_spread(state, name):.2f}){before}"
     if mixed:
         return f"{where}, and {mixed}"
     return where if other in (None, name) else f"{where}, on the side of {other!r}"
@@ -317,8 +315,14 @@ def _spread(state: State, name: str) -> float:
 def _found(state: State, name: str, glance: Glance) -> str:
     return (
         f"only {name!r} is fitted, and these rows lie {_distance(state, name, glance):.2f} from its mean, which chance "
-        "does not explain: they are another modality, or other material of the same one"
+        "does not explain: they are another modality, or other material of the same one" + _aligned_before(glance)
     )
+
+
+def _aligned_before(glance: Glance) -> str:
+    n, total = glance.n_rows, glance.total_variance
+    is_centered = n >= MIN_ROWS_FOR_BATCH_MEAN and glance.mean @ glance.mean <= (NEGLIGIBLE + 1 / n) * total
+    return ", around zero, as rows do that were aligned before" if is_centered else ""
 
 
 def _settle(name: str, state: State) -> str:

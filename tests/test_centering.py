@@ -355,6 +355,20 @@ class TestNamed:
 
 
 class TestLearning:
+    @pytest.mark.parametrize("name", ["coco", "glyphs"])
+    def test_rows_aligned_before_are_told_of(self, real_rows, name):
+        """Learned or aligned as raw ones, under their own name, where the mean is large; no raw rows lie around zero."""
+        aligner, before = C3Aligner(), "around zero, as rows do that were aligned before"
+        for modality, rows in real_rows[name].items():
+            aligner.partial_fit(rows, modality=modality)
+        for modality, rows in real_rows[name].items():
+            aligned, alone = aligner.transform(rows, modality=modality), C3Aligner().fit(rows, modality=modality)
+            for again in (alone.transform, alone.partial_fit):
+                with pytest.warns(ModalityMeanWarning, match=before):
+                    again(aligned, modality=modality)
+        for rows in (rows for found in real_rows.values() for rows in found.values()):
+            assert not centering._aligned_before(centering.Glance.of(rows))
+
     def test_a_forgotten_name_is_told_of(self, coco):
         image, text = coco
         with pytest.warns(

@@ -625,7 +625,7 @@ class TestAligner:
             aligner.as_module().eval()(X, "image"),
         ):
             assert (found.device.type, found.dtype, found.shape) == ("meta", dtype, X.shape)
-        with pytest.raises(C3AlignError, match="a meta tensor has no values; pass a fitted modality's name"):
+        with pytest.raises(C3AlignError, match="a meta tensor has no values; name a fitted modality"):
             aligner.transform(X)
         with pytest.raises(ValueError, match="X has 5 features, but C3Aligner is expecting"):
             aligner.transform(X[:, :5], modality="text")

@@ -23,9 +23,9 @@ from c3align import __version__
 from c3align._imports import need
 from c3align.errors import C3AlignError, EncoderMismatchError, counted, printable
 from c3align.io import atomic
-from c3align.io.mirror import Rules
+from c3align.io.mirror import Rules, made_by
 from c3align.io.opening import here
-from c3align.io.rows import RowSource
+from c3align.io.rows import RowSource, base_of
 
 # what --help lists, in this order
 SUMMARIES = {
@@ -223,6 +223,13 @@ def one_fingerprint(found: list[RowSource], given: str | None) -> str | None:
     if len(known) > 1:
         raise EncoderMismatchError(f"these rows come from different encoders ({', '.join(known)}); use those of one")
     return known[0] if known else None
+
+
+def tell_of_changed(given: list[str]) -> None:
+    """Rows that were aligned before are no longer as their encoder gave them."""
+    command = made_by(given)
+    if command is not None:
+        tell("warning", f"{base_of(given)} holds what `c3align {command}` made; pass the rows that it was made from")
 
 
 def rules(on_error: str, changed: str, zero_rows: str) -> Rules:

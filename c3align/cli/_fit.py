@@ -28,6 +28,7 @@ from c3align.cli._app import (
     rules,
     save_aligner,
     say,
+    tell_of_changed,
 )
 from c3align.cli._learning import Learning, list_dropped
 from c3align.errors import C3AlignError, ModalityMeanWarning, printable
@@ -89,6 +90,8 @@ def fit(
     if pair:
         found = [found[0], *open_sources([here(name) for name in pair], **how)]
     _check_place(output, rows, found)
+    for given in filter(None, (rows, pair)):
+        tell_of_changed(given)
     for source in found:
         _check_once(source)
     if len(found) > 2:

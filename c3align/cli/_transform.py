@@ -32,6 +32,7 @@ from c3align.cli._app import (
     rules,
     say,
     tell,
+    tell_of_changed,
 )
 from c3align.cli._learning import list_dropped, touched
 from c3align.cli._means import looked_at, mean_of
@@ -249,6 +250,7 @@ def _opened(
             f"{rows[0]} holds several modalities, and of a row that is skipped the partner would stay; pass one of its "
             "folders, or omit --on-error"
         )
+    tell_of_changed(rows)
     fitted = C3Aligner.from_pretrained(folder, encoder=one_fingerprint(found, encoder))
     for source in found:
         if source.n_dims != fitted.n_features_in_:

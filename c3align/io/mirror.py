@@ -27,10 +27,16 @@ from c3align.io.progress import Journal, fingerprint, known_by
 from c3align.io.rows import FILES, METADATA, RowSource, base_of
 from c3align.io.shards import Tree, modality_of, tree_of
 
-__all__ = ["Changing", "Mirror", "Rules", "bad_rows"]
+__all__ = ["Changing", "Mirror", "Rules", "bad_rows", "made_by"]
 
 _COMMANDS = {"transform", "corrupt", "translate"}
 Change = Callable[[npt.NDArray[Any], int, Any], npt.NDArray[Any]]  # rows, the number of the first, or those of all
+
+
+def made_by(given: Sequence[str]) -> str | None:
+    """The command that wrote the folder of these rows, if one did that changes rows."""
+    folder = Path(base_of(given))
+    return next((name for name in sorted(_COMMANDS) if any(folder.glob(f"{name}_*.jsonl"))), None)
 
 
 def bad_rows(rows: npt.NDArray[Any], zeros_too: bool) -> npt.NDArray[np.bool_]:
