@@ -357,7 +357,7 @@ class TestNamed:
 class TestLearning:
     @pytest.mark.parametrize("name", ["coco", "glyphs"])
     def test_rows_aligned_before_are_told_of(self, real_rows, name):
-        """Learned or aligned as raw ones, under their own name, where the mean is large; no raw rows lie around zero."""
+        """Learned or aligned as raw ones, under their own name, where means are large; no raw rows lie around zero."""
         aligner, before = C3Aligner(), "around zero, as rows do that were aligned before"
         for modality, rows in real_rows[name].items():
             aligner.partial_fit(rows, modality=modality)

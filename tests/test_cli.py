@@ -188,11 +188,11 @@ class TestTransform:
 
     def test_rows_that_were_aligned_before(self, folder, call):
         """Nobody wants them learned or aligned again; what is made of raw rows is told of by no warning."""
-        for command in ("fit image --modality image --pair text --pair-modality text -o al", "transform image -a al -o z"):
+        for command in ("fit text --pair image -o al", "transform image -a al --modality image -o z"):
             assert "warning" not in call(*command.split())[2]
         for command in ("fit z -o b", "fit text --pair z -o b", "transform z/0.npy -a al --modality image -o c.npy"):
             told = call(*command.split())[2]
-            assert f"warning: {folder}/z holds what `c3align transform` made; pass the rows that it was made from" in told
+            assert f"warning: {folder}/z holds what `c3align transform` made; pass the rows that" in told
 
     def test_a_far_file_is_centred_by_its_whole_mean(self, folder, call, coco, monkeypatch):
         """Decided once: blocks must not each take their own mean."""
