@@ -18,7 +18,7 @@ from c3align._typing import Array, Int64Array
 from c3align.covariance import CovarianceStatistics, PairCovariance
 from c3align.cross_covariance import CrossCovariance
 from c3align.errors import C3AlignError, ModalityMeanWarning, PairOrderWarning
-from c3align.geometry import are_partners, doubt, order_doubt
+from c3align.geometry import are_partners, doubt, later_doubt, order_doubt, total_doubt
 from c3align.mappings import QuantileSketch
 from c3align.sample import RowSample, row_keys
 from c3align.statistics import ModalityStatistics, paired_statistics
@@ -64,9 +64,7 @@ def learn(
     if modality == other:
         raise C3AlignError(f"X and y are both {modality!r}; pass another y_modality=")
     state = _with_pairs(state, given, partners, (modality, other), settings)
-    is_first = before is None or pair_key(modality, other) not in before.pairs
-    if is_first or given.rows.shape[0] >= MANY_PAIRS:
-        _warn_of_pairs(given.rows, partners[0], state)
+    _warn_of_pairs(given.rows, partners[0], (modality, other), state, before)
     return state
 
 
@@ -147,20 +145,30 @@ def _is_index(index: Any) -> bool:
     return hasattr(index, "isin") and getattr(index, "nlevels", 2) == 1 and not is_counted
 
 
-def _warn_of_pairs(rows: Any, partners: Any, learned: State) -> None:
+def _warn_of_pairs(rows: Any, partners: Any, names: tuple[str, str], learned: State, before: State | None) -> None:
     """Say so when pairs do not look like rows of one encoder, or partners no more alike than rows in any order.
 
     `learned` is what these pairs alone taught.
     """
-    (((a, b), pairs),) = learned.pairs.items()
-    are_alike = pairs.n_rows and are_partners(learned.statistics[a], learned.statistics[b], pairs)
-    found = doubt(rows, partners, paired=True) if not are_alike else order_doubt(rows, partners)
+    now, known = _sides(learned, names), None if before is None else _sides(before, names)
+    found: Warning | None = None
+    if known is None or now[2].n_rows >= MANY_PAIRS:
+        is_alike = now[2].n_rows and are_partners(*now)
+        found = order_doubt(rows, partners) if is_alike else doubt(rows, partners, paired=True)
+    if found is None and known is not None:
+        found = later_doubt(rows, partners, known, now)
     if found is not None:
         warnings.warn(found, stacklevel=4)
 
 
+def _sides(state: State, names: tuple[str, str]) -> Any:
+    """What a state knows of two modalities and of their pairs; None where it knows no pairs."""
+    pairs = state.pairs.get(pair_key(*names))
+    return None if pairs is None else (*(state.statistics[name] for name in names), pairs)
+
+
 def merged(mine: State, theirs: State) -> State:
-    """What both have learned, with a warning where that is of the same rows, which count twice then."""
+    """What both have learned, with a warning where that is of the same rows, which count twice then, or of no pairs."""
     found = mine.merged(theirs)
     for name in mine.same_rows(theirs):
         warnings.warn(
@@ -168,4 +176,8 @@ def merged(mine: State, theirs: State) -> State:
             "now on; merge aligners of different rows",
             stacklevel=3,
         )
+    for names in mine.pairs.keys() & theirs.pairs.keys():
+        doubtful = total_doubt(*_sides(found, names))
+        if doubtful is not None:
+            warnings.warn(doubtful, stacklevel=3)
     return found

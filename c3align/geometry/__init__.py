@@ -15,7 +15,8 @@ rows in float64; give them a sample of a large set.
 - the sphere (Wang and Isola): `alignment`, `uniformity`
 - two distributions: `distribution_gap`, `linear_separability`
 - one encoder, or two: `encoder_overlap`, `one_encoder`, `are_partners`, `doubt`
-- the order of pairs: `order_evidence`, `order_doubt`, `repeated`, `exchanged`, `misplaced`
+- the order of pairs: `order_evidence`, `order_doubt`, `repeated`, `exchanged`, `misplaced`,
+  `later_doubt`, `total_doubt`
 - neighbors: `recall_at_k`, `modality_bias`, `k_occurrence`, `hubness`, `distinct_rows`, `pair_groups`
 """
 
@@ -41,6 +42,7 @@ from c3align.geometry._gap import (
     residual_spectrum,
 )
 from c3align.geometry._gap_report import GapReport, measure_gap
+from c3align.geometry._later import later_doubt, total_doubt
 from c3align.geometry._noise_fit import NoiseFit, noise_fit
 from c3align.geometry._order import (
     BY_CHANCE,
@@ -99,6 +101,7 @@ __all__ = [
     "grouped_gap",
     "hubness",
     "k_occurrence",
+    "later_doubt",
     "linear_separability",
     "measure_gap",
     "misplaced",
@@ -117,6 +120,7 @@ __all__ = [
     "residual_participation",
     "residual_sigma",
     "residual_spectrum",
+    "total_doubt",
     "uniformity",
     "unit_rows",
 ]
