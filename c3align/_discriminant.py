@@ -17,9 +17,19 @@ from c3align._state import State
 from c3align._typing import Float64Array
 from c3align.covariance import CovarianceStatistics
 from c3align.ops import glance as looks
+from c3align.ops.glance import Glance
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["MIN_ROWS_FOR_BATCH_MEAN", "SURPRISE", "Claim", "Discriminant", "Yardstick", "discriminants", "quantile"]
+__all__ = [
+    "MIN_ROWS_FOR_BATCH_MEAN",
+    "SURPRISE",
+    "Claim",
+    "Discriminant",
+    "Yardstick",
+    "claimed_by",
+    "discriminants",
+    "quantile",
+]
 
 SURPRISE = 5.0  # standard deviations of a squared distance that are no chance
 ROUNDING = 1e-9  # squared distances below it are rounding
@@ -159,6 +169,16 @@ class Discriminant:
     def _margin(self, other: int, n_rows: int) -> float:
         deviation = self.spreads[other] * math.sqrt(1 / n_rows + 1 / self.n_rows[other])
         return min(max(DEVIATIONS * deviation - 0.5, LEAST_MARGIN), MOST_MARGIN)
+
+
+def claimed_by(state: State, glance: Glance) -> str | None:
+    """The modality that wins against every other, or None."""
+    lost: set[str] = set()
+    for line in discriminants(state):
+        winner = line.winner(glance.mean, glance.n_rows)
+        lost.update(name for name in (line.a, line.b) if name != winner)
+    left = [name for name in state.usable if name not in lost]
+    return left[0] if len(left) == 1 else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,7 @@ from c3align._discriminant import (
     SURPRISE,
     Claim,
     Yardstick,
+    claimed_by,
     discriminants,
     quantile,
 )
@@ -45,7 +46,7 @@ from c3align.ops import glance as looks
 from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.glance import Glance
 
-__all__ = ["AUTO", "BATCH", "FAR", "Center", "Glance", "center", "doubt_about"]
+__all__ = ["AUTO", "BATCH", "FAR", "Center", "Glance", "center", "claimed_by", "doubt_about"]
 
 AUTO, BATCH = "auto", "batch"  # reserved: no modality may have these names
 _POSITIONS = 64  # rows looked at to tell raw ones, which lie around 1 of their mean, from aligned ones, around 0
@@ -146,16 +147,6 @@ def _most_by_chance(glance: Glance, fitted: Yardstick) -> float:
     return quantile(glance.participation(np.sqrt(fitted.weights)), SURPRISE * (1 + 2 / glance.n_rows))
 
 
-def claimed_by(state: State, glance: Glance) -> str | None:
-    """The modality that wins against every other, or None."""
-    lost: set[str] = set()
-    for line in discriminants(state):
-        winner = line.winner(glance.mean, glance.n_rows)
-        lost.update(name for name in (line.a, line.b) if name != winner)
-    left = [name for name in state.usable if name not in lost]
-    return left[0] if len(left) == 1 else None
-
-
 def clear_modality(state: State, glance: Glance) -> str:
     """The fitted modality that the rows clearly belong to.
 
@@ -218,7 +209,7 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE, *,
     if not glance.n_rows or not state.statistics[name].sums.any():
         return None  # a mean of zeros, as for rows and their opposites, is meant to change nothing
     other = claimed_by(state, glance) if len(state.usable) > 1 else None
-    before = _aligned_before(glance)
+    before = _aligned_before(state, name, glance)
     most = max(most, LARGE_CLAIMED) if other == name else min(most, LARGE_CLAIMED) if before else most
     mixed = strays(state, name, glance) if mixtures and other in (None, name) else ""
     if other in (None, name) and not mixed and shift(state, name, glance) <= most:
@@ -233,8 +224,10 @@ def warn_of_strangers(name: str, state: State | None, X: Any, *, is_named: bool)
     """Warn if rows learned as a known modality do not look like it, sooner where its name was not given."""
     if state is None or name not in state.usable or not looks.can_look(X):
         return
+    if state.statistics[name].n_rows < MIN_ROWS_FOR_BATCH_MEAN:
+        return  # few rows do not show where others lie
     glance, most = (Glance.of(X, NAMED_ROWS), FAR) if is_named else (Glance.of(X), LARGE)
-    doubt = doubt_about(name, state, glance, most)
+    doubt = doubt_about(name, state, glance, most, mixtures=not is_named)
     if doubt is not None:
         warnings.warn(
             f"rows that {doubt} were learned as {name!r} rows; if they are another modality, name it with modality=",
@@ -313,15 +306,18 @@ def _spread(state: State, name: str) -> float:
 
 
 def _found(state: State, name: str, glance: Glance) -> str:
+    where, before = f"{_distance(state, name, glance):.2f} from its mean", _aligned_before(state, name, glance)
     return (
-        f"only {name!r} is fitted, and these rows lie {_distance(state, name, glance):.2f} from its mean, which chance "
-        "does not explain: they are another modality, or other material of the same one" + _aligned_before(glance)
+        f"only {name!r} is fitted, and these rows lie {where}, which chance does not explain: they are another "
+        f"modality, or other material of the same one{before}"
     )
 
 
-def _aligned_before(glance: Glance) -> str:
-    n, total = glance.n_rows, glance.total_variance
-    is_centered = n >= MIN_ROWS_FOR_BATCH_MEAN and glance.mean @ glance.mean <= (NEGLIGIBLE + 1 / n) * total
+def _aligned_before(state: State, name: str, glance: Glance) -> str:
+    """What rows around zero have been through, where those of the fitted modality lie elsewhere."""
+    means = (glance.mean, glance.total_variance), (state.statistics[name].mean, Yardstick.of(state, name).total)
+    (here, there), n = [float(mean @ mean) / max(total, ROUNDING) for mean, total in means], glance.n_rows
+    is_centered = n >= MIN_ROWS_FOR_BATCH_MEAN and here <= NEGLIGIBLE + 1 / n and there > LARGE
     return ", around zero, as rows do that were aligned before" if is_centered else ""
 
 

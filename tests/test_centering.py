@@ -367,7 +367,9 @@ class TestLearning:
                 with pytest.warns(ModalityMeanWarning, match=before):
                     again(aligned, modality=modality)
         for rows in (rows for found in real_rows.values() for rows in found.values()):
-            assert not centering._aligned_before(centering.Glance.of(rows))
+            assert not centering._aligned_before(aligner.state_, "text", glance.Glance.of(rows))
+        x = np.random.default_rng(0).standard_normal((64, 64))  # nor say anything where raw ones do
+        assert not centering._aligned_before(C3Aligner().fit(x).state_, "text", glance.Glance.of(x))
 
     def test_a_forgotten_name_is_told_of(self, coco):
         image, text = coco

@@ -7,6 +7,7 @@ What breaks a promise is kept under build/fuzz. With --atheris, where that is in
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import select
@@ -194,7 +195,7 @@ def _lines(reader: int) -> Iterator[str | None]:
             yield line.decode()[1:-1] or None
 
 
-def run(door: str | None, first: int, n_inputs: int) -> int:
+def run(door: str | None, first: int, n_inputs: int, minutes: float) -> int:
     """Try inputs on every door; returns how many broke a promise."""
     loaders.warm()
     chosen = [(loader, build) for loader, build in honest.HONEST if door in (None, loader)]
@@ -205,12 +206,16 @@ def run(door: str | None, first: int, n_inputs: int) -> int:
                 tried = Door(loader, build, Path(own))
                 kinds: set[str] = set()
                 bar.set_description(loader)
-                for start in range(first, first + n_inputs, BATCH):
-                    for number, problem in tried.problems(range(start, min(start + BATCH, first + n_inputs))):
+                start, stop, end = first, first + n_inputs, time.monotonic() + 60 * minutes
+                while start < stop and time.monotonic() < end:
+                    batch = range(start, min(start + BATCH, stop))
+                    for number, problem in tried.problems(batch):
                         bar.update()
                         if problem:
                             n_found += 1
                             _keep(loader, tried, number, problem, kinds)
+                    start = batch.stop
+                tqdm.write(f"{loader}: {start - first:,} inputs")
     return n_found
 
 
@@ -263,11 +268,12 @@ def main() -> None:
     parser.add_argument("--door", help="one loader only: " + ", ".join(honest.KINDS))
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--inputs", type=int, default=7000, help="of each honest file (200,000 in all)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="at most, of each honest file")
     parser.add_argument("--atheris", action="store_true", help="coverage leads the changes; needs --door")
     asked = parser.parse_args()
     if asked.atheris:
         lead(asked.door, asked.inputs)
-    n_found = run(asked.door, asked.first, asked.inputs)
+    n_found = run(asked.door, asked.first, asked.inputs, asked.minutes)
     print(
         f"{n_found} inputs broke a promise; {FOUND} holds one of each kind" if n_found else "no input broke a promise"
     )
