@@ -134,7 +134,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X, y, modality, y_modality : optional
-            As in `fit`; a `ModalityMeanWarning` is given sooner where `modality` is not.
+            As in `fit`; a `ModalityMeanWarning` is given sooner where `modality` is not, a `PairOrderWarning` of pairs
+            that are far less alike than those before (`geometry.later_doubt`).
 
         Returns
         -------

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from c3align import ops
 from c3align._arguments import check_seed
 from c3align._typing import Array, Float64Array
-from c3align.errors import C3AlignError, FormatError
+from c3align.errors import C3AlignError, FormatError, PairOrderWarning
+from c3align.geometry import misplaced
 from c3align.io import atomic, container
 from c3align.ops.arrays import as_rows
 from c3align.sample import row_keys
@@ -153,7 +154,7 @@ def bridge(old: Array, new: Array, *, seed: int = 0) -> Bridge:
     Returns
     -------
     Bridge
-        With its recall; print it.
+        With its recall; print it. A `PairOrderWarning` says where items have moved up, as behind one that a side lacks.
 
     Raises
     ------
@@ -185,8 +186,21 @@ def bridge(old: Array, new: Array, *, seed: int = 0) -> Bridge:
             UserWarning,
             stacklevel=2,
         )
+    else:
+        _warn_of_order(a, b, order, kinds[best])
     old_mean, new_mean, linear = _learned(a, b, *kinds[best])
     return Bridge(kinds[best][0], old_mean, new_mean, linear, recalls[best], len(a))
+
+
+def _warn_of_order(a: Float64Array, b: Float64Array, order: Any, kind: tuple[str, float]) -> None:
+    """Say where items have moved up, as behind one that a side lacks: by maps learned from the other half of them."""
+    moved = np.empty_like(b)
+    for known, others in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+        old_mean, new_mean, linear = _learned(a[known], b[known], *kind)
+        moved[others] = ops.normalize((a[others] - old_mean) @ linear + new_mean)
+    found = misplaced(moved, b)
+    if found is not None:
+        warnings.warn(PairOrderWarning(f"with old as X and new as y: {found}"), stacklevel=3)
 
 
 def _n_held_out(n_rows: int) -> int:

@@ -293,6 +293,8 @@ def two_of(aligner: Any, a: str | None, b: str | None) -> tuple[State, str, str]
     known = ["image", "text"] if len(names) != 2 or {"image", "text"} == {*names} else names
     first = a if a is not None else next(name for name in known if name != b)
     second = b if b is not None else next(name for name in reversed(known) if name != first)
+    if len(names) > 2 and not {first, second} <= {*names}:
+        raise C3AlignError(f"several modalities are fitted ({', '.join(map(repr, names))}); name two of them")
     return state_of(aligner, first, second, named=True), first, second
 
 

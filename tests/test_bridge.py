@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+import warnings
 
 import numpy as np
 import pytest
 
 from c3align import C3Aligner, search
 from c3align.bridge import Bridge, bridge
-from c3align.errors import C3AlignError, FormatError
+from c3align.errors import C3AlignError, FormatError, PairOrderWarning
 from c3align.io import container
 from c3align.search import MixedIndex, migrate, raw_rows
 from tests import stores
@@ -61,6 +62,18 @@ class TestBridge:
             found = bridge(rng.normal(size=(n, 24)), rng.normal(size=(n, 24)))
         assert found.chance == chance
         assert found.recall < 1.3 * chance  # the best of five by chance
+
+    @pytest.mark.parametrize("n", [200, 1000])
+    def test_an_item_that_one_side_lacks(self, n):
+        """Half of a bridge is learned from others' partners then; right items in the same order are told of nothing."""
+        rng, scale = np.random.default_rng(n), np.arange(1.0, 65) ** -0.5
+        old = scale * rng.standard_normal((n, 64)) + 0.2
+        new = (old + 0.2 * scale * rng.standard_normal(old.shape)) @ np.linalg.qr(rng.standard_normal((64, 64)))[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            bridge(old, new)
+        with pytest.warns(PairOrderWarning, match="with old as X and new as y: from row .* to row"):
+            bridge(old[:-1], np.delete(new, n // 2, 0))
 
     def test_it_is_saved_whole(self, tmp_path):
         found = bridge(*towers("ridge", n=200))

@@ -385,6 +385,16 @@ class TestLearning:
             warnings.simplefilter("error")
             C3Aligner().fit(text[:100], image[:100]).partial_fit(text[100:]).partial_fit(image[100:], modality="image")
 
+    def test_rows_turned_by_a_pca(self, coco):
+        """Their columns are not correlated, which tells no encoder from another; cosines are those of before."""
+        image, text = coco
+        turn = np.linalg.svd(image - image.mean(axis=0), full_matrices=False)[2].T
+        assert one_encoder(image, text, paired=False)[1]
+        assert one_encoder(image @ turn, text @ turn, paired=False) == (None, True)
+        noise = np.random.default_rng(0).standard_normal((2, 1000, 64))
+        assert one_encoder(*noise, paired=False) == (None, True)
+        assert not one_encoder(image, text[:, ::-1], paired=False)[1]
+
 
 class TestOneEncoder:
     @pytest.mark.parametrize("name", TRAINED)

@@ -33,7 +33,6 @@ FAILED = 3  # the exit code of a check that found something
 KINDS = ("drift", "encoder", "gap")
 SAMPLE_ROWS = 4096
 MOST_OF_THE_GAP = 0.5
-LEAST_OWN = 2.0  # overlap of two halves of the fitted rows, below which it tells no encoder from another
 
 
 @app.command(
@@ -136,8 +135,6 @@ def _encoder(fitted: Any, sample: Any, name: str, fingerprint: str | None) -> di
 
     own, kept = fitted.encoder_fingerprint_, fitted.state_.samples.get(name)
     overlap, may_be_one = (None, True) if kept is None else geometry.one_encoder(sample, kept.rows, paired=False)
-    if not may_be_one and kept is not None and geometry.encoder_overlap(kept.rows[::2], kept.rows[1::2]) < LEAST_OWN:
-        overlap, may_be_one = None, True  # columns so unrelated, as of whitened rows, that it tells nothing
     is_other = None not in (own, fingerprint) and own != fingerprint
     if own is None:
         text = "not compared by name: the aligner names none (fit it with --encoder)"

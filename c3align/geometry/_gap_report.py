@@ -26,7 +26,8 @@ class GapReport:
     norm : float
         ``||c||``; unit rows are at most 2 apart.
     standard_error : float
-        Expected error of the gap, due to the finite number of rows; partners vary together, which makes it smaller.
+        Expected error of the gap, due to the finite number of rows; partners vary together, which makes it smaller. Of
+        rows that repeat, as a picture does with k captions, it is up to sqrt(k) times as large.
     within : (float, float)
         Root mean square distance of the rows of a, and of b, from their own mean.
     n_pairs : int

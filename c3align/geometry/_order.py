@@ -40,8 +40,8 @@ def doubt(a: Array, b: Array, *, paired: bool) -> UserWarning | None:
     overlap, is_one = one_encoder(a, b, paired=paired)
     if not is_one:
         return EncoderMismatchWarning(
-            f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more, and no "
-            "mapping makes up for that; check that X and y come from the same, trained encoder"
+            f"these do not look like rows of one encoder: overlap {overlap:.1f}, one encoder gives 3 or more, and "
+            "centering does not make up for that; check that X and y come from the same, trained encoder"
             + (", and that row i of y is the partner of row i of X" if paired else "")
         )
     found = (repeated(a, b) or exchanged(a, b)) if paired else None

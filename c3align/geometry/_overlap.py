@@ -66,7 +66,8 @@ def encoder_overlap(a: Array, b: Array) -> float:
 def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool]:
     """Decide whether the rows may come from one encoder.
 
-    Rows that fill their space evenly, as synthetic ones do, have a small overlap; similar partners then decide.
+    Rows that fill their space evenly, as synthetic ones do, have a small overlap; similar partners then decide. Where
+    columns are not correlated, as of rows turned by a PCA, even halves of one side do not overlap: that tells nothing.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool
     Returns
     -------
     overlap : float or None
-        See `encoder_overlap`; None with fewer than 200 rows, or where it is undefined.
+        See `encoder_overlap`; None with fewer than 200 rows, or where it is undefined or tells nothing.
     may_be_one : bool
         Always True where the overlap is None.
     """
@@ -86,9 +87,17 @@ def one_encoder(a: Array, b: Array, *, paired: bool) -> tuple[float | None, bool
         return None, True
     try:
         overlap = encoder_overlap(a, b)
+        if overlap < ONE_ENCODER and min(_own_overlap(a, "a"), _own_overlap(b, "b")) < ONE_ENCODER:
+            return None, True
     except C3AlignError:
         return None, True
     return overlap, overlap >= ONE_ENCODER or (paired and centered_pair_cosine(a, b) >= PARTNERS)
+
+
+def _own_overlap(X: Array, name: str) -> float:
+    """The overlap of two halves of the same rows."""
+    rows = _sample(X, name)
+    return encoder_overlap(rows[::2], rows[1::2])
 
 
 @checked
