@@ -35,10 +35,10 @@ from c3align._discriminant import (
     SURPRISE,
     Claim,
     Yardstick,
-    claimed_by,
     discriminants,
     quantile,
 )
+from c3align._discriminant import claimed_by as claimed_by  # decoders ask it too
 from c3align._state import State
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.mappings import RowAffine
@@ -46,7 +46,7 @@ from c3align.ops import glance as looks
 from c3align.ops.arrays import as_rows, is_on_device
 from c3align.ops.glance import Glance
 
-__all__ = ["AUTO", "BATCH", "FAR", "Center", "Glance", "center", "claimed_by", "doubt_about"]
+__all__ = ["AUTO", "BATCH", "FAR", "Center", "Glance", "center", "doubt_about"]
 
 AUTO, BATCH = "auto", "batch"  # reserved: no modality may have these names
 _POSITIONS = 64  # rows looked at to tell raw ones, which lie around 1 of their mean, from aligned ones, around 0
