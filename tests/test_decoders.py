@@ -97,7 +97,27 @@ def test_without_collapse_all_rows_pass(coco):
     assert Place.of(source) is None
     both = C3Aligner().fit(np.concatenate([text, -text])).partial_fit(np.concatenate([image, -image]), modality="image")
     place = Place.of(TrainingRows(as_rows(text), both, "text", 0))
-    assert place is None
+    assert not len(place.directions)
+    place.check(both.transform(image, modality="image"), "text")
+
+
+def test_norms_are_those_of_training(coco, made, tmp_path):
+    """Scaled rows gave other captions and pictures without a word; nearest texts do not depend on norms."""
+    image, text = coco
+    aligner, (prefix, memory, generator) = made
+    aligned = aligner.transform(image[:20], modality="image")
+    prefix.save_pretrained(tmp_path / "prefix")
+    for decoder in (prefix, PrefixCaptioner.from_pretrained(tmp_path / "prefix"), generator):
+        for scale in (0.1, 0.7, 1.4, 50):
+            with pytest.raises(C3AlignError, match=r"norms around .*, and the decoder learned from rows of norm 1;"):
+                decoder.generate(scale * aligned)
+    assert memory.generate(7 * aligned) == memory.generate(aligned)
+    free = C3Aligner(renormalize=False).fit(text, image)
+    place = Place.of(TrainingRows(as_rows(text), free, "text", 0))
+    for rows, name in ((text, "text"), (image, "image")):
+        place.check(free.transform(rows, modality=name), "text")
+        with pytest.raises(C3AlignError, match="have norms around"):
+            place.check(9 * free.transform(rows, modality=name), "text")
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ class MemoryCaptioner:
         self.memory_ = Memory.of(source, [text for text, _ in kept], folder, self.index)
         if groups is not None:
             self.memory_.things = np.array([thing for _, thing in kept], np.int64)
-        self._place = Place.of(source)
+        self._place = Place.of(source, any_norm=True)
         self.n_dims, self.modality_ = self.memory_.n_dims, modality
         self.encoder_fingerprint_ = getattr(aligner, "encoder_fingerprint_", None)
         return self
