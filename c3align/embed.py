@@ -155,6 +155,8 @@ def embed(
     digest = hashlib.sha256("\n".join(item.name for item in items).encode()).hexdigest()[:16]
     run = Run(encoder.fingerprint, modality, dtype, len(items), digest, shard_items, on_error)
     tree = Tree(output, modality)
+    if tree.folder.is_file():
+        raise C3AlignError(f"{output} is a file; pass the name of a folder")
     tree.folder.mkdir(parents=True, exist_ok=True)
     counts, begin = Counts(), time.monotonic()
     options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}

@@ -30,8 +30,9 @@ class AlignerModule(torch.nn.Module):
 
     **Noise behaves as in** `torch.nn.Dropout`: each forward pass in train mode draws its place in the noise stream from
     torch's generator for X's device. So `torch.manual_seed` repeats it, `fork_rng` isolates it, activation
-    checkpointing recomputes it, each process of a distributed run and each worker of a loader has its own, compiled
-    functions and CUDA graphs draw new noise, and a saved random state of torch resumes it. With `row_offset` or
+    checkpointing recomputes it, each worker of a loader has its own, compiled functions and CUDA graphs draw new noise,
+    and a saved random state of torch resumes it. Processes of a distributed run have their own where seeds differ, and
+    the same where all are seeded alike, as many trainers do: pass `row_ids` there. With `row_offset` or
     `row_ids` the noise is instead that of `C3Aligner.corrupt` for these rows, independent of the generator: the same
     for any batches and processes.
 

@@ -98,10 +98,13 @@ class TestFit:
             (("text.npy", "--modality", "auto"), "'auto' is reserved by transform"),
             (("text.npy", "--sed", "1"), "--sed"),
             ((), "see c3align fit --help"),
+            (("text.npy", "--pair-modality", "image"), "pass them as --pair, or use --modality"),
+            (("pipe.npy",), "pipe.npy is no file, and rows are read more than once; write them to a file"),
         ],
     )
     def test_errors_are_one_line(self, folder, call, arguments, text, coco):
         (folder / "note.txt").write_text("hello")
+        os.mkfifo("pipe.npy")
         np.save("objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
         np.save("flat.npy", np.ones(5))
         np.save("empty.npy", np.ones((0, 5)))

@@ -81,6 +81,11 @@ class TestTree:
         assert "glyph_003.png) cannot be used" in capsys.readouterr().err
         assert not list((tmp_path / "emb" / "metadata").iterdir())
 
+    def test_a_file_is_no_folder(self, pictures, tmp_path, capsys):
+        (tmp_path / "emb").write_text("mine")
+        assert run("embed", pictures, *OPTIONS, "-o", tmp_path / "emb") == 2
+        assert "emb is a file; pass the name of a folder" in capsys.readouterr().err
+
     @pytest.mark.parametrize("fault", ["another encoder", "a broken item"])
     def test_an_aligner_learns_none_of_another_or_half(self, pictures, tmp_path, fault):
         encoder, items = encoders.load("glyphs"), gather(str(pictures), "image")

@@ -286,7 +286,7 @@ class TestTables:
         ]
         assert list(tables.read(str(path), lambda names: ("caption", "caption")))[2] == ("b", "b")
         parquet.write_table(pyarrow.table({"caption": ["a", None]}), path)
-        with pytest.raises(C3AlignError, match=r"row 1 of .* has None in its column"):
+        with pytest.raises(C3AlignError, match=r"row 1 of .* has nothing in its column"):
             gather(str(path), "text")
         parquet.write_table(pyarrow.table({"n": [1], "path": pyarrow.array(["a"], pyarrow.large_string())}), path)
         assert list(tables.read(str(path), lambda names: ("path", "caption"))) == [("a", None)]

@@ -786,6 +786,8 @@ class TestGenerate:
         assert not any("a" in text.split() for text in trained.generate(aligned[:20], bad_words_ids=[banned]))
         with pytest.raises(ValueError, match="nonsense"):
             trained.generate(aligned[:2], nonsense=3)
+        with pytest.raises(C3AlignError, match="num_beams must be an integer of 1 or more"):
+            trained.generate(aligned[:2], num_beams=0)
 
     def test_float64_float16_tensors_and_lists(self, trained, aligned):
         whole = trained.generate(aligned[:8])

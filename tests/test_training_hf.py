@@ -52,6 +52,13 @@ class TestCollator:
         with pytest.raises(C3AlignError, match="all examples of a batch or none must have 'number'"):
             CorruptedCollator(aligner)([*examples([0]), {"rows": ROWS[1], "label": 0}])
 
+    def test_epochs_are_whole_and_batches_have_examples(self, aligner):
+        for epoch in (1.5, -1, "a"):
+            with pytest.raises(C3AlignError, match="epoch must be an integer of 0 or more"):
+                CorruptedCollator(aligner).set_epoch(epoch)
+        with pytest.raises(C3AlignError, match="a batch needs an example"):
+            CorruptedCollator(aligner)([])
+
     def test_workers_that_live_on_see_the_epoch(self, aligner):
         collator = CorruptedCollator(aligner)
         options = {"num_workers": 1, "persistent_workers": True, "batch_size": 12, "collate_fn": collator}

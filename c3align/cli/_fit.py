@@ -100,6 +100,8 @@ def fit(
         raise C3AlignError("noise 'residual' is learned from pairs; pass their partners as --pair")
     fingerprint = one_fingerprint(found, encoder)
     first, second = found[0], found[1] if len(found) > 1 else None
+    if pair_modality is not None and second is None:
+        raise C3AlignError("--pair-modality names partners, and there are none; pass them as --pair, or use --modality")
     names = {"modality": modality or found[0].modality or "text"}
     names["y_modality"] = pair_modality or (second and found[1].modality) or "image"
     _check_alike(first)

@@ -194,8 +194,10 @@ def _of_table(data: str, modality: str, asked: tuple[str | None, str | None], pl
 
 
 def _text(value: Any, where: str) -> str:
+    if value is None:
+        raise C3AlignError(f"{where} has nothing in its column; fill it in or drop the row")
     if not isinstance(value, str):
-        raise C3AlignError(f"{where} has {value!r:.200} in its column; fill it in or drop the row")
+        raise C3AlignError(f"{where} has {value!r:.200} in its column, which is no text; write it as one")
     if _HALF.search(value):
         raise C3AlignError(f"{where} has {value!r:.200}, with half of a character; write the table again")
     return value

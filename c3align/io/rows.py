@@ -310,6 +310,8 @@ def _of_rows(names: list[str], pattern: str) -> list[str]:
 def _stored(path: str, column: str | None = None, scale: float | None = None) -> npy.Stored | Column:
     """A file of rows, never unpickled, of which no more than the header is read."""
     suffix = os.path.splitext(path)[1]
+    if not opening.is_url(path) and os.path.exists(path) and not os.path.isfile(path):
+        raise C3AlignError(f"{path} is no file, and rows are read more than once; write them to a file, and pass that")
     if not opening.is_url(path) and not os.path.isfile(path):
         raise C3AlignError(f"no {'file' if suffix else 'file or folder'} {path}; check the name")
     if (column is not None and suffix != ".parquet") or (scale is not None and suffix == ".parquet"):

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from c3align._imports import need
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, counted
 from c3align.io.limits import Allowance, item_errors
 from c3align.io.opening import opened, size_of
 from c3align.io.pages import opened_table, pages, unpacked_size
@@ -20,6 +20,7 @@ __all__ = ["SUFFIXES", "read"]
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 _BATCH = 1 << 14  # rows of a .parquet that are in memory
 _FIX = "write the table as .jsonl"
+_SEPARATORS = (";", "\t", ",", "|")
 # what .parquet packs: equal rows into nothing, texts to a tenth
 _ROWS, _UNPACKED = Allowance(1 << 20, 1, 1 << 40, _FIX), Allowance(1 << 25, 30, 1 << 50, _FIX)
 Choose = Callable[[Sequence[str]], Sequence[str]]
@@ -38,16 +39,24 @@ def read(name: str, choose: Choose) -> Iterator[Row]:
         if suffix == ".parquet":
             yield from _of_parquet(file, choose)
             return
-        with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:  # programs for spreadsheets write a mark
-            yield from _of_text(text, suffix, choose)
+        try:
+            with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:  # spreadsheets write a mark
+                yield from _of_text(text, suffix, choose, name)
+        except UnicodeDecodeError as error:
+            raise C3AlignError(f"{name} is not UTF-8 ({error}); save it as UTF-8") from error
+        except csv.Error as error:
+            raise C3AlignError(
+                f"{name} is not as its separators say ({error}); close every quote, or {_FIX}"
+            ) from error
 
 
-def _of_text(text: Any, suffix: str, choose: Choose) -> Iterable[Row]:
+def _of_text(text: Any, suffix: str, choose: Choose, name: str) -> Iterable[Row]:
     if suffix == ".txt":
         return ((line.rstrip("\r\n"),) for line in _without_end(text, str.strip))
     if suffix == ".jsonl":
         return _chosen((_object(line) for line in text if line.strip()), choose)
-    return _chosen(_records(csv.reader(text, delimiter="\t" if suffix == ".tsv" else ",", strict=True)), choose)
+    separator = "\t" if suffix == ".tsv" else ","
+    return _chosen(_records(csv.reader(text, delimiter=separator, strict=True), separator, name), choose)
 
 
 def _without_end(lines: Iterable[Any], has_content: Callable[[Any], Any]) -> Iterator[Any]:
@@ -60,7 +69,7 @@ def _without_end(lines: Iterable[Any], has_content: Callable[[Any], Any]) -> Ite
             blank = []
 
 
-def _records(lines: Iterable[list[str]]) -> Iterator[dict[str, Any]]:
+def _records(lines: Any, separator: str, table: str) -> Iterator[dict[str, Any]]:
     """Lines by the names in the first; longer or shorter ones are refused, and empty ones are blank where all may be.
 
     Where there are several columns an empty line is no row.
@@ -68,13 +77,17 @@ def _records(lines: Iterable[list[str]]) -> Iterator[dict[str, Any]]:
     given = _without_end(lines, bool)
     names: list[str] = next((line for line in given if line), [])
     rows = (line or [""] for line in given if line or len(names) == 1)
+    other = next((mark for mark in _SEPARATORS if mark != separator and len(names) == 1 and mark in names[0]), None)
+    if other is not None:
+        raise C3AlignError(f"{table} seems to be separated by {other!r}, not {separator!r}; save it so, or {_FIX}")
     if len(set(names)) < len(names):
-        raise C3AlignError(f"two columns have one name ({', '.join(names)}); rename one")
+        raise C3AlignError(f"two columns of {table} have one name ({', '.join(names)}); rename one")
     for i, row in enumerate(rows):
         if len(row) != len(names):
+            fix = "put quotes around one with the separator in it" if len(row) > len(names) else "write empty ones too"
             raise C3AlignError(
-                f"row {i} has {len(row)} values and the header {len(names)}; put quotes around a value with the "
-                f"separator in it, or {_FIX}"
+                f"row {i} of {table}, at line {lines.line_num}, has {counted(len(row), 'value')} and the header "
+                f"{len(names)}; {fix}, or {_FIX}"
             )
         yield dict(zip(names, row))
 

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback, default_data_collator
 
 from c3align import centering
-from c3align._arguments import check_seed
+from c3align._arguments import check_seed, check_whole
 from c3align.errors import C3AlignError
 from c3align.training.rows import seed_of
 
@@ -66,7 +66,7 @@ class CorruptedCollator:
         epoch : int >= 0
             Its number.
         """
-        self._epoch.fill_(epoch)
+        self._epoch.fill_(check_whole("epoch", epoch, 0))
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Make a batch of examples.
@@ -81,6 +81,8 @@ class CorruptedCollator:
         dict
             "rows" (n, n_dims) float32, and what `rest` makes of the other entries.
         """
+        if not examples:
+            raise C3AlignError("a batch needs an example; leave out batches without one")
         if any(self.rows not in example for example in examples):
             raise C3AlignError(f"every example must have {self.rows!r}; name its key, and give the Trainer {_KEEP}")
         numbers = [example[self.number] for example in examples if self.number in example]

@@ -192,6 +192,9 @@ def settled(
             + "; pass lm_settings='keep' to use them without this warning, or lm_settings='drop'",
             stacklevel=2,
         )
+    for name in ("num_beams", "num_return_sequences"):
+        if given.get(name) is not None:
+            check_whole(name, given[name])
     pad = eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     options = {"do_sample": False, "num_beams": 1, "num_return_sequences": 1, "pad_token_id": pad, "eos_token_id": eos}
     if not {"max_new_tokens", "max_length"} & set(given):
