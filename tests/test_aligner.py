@@ -138,6 +138,15 @@ class TestOnRealEmbeddings:
         with pytest.raises(C3AlignError, match=r"modalities are fitted .'audio', 'caption', 'third'.; name two"):
             aligner.gap()
 
+    def test_noise_is_told_for_each_side_where_it_is_unequal(self, coco):
+        image, text = coco
+        near = image.mean(axis=0) + 0.05 * (image - image.mean(axis=0))
+        aligner = C3Aligner().fit(text, near)
+        told = re.search(r"cosine of ([.0-9]+) for image rows, and ([.0-9]+) for text", str(aligner.gap()))
+        for cosine, (rows, name) in zip(told.groups(), ((near, "image"), (text, "text"))):
+            products = (aligner.transform(rows, modality=name) * aligner.corrupt(rows, modality=name)).sum(axis=1)
+            assert float(cosine) == pytest.approx(products.mean(), abs=0.02)
+
     def test_a_gap_is_of_those_that_are_asked_for(self, coco):
         image, text = coco
         aligner = C3Aligner().fit(text, image, modality="audio")

@@ -12,6 +12,8 @@ from c3align._typing import Float64Array
 from c3align.errors import counted
 from c3align.statistics import ModalityStatistics, PairStatistics
 
+UNEQUAL = 0.05  # cosines that are told apart
+
 
 @dataclass(frozen=True, eq=False)
 class GapReport:
@@ -58,9 +60,19 @@ class GapReport:
         )
         if not self.n_pairs:
             return text
-        noise = "" if self.noise_cosine is None else f" (a noise cosine of {self.noise_cosine:.2f})"
-        residual = "" if self.sigma is None else f", residual sigma {self.sigma:.4f}{noise}"
+        residual = "" if self.sigma is None else f", residual sigma {self.sigma:.4f}{self._cosines()}"
         return f"{text}; {counted(self.n_pairs, 'pair')}: mean cosine {self.pair_cosine:.3f}{residual}"
+
+    def _cosines(self) -> str:
+        """That of both sides together; of each, where one lies much closer to its mean, so that noise tells more."""
+        if self.noise_cosine is None or self.sigma is None:
+            return ""
+        own = [
+            noise.cosine_from_sigma(self.sigma, len(self.vector), norm=norm) if norm else 0.0 for norm in self.within
+        ]
+        if max(own) - min(own) <= UNEQUAL:
+            return f" (a noise cosine of {self.noise_cosine:.2f})"
+        return f" (a noise cosine of {own[0]:.2f} for {self.a} rows, and {own[1]:.2f} for {self.b})"
 
 
 def _standard_error(a: ModalityStatistics, b: ModalityStatistics, pairs: PairStatistics | None) -> float:
