@@ -209,7 +209,7 @@ def doubt_about(name: str, state: State, glance: Glance, most: float = LARGE, *,
     if not glance.n_rows or not state.statistics[name].sums.any():
         return None  # a mean of zeros, as for rows and their opposites, is meant to change nothing
     other = claimed_by(state, glance) if len(state.usable) > 1 else None
-    before = _aligned_before(state, name, glance)
+    before = aligned_before(state, name, glance)
     most = max(most, LARGE_CLAIMED) if other == name else min(most, LARGE_CLAIMED) if before else most
     mixed = strays(state, name, glance) if mixtures and other in (None, name) else ""
     if other in (None, name) and not mixed and shift(state, name, glance) <= most:
@@ -308,14 +308,14 @@ def _spread(state: State, name: str) -> float:
 
 
 def _found(state: State, name: str, glance: Glance) -> str:
-    where, before = f"{_distance(state, name, glance):.2f} from its mean", _aligned_before(state, name, glance)
+    where, before = f"{_distance(state, name, glance):.2f} from its mean", aligned_before(state, name, glance)
     return (
         f"only {name!r} is fitted, and these rows lie {where}, which chance does not explain: they are another "
         f"modality, or other material of the same one{before}"
     )
 
 
-def _aligned_before(state: State, name: str, glance: Glance) -> str:
+def aligned_before(state: State, name: str, glance: Glance) -> str:
     """What rows around zero have been through, where those of the fitted modality lie elsewhere."""
     means = (glance.mean, glance.total_variance), (state.statistics[name].mean, Yardstick.of(state, name).total)
     (here, there), n = [float(mean @ mean) / max(total, ROUNDING) for mean, total in means], glance.n_rows

@@ -356,7 +356,7 @@ class TestNamed:
 
 class TestLearning:
     @pytest.mark.parametrize("name", ["coco", "glyphs"])
-    def test_rows_aligned_before_are_told_of(self, real_rows, name):
+    def test_rowsaligned_before_are_told_of(self, real_rows, name):
         """Learned or aligned as raw ones, under their own name, where means are large; no raw rows lie around zero."""
         aligner, before = C3Aligner(), "around zero, as rows do that were aligned before"
         for modality, rows in real_rows[name].items():
@@ -367,9 +367,9 @@ class TestLearning:
                 with pytest.warns(ModalityMeanWarning, match=before):
                     again(aligned, modality=modality)
         for rows in (rows for found in real_rows.values() for rows in found.values()):
-            assert not centering._aligned_before(aligner.state_, "text", glance.Glance.of(rows))
+            assert not centering.aligned_before(aligner.state_, "text", glance.Glance.of(rows))
         x = np.random.default_rng(0).standard_normal((64, 64))  # nor say anything where raw ones do
-        assert not centering._aligned_before(C3Aligner().fit(x).state_, "text", glance.Glance.of(x))
+        assert not centering.aligned_before(C3Aligner().fit(x).state_, "text", glance.Glance.of(x))
 
     def test_a_forgotten_name_is_told_of(self, coco):
         image, text = coco

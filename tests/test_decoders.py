@@ -101,6 +101,13 @@ def test_without_collapse_all_rows_pass(coco):
     place.check(both.transform(image, modality="image"), "text")
 
 
+def test_rows_aligned_before_are_no_training_rows(glyph_rows):
+    image, text = glyph_rows
+    aligner = C3Aligner().fit(text, image)
+    with pytest.raises(C3AlignError, match="around zero, as rows do that were aligned before; pass raw rows"):
+        MemoryCaptioner().fit(aligner.transform(text, modality="text"), ["a"] * len(text), aligner=aligner)
+
+
 def test_norms_are_those_of_training(coco, made, tmp_path):
     """Scaled rows gave other captions and pictures without a word; nearest texts do not depend on norms."""
     image, text = coco

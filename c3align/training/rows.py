@@ -98,6 +98,9 @@ def refuse_strays(X: Any, aligner: Any, modality: str, first_row: int = 0) -> No
     """Refuse single rows on another modality's side of the gap."""
     found = strays(X, aligner, modality, first_row)
     if found:
+        before = centering.aligned_before(aligner.state_, modality, centering.Glance.of(X))
+        if before:
+            raise C3AlignError(f"embeddings lie{before.removeprefix(',')}; pass raw rows, as their encoder gives them")
         first, name = min(found.items())
         raise C3AlignError(
             f"{len(found)} of {X.shape[0]} embeddings given as modality={modality!r} lie on the side of {name!r}, "
