@@ -109,8 +109,8 @@ def test_op_by_torchs_own_checks(op):
         return
     shape = (0.2, torch.full((N_DIMS,), 0.2), torch.from_numpy(GAP), True, True, -5, -100, None, None)
     plain = (0.2, None, None, False, False, 3, 0)
-    rows = (*plain, None, torch.arange(6) + 2**40)
-    for chosen, noise in ((columns, shape), (columns, (*plain, torch.tensor(2**40), None)), (columns, rows), (none, rows)):
+    first, rows = (*plain, torch.tensor(2**40), None), (*plain, None, torch.arange(6) + 2**40)
+    for chosen, noise in ((columns, shape), (columns, first), (columns, rows), (none, rows)):
         opcheck(torch.ops.c3align.corrupt, (X, *chosen, True, False, *noise))
 
 
