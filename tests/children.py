@@ -16,10 +16,9 @@ from tests.conftest import ROOT
 
 COMMAND = "from c3align.__main__ import main; main()"  # `c3align` with the child's arguments
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(  # an absent one is passed over; not lancedb, which starts a thread
-    ["torch", "transformers", "c3align.aligner", "c3align.cli", "c3align.decoders", "c3align.search", "faiss"]
-    + ["lance_namespace", "pyarrow.dataset", "tests.tiny_lms", "tests.stores"]
-)
+IMPORTED = ["torch", "transformers", "c3align", "c3align.aligner", "c3align.cli", "c3align.decoders", "c3align.search"]
+IMPORTED += ["faiss", "lance_namespace", "tests.tiny_lms", "tests.stores"]  # not lancedb itself, which starts a thread
+CONTEXT.set_forkserver_preload(IMPORTED)  # those that are there
 
 
 class Child:
