@@ -35,6 +35,12 @@ class Child:
         for end in (given, told, *ends):
             end.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        self.kill()  # which has ended, unless the test failed: nobody need wait for it
+
     def kill(self):
         self._process.kill()
 

@@ -130,18 +130,19 @@ class TestKills:
             "    print('gone', flush=True)\n"
             "    input()\n"
         )
-        chance, process = random.Random(0), Child(code)
-        for _ in range(6):
-            pid = int(process.stdout.readline())
-            while not (tmp_path / "a" / persistence.ALIGNER_FILE).exists():
-                time.sleep(0.001)
-            time.sleep(chance.random() / 50)
-            os.kill(pid, signal.SIGKILL)
-            assert process.stdout.readline() == "gone\n"
-            found = C3Aligner.from_pretrained(tmp_path / "a")
-            assert found.statistics_ == C3Aligner().fit(rows * (1 - 2 * found.seed)).statistics_
-            print(file=process.stdin, flush=True)
-        process.communicate()
+        chance = random.Random(0)
+        with Child(code) as process:
+            for _ in range(6):
+                pid = int(process.stdout.readline())
+                while not (tmp_path / "a" / persistence.ALIGNER_FILE).exists():
+                    time.sleep(0.001)
+                time.sleep(chance.random() / 50)
+                os.kill(pid, signal.SIGKILL)
+                assert process.stdout.readline() == "gone\n"
+                found = C3Aligner.from_pretrained(tmp_path / "a")
+                assert found.statistics_ == C3Aligner().fit(rows * (1 - 2 * found.seed)).statistics_
+                print(file=process.stdin, flush=True)
+            process.communicate()
 
     @posix
     def test_signals_leave_no_scratch(self, rows, tmp_path):
@@ -159,15 +160,15 @@ class TestKills:
             "    if not pid: sys.exit(cli.run(['transform', 'x.npy', '-a', 'a', '-o', 'z.npy']))\n"
             "    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)\n"
         )
-        process = Child(program)
-        for number, code in expected.items():
-            where, pid = process.stdout.readline().split()
-            assert where == "inside"
-            assert any(atomic.SCRATCH in path.name for path in tmp_path.iterdir())
-            os.kill(int(pid), number)
-            assert int(process.stdout.readline()) == code
-            assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "x.npy"]
-        err = process.communicate()[1]
+        with Child(program) as process:
+            for number, code in expected.items():
+                where, pid = process.stdout.readline().split()
+                assert where == "inside"
+                assert any(atomic.SCRATCH in path.name for path in tmp_path.iterdir())
+                os.kill(int(pid), number)
+                assert int(process.stdout.readline()) == code
+                assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "x.npy"]
+            err = process.communicate()[1]
         assert err.count("nothing half-written was kept") == len(expected)
 
 
