@@ -16,9 +16,9 @@ from tests.conftest import ROOT
 
 COMMAND = "from c3align.__main__ import main; main()"  # `c3align` with the child's arguments
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["torch", "transformers", "c3align", "c3align.decoders", "tests.tiny_lms", "tests.stores"]
-)
+IMPORTED = ["torch", "transformers", "c3align", "c3align.aligner", "c3align.cli", "c3align.decoders", "c3align.search"]
+IMPORTED += ["faiss", "lance_namespace", "tests.tiny_lms", "tests.stores"]  # not lancedb itself, which starts a thread
+CONTEXT.set_forkserver_preload(IMPORTED)  # those that are there
 
 
 class Child:
@@ -34,6 +34,12 @@ class Child:
         self._process.start()
         for end in (given, told, *ends):
             end.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        self.kill()  # which has ended, unless the test failed: nobody need wait for it
 
     def kill(self):
         self._process.kill()

@@ -111,6 +111,13 @@ def coco_report(coco):
     return report.report(*coco)
 
 
+@pytest.fixture
+def quick_report(monkeypatch):
+    """A report without the figures that take most of its time on 512 dimensions: for tests of the others."""
+    for name, found in (("_separability", None), ("_covariance_distance", 0.0), ("_noise_fits", None)):
+        monkeypatch.setattr(f"c3align.report._measure.{name}", lambda *_, found=found: found)
+
+
 @pytest.fixture(scope="session")
 def coco_random() -> tuple[np.ndarray, np.ndarray]:
     """The same pairs through a CLIP that was never trained."""

@@ -181,7 +181,7 @@ class TestOnRealEmbeddings:
     @pytest.mark.parametrize("mapping", ["center", "barycenter"])
     def test_pairs_without_a_residual_do_not_count(self, coco, mapping):
         """Of one pair, and of none that has a direction, beside pairs that tell."""
-        image, text = coco
+        image, text = (rows[:, :96] for rows in coco)
         aligner = C3Aligner(mapping=mapping, noise="residual", zero_rows="keep").fit(text, image)
         before = aligner.sigma_
         aligner.partial_fit(text[:1], image[:1], modality="one", y_modality="other")

@@ -722,8 +722,8 @@ def _right_pairs(kind, rng, n=2000, dims=128):
     axes = np.arange(1, rank + 1)[:, None] ** -float(decay) * rng.standard_normal((rank, dims))
     shared, *own = (rng.standard_normal((n, rank)) @ axes for _ in range(3))
     if kind == "shared":  # 16 captions of a picture
-        shared, own[1] = np.repeat(shared, 16, axis=0)[:n], np.repeat(own[1], 16, axis=0)[:n]
+        shared, own[1] = (np.repeat(side[: n // 16 + 1], 16, axis=0)[:n] for side in (shared, own[1]))
     if kind == "films":  # 250 frames that are much alike, on both sides
-        scenes = np.repeat(shared, 250, axis=0)[:n]
-        shared, own = scenes + 0.2 * shared, [np.repeat(side, 250, axis=0)[:n] + 0.2 * side for side in own]
+        scenes, *others = (np.repeat(side[: n // 250 + 1], 250, axis=0)[:n] for side in (shared, *own))
+        shared, own = scenes + 0.2 * shared, [part + 0.2 * side for part, side in zip(others, own)]
     return [shared + (1 / likeness - 1) ** 0.5 * side + 2 * rng.standard_normal(dims) for side in own]

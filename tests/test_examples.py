@@ -42,7 +42,7 @@ def test_the_gap(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_noise(run, tmp_path):
+def test_the_noise(run, tmp_path, quick_report):
     """Noise of the pairs' size is weaker than the pairs are, whatever its shape: the advice of the report."""
     cosines = [float(found) for found in re.findall(r"cosine (0\.\d+)", run("plot_noise"))]
     assert len(cosines) == 3
@@ -51,7 +51,7 @@ def test_the_noise(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_three_modalities(run, tmp_path):
+def test_three_modalities(run, tmp_path, quick_report):
     out = run("plot_report")
     assert "the widest of 3 gaps" in out
     found = json.loads((tmp_path / "report.json").read_text())

@@ -13,7 +13,7 @@ from c3align.errors import C3AlignError
 from c3align.geometry import _retrieval
 
 
-def test_trained_clip(coco):
+def test_trained_clip(coco, quick_report):
     image, text = coco
     assert np.linalg.norm(geometry.gap_vector(image, text)) == pytest.approx(0.851, abs=5e-4)
     assert geometry.pair_cosine(image, text) == pytest.approx(0.310, abs=5e-4)
@@ -39,7 +39,7 @@ def test_random_clip(coco_random):
     assert geometry.pair_cosine(image, text) == pytest.approx(0.029, abs=5e-4)
 
 
-def test_convirt(convirt):
+def test_convirt(convirt, quick_report):
     image, text = convirt
     assert np.linalg.norm(geometry.gap_vector(image, text)) == pytest.approx(0.823, abs=5e-4)
     assert geometry.pair_cosine(image, text) == pytest.approx(0.255, abs=5e-4)

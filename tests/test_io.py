@@ -23,6 +23,7 @@ from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic, container, shards
 from c3align.io import rows as row_files
 from c3align.io.rows import RowSource, natural, write_npy
+from tests.children import Child
 from tests.test_ops import raw
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and devices of POSIX")
@@ -117,7 +118,8 @@ class TestKills:
         """A process saves over and over, and is killed at a moment that chance chooses."""
         np.save(tmp_path / "x.npy", rows)
         code = (
-            "import itertools, os, numpy as np; from c3align import C3Aligner; x = np.load('x.npy')\n"
+            f"import itertools, os, numpy as np; from c3align import C3Aligner; os.chdir({str(tmp_path)!r})\n"
+            "x = np.load('x.npy')\n"
             "made = [C3Aligner(seed=i).fit(x * (1 - 2 * i)) for i in range(2)]\n"
             "for _ in range(6):\n"  # forks, so that all this is imported once
             "    pid = os.fork()\n"
@@ -128,19 +130,19 @@ class TestKills:
             "    print('gone', flush=True)\n"
             "    input()\n"
         )
-        chance, pipes = random.Random(0), {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **pipes)
-        for _ in range(6):
-            pid = int(process.stdout.readline())
-            while not (tmp_path / "a" / persistence.ALIGNER_FILE).exists():
-                time.sleep(0.001)
-            time.sleep(chance.random() / 50)
-            os.kill(pid, signal.SIGKILL)
-            assert process.stdout.readline() == "gone\n"
-            found = C3Aligner.from_pretrained(tmp_path / "a")
-            assert found.statistics_ == C3Aligner().fit(rows * (1 - 2 * found.seed)).statistics_
-            print(file=process.stdin, flush=True)
-        process.communicate()
+        chance = random.Random(0)
+        with Child(code) as process:
+            for _ in range(6):
+                pid = int(process.stdout.readline())
+                while not (tmp_path / "a" / persistence.ALIGNER_FILE).exists():
+                    time.sleep(0.001)
+                time.sleep(chance.random() / 50)
+                os.kill(pid, signal.SIGKILL)
+                assert process.stdout.readline() == "gone\n"
+                found = C3Aligner.from_pretrained(tmp_path / "a")
+                assert found.statistics_ == C3Aligner().fit(rows * (1 - 2 * found.seed)).statistics_
+                print(file=process.stdin, flush=True)
+            process.communicate()
 
     @posix
     def test_signals_leave_no_scratch(self, rows, tmp_path):
@@ -148,7 +150,7 @@ class TestKills:
         np.save(tmp_path / "x.npy", rows)
         expected = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
         program = (
-            "import os, signal, sys, time; from c3align import C3Aligner, cli\n"
+            f"import os, signal, sys, time; from c3align import C3Aligner, cli; os.chdir({str(tmp_path)!r})\n"
             # as in a shell's foreground: what nohup or a shell's background ignores is ignored by all that they start
             "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "def wait(self, X, **_): print('inside', os.getpid(), flush=True); time.sleep(60)\n"
@@ -158,16 +160,15 @@ class TestKills:
             "    if not pid: sys.exit(cli.run(['transform', 'x.npy', '-a', 'a', '-o', 'z.npy']))\n"
             "    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)\n"
         )
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, **pipes)
-        for number, code in expected.items():
-            where, pid = process.stdout.readline().split()
-            assert where == "inside"
-            assert any(atomic.SCRATCH in path.name for path in tmp_path.iterdir())
-            os.kill(int(pid), number)
-            assert int(process.stdout.readline()) == code
-            assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "x.npy"]
-        err = process.communicate(timeout=60)[1]
+        with Child(program) as process:
+            for number, code in expected.items():
+                where, pid = process.stdout.readline().split()
+                assert where == "inside"
+                assert any(atomic.SCRATCH in path.name for path in tmp_path.iterdir())
+                os.kill(int(pid), number)
+                assert int(process.stdout.readline()) == code
+                assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "x.npy"]
+            err = process.communicate()[1]
         assert err.count("nothing half-written was kept") == len(expected)
 
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAPER = ROOT / "benchmarks" / "paper"
 sys.path.insert(0, str(PAPER))
 
+import _configs  # noqa: E402
 import _data  # noqa: E402
 import _results  # noqa: E402
 import _variants  # noqa: E402
@@ -271,6 +272,11 @@ class TestEntriesOnTheRealLayouts:
 
 
 class TestEntriesOnGlyphs:
+    @pytest.fixture(autouse=True)
+    def narrow(self, monkeypatch):
+        """A language model of a sixth of the width, for it need not learn well here."""
+        monkeypatch.setitem(_configs.GLYPH_CAPTIONS.small_lm, "width", 32)
+
     @pytest.mark.parametrize(
         "name", ["table2_coco_captioning", "table4_other_modalities", "table6_shift", "table7_noise_directions"]
     )

@@ -77,7 +77,8 @@ def test_gradients_and_compiled_graphs(kind):
     assert raw(function(X.clone().requires_grad_(), ids).detach()) == raw(expected)
     for others in (ids.numpy().astype(np.uint64), ids.flip(0).numpy()[::-1]):
         assert raw(function(X.clone().requires_grad_(), others).detach()) == raw(expected)
-    assert torch.autograd.gradcheck(lambda X: function(X, ids), (X.clone().requires_grad_(),))
+    few = X[:2].clone().requires_grad_()  # each of its 192 numbers is moved, with 4 and 2**40 as the rows' own
+    assert torch.autograd.gradcheck(lambda X: function(X, ids[:2]), (few,))
 
 
 def test_foreign_arrays():
