@@ -70,7 +70,7 @@ class Head(torch.nn.Linear):
         return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
-def trained(aligner, folder, steps=None, resume=None):
+def trained(aligner, folder, steps=None, resume=None, learner=None, given=None):
     """A head after four epochs of three steps; with `steps` it is stopped and goes on from there."""
 
     class Stop(hf.TrainerCallback):
@@ -78,13 +78,13 @@ def trained(aligner, folder, steps=None, resume=None):
             control.should_training_stop = steps is not None and state.global_step >= steps
 
     torch.manual_seed(0)
-    collator, head = CorruptedCollator(aligner), Head(8, 2)
+    collator, head = CorruptedCollator(aligner), Head(8, 2) if learner is None else learner
     how = {"num_train_epochs": 4, "per_device_train_batch_size": 4, "learning_rate": 0.1, "report_to": []}
     how |= {"save_steps": 1, "save_strategy": "steps", "disable_tqdm": True, "remove_unused_columns": False}
     arguments = hf.TrainingArguments(str(folder), **how, use_cpu=True, seed=1, logging_steps=100)
     callbacks = [NoiseOfEpoch(collator), Stop()]
-    hf.Trainer(head, arguments, collator, examples(), callbacks=callbacks).train(resume_from_checkpoint=resume)
-    return head.weight.detach().numpy(), collator
+    hf.Trainer(head, arguments, collator, given or examples(), callbacks=callbacks).train(resume_from_checkpoint=resume)
+    return head, collator
 
 
 @pytest.mark.parametrize("steps", [3, 7])
@@ -94,7 +94,7 @@ def test_a_resumed_trainer_learns_the_same(aligner, tmp_path, steps):
     assert int(collator._epoch) == 3
     trained(aligner, tmp_path / "parts", steps)
     resumed, _ = trained(aligner, tmp_path / "parts", resume=str(tmp_path / "parts" / f"checkpoint-{steps}"))
-    np.testing.assert_array_equal(resumed, whole)
+    assert torch.equal(resumed.weight, whole.weight)
 
 
 class TestRepeats:
@@ -139,10 +139,11 @@ class TestProjector:
 
     TEXTS = ("a cat", "two birds")
 
-    def made(self, **options):
+    def made(self, tie_word_embeddings=True, **options):
         from c3align.decoders import Projector
 
-        lm, words = tiny_lms.build("gpt2", self.TEXTS, n_embd=8, n_layer=1, n_positions=16)
+        sizes = {"n_embd": 8, "n_layer": 1, "n_positions": 16, "tie_word_embeddings": tie_word_embeddings}
+        lm, words = tiny_lms.build("gpt2", self.TEXTS, **sizes)
         torch.manual_seed(0)
         return Projector(lm, 8, length=3, **options).eval(), words
 
@@ -187,3 +188,33 @@ class TestProjector:
         first = projector.lm(inputs_embeds=projector.prefix(row)).logits[0, -1]
         first[projector.lm.generation_config.eos_token_id or 1] = -np.inf  # which min_new_tokens forbids
         assert int(said[0, 0]) == int(first.argmax())
+
+    @pytest.mark.parametrize("tune", ["full", "lora", "frozen"])
+    @pytest.mark.parametrize("tied", [True, False])
+    def test_a_trainer_keeps_it_and_goes_on(self, aligner, tmp_path, tied, tune):
+        """Its files hold every weight; where two are one, both learn on together."""
+        from safetensors.torch import load_file
+
+        def learned(folder, **stopped):
+            projector, _ = self.made(tune=tune, tie_word_embeddings=tied)
+            head = projector.lm.get_output_embeddings().weight
+            assert (head is projector.lm.get_input_embeddings().weight) == tied
+            words = [{"input_ids": torch.tensor([1 + i % 3, 2, 0]), "labels": torch.tensor([1, 2, 0])} for i in range(12)]
+            given = [{"rows": ROWS[i], "number": i, **said} for i, said in enumerate(words)]
+            return trained(aligner, folder, **stopped, learner=projector, given=given)[0]
+
+        whole = learned(tmp_path / "whole").state_dict()
+        learned(tmp_path / "parts", steps=7)
+        checkpoint = tmp_path / "parts" / "checkpoint-7"
+        resumed = learned(tmp_path / "parts", resume=str(checkpoint)).state_dict()
+        kept = load_file(checkpoint / "model.safetensors")
+        assert set(kept) == set(whole) == set(resumed)
+        assert any(not torch.equal(kept[name], value) for name, value in whole.items())
+        for name, value in whole.items():
+            assert torch.equal(resumed[name], value), name
+        again, _ = self.made(tune=tune, tie_word_embeddings=tied)
+        again.load_state_dict(kept)
+        head = again.lm.get_output_embeddings().weight
+        assert (head is again.lm.get_input_embeddings().weight) == tied
+        for name, value in again.state_dict().items():
+            assert torch.equal(kept[name], value), name

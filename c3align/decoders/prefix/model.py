@@ -152,6 +152,29 @@ class Projector(nn.Module):
         loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
         return {"loss": loss, "logits": logits}
 
+    def state_dict(self, *args: Any, prefix: str = "", **options: Any) -> Any:
+        """Return the weights by name, as torch does, with a copy of what several names share.
+
+        `Trainer` writes its checkpoints as safetensors, which refuse tensors that share memory, as the embeddings and
+        the head of GPT-2 do. Loaded again, both names fill the one parameter.
+
+        Parameters
+        ----------
+        *args, prefix, **options : optional
+            As in torch.
+
+        Returns
+        -------
+        dict of tensor
+            Every name, so that `load_state_dict` takes it with ``strict=True``.
+        """
+        found, seen = super().state_dict(*args, prefix=prefix, **options), set[int]()
+        for name, parameter in self.named_parameters(remove_duplicate=False):
+            if id(parameter) in seen and prefix + name in found:
+                found[prefix + name] = found[prefix + name].clone()
+            seen.add(id(parameter))
+        return found
+
     @torch.no_grad()
     def generate(self, rows: torch.Tensor, **options: Any) -> torch.Tensor:
         """Say what a language model says behind rows.
