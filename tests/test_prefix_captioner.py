@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import socket
+import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -393,6 +395,22 @@ class TestLearning:
         made.fit(coco[1], captions, aligner=aligner, **{**QUICK, "progress": True})
         assert len(shown) > 2
         assert max(shown) < 1.3 * min(shown)
+
+
+class TestNothingLearned:
+    def test_a_small_step_from_random_weights_is_told(self, coco, captions, aligner):
+        """Where the loss is that of the words' frequencies; a model that knows them may learn as slowly as it likes."""
+        made, how = captioner(captions), {"aligner": aligner, "progress": False}
+        words = Counter(word for text in captions for word in [*text.split(), "</s>"])
+        shares = np.array([*words.values()]) / words.total()
+        message = rf"hardly anything was learned.* alone give {-(shares @ np.log(shares)):.2f}; raise lr= \(it was 2e-05"
+        with pytest.warns(UserWarning, match=message):
+            made.fit(coco[1], captions, **how, epochs=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            made.fit(coco[1], captions, **how, epochs=8, batch_size=20, lr=5e-3)
+            made.fit(coco[1], captions, **how, epochs=1)
+        assert made.losses_[0] > 0.5 * -(shares @ np.log(shares))
 
 
 class TestOneModalityAlone:

@@ -125,7 +125,7 @@ def names(place, glyphs):
 class TestTheReadme:
     def test_its_code_prints_what_it_shows(self, place):
         """In one session from the top, and without a warning about means."""
-        shown, session = [], {}
+        shown, session, first = [], {}, None
         if (DATA / "clap-esc50").exists():  # the rows that its figures are of
             np.save("audio.npy", np.load(DATA / "clap-esc50" / "audio.npy"))
             np.save("prompts.npy", np.load(DATA / "clap-esc50" / "class_text.npy"))
@@ -136,9 +136,14 @@ class TestTheReadme:
                     printed = run(code, session)
                     assert printed == (expected or "")
                     shown.append(expected)
+                    first = session["aligner"] if len(shown) == 1 else first
         assert len([text for text in shown if text]) >= 3
         assert len(session["captions"]) == 566
         assert set(map(type, session["captions"])) == {str}
+        exact = np.mean([said == name for said, name in zip(session["captions"], session["glyphs"].names)])
+        assert "# one in five exact" in (ROOT / "README.md").read_text()
+        assert 1 / 6 < exact < 1 / 4
+        np.testing.assert_array_equal(session["noisy"], first.corrupt(session["text"], seed=0)[32:64])
         if (DATA / "clap-esc50").exists():
             right = (session["classes"] == np.load(DATA / "clap-esc50" / "labels.npy")).mean()
             assert f"| {right:.3f} |" in (ROOT / "README.md").read_text()

@@ -199,7 +199,9 @@ class TestProjector:
             projector, _ = self.made(tune=tune, tie_word_embeddings=tied)
             head = projector.lm.get_output_embeddings().weight
             assert (head is projector.lm.get_input_embeddings().weight) == tied
-            words = [{"input_ids": torch.tensor([1 + i % 3, 2, 0]), "labels": torch.tensor([1, 2, 0])} for i in range(12)]
+            words = [
+                {"input_ids": torch.tensor([1 + i % 3, 2, 0]), "labels": torch.tensor([1, 2, 0])} for i in range(12)
+            ]
             given = [{"rows": ROWS[i], "number": i, **said} for i, said in enumerate(words)]
             return trained(aligner, folder, **stopped, learner=projector, given=given)[0]
 
