@@ -861,6 +861,7 @@ MUTANTS = [
     Mutant("found", "benchmarks/paper/scores/_read.py", 'isinstance(record.get("error"), str)', "False", "caption_skipped"),
     Mutant("found", "c3align/io/items.py", '"utf-8", "backslashreplace"', '"utf-8", "surrogateescape"', "name_that_is_no_text"),
     Mutant("found", "c3align/decoders/prefix/tokens.py", "        if loss > guessed:", "        if False:", "random_weights_is_told"),
+    Mutant("found", "c3align/decoders/memory.py", "        check_aligned(self, checked)\n", "", "refuses_what_generate_refuses"),
     Mutant("found", "c3align/decoders/prefix/model.py", "found[prefix + name].clone()", "found[prefix + name]", "keeps_it_and_goes_on"),
     Mutant("found", "c3align/decoders/prefix/checks.py", 'if getattr(lm, "peft_config", None):', "if False:", "has_adapters_already"),
     Mutant("found", "c3align/__init__.py", "    if name in _ROOMS:\n", "    if False:\n", "public_module_is_an_attribute"),

@@ -403,7 +403,8 @@ class TestNothingLearned:
         made, how = captioner(captions), {"aligner": aligner, "progress": False}
         words = Counter(word for text in captions for word in [*text.split(), "</s>"])
         shares = np.array([*words.values()]) / words.total()
-        message = rf"hardly anything was learned.* alone give {-(shares @ np.log(shares)):.2f}; raise lr= \(it was 2e-05"
+        told = f"{-(shares @ np.log(shares)):.2f}"
+        message = rf"hardly anything was learned.* alone give {told}; raise lr= \(it was 2e-05"
         with pytest.warns(UserWarning, match=message):
             made.fit(coco[1], captions, **how, epochs=2)
         with warnings.catch_warnings():

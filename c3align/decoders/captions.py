@@ -20,6 +20,7 @@ from c3align.errors import C3AlignError, EncoderMismatchError
 from c3align.ops.arrays import as_rows, first_non_finite, is_tensor, of_frame
 from c3align.training.rows import TrainingRows
 
+BATCH_ROWS = 64  # that are captioned together, unless another number is asked for
 Say = Callable[[npt.NDArray[np.float32], Int64Array], Iterator[tuple[int, Any]]]
 
 
@@ -36,7 +37,7 @@ def stream(
     say: Say,
     *,
     row_offset: int = 0,
-    batch_size: int = 64,
+    batch_size: int = BATCH_ROWS,
     fingerprint: str | Iterable[str] | None = None,
     on_error: str = "raise",
 ) -> Iterator[Any]:
@@ -166,6 +167,15 @@ def usable(source: TrainingRows, items: Any, on_error: str) -> tuple[TrainingRow
     kept = np.delete(np.arange(len(source)), [row for row, _ in found])
     fewer = replace(source, rows=source.rows.take(kept))
     return fewer, items[kept] if isinstance(items, np.ndarray) else [items[i] for i in kept], skipped
+
+
+def check_aligned(captioner: Any, rows: npt.NDArray[np.float32]) -> None:
+    """Refuse finite rows (n, n_dims) that `stream` refuses, by batches of its usual size."""
+    zero = np.flatnonzero(~rows.any(axis=1))
+    if len(zero):
+        raise C3AlignError(f"embedding {zero[0]} cannot be used: it is zero, and has no direction; remove or fix it")
+    for start in range(0, len(rows) if captioner._place is not None else 0, BATCH_ROWS):
+        captioner._place.check(rows[start : start + BATCH_ROWS], captioner.modality_)
 
 
 def check_captions(captions: Any, n_rows: int) -> list[str]:
