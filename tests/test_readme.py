@@ -41,7 +41,7 @@ ELSEWHERE = {
     "c3align search": "needs LanceDB: tests/test_search_command.py",
     "c3align serve": "runs until it is ended: tests/test_serve.py",
     "c3align migrate": "needs an index of others: tests/test_bridge.py",
-    "c3align score": "needs results to score: tests/test_cli_score.py",
+    "python benchmarks/paper/score.py": "needs results to score: tests/test_score_command.py",
     "c3align draw": "needs a generator: tests/test_cli_decode.py",
 }
 
