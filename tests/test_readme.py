@@ -30,6 +30,7 @@ PUBLISHED = {
     "open_clip:ViT-B-32/laion2b_s34b_b79k": "glyphs",
     "transformers:openai/clip-vit-base-patch32": "glyphs",
     "n_dims=512": "n_dims=256",
+    "Linear(512, ": "Linear(256, ",
     "https://example.org/dog.png": "dog.png",
 }
 # commands that other tests run, or that set up a machine
@@ -161,6 +162,31 @@ def test_code_of_the_folders(page, names):
     for language, code, _ in blocks(page):
         if language == "python" and "DiffusersGenerator" not in code:
             run(code, dict(names))
+
+
+def test_loops_of_ones_own(names):
+    """Each row has noise of its own in each epoch; a saved aligner makes the same layer."""
+    numbered, layered = [
+        code for _, code, _ in blocks("c3align/decoders/README.md") if "corrupt(" in code or "as_mod" in code
+    ]
+    run(numbered, names)
+    whole = names["aligner"].corrupt(names["text"], seed=1)
+    np.testing.assert_array_equal(names["noisy"], whole[names["batch"]])
+    run(layered, names)
+    rows = names["torch"].from_numpy(names["image"])
+    again = C3Aligner.from_pretrained("aligner").as_module().eval()(rows, modality="image")
+    np.testing.assert_array_equal(names["layer"](rows, modality="image").numpy(), again.numpy())
+    np.testing.assert_array_equal(again.numpy(), names["aligner"].transform(names["image"], modality="image"))
+    assert not names["layer"].state_dict()
+
+
+def test_names_of_the_decoders_page(place):
+    """The first block needs nothing but files."""
+    code = next(code for language, code, _ in blocks("c3align/decoders/README.md") if language == "python")
+    found = {}
+    run(code.partition("captioner =")[0], found)
+    assert len(found["text_emb"]) == len(found["captions"]) == 60
+    assert set(found["aligner"].statistics_) == {"text", "image"}
 
 
 def test_the_first_example_of_search_needs_nothing_else(place):

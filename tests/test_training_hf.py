@@ -175,6 +175,13 @@ class TestProjector:
             with pytest.raises(C3AlignError, match=message):
                 projector(rows, words, attention_mask=wrong)
 
+    def test_rows_of_another_type_are_cast(self):
+        """NumPy's own are float64."""
+        projector, _ = self.made()
+        rows, how = torch.from_numpy(ROWS[:2]), {"max_new_tokens": 2, "do_sample": False, "pad_token_id": 0}
+        assert torch.equal(projector.prefix(rows.double()), projector.prefix(rows))
+        assert torch.equal(projector.generate(rows.double(), **how), projector.generate(rows, **how))
+
     def test_what_learns(self):
         frozen, _ = self.made()
         assert {name.split(".")[0] for name, p in frozen.named_parameters() if p.requires_grad} == {"mapper"}

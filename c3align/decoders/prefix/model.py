@@ -106,8 +106,8 @@ class Projector(nn.Module):
 
         Parameters
         ----------
-        rows : (n, n_dims) tensor
-            Aligned rows, noisy ones in training.
+        rows : (n, n_dims) tensor, floating
+            Aligned rows, noisy ones in training; of the mapper's dtype, or cast to it.
         neighbours : None
             Of `PrefixCaptioner` alone.
 
@@ -116,6 +116,7 @@ class Projector(nn.Module):
         (n, length, width) tensor
             In the dtype of the language model's embeddings.
         """
+        rows = rows.to(next(self.mapper.parameters()).dtype)
         return self.mapper(rows).to(self.lm.get_input_embeddings().weight.dtype)
 
     def forward(
