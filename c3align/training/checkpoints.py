@@ -42,7 +42,7 @@ def check_run(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -
     if changed == ["epochs"]:
         before = f"{found.get('epochs')!r:.20}"
         fix = (
-            f"the learning rate depends on their number. To train longer, fit with epochs={before} and this checkpoint, "
+            f"lr depends on their number. To train longer, fit with epochs={before} and this checkpoint, "
             "then again with another one: the second fit goes on from the weights of the first"
         )
     verb = "differs" if len(changed) == 1 else "differ"
