@@ -117,6 +117,7 @@ class TestTrain:
         [
             (("absent.txt", "--encoder", "glyphs"), "no file absent.txt"),
             (("names.txt", "--encoder", "clap"), "encoder 'clap' is unknown; pass one of"),
+            (("names.txt", "--encoder", "precomputed:."), "precomputed:. holds rows and can embed no text; load them"),
             (("names.txt", "--encoder", "glyphs", "--mapper", "cnn"), "mapper must be one of 'mlp'"),
             (("names.txt", "--encoder", "glyphs", "--images", "absent"), "no file or folder absent"),
             (("names.txt", "--encoder", "glyphs", "--noise-cosine", "2"), "'auto' or a number in (0, 1]"),

@@ -79,6 +79,19 @@ def test_rows_centered_by_another_mean_are_refused(real_rows, name):
             place_of(rows, learned).check(wrong, learned)
 
 
+@pytest.mark.parametrize("name", ["coco", "glyphs"])
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_eight_raw_rows_are_nearly_always_refused(real_rows, name, kind):
+    """As the page says."""
+    place, rng, caught = place_of(real_rows[name], "text"), np.random.default_rng(0), 0
+    for _ in range(100):
+        try:
+            place.check(rng.permutation(real_rows[name][kind])[:8], "text")
+        except C3AlignError:
+            caught += 1
+    assert caught > 95
+
+
 def test_few_raw_rows_of_clip_are_refused_too(coco):
     place = place_of({"image": coco[0], "text": coco[1]}, "text")
     caught = 0

@@ -242,6 +242,16 @@ class TestUrls:
                 RowSource.of(absent)
 
 
+def test_a_model_among_embeddings_is_named(rows, tmp_path):
+    """In one line, however many tensors it has."""
+    save_file({f"mapper.{i}": rows for i in range(30)}, tmp_path / "captioner.safetensors")
+    np.save(tmp_path / "x.npy", rows)
+    found = r"captioner\.safetensors .* got 30, first 'mapper\.0'; .*move it elsewhere"
+    with pytest.raises(C3AlignError, match=found) as told:
+        open_sources([str(tmp_path)])
+    assert len(str(told.value)) < 400 + len(str(tmp_path))
+
+
 def test_columns_with_dots_and_columns_of_one_name(rows, tmp_path):
     """A dot is a letter of a name, not a step into a struct; which of two columns of one name is meant nobody knows."""
     path = str(tmp_path / "x.parquet")

@@ -299,6 +299,16 @@ def made():
     return made
 
 
+def test_without_network_it_says_what_needs_none(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    message = r"'gpt2' cannot be loaded: no network; pass a folder with .*; or small_lm\(captions\), which needs no"
+    with pytest.raises(C3AlignError, match=message):
+        PrefixCaptioner.from_pretrained_lm("gpt2", n_dims=4)
+
+
 class TestOwnSettings:
     def test_are_told_once_and_kept(self, made):
         with pytest.warns(UserWarning, match=r"own settings change captions: .*min_new_tokens=5.*lm_settings='drop'"):

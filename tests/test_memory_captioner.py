@@ -152,6 +152,18 @@ class TestProjection:
         part = rows[0][first : first + n]
         assert np.array_equal(made.project(part, k=k), made.project(rows[0], k=k)[first : first + n])
 
+    def test_refuses_what_generate_refuses(self, coco, captions, aligner, rows):
+        made = MemoryCaptioner().fit(coco[1], captions, aligner=aligner)
+        zero = np.array(rows[0][:20])
+        zero[3] = 0
+        for wrong, message in ((coco[0], "must be aligned rows"), (zero, "embedding 3 cannot be used: it is zero")):
+            for take in (made.generate, made.project):
+                with pytest.raises(C3AlignError, match=message):
+                    take(wrong)
+        behind = np.concatenate([rows[0][:64], coco[0][:64]])  # a batch that hides behind another
+        with pytest.raises(C3AlignError, match="must be aligned rows"):
+            made.project(behind)
+
     def test_brings_images_to_texts(self, coco, captions, aligner, rows):
         """A projected image lies nearer to its own text than the image did, and in the texts' span."""
         made = MemoryCaptioner().fit(coco[1], captions, aligner=aligner)

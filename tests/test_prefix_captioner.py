@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import socket
+import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -397,6 +399,23 @@ class TestLearning:
         assert max(shown) < 1.3 * min(shown)
 
 
+class TestNothingLearned:
+    def test_a_small_step_from_random_weights_is_told(self, coco, captions, aligner):
+        """Where the loss is that of the words' frequencies; a model that knows them may learn as slowly as it likes."""
+        made, how = captioner(captions), {"aligner": aligner, "progress": False}
+        words = Counter(word for text in captions for word in [*text.split(), "</s>"])
+        shares = np.array([*words.values()]) / words.total()
+        told = f"{-(shares @ np.log(shares)):.2f}"
+        message = rf"hardly anything was learned.* alone give {told}; raise lr= \(it was 2e-05"
+        with pytest.warns(UserWarning, match=message):
+            made.fit(coco[1], captions, **how, epochs=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            made.fit(coco[1], captions, **how, epochs=8, batch_size=20, lr=5e-3)
+            made.fit(coco[1], captions, **how, epochs=1)
+        assert made.losses_[0] > 0.5 * -(shares @ np.log(shares))
+
+
 class TestOneModalityAlone:
     def test_no_image_reaches_a_captioner_that_learns_from_texts(self, coco, captions, aligner):
         image, text = coco
@@ -480,7 +499,8 @@ class TestResume:
         captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **QUICK)
         changed = [captions[1], captions[0], *captions[2:]]
         for options, what in [
-            ({"seed": 1}, "rows and captions, seed"),
+            ({"seed": 1}, "seed"),
+            ({"seed": 1, "captions": changed}, "rows and captions, seed"),
             ({"lr": 1e-3}, "lr"),
             ({"captions": changed}, "rows and captions"),
             ({"aligner": C3Aligner(noise_cosine=0.5).fit(*coco[::-1])}, "rows and captions"),
@@ -489,8 +509,12 @@ class TestResume:
         ]:
             made = options.pop("made", None) or captioner(captions)
             texts = options.pop("captions", captions)
-            with pytest.raises(C3AlignError, match=f"checkpoint of another run \\({what} differ\\); delete it"):
+            with pytest.raises(C3AlignError, match=f"checkpoint of another run \\({what} differs?\\); delete it"):
                 made.fit(coco[1], texts, **{"aligner": aligner, "checkpoint": path, **QUICK, **options})
+        longer = {"aligner": aligner, **QUICK, "epochs": 3}
+        told = r"\(epochs differs\); .*fit with epochs=2 and this checkpoint, then again with another one"
+        with pytest.raises(C3AlignError, match=told):
+            captioner(captions).fit(coco[1], captions, checkpoint=path, **longer)
         path.write_bytes(path.read_bytes()[:-9])
         with pytest.raises(FormatError, match="it is damaged"):
             captioner(captions).fit(coco[1], captions, aligner=aligner, checkpoint=path, **QUICK)
@@ -508,7 +532,7 @@ class TestResume:
         captioner(captions, **some[0]).fit(rows, captions, **options)
         captioner(captions, **some[0]).fit(rows, captions, **options)
         what = "memory" if change == "index" else "lora"
-        with pytest.raises(C3AlignError, match=f"checkpoint of another run \\({what} differ\\); delete it"):
+        with pytest.raises(C3AlignError, match=f"checkpoint of another run \\({what} differs\\); delete it"):
             captioner(captions, **some[1]).fit(rows, captions, **options)
 
     def test_all_rows_cannot_be_held_out(self, coco, captions, trained, tmp_path):
@@ -813,7 +837,7 @@ class TestBadRows:
             trained.generate(bad)
         with pytest.raises(C3AlignError, match=r"embedding 20 cannot be used: it has shape \(100,\) and not \(512,\)"):
             trained.generate(rows[20:], row_offset=20)
-        with pytest.raises(C3AlignError, match=r"embedding 0 .* shape \(9,\) and not"):
+        with pytest.raises(C3AlignError, match="the rows have 9 columns and this decoder takes 512; pass rows of"):
             trained.generate(aligned[:, :9])
 
     def test_the_rest_is_unharmed(self, trained, aligned, rows):
@@ -1044,7 +1068,12 @@ def test_refusals(coco, captions, aligner, trained):
         (bad, captions, {}, "NaN or infinity in 1 of 500 rows, first in row 4"),
         (coco[1][:, :9], captions, {}, "must have 512 dimensions, got 9"),
         (coco[1], captions[:-1], {}, "there are 500 embeddings and 499 captions"),
-        (coco[1], [*captions[:-1], 3], {}, "caption 499 must be a text, got a int"),
+        (
+            coco[1],
+            [*captions[:-1], 3],
+            {},
+            "caption 499 must be a text, got a int; a captioner learns from texts alone: .*fit_text",
+        ),
         (coco[1], "a cat", {}, "captions must be a list of texts"),
         (coco[1], captions, {"epoch": 3}, "unknown training setting 'epoch'; pass some of epochs, batch_size"),
         (coco[1], captions, {"epochs": 0}, "epochs must be an integer of 1 or more, got 0"),

@@ -30,6 +30,7 @@ PUBLISHED = {
     "open_clip:ViT-B-32/laion2b_s34b_b79k": "glyphs",
     "transformers:openai/clip-vit-base-patch32": "glyphs",
     "n_dims=512": "n_dims=256",
+    "Linear(512, ": "Linear(256, ",
     "https://example.org/dog.png": "dog.png",
 }
 # commands that other tests run, or that set up a machine
@@ -41,7 +42,7 @@ ELSEWHERE = {
     "c3align search": "needs LanceDB: tests/test_search_command.py",
     "c3align serve": "runs until it is ended: tests/test_serve.py",
     "c3align migrate": "needs an index of others: tests/test_bridge.py",
-    "c3align score": "needs results to score: tests/test_cli_score.py",
+    "python benchmarks/paper/score.py": "needs results to score: tests/test_score_command.py",
     "c3align draw": "needs a generator: tests/test_cli_decode.py",
 }
 
@@ -125,7 +126,7 @@ def names(place, glyphs):
 class TestTheReadme:
     def test_its_code_prints_what_it_shows(self, place):
         """In one session from the top, and without a warning about means."""
-        shown, session = [], {}
+        shown, session, first = [], {}, None
         if (DATA / "clap-esc50").exists():  # the rows that its figures are of
             np.save("audio.npy", np.load(DATA / "clap-esc50" / "audio.npy"))
             np.save("prompts.npy", np.load(DATA / "clap-esc50" / "class_text.npy"))
@@ -136,9 +137,14 @@ class TestTheReadme:
                     printed = run(code, session)
                     assert printed == (expected or "")
                     shown.append(expected)
+                    first = session["aligner"] if len(shown) == 1 else first
         assert len([text for text in shown if text]) >= 3
         assert len(session["captions"]) == 566
         assert set(map(type, session["captions"])) == {str}
+        exact = np.mean([said == name for said, name in zip(session["captions"], session["glyphs"].names)])
+        assert "# one in five exact" in (ROOT / "README.md").read_text()
+        assert 1 / 6 < exact < 1 / 4
+        np.testing.assert_array_equal(session["noisy"], first.corrupt(session["text"], seed=0)[32:64])
         if (DATA / "clap-esc50").exists():
             right = (session["classes"] == np.load(DATA / "clap-esc50" / "labels.npy")).mean()
             assert f"| {right:.3f} |" in (ROOT / "README.md").read_text()
@@ -156,6 +162,31 @@ def test_code_of_the_folders(page, names):
     for language, code, _ in blocks(page):
         if language == "python" and "DiffusersGenerator" not in code:
             run(code, dict(names))
+
+
+def test_loops_of_ones_own(names):
+    """Each row has noise of its own in each epoch; a saved aligner makes the same layer."""
+    numbered, layered = [
+        code for _, code, _ in blocks("c3align/decoders/README.md") if "corrupt(" in code or "as_mod" in code
+    ]
+    run(numbered, names)
+    whole = names["aligner"].corrupt(names["text"], seed=1)
+    np.testing.assert_array_equal(names["noisy"], whole[names["batch"]])
+    run(layered, names)
+    rows = names["torch"].from_numpy(names["image"])
+    again = C3Aligner.from_pretrained("aligner").as_module().eval()(rows, modality="image")
+    np.testing.assert_array_equal(names["layer"](rows, modality="image").numpy(), again.numpy())
+    np.testing.assert_array_equal(again.numpy(), names["aligner"].transform(names["image"], modality="image"))
+    assert not names["layer"].state_dict()
+
+
+def test_names_of_the_decoders_page(place):
+    """The first block needs nothing but files."""
+    code = next(code for language, code, _ in blocks("c3align/decoders/README.md") if language == "python")
+    found = {}
+    run(code.partition("captioner =")[0], found)
+    assert len(found["text_emb"]) == len(found["captions"]) == 60
+    assert set(found["aligner"].statistics_) == {"text", "image"}
 
 
 def test_the_first_example_of_search_needs_nothing_else(place):

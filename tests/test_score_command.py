@@ -71,6 +71,13 @@ def test_what_caption_skipped_is_left_out(files, tmp_path):
     assert err == "note: 1 items of the references have no candidate and were left out\n"
 
 
+def test_it_says_at_once_that_all_metrics_take_long(files, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(score.scores, "caption_scores", lambda *_, **__: seen.append(capsys.readouterr().err) or {})
+    assert files("mine.txt", "refs.txt")[0] == files("mine.txt", "refs.txt", "--metrics", "exact")[0] == 0
+    assert seen == ["note: all metrics for 2 items; SPICE and METEOR take minutes, --metrics chooses some\n", ""]
+
+
 @needs_scores
 def test_without_java_it_says_what_is_missing(files, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -139,7 +146,7 @@ def test_pictures_are_read_as_they_are_embedded(call, tmp_path):
         (("absent.txt", "refs.txt"), "no file absent.txt; check the name"),
         (("results.json", "refs.txt", "--metrics", "exact"), "results.json holds 1 items and refs.txt 2"),
         (("mine.txt", "refs.txt", "--metrics", "blue"), "metric 'blue' is unknown; pass some of bleu"),
-        (("mine.txt", "refs.txt", "--tokenizer", "moses"), "tokenizer='moses' is unknown"),
+        (("mine.txt", "refs.txt", "--metrics", "bleu", "--tokenizer", "moses"), "tokenizer='moses' is unknown"),
         (("--pictures", "a"), "pass --pictures and --real"),
         (("mine.txt", "--pictures", "a", "--real", "b"), "pass --pictures and --real, and no captions"),
         (("--pictures", "absent", "--real", "absent"), "no file or folder absent"),

@@ -77,7 +77,7 @@ class Head(torch.nn.Linear):
         return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
-def trained(aligner, folder, steps=None, resume=None):
+def trained(aligner, folder, steps=None, resume=None, learner=None, given=None):
     """A head after four epochs of three steps; with `steps` it is stopped and goes on from there."""
 
     class Stop(hf.TrainerCallback):
@@ -85,13 +85,13 @@ def trained(aligner, folder, steps=None, resume=None):
             control.should_training_stop = steps is not None and state.global_step >= steps
 
     torch.manual_seed(0)
-    collator, head = CorruptedCollator(aligner), Head(8, 2)
+    collator, head = CorruptedCollator(aligner), Head(8, 2) if learner is None else learner
     how = {"num_train_epochs": 4, "per_device_train_batch_size": 4, "learning_rate": 0.1, "report_to": []}
     how |= {"save_steps": 1, "save_strategy": "steps", "disable_tqdm": True, "remove_unused_columns": False}
     arguments = hf.TrainingArguments(str(folder), **how, use_cpu=True, seed=1, logging_steps=100)
     callbacks = [NoiseOfEpoch(collator), Stop()]
-    hf.Trainer(head, arguments, collator, examples(), callbacks=callbacks).train(resume_from_checkpoint=resume)
-    return head.weight.detach().numpy(), collator
+    hf.Trainer(head, arguments, collator, given or examples(), callbacks=callbacks).train(resume_from_checkpoint=resume)
+    return head, collator
 
 
 def test_a_resumed_trainer_learns_the_same(aligner, tmp_path):
@@ -101,7 +101,7 @@ def test_a_resumed_trainer_learns_the_same(aligner, tmp_path):
     for steps in (3, 7):
         trained(aligner, tmp_path / f"{steps}", steps)
         resumed, _ = trained(aligner, tmp_path / f"{steps}", resume=str(tmp_path / f"{steps}/checkpoint-{steps}"))
-        np.testing.assert_array_equal(resumed, whole)
+        assert torch.equal(resumed.weight, whole.weight)
 
 
 class TestRepeats:
@@ -146,10 +146,11 @@ class TestProjector:
 
     TEXTS = ("a cat", "two birds")
 
-    def made(self, **options):
+    def made(self, tie_word_embeddings=True, **options):
         from c3align.decoders import Projector
 
-        lm, words = tiny_lms.build("gpt2", self.TEXTS, n_embd=8, n_layer=1, n_positions=16)
+        sizes = {"n_embd": 8, "n_layer": 1, "n_positions": 16, "tie_word_embeddings": tie_word_embeddings}
+        lm, words = tiny_lms.build("gpt2", self.TEXTS, **sizes)
         torch.manual_seed(0)
         return Projector(lm, 8, length=3, **options).eval(), words
 
@@ -181,6 +182,13 @@ class TestProjector:
             with pytest.raises(C3AlignError, match=message):
                 projector(rows, words, attention_mask=wrong)
 
+    def test_rows_of_another_type_are_cast(self):
+        """NumPy's own are float64."""
+        projector, _ = self.made()
+        rows, how = torch.from_numpy(ROWS[:2]), {"max_new_tokens": 2, "do_sample": False, "pad_token_id": 0}
+        assert torch.equal(projector.prefix(rows.double()), projector.prefix(rows))
+        assert torch.equal(projector.generate(rows.double(), **how), projector.generate(rows, **how))
+
     def test_what_learns(self):
         frozen, _ = self.made()
         assert {name.split(".")[0] for name, p in frozen.named_parameters() if p.requires_grad} == {"mapper"}
@@ -194,3 +202,35 @@ class TestProjector:
         first = projector.lm(inputs_embeds=projector.prefix(row)).logits[0, -1]
         first[projector.lm.generation_config.eos_token_id or 1] = -np.inf  # which min_new_tokens forbids
         assert int(said[0, 0]) == int(first.argmax())
+
+    @pytest.mark.parametrize("tune", ["full", "lora", "frozen"])
+    @pytest.mark.parametrize("tied", [True, False])
+    def test_a_trainer_keeps_it_and_goes_on(self, aligner, tmp_path, tied, tune):
+        """Its files hold every weight; where two are one, both learn on together."""
+        from safetensors.torch import load_file
+
+        def learned(folder, **stopped):
+            projector, _ = self.made(tune=tune, tie_word_embeddings=tied)
+            head = projector.lm.get_output_embeddings().weight
+            assert (head is projector.lm.get_input_embeddings().weight) == tied
+            words = [
+                {"input_ids": torch.tensor([1 + i % 3, 2, 0]), "labels": torch.tensor([1, 2, 0])} for i in range(12)
+            ]
+            given = [{"rows": ROWS[i], "number": i, **said} for i, said in enumerate(words)]
+            return trained(aligner, folder, **stopped, learner=projector, given=given)[0]
+
+        whole = learned(tmp_path / "whole").state_dict()
+        learned(tmp_path / "parts", steps=7)
+        checkpoint = tmp_path / "parts" / "checkpoint-7"
+        resumed = learned(tmp_path / "parts", resume=str(checkpoint)).state_dict()
+        kept = load_file(checkpoint / "model.safetensors")
+        assert set(kept) == set(whole) == set(resumed)
+        assert any(not torch.equal(kept[name], value) for name, value in whole.items())
+        for name, value in whole.items():
+            assert torch.equal(resumed[name], value), name
+        again, _ = self.made(tune=tune, tie_word_embeddings=tied)
+        again.load_state_dict(kept)
+        head = again.lm.get_output_embeddings().weight
+        assert (head is again.lm.get_input_embeddings().weight) == tied
+        for name, value in again.state_dict().items():
+            assert torch.equal(kept[name], value), name

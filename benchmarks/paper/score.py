@@ -35,6 +35,8 @@ def captions(candidates: str, references: Sequence[str], metrics: Sequence[str] 
         note(f"{several} items have several candidates; the first counts, and all for word_map")
     if unused:
         note(f"{unused} items of the references have no candidate and were left out")
+    if metrics is None:
+        note(f"all metrics for {len(samples)} items; SPICE and METEOR take minutes, --metrics chooses some")
     return scores.caption_scores(samples, refs, metrics, tokenizer=tokenizer, progress=sys.stderr.isatty())
 
 

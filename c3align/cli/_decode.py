@@ -73,6 +73,11 @@ def train_captioner(
     _pipeline_files.check_place(output)
     if (atomic.local_path(output) / _pipeline_files.PIPELINE_FILE).exists():
         tell("note", f"{output} holds another pipeline, which will be replaced")
+    if encoder.startswith("precomputed:"):
+        raise C3AlignError(
+            f"{encoder} holds rows and can embed no text; load them with numpy.load, and call "
+            "PrefixCaptioner.fit(rows, captions, aligner=...) in Python, as c3align/decoders/README.md shows"
+        )
     texts = _texts(captions, column, on_error)
     learner = C3Aligner(seed=seed) if aligner is None else C3Aligner.from_pretrained(aligner)
     if noise_cosine is not None:

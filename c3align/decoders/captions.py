@@ -20,6 +20,7 @@ from c3align.errors import C3AlignError, EncoderMismatchError
 from c3align.ops.arrays import as_rows, first_non_finite, is_tensor, of_frame
 from c3align.training.rows import TrainingRows
 
+BATCH_ROWS = 64  # that are captioned together, unless another number is asked for
 Say = Callable[[npt.NDArray[np.float32], Int64Array], Iterator[tuple[int, Any]]]
 
 
@@ -36,7 +37,7 @@ def stream(
     say: Say,
     *,
     row_offset: int = 0,
-    batch_size: int = 64,
+    batch_size: int = BATCH_ROWS,
     fingerprint: str | Iterable[str] | None = None,
     on_error: str = "raise",
 ) -> Iterator[Any]:
@@ -47,6 +48,8 @@ def stream(
     check_choice("on_error", on_error, ("raise", "skip"))
     check_whole("batch_size", batch_size)
     row_offset = check_whole("row_offset", row_offset, 0)
+    if on_error == "raise":
+        _check_width(rows, captioner.n_dims)
     marked = _marked(_single_rows(rows), fingerprint)
     captioner.skipped = []
     return _stream(captioner, marked, say, batch_size, row_offset, on_error == "skip")
@@ -118,6 +121,15 @@ def _paired(rows: Iterator[Any], marks: Iterable[Any]) -> Iterator[tuple[Any, An
         yield row, mark
 
 
+def _check_width(rows: Any, n_dims: int) -> None:
+    """Say of a whole array what its every row would say."""
+    if (isinstance(rows, np.ndarray) or is_tensor(rows)) and rows.ndim == 2 and rows.shape[1] != n_dims:
+        raise C3AlignError(
+            f"the rows have {rows.shape[1]} columns and this decoder takes {n_dims}; pass rows of the encoder that it "
+            "learned from"
+        )
+
+
 def _single_rows(rows: Any) -> Iterator[Any]:
     """The rows (d,) of an array or a frame, or of an iterable of rows and blocks."""
     rows = of_frame(rows)
@@ -168,6 +180,15 @@ def usable(source: TrainingRows, items: Any, on_error: str) -> tuple[TrainingRow
     return fewer, items[kept] if isinstance(items, np.ndarray) else [items[i] for i in kept], skipped
 
 
+def check_aligned(captioner: Any, rows: npt.NDArray[np.float32]) -> None:
+    """Refuse finite rows (n, n_dims) that `stream` refuses, by batches of its usual size."""
+    zero = np.flatnonzero(~rows.any(axis=1))
+    if len(zero):
+        raise C3AlignError(f"embedding {zero[0]} cannot be used: it is zero, and has no direction; remove or fix it")
+    for start in range(0, len(rows) if captioner._place is not None else 0, BATCH_ROWS):
+        captioner._place.check(rows[start : start + BATCH_ROWS], captioner.modality_)
+
+
 def check_captions(captions: Any, n_rows: int) -> list[str]:
     """The captions as a list, one for each row."""
     if isinstance(captions, str | bytes):
@@ -175,7 +196,10 @@ def check_captions(captions: Any, n_rows: int) -> list[str]:
     texts = list(captions)
     wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
     if wrong is not None:
-        raise C3AlignError(f"caption {wrong} must be a text, got a {type(texts[wrong]).__name__}")
+        raise C3AlignError(
+            f"caption {wrong} must be a text, got a {type(texts[wrong]).__name__}; a captioner learns "
+            "from texts alone: pass one for each row (Pipeline.fit_text)"
+        )
     if len(texts) != n_rows or not n_rows:
         raise C3AlignError(f"there are {n_rows} embeddings and {len(texts)} captions; pass a caption for every row")
     return texts

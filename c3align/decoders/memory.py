@@ -13,7 +13,7 @@ from c3align._arguments import as_groups, check_number, check_whole
 from c3align._imports import need
 from c3align._typing import Array, Int64Array
 from c3align.decoders import retrieval
-from c3align.decoders.captions import Skipped, check_captions, consensus, listed, stream, usable
+from c3align.decoders.captions import Skipped, check_aligned, check_captions, consensus, listed, stream, usable
 from c3align.decoders.place import Place
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory
 from c3align.errors import C3AlignError
@@ -159,9 +159,15 @@ class MemoryCaptioner:
         -------
         (n_rows, n_dims) float32
             Each row depends only on its own row and the memory, to the bit.
+
+        Raises
+        ------
+        C3AlignError
+            Rows that `generate` refuses: bad ones, and those that are not aligned.
         """
         self._check_ready()
         checked = checked_rows(rows, self.n_dims).widened().astype(np.float32, copy=False)
+        check_aligned(self, checked)
         return self.memory_.project(checked, check_number("temperature", temperature, above=True), check_whole("k", k))
 
     def generate(

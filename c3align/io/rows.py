@@ -337,7 +337,9 @@ def _of_safetensors(path: str) -> npy.Stored:
     header, first, _ = container.read_header(path, "file of rows")
     tensors = [value for name, value in header.items() if name != "__metadata__"]
     if len(tensors) != 1 or not isinstance(tensors[0], dict) or tensors[0].get("dtype") not in _SAFE_DTYPES:
-        raise ValueError(f"it must hold one tensor of {', '.join(_SAFE_DTYPES)}, got {list(header)}")
+        held = f"{len(tensors)}, first {min(header.keys() - {'__metadata__'}, default=None)!r:.60}"
+        told = "if it is a model's, move it elsewhere: a folder of embeddings holds nothing else"
+        raise ValueError(f"it must hold one tensor of {', '.join(_SAFE_DTYPES)}, got {held}; {told}")
     shape = tensors[0].get("shape")
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"it states the shape {shape!r}")

@@ -298,12 +298,7 @@ class Loop:
         """Continue from the checkpoint's state."""
         config, tensors = container.read(path, "checkpoint")
         progress = config.pop("progress", None)
-        changed = sorted(name for name in {*self.identity, *config} if config.get(name) != self.identity.get(name))
-        if changed:
-            raise C3AlignError(
-                f"{path} is the checkpoint of another run ({', '.join(changed)} differ); delete it to begin anew, or "
-                "pass what it was written with"
-            )
+        checkpoints.check_run(path, config, self.identity)
         checkpoints.check(progress, tensors, self.trained(), self.n_steps, self.task.n_batches)
         parts: dict[str, dict[str, Any]] = {"weight": {}, "optimizer": {}, "best": {}}
         for name, value in tensors.items():

@@ -75,7 +75,9 @@ def caption_scores(
         result["tokenizer"] = _choose_tokenizer(tokenizer)
         tokens = _tokens([[caption[0]] for caption in samples], refs, result["tokenizer"])
     absent = {}
-    for name in tqdm(chosen, desc="score", unit="metric", disable=not progress):
+    bar = tqdm(chosen, desc="score", unit="metric", disable=not progress)
+    for name in bar:
+        bar.set_postfix_str(name)
         try:
             found = WORD_METRICS[name](samples, refs) if name in WORD_METRICS else _COCO[name](*tokens)
         except C3AlignError as error:

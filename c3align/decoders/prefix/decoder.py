@@ -272,6 +272,7 @@ class PrefixCaptioner:
         options = {"settings": settings, "seed": seed, "processes": loop.processes(), "fused": True}
         run = loop.Loop(self._model, task, held_out, checkpoint=path, progress=progress, **options)
         run.run()
+        task.tokens.warn_of_little_learned(run.losses[-1], settings.lr)
         return run
 
     def _neighbours(

@@ -96,7 +96,10 @@ def load_lm(folder: str | os.PathLike[str], dtype: str = "float32") -> tuple[Any
     `dtype` keeps that of the weights; small steps would be lost in half precision.
     """
     hf = need("transformers", "transformers", "captions")
-    fix = "pass a folder with safetensors of a causal language model of transformers, or the name of one on the Hub"
+    fix = (
+        "pass a folder with safetensors of a causal language model of transformers, or the name of one on the Hub; or "
+    )
+    fix += "small_lm(captions), which needs no download and starts from random weights"
     with model_configs.loading(f"the language model {str(folder)!r} cannot be loaded", fix), _without_bars():
         found = model_folders.fetched(os.fspath(folder))
         return _whole_lm(hf, found, dtype), load_tokenizer(found)

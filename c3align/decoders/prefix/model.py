@@ -106,8 +106,8 @@ class Projector(nn.Module):
 
         Parameters
         ----------
-        rows : (n, n_dims) tensor
-            Aligned rows, noisy ones in training.
+        rows : (n, n_dims) tensor, floating
+            Aligned rows, noisy ones in training; of the mapper's dtype, or cast to it.
         neighbours : None
             Of `PrefixCaptioner` alone.
 
@@ -116,6 +116,7 @@ class Projector(nn.Module):
         (n, length, width) tensor
             In the dtype of the language model's embeddings.
         """
+        rows = rows.to(next(self.mapper.parameters()).dtype)
         return self.mapper(rows).to(self.lm.get_input_embeddings().weight.dtype)
 
     def forward(
@@ -151,6 +152,29 @@ class Projector(nn.Module):
             return {"logits": logits}
         loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
         return {"loss": loss, "logits": logits}
+
+    def state_dict(self, *args: Any, prefix: str = "", **options: Any) -> Any:
+        """Return the weights by name, as torch does, with a copy of what several names share.
+
+        `Trainer` writes its checkpoints as safetensors, which refuse tensors that share memory, as the embeddings and
+        the head of GPT-2 do. Loaded again, both names fill the one parameter.
+
+        Parameters
+        ----------
+        *args, prefix, **options : optional
+            As in torch.
+
+        Returns
+        -------
+        dict of tensor
+            Every name, so that `load_state_dict` takes it with ``strict=True``.
+        """
+        found, seen = super().state_dict(*args, prefix=prefix, **options), set[int]()
+        for name, parameter in self.named_parameters(remove_duplicate=False):
+            if id(parameter) in seen and prefix + name in found:
+                found[prefix + name] = found[prefix + name].clone()
+            seen.add(id(parameter))
+        return found
 
     @torch.no_grad()
     def generate(self, rows: torch.Tensor, **options: Any) -> torch.Tensor:

@@ -49,6 +49,18 @@ class Tokens:
                 stacklevel=4,
             )
 
+    def warn_of_little_learned(self, loss: float, lr: float) -> None:
+        """Say that a loss, in nats a token, is no smaller than what the words' frequencies alone give."""
+        shares = np.unique(self.flat, return_counts=True)[1] / len(self.flat)
+        guessed = -float(shares @ np.log(shares))
+        if loss > guessed:
+            warnings.warn(
+                f"hardly anything was learned: the loss is {loss:.2f} nats a token in the last epoch, and the "
+                f"frequencies of the captions' words alone give {guessed:.2f}; raise lr= (it was {lr:g}: 2e-5 suits a "
+                "model that was trained before, 3e-3 one of small_lm) or epochs=",
+                stacklevel=4,
+            )
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 
