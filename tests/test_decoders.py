@@ -121,6 +121,11 @@ def test_rows_aligned_before_are_no_training_rows(glyph_rows):
         MemoryCaptioner().fit(aligner.transform(text, modality="text"), ["a"] * len(text), aligner=aligner)
 
 
+def test_half_of_a_character_is_no_caption(coco):
+    with pytest.raises(C3AlignError, match="caption 1 holds half of a character"):
+        MemoryCaptioner().fit(coco[1][:3], ["a", "b\ud800", "ä"])
+
+
 def test_norms_are_those_of_training(coco, made, tmp_path):
     """Scaled rows gave other captions and pictures without a word; nearest texts do not depend on norms."""
     image, text = coco

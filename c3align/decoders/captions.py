@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -20,6 +21,7 @@ from c3align.errors import C3AlignError, EncoderMismatchError
 from c3align.ops.arrays import as_rows, first_non_finite, is_tensor, of_frame
 from c3align.training.rows import TrainingRows
 
+_HALF = re.compile("[\ud800-\udfff]")  # of a character of UTF-16, which no tokenizer takes
 BATCH_ROWS = 64  # that are captioned together, unless another number is asked for
 Say = Callable[[npt.NDArray[np.float32], Int64Array], Iterator[tuple[int, Any]]]
 
@@ -200,6 +202,9 @@ def check_captions(captions: Any, n_rows: int) -> list[str]:
             f"caption {wrong} must be a text, got a {type(texts[wrong]).__name__}; a captioner learns "
             "from texts alone: pass one for each row (Pipeline.fit_text)"
         )
+    half = next((i for i, text in enumerate(texts) if not text.isascii() and _HALF.search(text)), None)
+    if half is not None:
+        raise C3AlignError(f"caption {half} holds half of a character, {texts[half]!r:.200}; write it as whole text")
     if len(texts) != n_rows or not n_rows:
         raise C3AlignError(f"there are {n_rows} embeddings and {len(texts)} captions; pass a caption for every row")
     return texts
