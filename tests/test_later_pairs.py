@@ -61,9 +61,11 @@ def test_shuffled_from_the_start(real_rows, name, size):
 
 def test_pairs_that_are_hardly_alike_and_single_ones():
     """Neither rows of either side beyond the other's mean, nor the first few rows, are told of as strangers."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((1000, 128)) + 0.06
-    y = x + 4 * rng.standard_normal(x.shape) - 0.06
+    rng, scale = np.random.default_rng(5), np.arange(1.0, 129) ** -0.5
+    turn = np.linalg.qr(rng.standard_normal((128, 128)))[0]  # so that columns' variances tell nothing
+    shared, of_x, of_y = rng.standard_normal((3, 1000, 128)) * scale / np.linalg.norm(scale) @ turn
+    mean, gap = rng.standard_normal((2, 128)) / 128**0.5
+    x, y = shared + 4 * of_x + 0.5 * mean + 0.4 * gap, shared + 4 * of_y + 0.5 * mean - 0.4 * gap
     with warnings.catch_warnings():
         warnings.simplefilter("error", ModalityMeanWarning)
         warnings.simplefilter("ignore", PairOrderWarning)
