@@ -27,6 +27,7 @@ __all__ = [
     "KNOTS",
     "LEAST_DEVIATION",
     "SHARES",
+    "WEIGHTS",
     "Sampled",
     "as_values",
     "common_place",
@@ -34,7 +35,6 @@ __all__ = [
     "is_number",
     "is_unequal",
     "like",
-    "odds_of_pairs",
     "piecewise",
     "rate_message",
     "sampled",
@@ -211,24 +211,6 @@ def scores_of_pairs(X: Any, Y: Any, others: float) -> Float64Array:
     return scores
 
 
-def odds_of_pairs(related: Float64Array, unrelated_: Float64Array, n_pairs: int, prior: float) -> tuple[float, float]:
-    """Slope and offset, in z, of the log odds that a score is one of a pair's, of which there is a share `prior`.
-
-    Both are z-scores at the levels `SHARES`. The weights are those of an index, so that the line is right where it says
-    one half, and not where it would for as many pairs as others.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    if not (is_number(prior) and 0 < prior < 1):
-        raise C3AlignError(
-            f"prior must be in (0, 1), got {prior!r}; pass the share of related documents, such as 1 / n"
-        )
-    z = np.concatenate([related, unrelated_])[:, None]
-    weights = n_pairs * np.concatenate([WEIGHTS, WEIGHTS * ((1 - prior) / prior)])
-    model = LogisticRegression(max_iter=1000).fit(z, np.arange(len(z)) < len(related), sample_weight=weights)
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
-
-
 def common_place(z_knots: Sequence[Float64Array], share: float) -> float:
     """The z-score below which this share of unrelated documents comes, on average over their modalities."""
     if len(z_knots) == 1:
@@ -238,11 +220,12 @@ def common_place(z_knots: Sequence[Float64Array], share: float) -> float:
     return float(np.interp(share, below, places))
 
 
-def piecewise(values: Any, points: Float64Array, z: Float64Array, outer: float) -> Any:
-    """Lines through the points (points, z), and on beyond them with the slope `outer`; `values` of any shape."""
+def piecewise(values: Any, points: Float64Array, z: Float64Array, outer: float | tuple[float, float]) -> Any:
+    """Lines through the points (points, z), and on beyond them with `outer` slopes; `values` of any shape."""
     search: Any = np.searchsorted
     table: Any = np.array([points, z])
-    slopes: Any = np.concatenate([[outer], np.diff(z) / np.diff(points), [outer]])
+    before, after = np.broadcast_to(outer, 2)
+    slopes: Any = np.concatenate([[before], np.diff(z) / np.diff(points), [after]])
     if is_tensor(values):
         import torch
 
