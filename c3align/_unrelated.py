@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -18,7 +19,8 @@ import numpy.typing as npt
 from c3align import ops
 from c3align._arguments import as_floats, check_by_modality, shown
 from c3align._typing import Float64Array, Int64Array
-from c3align.errors import KEEP, C3AlignError, without_advice
+from c3align.errors import KEEP, C3AlignError, PairOrderWarning, without_advice
+from c3align.geometry import BY_CHANCE, FEW_PAIRS, misplaced, order_evidence, repeated
 from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor, to_like
 from c3align.ops.backends import load
 from c3align.sample import RowSample, samples_of
@@ -189,6 +191,8 @@ def rate_message(least: float, given: Any) -> str:
     """What is wrong with a false-positive rate, of which `least` is the lowest that the scores tell."""
     if least >= 1:
         return "too few unrelated scores were seen to tell any false-positive rate; calibrate with more rows"
+    digits = 1 - math.floor(math.log10(least))
+    least = math.ceil(round(least * 10**digits, 9)) / 10**digits  # up, so that what is shown is taken
     return (
         f"false_positive_rate must be in [{least:.2g}, 1) by the unrelated scores that were seen, got {shown(given)}; "
         "pass one in that range, or calibrate with more rows"
@@ -208,7 +212,19 @@ def scores_of_pairs(X: Any, Y: Any, others: float) -> Float64Array:
         raise C3AlignError(
             "these pairs score no higher than unrelated rows; pass row i of Y as the partner of row i of X"
         )
+    if found := _order_doubt(x, y):
+        warnings.warn(found, stacklevel=3)
     return scores
+
+
+def _order_doubt(x: Any, y: Any) -> PairOrderWarning | None:
+    """What speaks against the order of aligned pairs; that sides changed places is not to be seen without a gap."""
+    if len(x) >= FEW_PAIRS and order_evidence(x, y) < BY_CHANCE:
+        return PairOrderWarning(
+            "these do not look like pairs: row i of X is no more like row i of Y than like any other, so that "
+            "probabilities come out far too small; put both into the same order"
+        )
+    return repeated(x, y) or misplaced(x, y)
 
 
 def common_place(z_knots: Sequence[Float64Array], share: float) -> float:

@@ -351,12 +351,10 @@ class Calibration:
     def with_pairs(self, X: Array, Y: Array, *, query: str, document: str) -> Calibration:
         """Learn what `probability` needs: how pairs score, to set against how unrelated rows do.
 
-        Pairs of all qualities that will be asked about should be among them; they may differ.
-
         Parameters
         ----------
         X, Y : (n_pairs, n_dims) array or tensor
-            Aligned rows; row i of Y is related to row i of X.
+            Aligned rows; row i of Y is related to row i of X. Have some of every quality that will come.
         query, document : str
             Modalities of X and of Y; what is learned serves either way.
 
@@ -369,6 +367,11 @@ class Calibration:
         ------
         C3AlignError
             An unknown modality, fewer than ten pairs, other shapes, or pairs that score no higher than unrelated rows.
+
+        Warns
+        -----
+        PairOrderWarning
+            From 30 pairs, where they do not look like pairs in this order.
         """
         i, j = self._place(query, document)
         scores = scores_of_pairs(X, Y, float(self.means[i, j]))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 from c3align import C3Aligner
 from c3align._odds import chances, curve
-from c3align._unrelated import KNOTS, WEIGHTS, piecewise
+from c3align._unrelated import KNOTS, WEIGHTS, piecewise, rate_message
+from c3align.calibration import Calibration
+from c3align.errors import C3AlignError, PairOrderWarning
 
 HOW = {"query": "text", "document": "image"}
 
@@ -115,3 +120,67 @@ class TestCurve:
         curve.cache_clear()
         assert np.array_equal(chances(z, self.pairs, self.others, **how), first)
         assert np.allclose(chances(torch.from_numpy(z), self.pairs, self.others, **how).numpy(), first, atol=1e-6)
+
+
+def centered(X):
+    X = X / np.linalg.norm(X, axis=1, keepdims=True)
+    return X - X.mean(axis=0)
+
+
+class TestOrderOfPairs:
+    def test_shuffled_pairs_are_told_or_refused(self):
+        """Of twenty orders nine went unnoticed: those in which partners happened to score above the mean."""
+        text, image = (centered(X) for X in clip(1000, 0))
+        found, told = Calibration.from_rows({"text": text, "image": image}), 0
+        for seed in range(20):
+            order = np.random.default_rng(seed).permutation(1000)
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                try:
+                    found.with_pairs(text, image[order], **HOW)
+                except C3AlignError as error:
+                    told += "score no higher" in str(error)
+            told += any("do not look like pairs" in str(w.message) and w.filename == __file__ for w in seen)
+        assert told == 20
+
+    def test_the_same_rows_twice_and_a_row_that_is_missing(self):
+        text, image = (centered(X) for X in clip(1000, 0))
+        found = Calibration.from_rows({"text": text, "image": image})
+        with pytest.warns(PairOrderWarning, match="the same row in"):
+            found.with_pairs(text, text, **HOW)
+        with pytest.warns(PairOrderWarning, match="from row 500 to row 999"):
+            found.with_pairs(text, np.concatenate([image[:500], np.roll(image[500:], 1, axis=0)]), **HOW)
+
+    @pytest.mark.parametrize("n", [10, 30, 250])
+    def test_right_pairs_raise_no_alarm(self, real_rows, clap, n):
+        """Aligned ones, between which there is no gap that could tell which side is which."""
+        sets = {name: rows for name, rows in real_rows.items() if name in ("coco", "convirt", "glyphs")}
+        audio, prompts, labels = clap
+        sides = {name: (rows["text"], rows["image"]) for name, rows in sets.items()} | {
+            "clap": (audio, prompts[labels])
+        }
+        sides["weak"] = clip(1000, 0, 2.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PairOrderWarning)
+            for text, image in sides.values():
+                text, image = centered(text), centered(image)
+                found = Calibration.from_rows({"text": text[:300], "image": image[:300]})
+                for seed in range(5):
+                    some = np.random.default_rng(seed).permutation(len(text))[:n]
+                    found.with_pairs(text[some], image[some], **HOW)
+
+
+@pytest.mark.filterwarnings("ignore::c3align.errors.CalibrationWarning")
+class TestLeastRate:
+    def test_the_rate_that_is_named_is_taken(self):
+        """10 / 4,950 was shown as 0.002 and 0.002 refused."""
+        text, image = (centered(X) for X in clip(100, 0))
+        found = Calibration.from_rows({"text": text, "image": image})
+        with pytest.raises(C3AlignError, match=r"in \[0.0021, 1\)"):
+            found.threshold(false_positive_rate=0.002, query="text", document="text")
+        assert found.threshold(false_positive_rate=0.0021, query="text", document="text") > 2
+
+    def test_it_is_no_lower_than_what_is_taken(self):
+        for n_scores in [*range(11, 3000), 10**5, 2**20]:
+            named = float(re.search(r"\[(\S+), 1\)", rate_message(10 / n_scores, 0))[1])
+            assert 10 / n_scores <= named < 1.11 * 10 / n_scores
