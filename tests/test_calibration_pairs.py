@@ -184,3 +184,39 @@ class TestLeastRate:
         for n_scores in [*range(11, 3000), 10**5, 2**20]:
             named = float(re.search(r"\[(\S+), 1\)", rate_message(10 / n_scores, 0))[1])
             assert 10 / n_scores <= named < 1.11 * 10 / n_scores
+
+
+@pytest.mark.filterwarnings("ignore::c3align.errors.CalibrationWarning")
+class TestWordsOfFewRows:
+    """What the warnings say, in twenty draws: the share of new rows that a threshold of 1 % lets through."""
+
+    def through(self, make, n, mapping, query):
+        found = []
+        for seed in range(20):
+            text, image = make(seed)
+            aligner = C3Aligner(mapping=mapping, second_moments=True).fit(text[:n], image[:n])
+            rows = {
+                "text": aligner.transform(text[n:], modality="text"),
+                "image": aligner.transform(image[n:], modality="image"),
+            }
+            how = {"query": query, "document": "image"}
+            calibration = aligner.calibrate()
+            z = calibration.score(rows[query], rows["image"], **how)[~np.eye(len(rows["image"]), dtype=bool)]
+            found.append((z > calibration.threshold(false_positive_rate=0.01, **how)).mean() / 0.01)
+        return np.quantile(found, [0.05, 0.95])
+
+    @pytest.mark.parametrize(("n", "low", "high"), [(50, 2.2, 3.0), (100, 1.5, 2.1)])
+    def test_twice_and_three_times(self, n, low, high):
+        assert low < self.through(lambda seed: clip(n + 300, seed), n, "center", "image")[1] < high
+        aligner = C3Aligner(second_moments=True).fit(*clip(n, 0))
+        with pytest.warns(UserWarning, match="may let through twice the share that it is asked for, and by 50 three"):
+            aligner.calibrate().threshold(false_positive_rate=0.1, query="text", document="text")
+
+    def test_a_fiftieth(self, coco):
+        def make(seed):
+            order = np.random.default_rng(seed).permutation(500)[:250]
+            return coco[1][order], coco[0][order]
+
+        assert self.through(make, 100, "barycenter", "text") == pytest.approx([0.02, 0.13], abs=0.05)
+        with pytest.warns(UserWarning, match="between modalities may let through as little as a fiftieth"):
+            C3Aligner(mapping="barycenter", second_moments=True).fit(*(X[:100] for X in make(0))).calibrate()
