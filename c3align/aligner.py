@@ -36,43 +36,42 @@ __all__ = ["C3Aligner"]
 class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Make embeddings of several modalities interchangeable: Connect, Collapse, Corrupt (C3, ICLR 2024).
 
-        Contrastive encoders place a text and its picture a constant gap and some noise apart, ``e_x - e_y = c + eps``.
-        `transform` removes the gap; `corrupt` also adds noise of eps's size, so that a decoder trained on one modality
-        works on others. What was learned is `state_`, a frozen value that is replaced as a whole: threads may share it.
+    Contrastive encoders place a text and its picture a constant gap and some noise apart, ``e_x - e_y = c + eps``.
+    `transform` removes the gap; `corrupt` also adds noise of eps's size, so that a decoder trained on one modality
+    works on others. What was learned is `state_`, a frozen value that is replaced as a whole: threads may share it.
 
-        Parameters
-        ----------
-        mapping : str or Mapping
-            What rows become, by name or as an object of `c3align.mappings`: "center" subtracts each modality's mean;
-            "barycenter" also brings covariances together, for one index; it takes statistics of every modality.
-        renormalize : bool
-            Whether aligned rows have norm 1.
-        noise : str or Noise
-            That of `corrupt`: "isotropic"; "residual", with the covariance of the pairs' residuals; see `c3align.noise`.
-        noise_cosine : "auto" or float in (0, 1]
-            Expected cosine between a clean row and the noisy one, over all modalities. "auto" takes it from the residuals
-            of the pairs given to `fit`; with fewer than two, the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
-        sigma : float or None
-            Standard deviation of the noise per coordinate; overrides `noise_cosine`.
-        second_moments : bool
-            Whether `fit` also learns each modality's covariance, (n_dims, n_dims) float64, by which even single rows find
-            their modality where cones are wide (CLAP), and keeps 1,024 of its rows, which `calibrate` needs.
-        seed : int in [0, 2**64)
-            Seed of the noise.
-        zero_rows : "raise" or "keep"
-            Whether rows without a direction are refused, or kept as zeros, counted, and in no mean. Zero rows of integers,
-            which are counts rather than embeddings, are always kept, with a `ZeroRowsWarning`.
+    Parameters
+    ----------
+    mapping : str or Mapping
+        What rows become, by name or as an object of `c3align.mappings`: "center" subtracts each modality's mean;
+        "barycenter" also brings covariances together, for one index; it takes statistics of every modality.
+    renormalize : bool
+        Whether aligned rows have norm 1.
+    noise : str or Noise
+        That of `corrupt`: "isotropic"; "residual", with the covariance of the pairs' residuals; see `c3align.noise`.
+    noise_cosine : "auto" or float in (0, 1]
+        Expected cosine between a clean row and the noisy one, over all modalities. "auto" takes it from the residuals
+        of the pairs given to `fit`; with fewer than two, the paper's setting, sigma = sqrt(0.016) at 512 dimensions.
+    sigma : float or None
+        Standard deviation of the noise per coordinate; overrides `noise_cosine`.
+    second_moments : bool
+        Whether `fit` also learns each modality's covariance, (n_dims, n_dims) float64, by which even single rows find
+        their modality where cones are wide (CLAP), and keeps 1,024 of its rows, which `calibrate` needs.
+    seed : int in [0, 2**64)
+        Seed of the noise.
+    zero_rows : "raise" or "keep"
+        Whether rows without a direction are refused, or kept as zeros, counted, and in no mean. Zero rows of integers,
+        which are counts rather than embeddings, are always kept, with a `ZeroRowsWarning`.
 
-        Examples
-        --------
-        >>> import numpy as np
-    import numpy.typing as npt
-        >>> from c3align import C3Aligner
-        >>> text, noise = np.random.default_rng(0).normal(size=(2, 500, 64)) + 1
-        >>> image = text + 2 * np.eye(64)[0] + 0.1 * noise
-        >>> aligner = C3Aligner().fit(text, image)
-        >>> aligner.transform(image, modality="image").shape
-        (500, 64)
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from c3align import C3Aligner
+    >>> text, noise = np.random.default_rng(0).normal(size=(2, 500, 64)) + 1
+    >>> image = text + 2 * np.eye(64)[0] + 0.1 * noise
+    >>> aligner = C3Aligner().fit(text, image)
+    >>> aligner.transform(image, modality="image").shape
+    (500, 64)
     """
 
     def __init__(
@@ -311,7 +310,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         return Calibration.from_rows(**aligned_rows(centering.state_of(self), self.mapping, self.renormalize))
 
-    def drift(self, X: Array, *, modality: str, seed: int = 0, groups: npt.ArrayLike | None = None) -> Drift:
+    def drift(self, X: Array, *, modality: str, seed: int = 0, groups: Any = None) -> Drift:
         """Tell whether rows are still like those that `fit` saw.
 
         Parameters

@@ -336,6 +336,7 @@ class TestGroups:
         assert told[0].filename == __file__
         with pytest.warns(UserWarning, match="more alike"):
             alone.drift(text[500:], modality="text")
+        assert alone.drift(text[500:], modality="text", groups=np.arange(500) // 5).n_rows == 100
 
     def test_independent_rows_in_any_order_raise_no_warning(self, coco, convirt, monkeypatch):
         monkeypatch.setattr(room, "DEALS", 9)
@@ -345,7 +346,7 @@ class TestGroups:
                 drift(C3Aligner(second_moments=True).fit(side[:250]), side[250:], modality="text")
             for seed in range(100):
                 rng = np.random.default_rng(seed)
-                captions, image = self.captions(seed)
+                captions, _ = self.captions(seed)
                 mixed = rng.permutation(captions.reshape(-1, DIMS))
                 aligner = C3Aligner(second_moments=True).fit(rows(rng, 50))
                 for some in (mixed[:200], rows(rng, 8), rows(rng, 300)):
