@@ -214,8 +214,8 @@ def scores_of_pairs(X: Any, Y: Any, others: float) -> Float64Array:
         raise C3AlignError(
             "these pairs score no higher than unrelated rows; pass row i of Y as the partner of row i of X"
         )
-    if found := _order_doubt(x, y):
-        warnings.warn(found, stacklevel=3)
+    if doubtful := _order_doubt(x, y):
+        warnings.warn(doubtful, stacklevel=3)
     return scores
 
 
