@@ -99,8 +99,8 @@ def _warn_of_few(state: State, mapping: str | mappings.Mapping) -> None:
         warnings.warn(
             f"the mapping follows from the rows that this calibration sees, {', '.join(told)}, too few for "
             f"{state.n_dims} dimensions and, with less than {LEAST_GROUPS} that are unrelated, for a cross-validation: "
-            "a threshold may let through as little as a tenth of the share of new rows that it states; fit more rows, "
-            "or calibrate by others: Calibration.from_rows(aligned)",
+            "a threshold between modalities may let through as little as a fiftieth of the share of new rows that it "
+            "states; fit more rows, or calibrate by others: Calibration.from_rows(aligned)",
             CalibrationWarning,
             stacklevel=4,
         )

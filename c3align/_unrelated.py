@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -18,7 +19,8 @@ import numpy.typing as npt
 from c3align import ops
 from c3align._arguments import as_floats, check_by_modality, shown
 from c3align._typing import Float64Array, Int64Array
-from c3align.errors import KEEP, C3AlignError, without_advice
+from c3align.errors import KEEP, C3AlignError, PairOrderWarning, without_advice
+from c3align.geometry import BY_CHANCE, FEW_PAIRS, misplaced, order_evidence, repeated
 from c3align.ops.arrays import as_rows, from_dlpack, is_foreign, is_on_device, is_tensor, to_like
 from c3align.ops.backends import load
 from c3align.sample import RowSample, samples_of
@@ -27,6 +29,7 @@ __all__ = [
     "KNOTS",
     "LEAST_DEVIATION",
     "SHARES",
+    "WEIGHTS",
     "Sampled",
     "as_values",
     "common_place",
@@ -34,7 +37,6 @@ __all__ = [
     "is_number",
     "is_unequal",
     "like",
-    "odds_of_pairs",
     "piecewise",
     "rate_message",
     "sampled",
@@ -48,7 +50,9 @@ __all__ = [
 ]
 
 MIN_PAIRS = 10
-FEW_ROWS = 200  # below: 2.3 times the share at 50 rows, 1.5 at 100, 1.2 at 200, in 64 dimensions
+FEW_ROWS = (
+    200  # 1 % let through: 1.2 to 1.9 times that with 50 rows, 1.1 to 1.4 with 100; up to 2.9 and 2.0 in 19 of 20
+)
 MOST_UNEVEN = 0.25  # standard deviations
 MANY_RELATED = 0.01  # of all scores; beyond, their mean is not that of the unrelated ones
 KNOTS = np.linspace(-4.25, 4.25, 137)  # normal quantiles at which the distribution of unrelated scores is kept
@@ -181,7 +185,7 @@ def few_message(n_scores: Int64Array) -> str | None:
         return None
     return (
         f"a modality was calibrated by about {n_rows} rows: by less than {FEW_ROWS} a threshold may let through twice "
-        "the share that it is asked for; calibrate with more rows"
+        "the share that it is asked for, and by 50 three times; calibrate with more rows"
     )
 
 
@@ -189,6 +193,8 @@ def rate_message(least: float, given: Any) -> str:
     """What is wrong with a false-positive rate, of which `least` is the lowest that the scores tell."""
     if least >= 1:
         return "too few unrelated scores were seen to tell any false-positive rate; calibrate with more rows"
+    digits = 1 - math.floor(math.log10(least))
+    least = math.ceil(round(least * 10**digits, 9)) / 10**digits  # up, so that what is shown is taken
     return (
         f"false_positive_rate must be in [{least:.2g}, 1) by the unrelated scores that were seen, got {shown(given)}; "
         "pass one in that range, or calibrate with more rows"
@@ -208,25 +214,19 @@ def scores_of_pairs(X: Any, Y: Any, others: float) -> Float64Array:
         raise C3AlignError(
             "these pairs score no higher than unrelated rows; pass row i of Y as the partner of row i of X"
         )
+    if doubtful := _order_doubt(x, y):
+        warnings.warn(doubtful, stacklevel=3)
     return scores
 
 
-def odds_of_pairs(related: Float64Array, unrelated_: Float64Array, n_pairs: int, prior: float) -> tuple[float, float]:
-    """Slope and offset, in z, of the log odds that a score is one of a pair's, of which there is a share `prior`.
-
-    Both are z-scores at the levels `SHARES`. The weights are those of an index, so that the line is right where it says
-    one half, and not where it would for as many pairs as others.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    if not (is_number(prior) and 0 < prior < 1):
-        raise C3AlignError(
-            f"prior must be in (0, 1), got {prior!r}; pass the share of related documents, such as 1 / n"
+def _order_doubt(x: Any, y: Any) -> PairOrderWarning | None:
+    """What speaks against the order of aligned pairs; that sides changed places is not to be seen without a gap."""
+    if len(x) >= FEW_PAIRS and order_evidence(x, y) < BY_CHANCE:
+        return PairOrderWarning(
+            "these do not look like pairs: row i of X is no more like row i of Y than like any other, so that "
+            "probabilities come out far too small; put both into the same order"
         )
-    z = np.concatenate([related, unrelated_])[:, None]
-    weights = n_pairs * np.concatenate([WEIGHTS, WEIGHTS * ((1 - prior) / prior)])
-    model = LogisticRegression(max_iter=1000).fit(z, np.arange(len(z)) < len(related), sample_weight=weights)
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+    return repeated(x, y) or misplaced(x, y)
 
 
 def common_place(z_knots: Sequence[Float64Array], share: float) -> float:
@@ -238,11 +238,12 @@ def common_place(z_knots: Sequence[Float64Array], share: float) -> float:
     return float(np.interp(share, below, places))
 
 
-def piecewise(values: Any, points: Float64Array, z: Float64Array, outer: float) -> Any:
-    """Lines through the points (points, z), and on beyond them with the slope `outer`; `values` of any shape."""
+def piecewise(values: Any, points: Float64Array, z: Float64Array, outer: float | tuple[float, float]) -> Any:
+    """Lines through the points (points, z), and on beyond them with `outer` slopes; `values` of any shape."""
     search: Any = np.searchsorted
     table: Any = np.array([points, z])
-    slopes: Any = np.concatenate([[outer], np.diff(z) / np.diff(points), [outer]])
+    before, after = np.broadcast_to(outer, 2)
+    slopes: Any = np.concatenate([[before], np.diff(z) / np.diff(points), [after]])
     if is_tensor(values):
         import torch
 

@@ -311,12 +311,12 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         return Calibration.from_rows(**aligned_rows(centering.state_of(self), self.mapping, self.renormalize))
 
-    def drift(self, X: Array, *, modality: str, seed: int = 0) -> Drift:
+    def drift(self, X: Array, *, modality: str, seed: int = 0, groups: Any = None) -> Drift:
         """Tell whether rows are still like those that `fit` saw.
 
         Parameters
         ----------
-        X, modality, seed : array, str, int
+        X, modality, seed, groups : array, str, int, integers
             As in `c3align.drift.drift`, which also says what is raised.
 
         Returns
@@ -326,7 +326,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         from c3align.drift import drift
 
-        return drift(self, X, modality=modality, seed=seed)
+        return drift(self, X, modality=modality, seed=seed, groups=groups)
 
     def as_module(self) -> AlignerModule:
         """Make a torch module of the aligner as it is now.

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from c3align import ops
 from c3align._arguments import check_by_modality
+from c3align._odds import chances
 from c3align._raw import RawPlace, places_of, warn_of_raw
 from c3align._typing import Array, Float64Array, Int64Array
 from c3align._unrelated import (
@@ -34,7 +35,6 @@ from c3align._unrelated import (
     is_number,
     is_unequal,
     like,
-    odds_of_pairs,
     piecewise,
     rate_message,
     sampled,
@@ -349,12 +349,12 @@ class Calibration:
         return like(ops.normalize(total), next(iter(rows.values())))
 
     def with_pairs(self, X: Array, Y: Array, *, query: str, document: str) -> Calibration:
-        """Learn what `probability` needs: a logistic regression of pairs against unrelated rows, on z-scores.
+        """Learn what `probability` needs: how pairs score, to set against how unrelated rows do.
 
         Parameters
         ----------
         X, Y : (n_pairs, n_dims) array or tensor
-            Aligned rows; row i of Y is related to row i of X.
+            Aligned rows; row i of Y is related to row i of X. Have some of every quality that will come.
         query, document : str
             Modalities of X and of Y; what is learned serves either way.
 
@@ -367,6 +367,11 @@ class Calibration:
         ------
         C3AlignError
             An unknown modality, fewer than ten pairs, other shapes, or pairs that score no higher than unrelated rows.
+
+        Warns
+        -----
+        PairOrderWarning
+            From 30 pairs, where they do not look like pairs in this order.
         """
         i, j = self._place(query, document)
         scores = scores_of_pairs(X, Y, float(self.means[i, j]))
@@ -376,6 +381,9 @@ class Calibration:
 
     def probability(self, scores: Array, *, query: str, document: str, prior: float) -> Array:
         """Compute the probability that documents are related to the query from their z-scores.
+
+        ``log(p / (1 - p)) = a + sum_k s_k length_k(z)``: lines in ten places, with slopes above zero, fitted to pairs
+        and to unrelated scores at this prior, and the straighter the fewer there are (a logistic regression).
 
         Parameters
         ----------
@@ -397,20 +405,14 @@ class Calibration:
         C3AlignError
             A modality that was not calibrated; no pairs of these two; scores that hold NaN; a prior beyond (0, 1).
         """
-        from scipy.special import expit
-
         i, j = self._place(query, document)
         if not self.n_pairs[i, j]:
             raise C3AlignError(
                 f"no pairs of {query!r} and {document!r} were learned; call with_pairs() with some first"
             )
-        values = as_values(scores)
-        if bool((values != values).any()):
-            raise C3AlignError("scores hold NaN; pass what score() gives")
         pairs, others = (self._z(knots[i, j], i, j) for knots in (self.related, self.quantiles))
-        slope, offset = odds_of_pairs(pairs, others, int(self.n_pairs[i, j]), prior)
-        odds = values * slope + offset
-        return like(odds.sigmoid() if is_tensor(odds) else expit(odds), scores)
+        seen = {"n_pairs": int(self.n_pairs[i, j]), "n_scores": int(self.n_scores[i, j])}
+        return chances(scores, pairs, others, prior=prior, **seen)
 
     def __str__(self) -> str:
         lines = ["query        document       mean  deviation   above 1 %  above 0.1 %"]

@@ -292,3 +292,70 @@ def test_copies_of_few_rows_are_no_eight():
     aligner = C3Aligner(second_moments=True).fit(np.random.default_rng(0).normal(size=(200, 16)) + 1)
     with pytest.raises(C3AlignError, match="8 different rows or more, got 1"):
         drift(aligner, np.ones((100, 16)), modality="text")
+
+
+class TestGroups:
+    """Five captions for each of 200 pictures, other pictures in the new half, both honest."""
+
+    def captions(self, seed):
+        rng = np.random.default_rng(seed)
+        scales = np.geomspace(1, 0.05, DIMS)
+        image = rng.normal(size=(200, DIMS)) * scales + 0.5
+        return image[:, None] + 0.4 * rng.normal(size=(200, 5, DIMS)) * scales, image
+
+    def fitted(self, captions, image):
+        text, image = captions.reshape(-1, DIMS), np.repeat(image, 5, axis=0)
+        return C3Aligner(second_moments=True).fit(text, image)
+
+    def test_one_row_of_each_is_dealt(self, monkeypatch):
+        monkeypatch.setattr(room, "DEALS", 199)
+        alarms, blind, seen = [], [], []
+        for seed in range(30):
+            captions, image = self.captions(seed)
+            aligner = self.fitted(captions[:100], image[:100])
+            new, groups = captions[100:].reshape(-1, DIMS), np.repeat(np.arange(100), 5)
+            with warnings.catch_warnings(action="error"):
+                found = drift(aligner, new, modality="text", groups=groups)
+                seen.append(drift(aligner, new + 0.5, modality="text", groups=groups).is_drift)
+            assert (found.n_rows, found.n_fitted) == (100, 100)
+            alarms.append(found.is_drift)
+            with warnings.catch_warnings(action="ignore"):
+                blind.append(drift(aligner, new, modality="text").is_drift)
+        assert sum(alarms) <= 2
+        assert sum(blind) > 20
+        assert all(seen)
+
+    def test_groups_that_were_not_named_are_told_of(self):
+        captions, image = self.captions(0)
+        text = captions.reshape(-1, DIMS)
+        with pytest.warns(UserWarning, match="the 500 fitted rows are about 100 items.*pass the number .* groups=$"):
+            drift(self.fitted(captions[:100], image[:100]), text[500:], modality="text")
+        alone = C3Aligner(second_moments=True).fit(captions[:100, 0])
+        with pytest.warns(UserWarning, match="more alike than others where they are neighbors") as told:
+            drift(alone, text[500:], modality="text")
+        assert told[0].filename == __file__
+        with pytest.warns(UserWarning, match="more alike"):
+            alone.drift(text[500:], modality="text")
+        assert alone.drift(text[500:], modality="text", groups=np.arange(500) // 5).n_rows == 100
+
+    def test_independent_rows_in_any_order_raise_no_warning(self, coco, convirt, monkeypatch):
+        monkeypatch.setattr(room, "DEALS", 9)
+        sides = [*coco, *convirt]
+        with warnings.catch_warnings(action="error"):
+            for side in sides:
+                drift(C3Aligner(second_moments=True).fit(side[:250]), side[250:], modality="text")
+            for seed in range(100):
+                rng = np.random.default_rng(seed)
+                captions, _ = self.captions(seed)
+                mixed = rng.permutation(captions.reshape(-1, DIMS))
+                aligner = C3Aligner(second_moments=True).fit(rows(rng, 50))
+                for some in (mixed[:200], rows(rng, 8), rows(rng, 300)):
+                    drift(aligner, some, modality="text")
+
+    def test_refusals_of_groups(self):
+        captions, image = self.captions(0)
+        aligner, text = self.fitted(captions, image), captions.reshape(-1, DIMS)
+        with pytest.raises(C3AlignError, match="groups"):
+            drift(aligner, text, modality="text", groups=np.arange(3))
+        with pytest.raises(C3AlignError, match="8 groups or more, got 7"):
+            drift(aligner, text, modality="text", groups=np.arange(1000) % 7)

@@ -24,7 +24,7 @@ LAYERS = [
     ("io",),
     ("_exact", "_matrices", "_units"),
     ("statistics", "covariance", "cross_covariance", "noise", "sample", "merging", "geometry", "neighbours"),
-    ("mappings", "_unrelated", "_raw"),
+    ("mappings", "_unrelated", "_odds", "_raw"),
     ("calibration",),
     (
         "_state",
