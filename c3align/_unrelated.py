@@ -50,9 +50,8 @@ __all__ = [
 ]
 
 MIN_PAIRS = 10
-FEW_ROWS = (
-    200  # 1 % let through: 1.2 to 1.9 times that with 50 rows, 1.1 to 1.4 with 100; up to 2.9 and 2.0 in 19 of 20
-)
+# 1 % let through: 1.2 to 1.9 times that with 50 rows, 1.1 to 1.4 with 100; up to 2.9 and 2.0 times in 19 of 20 cases
+FEW_ROWS = 200
 MOST_UNEVEN = 0.25  # standard deviations
 MANY_RELATED = 0.01  # of all scores; beyond, their mean is not that of the unrelated ones
 KNOTS = np.linspace(-4.25, 4.25, 137)  # normal quantiles at which the distribution of unrelated scores is kept

@@ -98,8 +98,8 @@ def load_lm(folder: str | os.PathLike[str], dtype: str = "float32") -> tuple[Any
     hf = need("transformers", "transformers", "captions")
     fix = (
         "pass a folder with safetensors of a causal language model of transformers, or the name of one on the Hub; or "
+        "small_lm(captions), which needs no download and starts from random weights"
     )
-    fix += "small_lm(captions), which needs no download and starts from random weights"
     with model_configs.loading(f"the language model {str(folder)!r} cannot be loaded", fix), _without_bars():
         found = model_folders.fetched(os.fspath(folder))
         return _whole_lm(hf, found, dtype), load_tokenizer(found)
