@@ -112,7 +112,7 @@ def _warn_of_strangers(about: _Numbers) -> None:
     if apart:
         warnings.warn(
             f"few rows of {' and of '.join(apart)} were learned apart: if they are of the same things a threshold "
-            f"between them may let through twice what it says; {PAIRED}",
+            f"between them may let through twice what it says, and a low one hardly anything; {PAIRED}",
             CalibrationWarning,
             stacklevel=4,
         )

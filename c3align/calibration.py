@@ -354,7 +354,8 @@ class Calibration:
         Parameters
         ----------
         X, Y : (n_pairs, n_dims) array or tensor
-            Aligned rows; row i of Y is related to row i of X. Have some of every quality that will come.
+            Aligned rows; row i of Y is related to row i of X. Have some of every quality that will come, and, where
+            `mapping` was learned from pairs ("ridge", "procrustes"), others than those: its own score too high.
         query, document : str
             Modalities of X and of Y; what is learned serves either way.
 

@@ -330,6 +330,11 @@ class TestAdvice:
                 "keep the rows as they came",
             ),
             ({"after.modality_bias": (0.5, 0.6)}, "One index over both is fair", "after alignment 50 / 60 %"),
+            (
+                {"n_distinct": (900, 100), "after.modality_bias": (0.97, 0.17)},  # a third of their share
+                "One index over both still prefers",
+                "90 / 10 % would be fair",
+            ),
             ({"after.separability": 0.9}, "One index over both still prefers", "separates them (90 %)"),
             ({"after.separability": 0.5}, "One index over both still prefers", "No line parts them"),
             ({"after.separability": None}, "One index over both still prefers", "Whether a line parts them was not"),

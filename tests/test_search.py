@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from c3align import C3Aligner, search
 from c3align.errors import C3AlignError, EncoderMismatchError, FormatError, MissingExtraError
@@ -209,6 +210,29 @@ class TestMixedIndex:
                 cosines = (np.concatenate(rows) @ query[0])[best]
                 np.testing.assert_allclose([result.cosine for result in found], cosines, atol=2e-5)
 
+    def test_what_an_aligner_learns_later_does_not_reach_it(self, store):
+        """Rows of two states in one index found nothing of each other."""
+        aligner, (text, image) = C3Aligner(mapping="barycenter").fit(*material()), material(seed=1)
+        index = MixedIndex(None, aligner, store)
+        index.add(image[:50], modality="image", ids=[f"{i}" for i in range(50)])
+        before = index.query(text[7])
+        aligner.fit(text[:, ::-1], image[:, ::-1])
+        assert index.query(text[7]) == before
+        assert index.add(image[50:60], modality="image", ids=[f"{i}" for i in range(50, 60)]) == 10
+        MixedIndex(None, C3Aligner(mapping="barycenter").fit(*material()), store)
+
+    def test_bfloat16_and_what_is_no_row(self, fitted, store):
+        index, (text, image) = MixedIndex(None, fitted, store), material(seed=1)
+        rounded = torch.from_numpy(image[:5]).bfloat16()
+        index.add(rounded, modality="image", ids=list("abcde"))
+        np.testing.assert_allclose(index.stored(rounded, "image"), index.stored(image[:5], "image"), atol=0.05)
+        assert index.query(torch.from_numpy(text[0]).bfloat16())[0].id
+        for wrong in (text[:3], [0.5, 0.25], text[0].astype(np.int8)):
+            with pytest.raises(
+                C3AlignError, match=r"items must be floating rows .n_rows, n_dims., and a query one of them"
+            ):
+                index.query(wrong)
+
     def test_uneven_means_take_a_list_for_each_modality(self, fitted, store):
         """Where a scale alone does not rank by z-score: mean scores of unrelated rows that differ."""
         known = fitted.calibrate()
@@ -363,6 +387,7 @@ class TestMixedIndex:
             ({"ids": ["a", 1]}, "ids must be a list of strings"),
             ({"metadata": [{"x": float("nan")}, {}]}, "metadata must be JSON objects"),
             ({"metadata": [{"x": b""}, {}]}, "metadata must be JSON objects"),
+            ({"metadata": [{1: "a", "x": "b"}, {}]}, "got others .a name that is no text, 1"),
             ({"metadata": [{}]}, "metadata must be 2 objects"),
             ({"metadata": [{"modality": "x"}, {}]}, "without the name 'modality'"),
             ({"modality": "audio"}, "modality must be one that was calibrated"),

@@ -31,6 +31,20 @@ INDEX = ("index", "photos", "names.csv", "--encoder", "glyphs", "-o", "idx")
 
 
 @pytest.mark.filterwarnings("ignore::c3align.errors.CalibrationWarning")
+def test_a_row_at_the_top_renames_the_others(folder, call, tmp_path):
+    """Texts are named by their places: added above, each would be found under the name of another."""
+    assert call(*INDEX)[0] == 0
+    lines = (tmp_path / "names.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "names.csv").write_text("".join([*lines, "one more\n"]))
+    assert call(*INDEX)[1] == "idx: 1 added, 301 in all\n"
+    (tmp_path / "names.csv").write_text("".join([lines[0], "black chess knight\n", *lines[1:]]))
+    code, out, err = call(*INDEX)
+    assert (code, out) == (2, "")
+    assert "names.csv has other texts than were indexed under the same names, 151 of 151, first" in err
+    assert "add new rows at its end, or make a new index" in err
+
+
+@pytest.mark.filterwarnings("ignore::c3align.errors.CalibrationWarning")
 def test_index_and_search(folder, call, monkeypatch):
     code, out, err = call(*INDEX)
     assert (code, out) == (0, "idx: 300 added, 300 in all\n"), err

@@ -15,7 +15,7 @@ from c3align import embed as room
 from c3align import encoders
 from c3align._imports import need
 from c3align.cli._app import AsJson, Output, app, check_kept, print_json, tell, visible
-from c3align.errors import C3AlignError, counted
+from c3align.errors import C3AlignError, counted, printable
 from c3align.io import atomic, container, tables
 from c3align.io.items import Item, gather
 from c3align.io.media import EXTENSIONS
@@ -61,6 +61,7 @@ def index(
             modality, path = _kind_of(each)
             items = gather(path, modality, column if _has_columns(path) or not any(map(_has_columns, data)) else None)
             known = store.ids([item.name for item in items])
+            _check_texts(store, {item.name: item.caption for item in items if item.name in known}, path)
             new = [item for item in items if item.name not in known]
             n_known += len(items) - len(new)
             if new:
@@ -74,6 +75,19 @@ def index(
         told = counted(n_known, "known name")
         tell("note", f"{told}, not read again; if items have changed or are gone, make a new index")
     print(f"{output}: {n_added} added, {len(opened)} in all")
+
+
+def _check_texts(store: Any, texts: dict[str, str | None], table: str) -> None:
+    """Refuse a table in which names stand for other texts than when they were indexed, as below a row that is new."""
+    if not any(text is not None for text in texts.values()):
+        return
+    stored = (pair for batch in store.scan() for pair in zip(batch.ids, batch.metadata))
+    others = [name for name, kept in stored if name in texts and kept.get("text") != texts[name]]
+    if others:
+        raise C3AlignError(
+            f"{table} has other texts than were indexed under the same names, {len(others)} of {len(texts)}, first "
+            f"{printable(others[0])}: add new rows at its end, or make a new index"
+        )
 
 
 def _kind_of(data: str) -> tuple[str, str]:

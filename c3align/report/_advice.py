@@ -16,7 +16,7 @@ ORTHOGONAL = 0.05  # mean cosine of the gap with differences within a modality, 
 CONSTANT = 0.95  # mean cosine of the gaps of groups of pairs, from which on they are one
 ROUND = 0.5  # share of the dimensions that noise fills, from which on it is called isotropic
 CHANCES = 5  # how many times chance R@1 must be for rows to be taken for pairs
-FAIR = 0.15  # how far above its fair share a modality may be among neighbors
+FAIR = 0.3  # how much of the other modality's fair share among neighbors may be absent
 _FAIR_CODE = 'C3Aligner(mapping="barycenter")'
 SEPARABLE = 0.65  # accuracy of a classifier below which modalities are hard to separate
 
@@ -161,7 +161,7 @@ def _one_index(pair: PairReport) -> Advice:
         f"In one index over {pair.names[0]} and {pair.names[1]}, {both(before, percent)} of a row's ten nearest are of "
         f"its own modality, after alignment {both(after, percent)}; {both(fair, percent)} would be fair."
     )
-    if max(share - right for share, right in zip(after, fair)) <= FAIR:
+    if all(1 - share >= (1 - FAIR) * (1 - right) for share, right in zip(after, fair)):
         return Advice(pair.names, "good", "One index over both is fair", text)
     still = pair.after.separability
     if still is None:

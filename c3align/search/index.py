@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,7 @@ class MixedIndex:
         Embeds items; without one rows are added and queries are rows.
     aligner : C3Aligner
         Fitted on rows of every modality, with rows kept: ``second_moments=True``, or a mapping such as "barycenter".
+        What it learns later does not reach the index.
     store : Store
         An empty one, or one that a `MixedIndex` has filled.
     query : str, optional
@@ -103,7 +105,8 @@ class MixedIndex:
         roles: Mapping[str, str] | None = None,
         calibration: Calibration | None = None,
     ) -> None:
-        self.encoder, self.aligner, self.store, self._roles = encoder, aligner, store, dict(roles or {})
+        self.encoder, self.store, self._roles = encoder, store, dict(roles or {})
+        self.aligner = copy(aligner)  # as it is now: rows of what it learns later would not fit those that are stored
         with alone(store):  # of two that are made at once the second finds what the first has written
             self._meet(store.about(), query, calibration)
         with warnings.catch_warnings(record=True) as told:  # that one scale does not do: then there are several lists
@@ -320,10 +323,16 @@ class MixedIndex:
         rows = items
         if not _is_rows(items):
             if self.encoder is None:
-                raise C3AlignError("items must be rows (n_rows, n_dims) where there is no encoder; pass MixedIndex one")
+                raise C3AlignError(
+                    "where there is no encoder items must be floating rows (n_rows, n_dims), and a query one of them, "
+                    f"got {shown(items[0] if isinstance(items, list) and len(items) == 1 else items)}; pass those, or "
+                    "MixedIndex an encoder"
+                )
             role = self._roles.get(modality, modality)
             rows = self.encoder.encode(items, modality=role, batch_size=batch_size)
-        return rows.detach().cpu().numpy() if is_tensor(rows) else rows
+        if not is_tensor(rows):
+            return rows
+        return (rows.float() if "bfloat16" in str(rows.dtype) else rows).detach().cpu().numpy()
 
     def __len__(self) -> int:
         return self.store.count()

@@ -189,6 +189,8 @@ def checked_metadata(metadata: Sequence[Mapping[str, Any]] | None, n: int) -> li
     try:
         if isinstance(metadata, str | Mapping) or not all(isinstance(each, Mapping) for each in metadata):
             raise TypeError(f"got {shown(metadata)}")
+        if wrong := [name for each in metadata for name in each if not isinstance(name, str)]:
+            raise TypeError(f"a name that is no text, {shown(wrong[0])}")
         found = json.loads(json.dumps([dict(each) for each in metadata], allow_nan=False))
         _check_values(found, 0)
     except (TypeError, ValueError, RecursionError) as error:
