@@ -140,10 +140,8 @@ def test_norms_are_those_of_training(coco, made, tmp_path):
     free = C3Aligner(renormalize=False).fit(text, image)
     place = Place.of(TrainingRows(as_rows(text), free, "text", 0))
     for rows, name in ((text, "text"), (image, "image")):
-        for scale in (0.5, 1, 2):  # rows of other modalities may well be longer or shorter
+        for scale in (0.1, 1, 2):  # rows of other modalities may well be longer or shorter
             place.check(scale * free.transform(rows, modality=name), "text")
-        with pytest.raises(C3AlignError, match="have norms around"):
-            place.check(9 * free.transform(rows, modality=name), "text")
 
 
 @pytest.fixture(scope="module")

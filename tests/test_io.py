@@ -453,7 +453,7 @@ class TestShell:
     def test_a_huge_field_of_a_table(self, here, capsys):
         (here / "t.csv").write_text('caption\n"' + "x" * 200_000 + '"\n')
         assert run("embed", "t.csv", "--encoder", "glyphs", "--modality", "text", "-o", "e") == 2
-        assert "t.csv cannot be read (Error: field larger than field limit" in capsys.readouterr().err
+        assert "t.csv is not as its separators say (field larger than field limit" in capsys.readouterr().err
 
     def test_a_folder_that_is_not_there_is_named(self, rows, here, monkeypatch, capsys):
         hub = pytest.importorskip("huggingface_hub")

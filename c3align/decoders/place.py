@@ -17,7 +17,7 @@ LOOKED_AT = 1024  # rows of a training set
 ENOUGH = 8  # different rows, of which the mean is judged; fewer may all be extreme
 WIDENED, WIDENED_FEW = 1.25, 1.75  # how far beyond the most extreme training row legitimate rows may lie
 PART, PART_FEW = 0.5, 0.75  # how much of the way to where wrong rows lie
-ONE_NORM, LONGER, LONGER_OF_MANY = 1.01, 1.25, 4.0  # norms up to the first times each other are one; what others may be
+ONE_NORM, LONGER = 1.01, 1.25  # norms up to the first times each other are one; up to the second times it are that one
 
 Rows = npt.NDArray[Any]
 
@@ -35,7 +35,7 @@ class Place:
     directions: npt.NDArray[np.float32]  # (k, n_dims), of norm 1
     usual: npt.NDArray[np.float32]  # (k,): the largest component, in size, of an aligned training row of norm 1
     wrong: npt.NDArray[np.float32]  # (k,): the component of rows that are not aligned so
-    norms: npt.NDArray[np.float32]  # (2,): the smallest and the largest of a training row; zeros where any will do
+    norm: npt.NDArray[np.float32]  # (1,): of the training rows; zero where they have many, or any will do
 
     @classmethod
     def of(cls, source: TrainingRows, *, any_norm: bool = False) -> Place | None:
@@ -53,18 +53,19 @@ class Place:
                 pairs.append((gap, length / max((length**2 + other.total_variance) ** 0.5, 1e-12)))
         directions = np.array([axis / max(float(np.linalg.norm(axis)), 1e-12) for axis, _ in pairs], np.float32)
         rows = source.clean(slice(0, None, max(1, len(source) // LOOKED_AT)))
-        lengths = np.linalg.norm(rows, axis=1)[[] if any_norm else slice(None)]
-        norms = np.array([lengths.min(), lengths.max()] if lengths.any() else [0, 0], np.float32)
+        lengths = np.linalg.norm(rows, axis=1)
+        has_one = not any_norm and lengths.max() <= ONE_NORM * lengths.min()
+        norm = np.array([lengths.mean() if has_one else 0], np.float32)
         usual = np.abs(_unit(rows) @ directions.T).max(axis=0)
         wrong = np.array([distance for _, distance in pairs], np.float32)
         told = WIDENED * usual < wrong
-        return cls(directions[told], usual[told], wrong[told], norms) if told.any() or norms.any() else None
+        return cls(directions[told], usual[told], wrong[told], norm) if told.any() or norm.any() else None
 
     def check(self, rows: Rows, modality: str) -> None:
         """Refuse finite rows (n, n_dims) that are not aligned; the decoder learned from `modality`."""
         if len(self.directions):
             self._check_directions(rows, modality)
-        self._check_norms(rows)
+        self._check_norm(rows)
 
     def _check_directions(self, rows: Rows, modality: str) -> None:
         components = _unit(rows) @ self.directions.T
@@ -79,17 +80,13 @@ class Place:
                 "modality that they are of"
             )
 
-    def _check_norms(self, rows: Rows) -> None:
+    def _check_norm(self, rows: Rows) -> None:
         """Refuse rows that are scaled, or of an aligner that leaves rows as long as they come out."""
-        low, high = (float(norm) for norm in self.norms)
-        if not high or not len(rows):
-            return
-        beyond, mean = LONGER if high <= ONE_NORM * low else LONGER_OF_MANY, float(np.linalg.norm(rows, axis=1).mean())
-        if not low / beyond <= mean <= high * beyond:
-            usual = " to ".join(dict.fromkeys(f"{norm:.3g}" for norm in (low, high)))
+        usual, mean = float(self.norm[0]), float(np.linalg.norm(rows, axis=1).mean()) if len(rows) else 0.0
+        if usual and len(rows) and not usual / LONGER <= mean <= usual * LONGER:
             raise C3AlignError(
-                f"the embeddings have norms around {mean:.3g}, and the decoder learned from rows of norm {usual}; pass "
-                "what transform of the same aligner gives, unscaled"
+                f"the embeddings have norms around {mean:.3g}, and the decoder learned from rows of norm {usual:.3g}; "
+                "pass what transform of the same aligner gives, unscaled"
             )
 
     def tensors(self) -> dict[str, Any]:
@@ -106,9 +103,9 @@ class Place:
         found: Mapping[str, Any] = {name: tensors.pop(name) for name in [*tensors] if name.startswith("place.")}
         if not found:
             return None
-        found = {"place.norms": torch.zeros(2), **found}  # which older versions did not write
+        found = {"place.norm": torch.zeros(1), **found}  # which older versions did not write
         k = len(found["place.usual"]) if getattr(found.get("place.usual"), "ndim", 0) else 0
-        shapes = {"directions": (k, n_dims), "usual": (k,), "wrong": (k,), "norms": (2,)}
+        shapes = {"directions": (k, n_dims), "usual": (k,), "wrong": (k,), "norm": (1,)}
         expected = {f"place.{name}": (torch.float32, shape) for name, shape in shapes.items()}
         container.check_tensors(found, expected, "decoder")
         return cls(**{name.removeprefix("place."): value.numpy() for name, value in found.items()})

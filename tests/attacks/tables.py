@@ -167,7 +167,7 @@ def has_a_field_of_ten_megabytes(folder: Path) -> Path:
     return written(folder, "t.csv", b'path,b\n"' + b"a\n" * 5_000_000)
 
 
-@attack("table", "cannot be read")
+@attack("table", "is not UTF-8")
 def is_not_text(folder: Path) -> Path:
     """A CSV of bytes that are no UTF-8."""
     return written(folder, "t.csv", b"path,b\n\xff\xfe\x00,\x80\n")
