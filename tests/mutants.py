@@ -253,7 +253,7 @@ MUTANTS = [
     Mutant("search", "c3align/search/index.py", "self.aligner = copy(aligner)", "self.aligner = aligner", "test_search and learns_later"),
     Mutant("search", "c3align/cli/_index.py", "    if others:\n", "    if False:\n", "test_search_command and row_at_the_top"),
     Mutant("search", "c3align/report/_advice.py", "(1 - FAIR) * (1 - right)", "1 - FAIR - right", "test_report and follows_the_figures"),
-    Mutant("search", "c3align/search/store.py", "if not isinstance(name, str)]:", "if False]:", "test_search and refus"),
+    Mutant("search", "c3align/search/store.py", "if not isinstance(name, str)]:", "if False]:", "test_search and what_is_wrong"),
     Mutant("pairs", "c3align/bridge.py", "    if found is not None:\n        warnings.warn(Pair", "    if False:\n        warnings.warn(Pair", "test_bridge and one_side_lacks"),
     Mutant("pairs", "c3align/geometry/_later.py", "found > FALLEN * shared", "True", "test_later_pairs and after_right_ones"),
     Mutant("pairs", "c3align/geometry/_later.py", "SURE * of_each.std(ddof=1)", "1e3 * of_each.std(ddof=1)", "test_later_pairs and after_right_ones"),
