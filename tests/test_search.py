@@ -255,7 +255,7 @@ class TestMixedIndex:
         by_item, by_row = index.query("5"), index.query(material(seed=1)[0][5])
         assert by_item == by_row
         assert by_item[0].id == "a"
-        with pytest.raises(C3AlignError, match="items must be rows"):
+        with pytest.raises(C3AlignError, match="items must be floating rows"):
             MixedIndex(None, C3Aligner(second_moments=True).fit(text, image), search.FaissStore()).query("5")
 
     def test_one_threshold(self, fitted, store):

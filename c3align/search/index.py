@@ -11,11 +11,11 @@ import numpy as np
 
 from c3align import centering
 from c3align._arguments import shown
-from c3align._typing import Encoder, Int64Array
+from c3align._typing import Encoder
 from c3align.calibration import Calibration
 from c3align.errors import C3AlignError, CalibrationWarning, EncoderMismatchError
-from c3align.ops.arrays import is_tensor
 from c3align.search.card import calibration_of, card, check_card, is_same_scale, with_pairs_of
+from c3align.search.items import in_memory, is_rows, one, taken
 from c3align.search.store import (
     MODALITY,
     Batch,
@@ -210,7 +210,7 @@ class MixedIndex:
         new = np.array([i for i, name in enumerate(given) if name not in known], np.int64)
         if not len(new):
             return 0
-        aligned = {name: self._aligned(_taken(part, new), name, batch_size) for name, part in parts.items()}
+        aligned = {name: self._aligned(taken(part, new), name, batch_size) for name, part in parts.items()}
         fused = self.calibration.fuse(aligned, query=self.query_modality) if len(parts) > 1 else aligned[modality]
         rows = self._scaled(fused, modality)
         self.store.add(Batch([given[i] for i in new], [modality] * len(new), rows, [about[i] for i in new]))
@@ -273,7 +273,7 @@ class MixedIndex:
             raise C3AlignError(
                 f"modality must be one of the index ({names}), got {only!r}; choose one of them, or omit it"
             )
-        row = self._aligned(_one(x), own, 1)[0]
+        row = self._aligned(one(x), own, 1)[0]
         k = int(check_whole("k", k))
         k = min(k, max(1, len(self))) if k > _MANY else k
         merged = self._scored(self._found(row, own, k, wanted), own)
@@ -321,7 +321,7 @@ class MixedIndex:
 
     def _embedded(self, items: Any, modality: str, batch_size: int) -> Any:
         rows = items
-        if not _is_rows(items):
+        if not is_rows(items):
             if self.encoder is None:
                 raise C3AlignError(
                     "where there is no encoder items must be floating rows (n_rows, n_dims), and a query one of them, "
@@ -330,27 +330,7 @@ class MixedIndex:
                 )
             role = self._roles.get(modality, modality)
             rows = self.encoder.encode(items, modality=role, batch_size=batch_size)
-        if not is_tensor(rows):
-            return rows
-        return (rows.float() if "bfloat16" in str(rows.dtype) else rows).detach().cpu().numpy()
+        return in_memory(rows)
 
     def __len__(self) -> int:
         return self.store.count()
-
-
-def _is_rows(items: Any) -> bool:
-    kind = str(getattr(items, "dtype", ""))
-    return getattr(items, "ndim", 0) == 2 and "float" in kind
-
-
-def _one(x: Any) -> Any:
-    """One query as many."""
-    if getattr(x, "ndim", 0) == 1 and "float" in str(x.dtype):
-        return x[None]
-    return x if _is_rows(x) and len(x) == 1 else [x]
-
-
-def _taken(items: Any, places: Int64Array) -> Any:
-    if len(places) == len(items):
-        return items
-    return items[places] if hasattr(items, "ndim") else [items[i] for i in places]
