@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c3align import C3Aligner
@@ -110,6 +110,7 @@ def test_tensors_and_misfits(coco):
         later_doubt(text[250:], image[251:], before, now)
 
 
+@settings(max_examples=10)  # each learns some eighty batches
 @given(seed=st.integers(0, 2**32 - 1), size=st.integers(8, 64), noise=st.sampled_from([0.3, 1.0, 2.0]))
 def test_planted_pairs(seed, size, noise):
     """Right ones of unequal quality never warn; half of them exchanged at random always do."""
