@@ -25,18 +25,17 @@ from c3align.io.device import Device
 from c3align.io.pages import opened_table
 from c3align.io.progress import Journal, fingerprint, known_by
 from c3align.io.rows import FILES, METADATA, RowSource, base_of
-from c3align.io.shards import Tree, modality_of, tree_of
+from c3align.io.shards import CHANGING, Tree, modality_of, tree_of
 
 __all__ = ["Changing", "Mirror", "Rules", "bad_rows", "made_by"]
 
-_COMMANDS = {"transform", "corrupt", "translate"}
 Change = Callable[[npt.NDArray[Any], int, Any], npt.NDArray[Any]]  # rows, the number of the first, or those of all
 
 
 def made_by(given: Sequence[str]) -> str | None:
     """The command that wrote the folder of these rows, if one did that changes rows."""
     folder = Path(base_of(given))
-    return next((name for name in sorted(_COMMANDS) if any(folder.glob(f"{name}_*.jsonl"))), None)
+    return next((name for name in CHANGING if any(folder.glob(f"{name}_*.jsonl"))), None)
 
 
 def bad_rows(rows: npt.NDArray[Any], zeros_too: bool) -> npt.NDArray[np.bool_]:
@@ -162,7 +161,9 @@ class Mirror:
             made.mkdir(parents=True, exist_ok=True)
             atomic.clear(made)
         for other in sorted(folder.glob(f"*_{source.modality or 'rows'}.jsonl")):
-            if other.name.partition("_")[0] in _COMMANDS - {asked["command"]} and set(Journal(other).done) & set(names):
+            if other.name.partition("_")[0] in {*CHANGING} - {asked["command"]} and set(Journal(other).done) & set(
+                names
+            ):
                 raise C3AlignError(f"{folder} holds what {other.name} tells of; pass another folder as --output")
         listed = folder / f"{asked['command']}_{source.modality or 'rows'}.jsonl"
         known = next((name for name in names if (folder / name).exists()), None)

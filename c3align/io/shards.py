@@ -119,6 +119,9 @@ def _signed(lines: list[str]) -> bytes:
     return f"# {hashlib.sha256(body).hexdigest()}\n".encode() + body
 
 
+CHANGING = ("transform", "corrupt", "translate")  # the commands that write rows made of others
+
+
 class Tree:
     """The files of one modality under a folder."""
 
@@ -131,7 +134,7 @@ class Tree:
     @property
     def made_by(self) -> str:
         """The command that wrote the tree, and writes it whole again."""
-        lists = {name: self.folder / f"{name}_{self.modality}.jsonl" for name in ("transform", "corrupt", "translate")}
+        lists = {name: self.folder / f"{name}_{self.modality}.jsonl" for name in CHANGING}
         return next((name for name, path in lists.items() if path.exists()), "embed")
 
     def not_as_written(self, reason: str) -> FormatError:
