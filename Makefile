@@ -66,8 +66,8 @@ docs: $(BIN)/.built  ## the documentation as pages for a browser, in build/docs
 gallery: $(BIN)/.built browser  ## the README's pictures, drawn anew by tests/examples/
 	@$(BIN)/python tests/examples/gallery.py
 
-mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (hours)
-	@$(BIN)/python tests/mutants.py
+mutate: $(BIN)/.built  ## change one line at a time and see that a test notices (an hour)
+	@$(BIN)/python -m tests.mutants
 
 fuzz: $(BIN)/.built  ## change files at random, by the ten thousand, and load them (half an hour)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.attacks.fuzz

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,9 @@ from _pytest.mark import KeywordMatcher
 from _pytest.mark.expression import Expression
 
 ROOT = Path(__file__).resolve().parents[1]
+_LIBRARIES = ["torch._dynamo", "sklearn.utils.estimator_checks", "scipy.stats", "hypothesis", "pandas"]
+_LIBRARIES += ["transformers.modeling_utils", "open_clip", "peft", "pyarrow.parquet"]
+_KEPT: list[object] = []
 COPIED = ["c3align", "csrc", "tests", "benchmarks", "setup.py", "pyproject.toml", "README.md", "CONTRIBUTING.md"]
 COPIED += ["MANIFEST.in", "CHANGELOG.md", "CITATION.cff", "LICENSE", "SECURITY.md"]
 
@@ -922,44 +927,112 @@ class _Collected:
         self.items = items
 
 
+def warm() -> None:
+    """Import what most tests import, once: each child that is forked from here has it in its memory."""
+    found = import_module("tests.tiny_encoders")
+    found.import_torchvision()
+    for name in _LIBRARIES:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+    _KEPT.append(found)  # torchvision's operators go with it
+
+
+class Child:
+    """A fork of this process, what it tells kept in a file."""
+
+    def __init__(self, work: Callable[[], int]) -> None:
+        self.told = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - text() closes it; a mutant may print any bytes
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 70
+            try:
+                os.dup2(self.told.fileno(), 1)
+                os.dup2(self.told.fileno(), 2)
+                code = work()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+    def text(self) -> str:
+        with self.told:
+            self.told.seek(0)
+            return self.told.read()
+
+
 def files_of(mutants: list[Mutant]) -> dict[str, list[str]]:
     """The test files in which each mutant's tests are, so that pytest need not collect all for every mutant."""
+    wanted = {mutant.tests for mutant in mutants}
+    child = Child(lambda: _tell_files(wanted))
+    status = os.waitpid(child.pid, 0)[1]
+    told = child.text()
+    if status != 0:
+        raise RuntimeError(f"the tests could not be collected: {told[-1000:]}")
+    return json.loads(told.splitlines()[-1])
+
+
+def _tell_files(wanted: set[str]) -> int:
     collected = _Collected()
-    with contextlib.redirect_stdout(io.StringIO()):
-        pytest.main(["--collect-only", "-qq", str(ROOT / "tests")], plugins=[collected])
+    pytest.main(["--collect-only", "-qq", str(ROOT / "tests")], plugins=[collected])
     words = [(KeywordMatcher.from_item(item), str(item.path.relative_to(ROOT))) for item in collected.items]
     found = {}
-    for wanted in {mutant.tests for mutant in mutants}:
-        expression = Expression.compile(wanted)
-        found[wanted] = sorted({path for keywords, path in words if expression.evaluate(keywords)})
-    return found
+    for each in wanted:
+        expression = Expression.compile(each)
+        found[each] = sorted({path for keywords, path in words if expression.evaluate(keywords)})
+    print("\n" + json.dumps(found))
+    return 0
 
 
-def run(mutant: Mutant, files: list[str]) -> str | None:
-    """Test one mutant; None when it was noticed, else why not."""
+class Trial:
+    """A mutant in a copy of the checkout, tested by a child."""
+
+    def __init__(self, mutant: Mutant, files: list[str]) -> None:
+        self.mutant = mutant
+        self.folder = tempfile.TemporaryDirectory()
+        self.child = Child(lambda: _test(mutant, files, Path(self.folder.name)))
+
+    def reason(self, status: int) -> str | None:
+        """None when the mutant was noticed, else why not."""
+        with self.folder:
+            told = self.child.text()
+        code = os.waitstatus_to_exitcode(status)
+        noticed = code == 1 or code < 0  # a failed test, or a crash
+        return None if noticed else f"ended with {code}: {told[-300:]}"
+
+
+def _test(mutant: Mutant, files: list[str], folder: Path) -> int:
+    """pytest's exit code; 71 when nothing could be tested."""
     if not files:
-        return f"no test is called {mutant.tests!r}"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for part in COPIED:
-            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copy(ROOT / part, folder / part)
-        path = folder / mutant.file
-        text = path.read_text()
-        if mutant.old not in text:
-            return "the line to change is no longer there"
-        path.write_text(text.replace(mutant.old, mutant.new, 1))
-        if mutant.file.startswith(("csrc/c", "csrc/b", "setup")) and "cuda" not in mutant.file:
-            shutil.rmtree(folder / "build", ignore_errors=True)
-            build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force"]
-            environment = {**os.environ, "C3ALIGN_NATIVE": "on", "C3ALIGN_CUDA": "off"}
-            subprocess.run(build, cwd=folder, env=environment, check=True, capture_output=True)
-        environment = {**os.environ, "PYTHONPATH": str(folder), "C3ALIGN_DATA": str(data_folder())}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files, "-k", mutant.tests]
-        told = {"capture_output": True, "text": True, "errors": "replace"}  # a mutant may print any bytes
-        done = subprocess.run(command, cwd=folder, env=environment, **told)
-        noticed = done.returncode == 1 or done.returncode < 0  # a failed test, or a crash
-        return None if noticed else f"pytest ended with {done.returncode}: {done.stdout[-300:]}"
+        print(f"no test is called {mutant.tests!r}")
+        return 71
+    for part in COPIED:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, folder / part)
+    path = folder / mutant.file
+    text = path.read_text()
+    if mutant.old not in text:
+        print("the line to change is no longer there")
+        return 71
+    path.write_text(text.replace(mutant.old, mutant.new, 1))
+    if mutant.file.startswith(("csrc/c", "csrc/b", "setup")) and "cuda" not in mutant.file:
+        shutil.rmtree(folder / "build", ignore_errors=True)
+        build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force"]
+        environment = {**os.environ, "C3ALIGN_NATIVE": "on", "C3ALIGN_CUDA": "off"}
+        subprocess.run(build, cwd=folder, env=environment, check=True)
+    return _pytest(folder, [*files, "-k", mutant.tests])
+
+
+def _pytest(folder: Path, chosen: list[str]) -> int:
+    """The exit code of the tests of that folder, which its own processes import too."""
+    os.environ |= {"PYTHONPATH": str(folder), "C3ALIGN_DATA": str(data_folder())}
+    os.chdir(folder)
+    sys.path[:] = [str(folder), *(path for path in sys.path if path not in ("", str(ROOT), str(ROOT / "tests")))]
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "c3align")]:
+        del sys.modules[name]
+    return int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *chosen]))
 
 
 def data_folder() -> Path:
@@ -972,13 +1045,19 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="at a time")
     options = parser.parse_args()
     chosen = [m for m in MUTANTS if options.only in m.promise or options.only in m.file]
+    warm()
     files = files_of(chosen)
-    survivors = 0
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for mutant, reason in zip(chosen, pool.map(lambda m: run(m, files[m.tests]), chosen), strict=True):
-            survivors += reason is not None
-            verdict = "noticed" if reason is None else f"SURVIVED ({reason})"
-            print(f"{mutant.promise:5} {mutant.file:28} {mutant.new[:50]!r}: {verdict}", flush=True)
+    survivors, waiting, running = 0, chosen[::-1], {}
+    while waiting or running:
+        while waiting and len(running) < options.jobs:
+            trial = Trial(waiting[-1], files[waiting.pop().tests])
+            running[trial.child.pid] = trial
+        pid, status = os.wait()
+        trial = running.pop(pid)
+        reason, mutant = trial.reason(status), trial.mutant
+        survivors += reason is not None
+        verdict = "noticed" if reason is None else f"SURVIVED ({reason})"
+        print(f"{mutant.promise:5} {mutant.file:28} {mutant.new[:50]!r}: {verdict}", flush=True)
     print(f"{len(chosen) - survivors} of {len(chosen)} mutants noticed")
     sys.exit(survivors > 0)
 
