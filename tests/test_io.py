@@ -22,7 +22,8 @@ from c3align import C3Aligner, cli, ops, persistence
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic, container, shards
 from c3align.io import rows as row_files
-from c3align.io.rows import RowSource, natural, write_npy
+from c3align.io.patterns import NoFileError, files_of, natural
+from c3align.io.rows import RowSource, write_npy
 from tests.children import Child
 from tests.test_ops import raw
 
@@ -323,6 +324,35 @@ class TestContainer:
 
 
 class TestRowSource:
+    def test_all_below_a_folder_as_glob_would_find_it(self, tmp_path):
+        for name in (
+            "b/x_10.npy",
+            "b/x_9.npy",
+            "b/.x_1.npy",
+            ".hidden/x.npy",
+            "metadata/x.parquet",
+            "a.npy",
+            "note.txt",
+        ):
+            path = tmp_path / "tree" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "x_11.npy").touch()
+        (tmp_path / "tree" / "b" / "link").symlink_to(tmp_path / "elsewhere")
+        pattern = f"{tmp_path}/tree/**"
+        found = [path for path, _ in files_of(pattern)]
+        assert [os.path.relpath(path, tmp_path / "tree") for path in found] == [
+            "a.npy",
+            "b/link/x_11.npy",
+            "b/x_9.npy",
+            "b/x_10.npy",
+        ]
+        assert set(found) == {path for path, _ in files_of(f"{tmp_path}/[t]ree/**")}  # by `glob` itself
+        (tmp_path / "elsewhere" / "x_11.npy").rename(tmp_path / "elsewhere" / "x.txt")
+        with pytest.raises(NoFileError):  # one file, and not of rows
+            files_of(f"{tmp_path}/elsewhere/**")
+
     def test_natural_order(self):
         names = ["x_10.npy", "x_9.npy", "x_01.npy", "x_1.npy", "y.npy", "x.npy"]
         assert sorted(names, key=natural) == ["x.npy", "x_01.npy", "x_1.npy", "x_9.npy", "x_10.npy", "y.npy"]

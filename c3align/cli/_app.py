@@ -25,7 +25,8 @@ from c3align.errors import C3AlignError, EncoderMismatchError, counted, printabl
 from c3align.io import atomic
 from c3align.io.mirror import Rules, made_by
 from c3align.io.opening import here
-from c3align.io.rows import RowSource, base_of
+from c3align.io.patterns import base_of
+from c3align.io.rows import RowSource
 
 # what --help lists, in this order
 SUMMARIES = {

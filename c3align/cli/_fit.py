@@ -36,8 +36,9 @@ from c3align.io import atomic
 from c3align.io.device import Device
 from c3align.io.joins import joined
 from c3align.io.opening import here, is_url
+from c3align.io.patterns import base_of
 from c3align.io.progress import Checkpoint
-from c3align.io.rows import RowSource, base_of
+from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
 
 _ROWS_ALONE = (".npy", ".parquet")  # an aligner's folder may well have a .safetensors

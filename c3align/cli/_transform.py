@@ -41,7 +41,8 @@ from c3align.io import atomic
 from c3align.io.device import Device
 from c3align.io.mirror import Changing, Mirror, Rules
 from c3align.io.opening import is_url
-from c3align.io.rows import FILES, RowSource
+from c3align.io.patterns import FILES
+from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
 
 Modality = Annotated[str, typer.Option(help="What they are; 'auto' finds out, 'batch' takes their mean.")]

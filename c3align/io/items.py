@@ -20,7 +20,7 @@ import numpy as np
 from c3align.errors import C3AlignError, printable
 from c3align.io import digests, npy, opening, tables
 from c3align.io.media import EXTENSIONS, name_of
-from c3align.io.rows import natural
+from c3align.io.patterns import natural
 
 __all__ = ["Item", "gather"]
 

@@ -23,8 +23,9 @@ from c3align.io import atomic, columns, container, digests, writing
 from c3align.io.ahead import beside
 from c3align.io.device import Device
 from c3align.io.pages import opened_table
+from c3align.io.patterns import FILES, METADATA, base_of
 from c3align.io.progress import Journal, fingerprint, known_by
-from c3align.io.rows import FILES, METADATA, RowSource, base_of
+from c3align.io.rows import RowSource
 from c3align.io.shards import CHANGING, Tree, modality_of, tree_of
 
 __all__ = ["Changing", "Mirror", "Rules", "bad_rows", "made_by"]

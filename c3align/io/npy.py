@@ -147,12 +147,12 @@ class Stored:
 def stored(path: str | os.PathLike[str]) -> Stored:
     """The rows of a .npy file; ValueError if its header is not one of numbers, or does not agree with its size."""
     with opening.in_parts(os.fspath(path)) as file:
-        head = io.BytesIO(opening.first_bytes(file, len(_MAGIC) + 6 + _LONGEST_HEADER))
-        if head.read(6) != _MAGIC:
+        head = opening.first_bytes(file, len(_MAGIC) + 6 + _LONGEST_HEADER)
+        if not head.startswith(_MAGIC):
             raise ValueError("it is not a .npy file")
-        head.seek(0)
-        dtype, shape, by_columns = _header(head)
-        return of_layout(path, dtype, shape, head.tell(), by_columns, file)
+        text, offset = _header(head)
+        dtype, shape, by_columns = _parsed(text)
+        return of_layout(path, dtype, shape, offset, by_columns, file)
 
 
 def of_layout(
@@ -162,8 +162,9 @@ def of_layout(
     if file is None:
         with opening.in_parts(os.fspath(path)) as file:
             return of_layout(path, dtype, shape, offset, by_columns, file)
-    found = Stored(os.fspath(path), np.dtype(dtype), shape, offset, by_columns, opening.identity(file))
-    size = opening.n_bytes(file)
+    seen = opening.identity(file)
+    found = Stored(os.fspath(path), np.dtype(dtype), shape, offset, by_columns, seen)
+    size = seen[2] if opening.is_local(file) else opening.n_bytes(file)
     if size != offset + found.n_bytes:
         raise ValueError(f"it is {size} bytes long, where {shape} {found.dtype} need {offset + found.n_bytes}")
     return found
@@ -200,18 +201,21 @@ def _read(file: Any, into: memoryview, place: int) -> int:
     return int(file.readinto(into))
 
 
-def _header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
-    version = np.lib.format.read_magic(file)
-    n_bytes = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
-    text = file.read(min(n_bytes, _LONGEST_HEADER + 1))
-    if version not in ((1, 0), (2, 0)) or len(text) != n_bytes or not _HEADER.fullmatch(text):
+def _header(head: bytes) -> tuple[bytes, int]:
+    """The text that describes the array, and where the numbers begin."""
+    version = head[len(_MAGIC) : len(_MAGIC) + 2]
+    start = len(_MAGIC) + 2 + (2 if version == b"\1\0" else 4)
+    end = start + int.from_bytes(head[len(_MAGIC) + 2 : start], "little")
+    if version not in (b"\1\0", b"\2\0") or end > len(head):
         raise ValueError("its header is not that of an array of numbers")
-    return _parsed(text)
+    return head[start:end], end
 
 
 @lru_cache(64)
 def _parsed(text: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """Dtype, shape and order; shards of one run have one header, which is read once."""
+    if not _HEADER.fullmatch(text):
+        raise ValueError("its header is not that of an array of numbers")
     file = io.BytesIO(len(text).to_bytes(4, "little") + text)
     try:
         shape, by_columns, dtype = np.lib.format.read_array_header_2_0(file)

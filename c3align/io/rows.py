@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import mmap
 import os
-import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,38 +11,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import accumulate
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError
-from c3align.io import atomic, container, digests, npy, opening
+from c3align.io import container, digests, npy, opening
 from c3align.io.ahead import read_ahead
 from c3align.io.columns import Column
+from c3align.io.patterns import files_of
 from c3align.io.writing import write_npy
 from c3align.ops.arrays import as_rows, dtype_name, first_bad
 
-__all__ = ["FILES", "METADATA", "NoFileError", "Picked", "RowSource", "base_of", "natural", "write_npy"]
+__all__ = ["Picked", "RowSource", "write_npy"]
 
 # of rows in float32; as much as glibc gives again and again without new pages from the system
 BLOCK_BYTES = (1 << 25) - (1 << 16)
-FILES = (".npy", ".safetensors", ".parquet")
-METADATA = "metadata"  # the folder of a tree whose tables hold no rows
 _CONNECTIONS = 16  # headers that are fetched at a time
 _TAKEN = 256  # far rows of a mapped file bring many others into memory, so that they are taken in parts
 _SAFE_DTYPES: dict[str, Any] = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": npy.BFLOAT16}
-
-
-class NoFileError(C3AlignError):
-    """Nothing that a pattern or a folder stands for."""
-
-
-def natural(name: str | os.PathLike[str]) -> tuple[list[int | str], str]:
-    """A key that sorts numbers in names as numbers: x_2 before x_10."""
-    text = os.fspath(name)
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", text))], text
 
 
 @dataclass(frozen=True)
@@ -88,13 +74,12 @@ class RowSource:
         """
         files = []
         for pattern in patterns:
-            if not (fitting := _files(pattern)):
-                raise NoFileError(f"no file fits {pattern}; check the pattern")
-            files += [(path, own or column) for path, own in fitting]
+            files += [(path, own or column) for path, own in files_of(pattern)]
         paths, stored = tuple(path for path, _ in files), partial(_stored, scale=scale)
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
             each = pool.map if opening.is_url(paths[0]) else map
             parts = tuple(each(stored, *zip(*files)))
+        as_rows(np.empty((0, 1), parts[0].dtype), paths[0])  # refuses other kinds of numbers
         for path, part in zip(paths, parts):
             if part.shape[1] != parts[0].shape[1] or part.dtype != parts[0].dtype:
                 raise C3AlignError(
@@ -269,50 +254,14 @@ class Picked(RowSource):
         return str(self.base.where(int(self.numbers[row])))
 
 
-def base_of(patterns: Sequence[str]) -> str:
-    """The folder that all files of some patterns are below; that of a tree, where they are its shards."""
-    names = [name.partition("#")[0] if opening.is_url(name) else atomic.expanded(name) for name in patterns]
-    found = []
-    for name in names:
-        parts = PurePath(name).parts
-        fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-        base = PurePath(*parts[:fixed]) if fixed else PurePath(".")
-        is_file = fixed == len(parts) and (base.suffix in FILES if opening.is_url(name) else not os.path.isdir(name))
-        base = base.parent if is_file or base.name.endswith("_emb") else base
-        found.append(os.path.abspath(base))
-    return os.path.commonpath(found)
-
-
-def _files(pattern: str) -> list[tuple[str, str | None]]:
-    """The files that a name stands for, each with the column after a #; one that exists stands for itself."""
-    name, column = pattern if opening.is_url(pattern) else atomic.expanded(pattern), ""
-    if not os.path.exists(name):
-        name, _, column = name.partition("#")
-    if opening.is_url(name):
-        names = _of_rows(opening.listed(name), name)
-    elif os.path.isdir(name):
-        names = [e.path for e in os.scandir(name) if PurePath(e.name).suffix in FILES and not e.name.startswith(".")]
-    elif glob.has_magic(name) and not os.path.exists(name):
-        names = _of_rows(glob.glob(name, recursive=True), name)
-    else:
-        names = [name]
-    return [(path, column or None) for path in sorted(names, key=natural)]
-
-
-def _of_rows(names: list[str], pattern: str) -> list[str]:
-    """Those of a folder's files that may hold rows; a pattern without ** is taken at its word."""
-    if len(names) == 1 or (glob.has_magic(pattern) and "**" not in pattern):
-        return names
-    found = ((name, name.replace(os.sep, "/").split("/")) for name in names if os.path.splitext(name)[1] in FILES)
-    return [name for name, (*folders, last) in found if METADATA not in folders and not last.startswith(".")]
-
-
 def _stored(path: str, column: str | None = None, scale: float | None = None) -> npy.Stored | Column:
     """A file of rows, never unpickled, of which no more than the header is read."""
     suffix = os.path.splitext(path)[1]
-    if not opening.is_url(path) and os.path.exists(path) and not os.path.isfile(path):
-        raise C3AlignError(f"{path} is no file, and rows are read more than once; write them to a file, and pass that")
     if not opening.is_url(path) and not os.path.isfile(path):
+        if os.path.exists(path):
+            raise C3AlignError(
+                f"{path} is no file, and rows are read more than once; write them to a file, and pass that"
+            )
         raise C3AlignError(f"no {'file' if suffix else 'file or folder'} {path}; check the name")
     if (column is not None and suffix != ".parquet") or (scale is not None and suffix == ".parquet"):
         option = "--column is about .parquet" if column is not None else "--scale is about int8"
@@ -320,7 +269,6 @@ def _stored(path: str, column: str | None = None, scale: float | None = None) ->
     rows = Column(path, column) if suffix == ".parquet" else npy.as_floats(_array(path), scale)
     if len(rows.shape) != 2 or rows.shape[1] == 0:
         raise C3AlignError(f"{path} does not hold rows (n, d) but {rows.shape}; save a 2-d array with numpy.save")
-    as_rows(np.empty((0, 1), rows.dtype), path)
     return rows
 
 

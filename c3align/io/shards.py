@@ -32,7 +32,8 @@ from c3align.errors import C3AlignError, FormatError, printable
 from c3align.io import atomic, container, digests, tables
 from c3align.io.items import CAPTION, ID, Item
 from c3align.io.opening import is_url
-from c3align.io.rows import FILES, NoFileError, RowSource, write_npy
+from c3align.io.patterns import FILES, NoFileError
+from c3align.io.rows import RowSource, write_npy
 
 __all__ = ["Tree", "fingerprint_of", "modality_of", "open_sources", "tree_of"]
 
