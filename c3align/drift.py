@@ -162,7 +162,7 @@ def _one_of_each(groups: Int64Array, order: Int64Array) -> Int64Array:
 
 def _doubt_of_groups(new: Any, about: Int64Array) -> str | None:
     """What to warn of where several fitted rows had one partner, or new rows are most like those beside them."""
-    n_groups, advice = len(np.unique(about)), "pass the number of each row's item as groups="
+    n_groups, advice = len(np.unique(about)), "pass the number of each row's item as groups= (--groups)"
     if n_groups < LEAST_DIFFERENT * len(about):
         return (
             f"the {len(about)} fitted rows are about {n_groups} items, and rows of one item are not independent, so "

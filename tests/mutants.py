@@ -841,9 +841,9 @@ MUTANTS = [
     Mutant("drift", "c3align/drift.py", "squares = gram**2", "squares = gram", "test_drift and covariance_that_changed"),
     Mutant("P7", "c3align/cli/_migrate.py", "            index.store.save()", "            pass", "test_bridge and the_command"),
     Mutant("drift", "c3align/cli/_check.py", "raise typer.Exit(FAILED)", "pass", "test_drift and verdict"),
-    Mutant("drift", "c3align/cli/_check.py", "if len(sources) > 1 and modality is not None:", "if False:", "test_drift and a_tree_says"),
+    Mutant("drift", "c3align/cli/_check.py", "if len(sources) > 1 and (modality, groups) != (None, None):", "if False:", "test_drift and a_tree_says"),
     Mutant("P11", "c3align/cli/_check.py", "one_fingerprint([source], encoder)", "encoder or source.fingerprint", "test_drift and a_tree_says"),
-    Mutant("drift", "c3align/cli/_check.py", "sample = sample[sample.any(axis=1)]", "pass", "test_drift and keeps_them"),
+    Mutant("drift", "c3align/cli/_check.py", "is_out |= ~sample.any(axis=1)", "pass", "test_drift and keeps_them"),
     # search: rows that agree, and an index that is never another's
     Mutant("search", "c3align/search/index.py", "rows * np.float32(self._scale[modality])", "rows * np.float32(1)", "test_search and results_are_those_of_arrays"),
     Mutant("search", "c3align/search/index.py", "self._is_one_list = not told", "self._is_one_list = True", "test_search and uneven"),
@@ -914,6 +914,8 @@ MUTANTS = [
     Mutant("found", "c3align/cli/__init__.py", 'given or ["--help"]', "given", "test_io and test_help"),
     Mutant("found", "c3align/cli/__init__.py", "{_KEPT}\", file=sys.stderr)\n            return INTERRUPTED", "{_KEPT}\", file=sys.stderr)\n            return 0", "test_cli and test_interrupt"),
     Mutant("found", "c3align/io/rows.py", "row {row - self.ends[i]}", "row {row}", "bad_shard_is_named"),
+    Mutant("found", "c3align/cli/_check.py", "about[places[~is_out]]", "about[places][: (~is_out).sum()]", "test_drift and takes_them_from_a_file"),
+    Mutant("found", "c3align/cli/_check.py", ", groups=about)", ")", "test_drift and takes_them_from_a_file"),
     # pages
     Mutant("pages", "tests/site.py", "formulas.in_page(", "str(", "test_site and a_page"),
     Mutant("pages", "tests/formulas.py", "if not (before and self.spaced):", "if False:", "code_stays_code"),

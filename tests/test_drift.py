@@ -328,7 +328,9 @@ class TestGroups:
     def test_groups_that_were_not_named_are_told_of(self):
         captions, image = self.captions(0)
         text = captions.reshape(-1, DIMS)
-        with pytest.warns(UserWarning, match="the 500 fitted rows are about 100 items.*pass the number .* groups=$"):
+        with pytest.warns(
+            UserWarning, match="the 500 fitted rows are about 100 items.*pass the number .* groups= .--groups.$"
+        ):
             drift(self.fitted(captions[:100], image[:100]), text[500:], modality="text")
         alone = C3Aligner(second_moments=True).fit(captions[:100, 0])
         with pytest.warns(UserWarning, match="more alike than others where they are neighbors") as told:
@@ -359,3 +361,30 @@ class TestGroups:
             drift(aligner, text, modality="text", groups=np.arange(3))
         with pytest.raises(C3AlignError, match="8 groups or more, got 7"):
             drift(aligner, text, modality="text", groups=np.arange(1000) % 7)
+
+    def test_the_command_takes_them_from_a_file(self, call, tmp_path, monkeypatch):
+        """A row that is skipped takes its number with it."""
+        monkeypatch.setattr(room, "DEALS", 199)
+        monkeypatch.chdir(tmp_path)
+        captions, image = self.captions(0)
+        self.fitted(captions[:100], image[:100]).save_pretrained("aligner")
+        new, groups = captions[100:].reshape(-1, DIMS).copy(), np.repeat(np.arange(100), 5)
+        new[0] = np.nan
+        np.save("new.npy", new)
+        np.save("groups.npy", groups)
+        command = ["check", "new.npy", "-a", "aligner", "--modality", "text", "--fail-on", "drift", "--json"]
+        command += ["--on-error", "skip"]
+        _, out, told = call(*command)
+        assert "about 100 items" in told
+        blind = json.loads(out)["modalities"]["text"]["drift"]
+        found = json.loads(call(*command, "--groups", "groups.npy")[1])["modalities"]["text"]["drift"]
+        expected = drift(C3Aligner.from_pretrained("aligner"), new[1:], modality="text", groups=groups[1:])
+        assert (blind["n_rows"], found["n_rows"]) == (499, 100)
+        assert found["mean"] == expected.mean
+        code, _, errors = call(*command, "--groups", "new.npy")
+        assert code == 2
+        assert "groups" in errors or "one number a row" in errors
+        np.save("groups.npy", groups[:-1])
+        code, _, errors = call(*command, "--groups", "groups.npy")
+        assert code == 2
+        assert "--groups must be one integer for each of 500 rows, got 499" in errors

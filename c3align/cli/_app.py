@@ -24,6 +24,7 @@ from c3align._imports import need
 from c3align.errors import C3AlignError, EncoderMismatchError, counted, printable
 from c3align.io import atomic
 from c3align.io.mirror import Rules, made_by
+from c3align.io.npy import stored
 from c3align.io.opening import here
 from c3align.io.patterns import base_of
 from c3align.io.rows import RowSource
@@ -284,3 +285,16 @@ def print_json(value: Any) -> None:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def numbers(path: Path | None) -> Any:
+    """One number a row, of a .npy file."""
+    if path is None:
+        return None
+    try:
+        found = stored(path)
+        if len(found.shape) != 1:
+            raise ValueError(f"its shape is {found.shape}, not one number a row")
+        return found.read(0, len(found))
+    except ValueError as error:
+        raise C3AlignError(f"{path} is not a file of numbers ({error}); save them with numpy.save") from error

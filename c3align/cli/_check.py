@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from c3align.cli._app import (
     Scale,
     app,
     fitting,
+    numbers,
     one_fingerprint,
     print_json,
     rules,
@@ -49,6 +51,9 @@ def check(
     encoder: Fingerprint = None,
     column: Column = None,
     scale: Scale = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="Each row's item, integers in a .npy file: five captions of one picture, say.")
+    ] = None,
     on_error: OnError = "raise",
     as_json: AsJson = False,
 ) -> None:
@@ -67,11 +72,14 @@ def check(
     fitted = C3Aligner.from_pretrained(aligner)
     policy, found = rules(on_error, "raise", fitted.zero_rows), {}
     sources = open_sources(rows, column=column, scale=scale)
-    if len(sources) > 1 and modality is not None:
-        raise C3AlignError(f"{rows[0]} holds several modalities; omit --modality, or pass one of its folders")
+    if len(sources) > 1 and (modality, groups) != (None, None):
+        option = "--groups" if modality is None else "--modality"
+        raise C3AlignError(f"{rows[0]} holds several modalities; omit {option}, or pass one of its folders")
+    about = numbers(groups)
     for source in sources:
         name, own = _modality(source, modality, fitted), one_fingerprint([source], encoder)
-        found[name] = _checked(fitted, _sample(source, policy), name, own, "drift" in wanted)
+        sample, items = _sample(source, policy, about)
+        found[name] = _checked(fitted, sample, items, name, own, "drift" in wanted)
     failed = [kind for kind in KINDS if kind in wanted and any(checks[kind]["failed"] for checks in found.values())]
     if as_json:
         print_json({"passed": not failed, "failed": failed, "fail_on": wanted, "modalities": found})
@@ -84,21 +92,23 @@ def check(
         raise typer.Exit(FAILED)
 
 
-def _sample(source: RowSource, policy: Rules) -> Any:
-    """Some rows, without those that are to be skipped, and without kept zeros, which have no part in any statistics."""
+def _sample(source: RowSource, policy: Rules, about: Any) -> tuple[Any, Any]:
+    """Some rows, and what they are about; without those that are to be skipped, and kept zeros, which teach nothing."""
     if not source.n_rows:
         raise C3AlignError(f"{source.where(0)} holds no rows; pass some")
+    if about is not None and len(about) != source.n_rows:
+        raise C3AlignError(f"--groups must be one integer for each of {source.n_rows} rows, got {len(about)}")
     if source.watch is not None:
         for path in source.paths:
             source.watch.compare(path)
-    sample = source.sample(SAMPLE_ROWS)
-    if policy.skip:
-        sample = sample[~bad_rows(sample, policy.zeros_too)]
+    places = source.spread(SAMPLE_ROWS)
+    sample = source.take(places)
+    is_out = bad_rows(sample, policy.zeros_too) if policy.skip else np.zeros(len(sample), bool)
     if not policy.zeros_too:
-        sample = sample[sample.any(axis=1)]
-    if not len(sample):
+        is_out |= ~sample.any(axis=1)
+    if is_out.all():
         raise C3AlignError(f"no row of {source.paths[0]} could be used; look at the first of them")
-    return sample
+    return sample[~is_out], None if about is None else about[places[~is_out]]
 
 
 def _modality(source: RowSource, given: str | None, fitted: Any) -> str:
@@ -110,7 +120,9 @@ def _modality(source: RowSource, given: str | None, fitted: Any) -> str:
     return str(name)
 
 
-def _checked(fitted: Any, sample: Any, name: str, fingerprint: str | None, needs_drift: bool) -> dict[str, Any]:
+def _checked(
+    fitted: Any, sample: Any, about: Any, name: str, fingerprint: str | None, needs_drift: bool
+) -> dict[str, Any]:
     """Drift, encoder and gap, each with what was measured, a sentence and whether it failed."""
     from c3align.drift import drift
 
@@ -126,7 +138,7 @@ def _checked(fitted: Any, sample: Any, name: str, fingerprint: str | None, needs
             },
             **checks,
         }
-    found = drift(fitted, sample, modality=name)
+    found = drift(fitted, sample, modality=name, groups=about)
     return {"drift": {"failed": found.is_drift, "text": str(found), **asdict(found)}, **checks}
 
 

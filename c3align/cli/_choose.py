@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from c3align.cli._app import On, app, one_fingerprint, say
+from c3align.cli._app import On, app, numbers, one_fingerprint, say
 from c3align.errors import C3AlignError
 from c3align.io import atomic
 from c3align.io.joins import joined
-from c3align.io.npy import stored
 from c3align.io.rows import RowSource
 from c3align.io.shards import open_sources
 
@@ -50,8 +49,8 @@ def choose(
         *found,
         job=job,
         pairs=pairs,
-        groups=_numbers(groups),
-        labels=_numbers(labels),
+        groups=numbers(groups),
+        labels=numbers(labels),
         names=_names(found, names),
         seeds=seeds,
         progress=True,
@@ -66,18 +65,6 @@ def _one(given: str) -> RowSource:
     if len(sources) > 1:
         raise C3AlignError(f"{given} holds several modalities; pass one of its folders")
     return sources[0]
-
-
-def _numbers(path: Path | None) -> Any:
-    if path is None:
-        return None
-    try:
-        found = stored(path)
-        if len(found.shape) != 1:
-            raise ValueError(f"its shape is {found.shape}, not one number a row")
-        return found.read(0, len(found))
-    except ValueError as error:
-        raise C3AlignError(f"{path} is not a file of numbers ({error}); save them with numpy.save") from error
 
 
 def _names(found: list[RowSource], given: str | None) -> tuple[str, str]:

@@ -182,9 +182,13 @@ class RowSource:
             first += rows.shape[0]
         return out
 
+    def spread(self, n_rows: int) -> npt.NDArray[np.int64]:
+        """Numbers of evenly spaced rows."""
+        return np.unique(np.linspace(0, self.n_rows - 1, min(n_rows, self.n_rows)).astype(np.int64))
+
     def sample(self, n_rows: int) -> npt.NDArray[Any]:
         """Evenly spaced rows, widened."""
-        return self.take(np.unique(np.linspace(0, self.n_rows - 1, min(n_rows, self.n_rows)).astype(np.int64)))
+        return self.take(self.spread(n_rows))
 
     def where(self, row: int) -> str:
         """File and row of a row, for messages."""
