@@ -27,9 +27,10 @@ from c3align._kinds import (
     refuse_nested,
     refuse_other_rows,
 )
+from c3align._settings import check_used
 from c3align._state import State, check_order
 from c3align._typing import ZeroRows
-from c3align.centering import BATCH
+from c3align.centering import BATCH, center, state_of
 from c3align.errors import C3AlignError, InputTypeError, ModalityMeanWarning, ZeroRowsWarning
 from c3align.mappings import Center, RowAffine, RowTransform, load, refuse_own_mean
 from c3align.ops.arrays import (
@@ -49,7 +50,7 @@ from c3align.ops.arrays import (
 from c3align.ops.glance import can_look
 from c3align.statistics import ModalityStatistics
 
-__all__ = ["Ingested", "ingest", "ingest_more", "ingest_partners"]
+__all__ = ["Ingested", "ingest", "ingest_more", "ingest_partners", "mapped_rows"]
 
 # first is what integers and numbers held as objects become, as everywhere in scikit-learn
 _DTYPES = [np.float64, np.float32, np.float16]
@@ -164,6 +165,20 @@ def ingest(
     if is_on_device(X):
         return Ingested(X if X.is_floating_point() else X.double(), like, names, is_integer(host))
     return Ingested(Rows(values, values.dtype.name, None, name), like, names, is_integer(host))
+
+
+def mapped_rows(aligner: Any, X: Any, modality: str, *, caller: int) -> tuple[State, Ingested, str, RowTransform, Any]:
+    """The rows, whose they are (or "batch"), their map and how it ends; warnings point `caller` levels up."""
+    settings, state = vars(aligner), state_of(aligner, modality)
+    check_used(settings)
+    given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
+    found = center(modality, state, given.rows)
+    if found.warning:
+        warnings.warn(found.warning, ModalityMeanWarning, stacklevel=caller)
+    zero_rows = settings["zero_rows"]
+    row_map = given.row_map(found.modality, state, settings["mapping"], zero_rows)
+    how = {"renormalize": settings["renormalize"], "zero_rows": given.policy(zero_rows)}
+    return state, given, found.modality, row_map, how
 
 
 def ingest_more(X: Any, n_dims: int, known: Mapping[str, tuple[str, ...]], modality: str) -> Ingested:

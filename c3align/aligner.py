@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
@@ -11,16 +10,15 @@ from sklearn.utils import Tags
 
 from c3align import centering, persistence
 from c3align._held_out import aligned_rows
-from c3align._ingest import Ingested, ingest
+from c3align._ingest import ingest, mapped_rows
 from c3align._learn import learn, merged
 from c3align._settings import check_used, wanted
-from c3align._state import PairKey, State, learning, pair_key
+from c3align._state import PairKey, learning, pair_key
 from c3align._strength import noise_of, sigma
 from c3align._typing import AnyRows, Array, ZeroRows
 from c3align.covariance import CovarianceStatistics, PairCovariance, Precision
-from c3align.errors import ModalityMeanWarning
 from c3align.geometry import GapReport, measure_gap
-from c3align.mappings import Mapping, RowTransform
+from c3align.mappings import Mapping
 from c3align.mappings import rows as mapped
 from c3align.noise import Noise, NoiseName, stream_seed
 from c3align.statistics import ModalityStatistics, PairStatistics
@@ -69,8 +67,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     >>> from c3align import C3Aligner
     >>> text, noise = np.random.default_rng(0).normal(size=(2, 500, 64)) + 1
     >>> image = text + 2 * np.eye(64)[0] + 0.1 * noise
-    >>> aligner = C3Aligner().fit(text, image)
-    >>> aligner.transform(image, modality="image").shape
+    >>> C3Aligner().fit(text, image).transform(image, modality="image").shape
     (500, 64)
     """
 
@@ -106,11 +103,10 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X : (n_rows, n_dims) array, tensor or data frame
             Rows of any norm.
         y : (n_rows, n_dims) array, tensor or data frame, optional
-            Partners of X's rows, in `y_modality`: gap, residuals and sigma are learned too, and with
-            ``noise="residual"`` the residuals' covariance. Partners are 2-d, floating and as wide as X, or named by
-            `y_modality`. Any other y is a target of scikit-learn's, and ignored; but a string, a number, zero rows, and
-            64 or more floating columns of another number than X's are refused. Pairs unlike rows of one encoder give
-            an `EncoderMismatchWarning`; see `geometry.encoder_overlap`.
+            Partners of X's rows, in `y_modality`, which teach gap, residuals and sigma too. They are 2-d, floating and
+            as wide as X, or named by `y_modality`. Any other y is a target of scikit-learn's, and ignored; but a
+            string, a number, zero rows, and 64 or more floating columns, not as many as X's, are refused. Partners that
+            another encoder seems to have made give an `EncoderMismatchWarning`; see `geometry.encoder_overlap`.
         modality, y_modality : str
             Any names but "auto" and "batch"; `y_modality` is "image" by default.
 
@@ -123,6 +119,23 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         with learning():
             self.state_ = found
         return self
+
+    def fit_transform(
+        self, X: AnyRows, y: Array | None = None, *, modality: str = "text", y_modality: str | None = None
+    ) -> AnyRows:
+        """Fit, and align X by the mean of its own modality.
+
+        Parameters
+        ----------
+        X, y, modality, y_modality : optional
+            As in `fit`.
+
+        Returns
+        -------
+        (n_rows, n_dims) array, tensor or data frame
+            As `transform`, with the modality named.
+        """
+        return self.fit(X, y, modality=modality, y_modality=y_modality).transform(X, modality=modality)
 
     def partial_fit(
         self, X: Array, y: Array | None = None, *, modality: str | None = None, y_modality: str | None = None
@@ -202,7 +215,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             depends only on itself (for mappings by a matrix but for rounding). Raises as `fit`, `NotFittedError` for a
             mean that was not learned, and `C3AlignError` if it is unclear whose to subtract.
         """
-        _, given, _, row_map, how = self._mapped(X, modality, caller=4)  # scikit-learn wraps this method
+        _, given, _, row_map, how = mapped_rows(self, X, modality, caller=4)  # scikit-learn wraps this method
         aligned = mapped.align(given.rows, row_map, **how)
         if given.is_integer:
             given.warn_of_zero_rows(int((~aligned.any(axis=1)).sum()), stacklevel=3)
@@ -233,7 +246,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         (n_rows, n_dims) array or tensor
             As `transform`, but an array under `set_output`, and no residual noise without two pairs (`C3AlignError`).
         """
-        state, given, name, row_map, how = self._mapped(X, modality, caller=3)
+        state, given, name, row_map, how = mapped_rows(self, X, modality, caller=3)
         own = stream_seed(self.seed if seed is None else seed, name)
         how |= {"seed": own, "row_offset": row_offset, "row_ids": row_ids, **noise_of(state, vars(self), name)}
         return given.like(mapped.corrupt(given.rows, row_map, **how))
@@ -254,7 +267,7 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Around target's mean, at its mean raw norm. Raises as `transform`, and for a norm float16 cannot hold.
         """
         state = centering.state_of(self, source, target, named=True)
-        _, given, _, here, how = self._mapped(X, source, caller=3)
+        _, given, _, here, how = mapped_rows(self, X, source, caller=3)
         norm, there = state.statistics[target].mean_norm, state.row_map(target, self.mapping)
         raw = mapped.translate(given.rows, here, there, norm=norm, **how)
         given.refuse_overflow(raw, f"{target!r} rows have a norm of {norm:.3g}")
@@ -280,8 +293,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         name = state.only if modality not in state.statistics else modality
         given = ingest(Z, n_dims=state.n_dims, known=state.feature_names)
         centering.warn_of_raw(given.rows, state, name, self.mapping)
-        how: Any = {"renormalized": self.renormalize, "zero_rows": given.policy(self.zero_rows)}
-        return given.like(mapped.invert(given.rows, state.row_map(name, self.mapping), **how))
+        row_map, policy = state.row_map(name, self.mapping), given.policy(self.zero_rows)
+        return given.like(mapped.invert(given.rows, row_map, renormalized=self.renormalize, zero_rows=policy))
 
     def gap(self, a: str | None = None, b: str | None = None) -> GapReport:
         """Measure the gap ``mean_a - mean_b`` of two modalities, with its error and, from pairs, the residual.
@@ -305,7 +318,8 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         Calibration
-            For rows that `transform` has aligned; `C3AlignError` unless `fit` kept rows (`second_moments`).
+            For rows that `transform` has aligned; `C3AlignError` unless `fit` kept rows (`second_moments`). Rows about
+            one thing are known by their partners; where that has several on both sides, see `Calibration.from_rows`.
         """
         from c3align.calibration import Calibration
 
@@ -426,18 +440,6 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def sigma_(self) -> float:
         """Standard deviation of the noise per coordinate, from `sigma`, `noise_cosine`, the pairs, or the paper."""
         return sigma(centering.state_of(self), vars(self))
-
-    def _mapped(self, X: Array, modality: str, caller: int) -> tuple[State, Ingested, str, RowTransform, Any]:
-        """The rows, whose they are (or "batch"), their map and how it ends; warnings point `caller` levels up."""
-        state = centering.state_of(self, modality)
-        check_used(vars(self))
-        given = ingest(X, n_dims=state.n_dims, known=state.feature_names)
-        found = centering.center(modality, state, given.rows)
-        if found.warning:
-            warnings.warn(found.warning, ModalityMeanWarning, stacklevel=caller)
-        row_map = given.row_map(found.modality, state, self.mapping, self.zero_rows)
-        how = {"renormalize": self.renormalize, "zero_rows": given.policy(self.zero_rows)}
-        return state, given, found.modality, row_map, how
 
     def __sklearn_is_fitted__(self) -> bool:
         return "state_" in self.__dict__

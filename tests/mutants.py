@@ -916,6 +916,7 @@ MUTANTS = [
     Mutant("found", "c3align/io/rows.py", "row {row - self.ends[i]}", "row {row}", "bad_shard_is_named"),
     Mutant("found", "c3align/cli/_check.py", "about[places[~is_out]]", "about[places][: (~is_out).sum()]", "test_drift and takes_them_from_a_file"),
     Mutant("found", "c3align/cli/_check.py", ", groups=about)", ")", "test_drift and takes_them_from_a_file"),
+    Mutant("door", "c3align/aligner.py", "y_modality=y_modality).transform(X, modality=modality)", "y_modality=y_modality).transform(X)", "test_contract and knows_whose_rows"),
     # pages
     Mutant("pages", "tests/site.py", "formulas.in_page(", "str(", "test_site and a_page"),
     Mutant("pages", "tests/formulas.py", "if not (before and self.spaced):", "if False:", "code_stays_code"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -70,6 +71,32 @@ def test_modality_is_routed():
             pipeline.predict(text, modality="text")
         # scikit-learn 1.6 says that the pipeline is not fitted, and keeps our reason as its cause
         assert "'text' (learned: 'image')" in str(caught.value.__cause__ or caught.value)
+
+
+def test_fit_transform_knows_whose_rows_it_was_given():
+    """Where the gap is small, no look at the rows would tell."""
+    noise = np.random.default_rng(0).normal(size=(2, 300, 64))
+    text, image = noise[0], noise[0] + 0.3 * noise[1] + 0.05
+    with pytest.raises(C3AlignError, match="do not clearly belong"):
+        C3Aligner().fit(text, image).transform(text)
+    for n in (2, 300):
+        for names in ({}, {"modality": "caption", "y_modality": "picture"}):
+            found = C3Aligner().fit_transform(text[:n], image[:n], **names)
+            expected = C3Aligner().fit(text[:n], image[:n], **names)
+            assert np.array_equal(found, expected.transform(text[:n], modality=names.get("modality", "text")))
+    with sklearn.config_context(enable_metadata_routing=True):
+        aligner = C3Aligner().set_fit_request(modality=True).set_transform_request(modality=True)
+        with warnings.catch_warnings(action="error"):
+            found = Pipeline([("align", aligner)]).fit_transform(image, modality="image")
+    assert np.array_equal(found, C3Aligner().fit(image, modality="image").transform(image, modality="image"))
+
+
+def test_fit_transform_gives_frames_where_they_are_wanted():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(1, 1, (60, 3)), columns=list("abc"), index=range(9, 69))
+    found = C3Aligner().set_output(transform="pandas").fit_transform(frame)
+    assert list(found.columns) == ["a", "b", "c"]
+    assert found.index.equals(frame.index)
 
 
 def test_clone_keeps_parameters_and_forgets_the_rest():
