@@ -261,12 +261,14 @@ def state_of(aligner: Any, *modalities: str, whose: str = "this", named: bool = 
     if state is None:
         raise NotFittedError(f"{whose} C3Aligner has learned nothing yet; call fit(X) with rows of one modality first")
     for modality in modalities:
+        if isinstance(modality, str) and modality in state.statistics:
+            continue
         if not isinstance(modality, str):
             raise C3AlignError(f"modality must be a string, got {modality!r}; pass a fitted modality's name")
-        fitted = ", ".join(repr(name) for name in state.statistics)
+        fitted = ", ".join(map(repr, state.statistics))
         if named and modality in (AUTO, BATCH):
             raise C3AlignError(f"modality must be a fitted one, got {modality!r}; pass one of {fitted}")
-        if modality not in state.statistics and modality not in (AUTO, BATCH):
+        if modality not in (AUTO, BATCH):
             raise NotFittedError(
                 f"no mean was learned for modality {modality!r} (learned: {fitted}); "
                 f"call partial_fit(X, modality={modality!r}) with rows of it first"
