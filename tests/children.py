@@ -1,4 +1,4 @@
-"""Python code in a process of its own, forked from one that has imported torch, which would take seconds.
+"""Python code in a process of its own, forked from one that has imported what the tests do, which would take seconds.
 
 For tests of kills, of several processes and of what another process makes of files. What must see a fresh interpreter,
 or its memory, is started as one.
@@ -6,19 +6,22 @@ or its memory, is started as one.
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import importlib
 import multiprocessing
 import os
+import signal
+import socket
 import sys
 import tempfile
 from multiprocessing.connection import Connection
 
 from tests.conftest import ROOT
 
-COMMAND = "from c3align.__main__ import main; main()"  # `c3align` with the child's arguments
-CONTEXT = multiprocessing.get_context("forkserver")
 IMPORTED = ["torch", "transformers", "c3align", "c3align.aligner", "c3align.cli", "c3align.decoders", "c3align.search"]
 IMPORTED += ["faiss", "lance_namespace", "tests.tiny_lms", "tests.stores"]  # not lancedb itself, which starts a thread
-CONTEXT.set_forkserver_preload(IMPORTED)  # those that are there
+COMMAND = "from c3align.__main__ import main; main()"  # `c3align` with the child's arguments
 
 
 class Child:
@@ -28,12 +31,13 @@ class Child:
         given, self.stdin = _pipe()
         self.stdout, told = _pipe()
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        ends = [Connection(os.dup(file.fileno())) for file in (given, told, self._errors)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-        self._process = CONTEXT.Process(target=_run, args=(code, [*map(str, arguments)], environment, ends))
-        self._process.start()
-        for end in (given, told, *ends):
-            end.close()
+        self._nurse, theirs = multiprocessing.Pipe()
+        with given, told, theirs:
+            ends = [theirs.fileno(), given.fileno(), told.fileno(), self._errors.fileno()]
+            socket.send_fds(_nursery(), [b"!"], ends)
+        self._nurse.send((code, [*map(str, arguments)], environment))
+        self._pid, self._ended = self._nurse.recv(), None
 
     def __enter__(self):
         return self
@@ -42,19 +46,21 @@ class Child:
         self.kill()  # which has ended, unless the test failed: nobody need wait for it
 
     def kill(self):
-        self._process.kill()
+        if self.wait(0) is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def wait(self, seconds):
         """How it ended; None where it has not."""
-        self._process.join(seconds)
-        return self._process.exitcode
+        if self._ended is None and self._nurse.poll(seconds):
+            self._ended = self._nurse.recv()
+        return self._ended
 
     def communicate(self):
         """What it prints until it ends, and its errors; sets `returncode`."""
         self.stdin.close()
         told = self.stdout.read()
-        self._process.join()
-        self.returncode = self._process.exitcode
+        self.returncode = self.wait(None)
         self._errors.seek(0)
         return told, self._errors.read()
 
@@ -64,7 +70,63 @@ def _pipe():
     return os.fdopen(reader), os.fdopen(writer, "w")
 
 
+def prepare():
+    """Fork the process that children are forked from, now: what is imported later, or changed, is unknown to them."""
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        try:
+            ours.close()
+            _nurse_all(theirs)
+        finally:
+            os._exit(0)
+    theirs.close()
+    _PREPARED.append(ours)
+
+
+_PREPARED: list[socket.socket] = []
+
+
+def _nursery():
+    if not _PREPARED:
+        prepare()
+    return _PREPARED[-1]
+
+
+def _nurse_all(asked):
+    """Until the tests have ended, fork a process for each child that is asked for, which waits for it."""
+    faulthandler.disable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody need wait for those processes
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in map(int, os.listdir("/dev/fd")):  # others read what the tests' process writes, to its end
+        if number not in (nothing, asked.fileno()):
+            os.dup2(nothing, number)
+    while ends := socket.recv_fds(asked, 1, 4)[1]:
+        for name in IMPORTED:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        if os.fork() == 0:
+            asked.close()
+            _nurse_one(*map(Connection, ends))
+            os._exit(0)
+        for end in ends:
+            os.close(end)
+
+
+def _nurse_one(nurse, *ends):
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(*nurse.recv(), ends))
+    process.start()
+    for end in ends:
+        end.close()
+    nurse.send(process.pid)
+    process.join()
+    with contextlib.suppress(OSError):  # nobody waits for it
+        nurse.send(process.exitcode)
+
+
 def _run(code, arguments, environment, ends):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, end in enumerate(ends):
         os.dup2(end.fileno(), number)
         end.close()

@@ -39,9 +39,11 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_finish():
+def pytest_collection_finish(session):
     gc.freeze()
     gc.enable()
+    if (children := sys.modules.get("tests.children")) and not session.config.option.collectonly:
+        children.prepare()  # before the first test imports or changes anything
 
 
 @pytest.fixture(autouse=True)

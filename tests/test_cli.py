@@ -21,6 +21,7 @@ import c3align
 from c3align import C3Aligner, cli, encoders, ops
 from c3align.cli.demo import _material
 from c3align.io import rows as row_files
+from tests.children import Child
 from tests.test_ops import raw
 from tests.test_report import space
 
@@ -329,7 +330,7 @@ def small(folder):
 
 
 class TestReport:
-    def test_table(self, folder, call):
+    def test_table(self, folder, call, quick_report):
         code, out, err = call("report", "image.npy", "text.npy")
         assert (code, err) == (0, "note: pairs by their places: row i of the one with row i of the other\n")
         for text in ("image and text sit 0.85 apart", ".552 / ", ".506 / ", ".542 / ", ".500 / ", "sigma 0.0358"):
@@ -431,7 +432,10 @@ class TestDoctor:
         lie = "raise RuntimeError('operator torchvision::nms does not exist')\n"
         (tmp_path / "torchvision" / "__init__.py").write_text(lie)
         code = (
-            "import sys\n"
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+            "for name in [*sys.modules]:\n"
+            "    if name.partition('.')[0] in ('torchvision', 'transformers', 'peft', 'c3align'):\n"
+            "        del sys.modules[name]\n"
             "from c3align import cli, datasets, errors\n"
             "from c3align.decoders import small_lm\n"
             "from c3align.decoders.prefix.language_models import load_lm\n"
@@ -446,18 +450,14 @@ class TestDoctor:
             "datasets.glyphs = few\n"
             "print('CODE', cli.run(['demo']))\n"
         )
-        paths = os.pathsep.join([str(tmp_path), os.getcwd(), *sys.path])
-        environment = {**os.environ, "PYTHONPATH": paths, "C3ALIGN_CACHE": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment
-        )
+        out, err = Child(code, C3ALIGN_CACHE=str(tmp_path)).communicate()
         told = "do not fit each other (operator torchvision::nms does not exist)"
-        assert f"refused: torch {metadata.version('torch')} and torchvision" in done.stdout
-        assert done.stdout.count(told) == 4
-        assert done.stdout.count("RAISED torch ") == 3
-        assert f"error: torch {metadata.version('torch')}" in done.stderr
-        assert done.stderr.count(told) == 1
-        assert "CODE 2" in done.stdout
+        assert f"refused: torch {metadata.version('torch')} and torchvision" in out
+        assert out.count(told) == 4
+        assert out.count("RAISED torch ") == 3
+        assert f"error: torch {metadata.version('torch')}" in err
+        assert err.count(told) == 1
+        assert "CODE 2" in out
 
     def test_json(self, call):
         found = json.loads(call("doctor", "--json")[1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -10,15 +12,18 @@ from c3align import C3Aligner
 from c3align.decoders import DiffusersGenerator
 from c3align.decoders.diffusion import BY_ROW, row_generator
 from c3align.errors import C3AlignError, ModalityMeanWarning
-from tests import tiny_encoders
+from tests import tiny_encoders, tiny_pipelines
 
-pytest.importorskip("diffusers")
-tiny_encoders.import_torchvision()
-
-from tests import tiny_pipelines  # noqa: E402
+if not find_spec("diffusers"):  # to import it takes seconds, of each process that collects tests
+    pytest.skip("diffusers is not installed", allow_module_level=True)
 
 STEPS = {"num_inference_steps": 2, "height": tiny_pipelines.EDGE, "width": tiny_pipelines.EDGE}
 NORM = 9.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _torchvision():
+    tiny_encoders.import_torchvision()
 
 
 @pytest.fixture(scope="module")

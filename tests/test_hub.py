@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,12 +16,16 @@ from c3align.errors import C3AlignError, HubError
 from c3align.io import hub, model_folders
 from tests import hub_server
 from tests.attacks import honest
+from tests.children import Child
 
 library = pytest.importorskip("huggingface_hub")
 
-ROOT = Path(__file__).resolve().parents[1]
 CLIENT = """
-import json, sys
+import json, os, sys
+for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE"):
+    os.environ.pop(name, None)
+for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+    del sys.modules[name]  # it reads the hub's address when it is imported
 from huggingface_hub import HfApi
 from c3align import C3Aligner, Pipeline
 from c3align.decoders import MemoryCaptioner
@@ -85,17 +85,14 @@ def test_a_link_to_what_is_gone_does_not_lead_to_the_hub(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def both_ways(tmp_path_factory):
-    """What a fresh interpreter found, whose huggingface_hub knows this hub alone, and the hub afterwards."""
+    """What another process found, whose huggingface_hub knows this hub alone, and the hub afterwards."""
     folder = tmp_path_factory.mktemp("client")
     with hub_server.running() as (known, endpoint):
-        environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
-        environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1"}
-        for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE"):
-            environment.pop(name, None)
-        command = [sys.executable, "-c", CLIENT, str(folder / "elsewhere")]
-        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        yield json.loads(done.stdout.splitlines()[-1]), known
+        environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "home"), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        done = Child(CLIENT, folder / "elsewhere", **environment)
+        told, errors = done.communicate()
+        assert done.returncode == 0, errors
+        yield json.loads(told.splitlines()[-1]), known
 
 
 def test_what_was_pushed_is_what_is_loaded(both_ways):

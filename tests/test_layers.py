@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,17 @@ def room_of(path):
     return part.removesuffix(".py")
 
 
+parsed = cache(ast.parse)
+
+
+@cache
+def nodes_of(tree):
+    return tuple(ast.walk(tree))
+
+
 def imported_names(tree):
     """Every name of c3align that a module imports anywhere, as (module, name); name is "" for a whole module."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0
             if node.module.split(".")[0] == "c3align":
@@ -114,7 +123,7 @@ def holds_one_class(tree):
 
 
 def offences(path, source):
-    room, tree = room_of(path), ast.parse(source)
+    room, tree = room_of(path), parsed(source)
     if room == "__init__":
         return []
     found = []
@@ -124,7 +133,7 @@ def offences(path, source):
         if other == room or LEVEL[other] < LEVEL[room] or (LEVEL[other] == LEVEL[room] != OPTIONAL):
             continue
         found.append(f"{path.name} imports {other}")
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if is_function and node.end_lineno - node.body[0].lineno > 60:
             found.append(f"{path.name}:{node.lineno} {node.name} is longer than 60 lines")
@@ -146,13 +155,13 @@ def test_the_plan_of_the_house(path):
 
 
 def test_no_files_import_in_a_circle():
-    trees = {name_of(path): without_types(ast.parse(path.read_text())) for path in MODULES if name_of(path)}
+    trees = {name_of(path): without_types(parsed(path.read_text())) for path in MODULES if name_of(path)}
     graph = {name: {other for other in imported_files(tree) if other and other != name} for name, tree in trees.items()}
     assert circle(graph) == []
 
 
 def test_no_room_imports_what_is_private_to_another():
-    found = {entry for path in MODULES for entry in borrowed(room_of(path), ast.parse(path.read_text()))}
+    found = {entry for path in MODULES for entry in borrowed(room_of(path), parsed(path.read_text()))}
     assert sorted(found) == []
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import c3align
 
@@ -96,6 +97,15 @@ def test_citation_and_changelog_name_the_version():
 
 
 def test_what_is_installed_fits_together():
-    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    """As `pip check` has it, in a tenth of the time."""
+    installed = {canonicalize_name(each.metadata["Name"]): each for each in reversed([*metadata.distributions()])}
+    odd = []
+    for name, each in installed.items():
+        for needed in map(Requirement, each.requires or ()):
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                found = installed.get(canonicalize_name(needed.name))
+                if found is None or not needed.specifier.contains(found.version, prereleases=True):
+                    odd.append(f"{name} needs {needed}, found {found and found.version}")
     known = "numpydoc"  # installed without Sphinx, which its validation does not need
-    assert [line for line in done.stdout.splitlines() if not line.startswith((known, "No broken"))] == []
+    assert len(installed) > 10
+    assert [line for line in odd if not line.startswith(known)] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import multiprocessing
 import pickle  # of a user's own model, as torch's tools do
 import warnings
 
@@ -18,10 +19,11 @@ from torch.utils.data import DataLoader
 from c3align import C3Aligner, centering, ops
 from c3align.errors import C3AlignError, ModalityMeanWarning
 from c3align.noise import stream_seed
-from tests.children import CONTEXT
 from tests.test_ops import raw
 
 N_DIMS = 9
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["tests.test_module"])
 
 
 def doubles(*shape, seed=0):
@@ -191,7 +193,7 @@ class TestTraining:
             for ours, theirs in zip(torch.load(tmp_path / name), expected):
                 assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
-    @pytest.mark.parametrize("method", ["fork", CONTEXT], ids=["fork", "forkserver"])
+    @pytest.mark.parametrize("method", ["fork", FORKSERVER], ids=["fork", "forkserver"])
     def test_workers_of_a_loader(self, aligner, method):
         """Each worker, batch and epoch has its own noise, and torch's seed repeats all of it, however they start."""
         collate = Collate(aligner.as_module())

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c3align import C3Aligner
@@ -76,6 +76,7 @@ def blocks_of(cuts):
     return [table().slice(a, b - a) for a, b in pairwise([0, *cuts, 300])]
 
 
+@settings(max_examples=30)
 @given(
     cuts=st.lists(st.integers(0, 300), max_size=6).map(sorted),
     how=st.sampled_from(["one", "two", "pairs"]),

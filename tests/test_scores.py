@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import shutil
 from collections import Counter
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,8 +143,14 @@ class TestJava:
         captions = ["one\u2028two\x0bthree\rfour\nfive", "", "caf\u00e9 ||| bar", " "]
         assert _captions._ptb(captions) == ["one two three four five", "", "caf\u00e9 bar", ""]
 
-    def test_meteor_knows_stems_and_synonyms(self):
-        """Once, because its Java reads its tables for ten seconds."""
+    def test_meteor_knows_stems_and_synonyms(self, monkeypatch, tmp_path):
+        """Its jar beside a table without paraphrases, of which it reads sixty megabytes for ten seconds."""
+        from pycocoevalcap.meteor import meteor
+
+        shutil.copy(Path(meteor.__file__).with_name(meteor.METEOR_JAR), tmp_path)
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "paraphrase-en.gz").write_bytes(gzip.compress(b""))
+        monkeypatch.setattr(meteor, "__file__", str(tmp_path / "meteor.py"))
         texts, others = ["the dogs running fast", "a big dog"], ["the dog runs fast", "a large dog"]
         found = caption_scores(texts, [[other] for other in others], ["meteor", "word_f1"])
         assert (found["n_items"], found["tokenizer"]) == (2, "ptb")
