@@ -32,12 +32,12 @@ class Child:
         self.stdout, told = _pipe()
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-        self._nurse, theirs = multiprocessing.Pipe()
+        self._keeper, theirs = multiprocessing.Pipe()
         with given, told, theirs:
             ends = [theirs.fileno(), given.fileno(), told.fileno(), self._errors.fileno()]
-            socket.send_fds(_nursery(), [b"!"], ends)
-        self._nurse.send((code, [*map(str, arguments)], environment))
-        self._pid, self._ended = self._nurse.recv(), None
+            socket.send_fds(_forker(), [b"!"], ends)
+        self._keeper.send((code, [*map(str, arguments)], environment))
+        self._pid, self._ended = self._keeper.recv(), None
 
     def __enter__(self):
         return self
@@ -52,8 +52,8 @@ class Child:
 
     def wait(self, seconds):
         """How it ended; None where it has not."""
-        if self._ended is None and self._nurse.poll(seconds):
-            self._ended = self._nurse.recv()
+        if self._ended is None and self._keeper.poll(seconds):
+            self._ended = self._keeper.recv()
         return self._ended
 
     def communicate(self):
@@ -76,7 +76,7 @@ def prepare():
     if os.fork() == 0:
         try:
             ours.close()
-            _nurse_all(theirs)
+            _fork_all(theirs)
         finally:
             os._exit(0)
     theirs.close()
@@ -86,13 +86,13 @@ def prepare():
 _PREPARED: list[socket.socket] = []
 
 
-def _nursery():
+def _forker():
     if not _PREPARED:
         prepare()
     return _PREPARED[-1]
 
 
-def _nurse_all(asked):
+def _fork_all(asked):
     """Until the tests have ended, fork a process for each child that is asked for, which waits for it."""
     faulthandler.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -107,22 +107,22 @@ def _nurse_all(asked):
                 importlib.import_module(name)
         if os.fork() == 0:
             asked.close()
-            _nurse_one(*map(Connection, ends))
+            _fork_one(*map(Connection, ends))
             os._exit(0)
         for end in ends:
             os.close(end)
 
 
-def _nurse_one(nurse, *ends):
+def _fork_one(keeper, *ends):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(*nurse.recv(), ends))
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(*keeper.recv(), ends))
     process.start()
     for end in ends:
         end.close()
-    nurse.send(process.pid)
+    keeper.send(process.pid)
     process.join()
     with contextlib.suppress(OSError):  # nobody waits for it
-        nurse.send(process.exitcode)
+        keeper.send(process.exitcode)
 
 
 def _run(code, arguments, environment, ends):
