@@ -48,7 +48,15 @@ def learn(
     """
     check_settings(settings)
     check_noise(settings)
-    is_named, modality = modality is not None, "text" if modality is None else modality
+    is_named = modality is not None
+    if not is_named and before is not None and before.statistics and "text" not in before.statistics:
+        names = ", ".join(map(repr, before.statistics))
+        warnings.warn(
+            f"no modality was named and {names} was learned before: these rows are taken for 'text'; pass modality=",
+            ModalityMeanWarning,
+            stacklevel=3,
+        )
+    modality = "text" if modality is None else modality
     other = "image" if y_modality is None else y_modality
     for name in (modality, other):
         check_modality_name(name)

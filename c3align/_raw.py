@@ -50,7 +50,7 @@ def places_of(rows: Mapping[str, Any], means: Mapping[str, Any]) -> dict[str, Ra
     return found
 
 
-def warn_of_raw(rows: Any, name: str, places: Mapping[str, RawPlace]) -> None:
+def warn_of_raw(rows: Any, name: str, places: Mapping[str, RawPlace], stacklevel: int = 3) -> None:
     """Warn of rows of a modality that lie around its raw mean, a single one too; `rows` are units, maybe a tensor."""
     if name not in places or not rows.shape[0] or not can_look(rows):
         return
@@ -60,4 +60,4 @@ def warn_of_raw(rows: Any, name: str, places: Mapping[str, RawPlace]) -> None:
     limit = max(HALF_WAY, most) if len(along) >= ENOUGH else max(FEW_WAY, WIDENED * most)
     if len(along) and float(along.mean()) > limit:
         text = f"these look like raw rows of {name!r}, as they lie around its raw mean; pass what transform gave"
-        warnings.warn(text, ModalityMeanWarning, stacklevel=3)
+        warnings.warn(text, ModalityMeanWarning, stacklevel=stacklevel)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from c3align import ops
 from c3align._arguments import as_floats, check_by_modality, shown
+from c3align._raw import RawPlace, warn_of_raw
 from c3align._typing import Float64Array, Int64Array
 from c3align.errors import KEEP, C3AlignError, PairOrderWarning, without_advice
 from c3align.geometry import BY_CHANCE, FEW_PAIRS, misplaced, order_evidence, repeated
@@ -200,9 +201,11 @@ def rate_message(least: float, given: Any) -> str:
     )
 
 
-def scores_of_pairs(X: Any, Y: Any, others: float) -> Float64Array:
+def scores_of_pairs(X: Any, Y: Any, others: float, names: tuple[str, str], raw: Mapping[str, RawPlace]) -> Float64Array:
     """Scores (n_pairs,) of the rows of X with those of Y, which are above the mean of unrelated ones."""
     found = unit_rows(X, "X"), unit_rows(Y, "Y")
+    for unit, name in zip(found, names):
+        warn_of_raw(unit, name, raw, stacklevel=4)
     x, y = (unit.cpu().numpy() if is_tensor(unit) else unit for unit in found)
     if x.shape != y.shape or len(x) < MIN_PAIRS:
         raise C3AlignError(

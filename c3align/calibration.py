@@ -375,7 +375,7 @@ class Calibration:
             From 30 pairs, where they do not look like pairs in this order.
         """
         i, j = self._place(query, document)
-        scores = scores_of_pairs(X, Y, float(self.means[i, j]))
+        scores = scores_of_pairs(X, Y, float(self.means[i, j]), (query, document), self.raw)
         n_pairs, related = self.n_pairs.copy(), self.related.copy()
         n_pairs[[i, j], [j, i]], related[[i, j], [j, i]] = len(scores), np.quantile(scores, SHARES)
         return replace(self, n_pairs=n_pairs, related=related)

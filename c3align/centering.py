@@ -271,7 +271,7 @@ def state_of(aligner: Any, *modalities: str, whose: str = "this", named: bool = 
         if modality not in (AUTO, BATCH):
             raise NotFittedError(
                 f"no mean was learned for modality {modality!r} (learned: {fitted}); "
-                f"call partial_fit(X, modality={modality!r}) with rows of it first"
+                f"pass a learned one, or call partial_fit(X, modality={modality!r}) with rows of it first"
             )
     return state
 

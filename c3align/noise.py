@@ -4,7 +4,8 @@ Papers state the same strength as a variance, a weight or a mix, whose meaning c
 row of norm r in d dimensions and Gaussian noise of `sigma` per coordinate, ``E cos = r / sqrt(r**2 + d sigma**2)``.
 
 The noise's shape is independent of its strength: whatever it is, its expected squared norm is ``d sigma**2``, so that
-sigma and cosine mean the same for all. `C3Aligner(noise=...)` takes a `Noise`, or one of these names:
+sigma and cosine mean the same for all; but the sigma of "random" is the largest of a row. `C3Aligner(noise=...)` takes
+a `Noise`, or one of these names:
 
 | `noise` | |
 |---|---|

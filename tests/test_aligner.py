@@ -308,6 +308,7 @@ class TestPromises:
         assert pieces[0].pairs_ == whole.pairs_
         assert pieces[0].sigma_ == whole.sigma_
 
+    @pytest.mark.filterwarnings("ignore:no modality was named")
     def test_p1_order_of_modalities(self, pairs):
         text, image = pairs
         a = C3Aligner().fit(text).partial_fit(image, modality="image")
@@ -541,6 +542,21 @@ class TestWayBack:
         module = fitted.as_module()
         assert raw(module(rows)) != raw(module(rows))
         assert raw(module.eval()(rows)) == raw(fitted.transform(rows))
+
+
+def test_rows_of_no_name_are_told_of_where_others_were_learned():
+    """They were learned as texts without a word, beside the sounds that they are."""
+    audio = np.random.default_rng(0).normal(1, 1, (60, 8))
+    for arguments in ((audio[40:],), (audio[40:], audio[:20])):
+        aligner = C3Aligner().fit(audio[:40], modality="audio")
+        with pytest.warns(ModalityMeanWarning, match="'audio' was learned before: .* taken for 'text'") as told:
+            aligner.partial_fit(*arguments)
+        assert told[0].filename == __file__
+    with warnings.catch_warnings(action="error"):
+        C3Aligner().fit(audio[:40], modality="audio").partial_fit(audio[40:], modality="text")
+        C3Aligner().partial_fit(audio[:40]).partial_fit(audio[40:])
+    with pytest.raises(NotFittedError, match="pass a learned one, or call partial_fit"):
+        C3Aligner().fit(audio, modality="audio").corrupt(audio)
 
 
 class TestInScikitLearn:

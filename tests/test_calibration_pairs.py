@@ -13,7 +13,7 @@ from c3align import C3Aligner
 from c3align._odds import chances, curve
 from c3align._unrelated import KNOTS, WEIGHTS, piecewise, rate_message
 from c3align.calibration import Calibration
-from c3align.errors import C3AlignError, PairOrderWarning
+from c3align.errors import C3AlignError, ModalityMeanWarning, PairOrderWarning
 
 HOW = {"query": "text", "document": "image"}
 
@@ -26,6 +26,19 @@ def clip(n, seed, noise=0.6, d=128):
     cone, gap = np.random.default_rng(9).normal(size=(2, d)) / np.sqrt(d)
     z, e, f = (rng.normal(size=(3, n, d)) * scales / np.linalg.norm(scales)) @ turn
     return z + noise * e + 0.5 * cone + 0.4 * gap, z + noise * f + 0.5 * cone - 0.4 * gap
+
+
+def test_raw_rows_are_told():
+    a, b = clip(300, 0)
+    aligner = C3Aligner(second_moments=True).fit(a[:200], b[:200])
+    rows = {"text": aligner.transform(a, modality="text"), "image": aligner.transform(b, modality="image")}
+    calibration = aligner.calibrate()
+    with warnings.catch_warnings(action="error"):
+        calibration.with_pairs(rows["text"][200:], rows["image"][200:], **HOW)
+    for x, y, name in ((a, rows["image"], "text"), (rows["text"], b, "image")):
+        with pytest.warns(ModalityMeanWarning, match=f"raw rows of '{name}'") as told:
+            calibration.with_pairs(x[200:], y[200:], **HOW)
+        assert told[0].filename == __file__
 
 
 def of_new_rows(a, b, n, prior=None):

@@ -176,6 +176,11 @@ class TestCheck:
         [
             (("new.npy",), "--modality must be a fitted one ('image', 'text'), got None"),
             (("new.npy", "--modality", "image", "--fail-on", "x"), "--fail-on must be some of drift, encoder, gap"),
+            (
+                ("new.npy", "--modality", "image", "--fail-on", ""),
+                "--fail-on must be some of drift, encoder, gap, got ''",
+            ),
+            (("new.npy", "--modality", "image", "--fail-on", " ,"), "--fail-on must be some of drift, encoder, gap"),
             (("narrow.npy", "--modality", "image"), "the rows have 5 dimensions and the aligner 512"),
         ],
     )

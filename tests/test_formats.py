@@ -113,6 +113,24 @@ class TestParquet:
         with pytest.raises(C3AlignError, match=r"was changed while it was read"):
             column.read(0, 60)
 
+    def test_files_and_groups_without_rows(self, rows, here):
+        """As Spark writes them where a partition is empty: of lists, whose length nothing then tells."""
+        kind = pa.list_(pa.float32())
+        parquet("part-0.parquet", rows[:20], fixed=False)
+        pq.write_table(pa.table({"embedding": pa.array([], kind)}), "part-1.parquet")
+        pq.ParquetWriter("part-2.parquet", pa.schema({"embedding": kind})).close()
+        with pq.ParquetWriter("part-3.parquet", pa.schema({"embedding": kind})) as writer:
+            for part in (rows[20:40], rows[:0], rows[40:], rows[:0]):
+                writer.write_table(pa.table({"embedding": pa.array(part.tolist(), kind)}))
+        assert np.array_equal(as_read("part-*.parquet"), rows)
+        assert np.array_equal(RowSource.open(["part-1.parquet", "part-0.parquet"]).read(0, 20), rows[:20])
+        assert cli.run(["fit", "part-*.parquet", "-o", "al"]) == 0
+        assert C3Aligner.from_pretrained("al").to_bytes() == C3Aligner().fit(rows).to_bytes()
+        assert cli.run(["transform", "part-*.parquet", "-a", "al", "-o", "out"]) == 0
+        aligned = C3Aligner().fit(rows).transform(rows, modality="text")
+        assert np.array_equal(as_read("out/part-*.parquet"), aligned)
+        assert [pq.read_table(path).num_rows for path in sorted(Path("out").glob("*.parquet"))] == [20, 0, 0, 40]
+
 
 class TestNumbers:
     @pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8"])

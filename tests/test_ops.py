@@ -599,6 +599,15 @@ def test_ml_dtypes_bfloat16_arrays():
     assert raw(unit) == raw(ops.normalize(torch.from_numpy(rows.view(np.uint16)).view(torch.bfloat16)))
 
 
+def test_translate_without_a_norm_of_one_on_the_way(any_backend):
+    """``norm * unit(unit(x) - mean + goal)``, in float64."""
+    rows, mean, goal = np.random.default_rng(0).standard_normal((3, 40, 9)) / [[[1]], [[9]], [[9]]]
+    mean, goal = mean[0], goal[0]
+    moved = rows / np.linalg.norm(rows, axis=1, keepdims=True) - mean + goal
+    expected = 10.3 * moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    np.testing.assert_allclose(ops.translate(rows, mean, goal, norm=10.3, renormalize=False), expected, rtol=1e-12)
+
+
 def test_read_only_memmap(tmp_path):
     rows = np.random.default_rng(0).standard_normal((50, 17)).astype("f2")
     np.save(tmp_path / "rows.npy", rows)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c3align import C3Aligner, geometry, noise, report
+from c3align.choosing import choose
 from c3align.errors import C3AlignError, MissingExtraError
 from c3align.io import rows as row_files
 from c3align.report import _chart, _charts, _measure
@@ -44,6 +45,18 @@ def space(n=400, d=48, *, gap=0.8, sigma=0.02, lean=0.0, seed=0):
 def few(coco, quick_report):
     """The first hundred pairs, in a tenth of the time."""
     return coco[0][:100], coco[1][:100]
+
+
+def test_frames_are_rows():
+    pandas = pytest.importorskip("pandas")
+    text, noise = np.random.default_rng(0).normal(size=(2, 60, 6))
+    image = text + 0.3 * noise + 1
+    frames = [pandas.DataFrame(rows).add_prefix("x") for rows in (text, image)]
+    assert str(report.report(*frames)) == str(report.report(text, image))
+    with pytest.raises(C3AlignError, match="is a DataFrame, not an array"):
+        report.report(frames[0].round().astype(int), frames[1])
+    options = {"job": "retrieval", "pairs": True, "seeds": 2}
+    assert str(choose(*frames, **options)) == str(choose(text, image, **options))
 
 
 class TestFigures:

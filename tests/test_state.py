@@ -111,12 +111,23 @@ class TestThreads:
         assert aligner.statistics_["text"].n_rows == 90
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-    def test_a_child_of_a_thread_that_learns_can_learn(self, rows):
-        with learning():
-            child = os.fork()
-            if not child:
-                C3Aligner().fit(rows[0])
-                os._exit(0)
+    def test_a_child_learns_while_a_thread_that_it_lacks_does(self, rows):
+        learns, may_end = threading.Event(), threading.Event()
+
+        def learn():
+            with learning():
+                learns.set()
+                may_end.wait()
+
+        thread = threading.Thread(target=learn)
+        thread.start()
+        learns.wait()
+        child = os.fork()
+        if not child:
+            C3Aligner().fit(rows[0])
+            os._exit(0)
+        may_end.set()
+        thread.join()
         for _ in range(200):
             done, status = os.waitpid(child, os.WNOHANG)
             if done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -600,6 +601,25 @@ def test_a_fit_beside_the_folder_that_one_is_in(here, rows, monkeypatch):
     monkeypatch.chdir("in")
     assert run("fit", str(here / "x.npy"), "-o", ".", "--on-error", "skip") == 0
     assert (here / "in.dropped.jsonl").exists()
+
+
+def test_a_file_that_is_named_twice_by_a_link(here, capsys):
+    Path("link.npy").symlink_to(Path("e/a/x_0.npy").resolve())
+    assert run("fit", "e/a/x_0.npy", "link.npy", "-o", "twice") == 2
+    assert "x_0.npy is given twice" in capsys.readouterr().err
+    assert not Path("twice").exists()
+
+
+def test_a_table_of_other_rows_is_told_of(here, rows, capsys):
+    pytest.importorskip("pyarrow")
+    two_modalities(rows)
+    assert run("fit", "emb/text_emb", "-o", "al") == 0
+    assert run("transform", "emb/text_emb", "-a", "al", "-o", "right") == 0
+    assert "about each other" not in capsys.readouterr().err
+    np.save("emb/text_emb/text_emb_000.npy", rows[:-1])
+    assert run("transform", "emb/text_emb", "-a", "al", "-o", "out") == 0
+    n, told = len(rows), capsys.readouterr().err
+    assert re.search(rf"metadata_000.parquet has {n} lines and \S*text_emb_000.npy {n - 1} rows, so that", told)
 
 
 def test_a_file_that_is_given_twice(here, capsys):

@@ -66,7 +66,7 @@ def check(
     from c3align import C3Aligner
 
     wanted = [name.strip() for name in fail_on.split(",") if name.strip()]
-    for name in wanted:
+    for name in wanted or [fail_on]:
         if name not in KINDS:
             raise C3AlignError(f"--fail-on must be some of {', '.join(KINDS)}, got {name!r}; join them by commas")
     fitted = C3Aligner.from_pretrained(aligner)

@@ -147,7 +147,7 @@ def _check_place(output: Path, given: list[str], found: list[RowSource]) -> None
 
 
 def _check_once(source: RowSource) -> None:
-    times = Counter(path if is_url(path) else os.path.abspath(path) for path in source.paths)
+    times = Counter(path if is_url(path) else os.path.realpath(path) for path in source.paths)
     twice = next((path for path, n in times.items() if n > 1), None)
     if twice is not None:
         raise C3AlignError(f"{twice} is given twice, and its rows would count twice; name it once")

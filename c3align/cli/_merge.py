@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from c3align._state import State
-from c3align.cli._app import Output, app, learned, save_aligner, say
+from c3align.cli._app import Output, app, learned, save_aligner, say, tell
 from c3align.errors import C3AlignError
+from c3align.io import atomic
 
 
 @app.command(epilog="Example:  c3align merge part-0 part-1 part-2 -o whole")
@@ -37,6 +38,7 @@ def merge(
                 )
         seen[folder] = part.state_
         whole.merge(part)
+    _tell_of_place(output, aligners, "rows count twice")
     save_aligner(whole, output)
     say(output, f"{output}: {learned(whole)} of {len(aligners)} aligners")
 
@@ -63,5 +65,12 @@ def subtract(
                 )
         seen[folder] = part.state_
         rest.state_ = rest.state_.without(part.state_)
+    _tell_of_place(output, [aligner], "other rows are forgotten")
     save_aligner(rest, output)
     say(output, f"{output}: {learned(rest)}")
+
+
+def _tell_of_place(output: Path, given: list[Path], what: str) -> None:
+    """Where the result takes the place of what it is made of, no second run gives the same."""
+    if atomic.local_path(output) in map(atomic.local_path, given):
+        tell("note", f"{output} is replaced, and is another one now: if this is run again, {what}")

@@ -48,6 +48,12 @@ class Column:
         self._batches: Iterator[npt.NDArray[Any]] = iter(())
         self._place, self._rest = -1, np.empty((0, self.shape[1]), self.dtype)
 
+    def widened(self, n_dims: int) -> Column:
+        """Where there are no rows, their width is that of others."""
+        if not len(self):
+            self.shape, self._rest = (0, n_dims), np.empty((0, n_dims), self.dtype)
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "column": self.column}  # copies and other processes open it themselves
 
@@ -165,6 +171,8 @@ def check_pages(
     file: Any, group: Any, size: int, wanted: tuple[str, ...] | None = None, names: Sequence[str] = ()
 ) -> None:
     """Before any of a row group is unpacked; all of its columns, or those that are `wanted` of these `names`."""
+    if not group.num_rows:
+        return  # it has no pages, wherever it says that they are
     unpacked = 0
     for chunk in (group.column(i) for i in range(group.num_columns)):
         if wanted is not None and _owner(chunk.path_in_schema, names) not in wanted:
@@ -190,5 +198,5 @@ def _width(table: Any, column: str, path: str) -> int:
     n_rows = metadata.num_rows
     width = getattr(kind, "list_size", None) or (n_numbers // n_rows if n_rows else 1)
     if n_numbers != n_rows * width:
-        raise C3AlignError(f"{path} holds {n_numbers} numbers in {n_rows} rows: not of one length; {_FIX}")
+        raise C3AlignError(f"{path} holds {n_numbers} numbers in {n_rows} rows: nulls, or not of one length; {_FIX}")
     return int(width)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align._imports import need
-from c3align.errors import C3AlignError, printable
+from c3align.errors import C3AlignError, counted, printable
 from c3align.io import atomic, columns, container, digests, writing
 from c3align.io.ahead import beside
 from c3align.io.device import Device
@@ -228,6 +229,8 @@ class Mirror:
         for path in sorted(tables.iterdir()) if tables.is_dir() else []:
             shard, target = self._shard_of(path.stem), self.folder / METADATA / path.name
             target.parent.mkdir(exist_ok=True)
+            if shard:
+                self._check_lines(path, shard)
             _copy_table(path, target, self.journal.done[shard]["dropped"] if shard else [])
         if not before.run_path.exists():
             return
@@ -236,6 +239,21 @@ class Mirror:
         known = {name: self.journal.done[name]["sha256"] for name in self.names}
         atomic.write(after.digests_path, "".join(f"{digest}  {name}\n" for name, digest in known.items()).encode())
         after.finish(-(-run["n_items"] // run["shard_items"]))
+
+    def _check_lines(self, table: Path, shard: str) -> None:
+        """Tell of a table that cannot be about the shard of its number, row by row."""
+        if table.suffix != ".parquet":
+            return
+        with table.open("rb") as file:
+            n_lines = opened_table(file).metadata.num_rows
+        n_rows = len(self.source.parts[self.names.index(shard)])
+        if n_lines != n_rows:
+            warnings.warn(
+                f"{table} has {counted(n_lines, 'line')} and {shard} {counted(n_rows, 'row')}, so that they cannot be "
+                "about each other; write the table again, or leave it out",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _shard_of(self, stem: str) -> str | None:
         """The shard that a table of metadata is about: the numbers at their ends are the same."""

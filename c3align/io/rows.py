@@ -22,7 +22,7 @@ from c3align.io.ahead import read_ahead
 from c3align.io.columns import Column
 from c3align.io.patterns import files_of
 from c3align.io.writing import write_npy
-from c3align.ops.arrays import as_rows, dtype_name, first_bad
+from c3align.ops.arrays import as_rows, dtype_name, first_bad, of_frame
 
 __all__ = ["Picked", "RowSource", "write_npy"]
 
@@ -54,6 +54,7 @@ class RowSource:
             return cls.open([os.fspath(part) for part in given], name)
         if not given:
             raise C3AlignError(f"{name} holds no rows; pass some")
+        given = tuple(map(of_frame, given))
         widths = {as_rows(part, name).shape[1] for part in given}
         if len(widths) != 1:
             raise C3AlignError(f"the parts of {name} are not all of one width ({sorted(widths)}); use one encoder")
@@ -79,6 +80,8 @@ class RowSource:
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
             each = pool.map if opening.is_url(paths[0]) else map
             parts = tuple(each(stored, *zip(*files)))
+        width = next((part.shape[1] for part in parts if part.shape[0]), parts[0].shape[1])
+        parts = tuple(part.widened(width) if isinstance(part, Column) else part for part in parts)
         as_rows(np.empty((0, 1), parts[0].dtype), paths[0])  # refuses other kinds of numbers
         for path, part in zip(paths, parts):
             if part.shape[1] != parts[0].shape[1] or part.dtype != parts[0].dtype:
