@@ -667,6 +667,13 @@ class TestOneEncoder:
         # rows that fill their space evenly: partners that are hardly alike, and that are
         first, second = np.random.default_rng(0).standard_normal((2, 2000, 32))
         pairs += [(first, second + 0.075 * first), (first, second + first)]
+        # rows of other directions than their partners', with which they share a part
+        turns = np.linalg.qr(np.random.default_rng(0).standard_normal((2, 32, 32)))[0]
+        scales = np.geomspace(1, 0.05, 32)
+        turned = (first * scales) @ turns[0], (second * scales) @ turns[1] + 0.1 * first @ turns[0]
+        assert not one_encoder(*turned, paired=False)[1]
+        assert one_encoder(*turned, paired=True)[1]
+        pairs.append(turned)
         for a, b in ((a, b) for a, b in pairs if a.shape[1] == b.shape[1]):
             a, b = a[: len(b)], b[: len(a)]
             is_alike = centered_pair_cosine(a, b) >= PARTNERS
