@@ -171,13 +171,12 @@ def check_pages(
     file: Any, group: Any, size: int, wanted: tuple[str, ...] | None = None, names: Sequence[str] = ()
 ) -> None:
     """Before any of a row group is unpacked; all of its columns, or those that are `wanted` of these `names`."""
-    if not group.num_rows:
-        return  # it has no pages, wherever it says that they are
     unpacked = 0
     for chunk in (group.column(i) for i in range(group.num_columns)):
         if wanted is not None and _owner(chunk.path_in_schema, names) not in wanted:
             continue
-        start = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+        # 0 where there is none: without rows a column has a dictionary alone
+        start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)), default=0)
         is_text = chunk.physical_type == "BYTE_ARRAY"
         for page in pages(file, start, chunk.total_compressed_size, *(() if is_text else (_HEADER,))):
             unpacked += unpacked_size(page)
