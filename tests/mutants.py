@@ -352,7 +352,7 @@ MUTANTS = [
     Mutant("P7", "c3align/io/shards.py", "return self.metadata_path(shard).exists()", "return self.shard_path(shard).exists()", "failure_at_any_write"),
     Mutant("P7", "c3align/io/earlier.py", "    if gone and not may_drop:", "    if False:", "test_embed and grew_and_shrank"),
     Mutant("P7", "c3align/io/earlier.py", 'item.digest("text") if is_text', "DIGEST if is_text", "test_embed and another_file_of_texts"),
-    Mutant("P7", "c3align/io/earlier.py", "tree.broken_path(0).parent, tree.digests_path]", "tree.broken_path(0).parent]", "test_embed and AnotherList"),
+    Mutant("P7", "c3align/io/earlier.py", "tree.broken_path(0).parent, tree.digests_path]", "tree.broken_path(0).parent]", "damaged_shard_of_the_earlier"),
     Mutant("P7", "c3align/cli/_learning.py", "if piece.start + piece.n_rows == self.first.ends[piece.behind]:", "if True:", "test_trees and behind_the_last_shard"),
     # shards through a device
     Mutant("P3", "c3align/io/device.py", "cycle(self._back), None", "cycle(self._back[:1]), None", "test_streams and same_bytes"),
@@ -368,7 +368,7 @@ MUTANTS = [
     Mutant("P5", "c3align/io/digests.py", 'raise FormatError(f"{os.fspath(path)}: {error}") from error', "raise", "test_resume and damaged_one_is_named"),
     Mutant("P7", "c3align/io/progress.py", 'and digests.of_file(target) == entry.get("sha256")', "", "test_resume and flipped_bit"),
     Mutant("P7", "c3align/io/progress.py", 'and digests.of_file(path) == before["content"]', "", "test_resume and between_the_pieces"),
-    Mutant("P7", "c3align/io/atomic.py", "_is_at(handle, lock)", "True", "test_resume and one_after_another"),
+    Mutant("P7", "c3align/io/atomic.py", "_is_at(handle, lock)", "True", "test_resume and removed_meanwhile"),
     Mutant("P7", "c3align/cli/_fit.py", "with atomic.alone(kept.path):", "if True:", "test_resume and refused_until"),
     Mutant("P7", "c3align/io/writing.py", "left = left[os.write(self._handle, left) :]", "os.write(self._handle, left)\n            break", "test_trees and full_disk"),
     Mutant("P1", "c3align/_exact.py", "(1 + 2.0**-40) * sums * sums < n", "sums * sums * 0 < n", "test_persistence and sums"),

@@ -768,6 +768,16 @@ class TestAnotherList:
         assert self.again(both, tmp_path, capsys, modality="text") == (25, 15, 0)
         assert self.again(b, tmp_path, capsys, "--gone", "drop", modality="text") == (20, 0, 15)
 
+    def test_a_damaged_shard_of_the_earlier_list_is_embedded_again(self, tmp_path, capsys):
+        path, shard = tmp_path / "t.txt", tmp_path / "emb" / "text_emb" / "text_emb_000.npy"
+        path.write_text("".join(f"letter {i}\n" for i in range(20)))
+        self.again(path, tmp_path, capsys, modality="text")
+        content = bytearray(shard.read_bytes())
+        content[-1] ^= 1
+        shard.write_bytes(content)
+        path.write_text("".join(f"letter {i}\n" for i in range(21)))
+        assert self.again(path, tmp_path, capsys, modality="text") == (13, 8, 0)
+
     def test_a_failure_at_any_rename_loses_nothing(self, tmp_path, capsys, monkeypatch):
         """Cut off wherever, then with yet another list, and again: the rows are those of a fresh run."""
         path, real = tmp_path / "t.txt", os.rename

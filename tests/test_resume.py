@@ -220,6 +220,23 @@ class TestAlone:
         assert run(*arguments) == 0
         assert not list(Path().rglob(f"*{atomic.SCRATCH}*"))
 
+    def test_a_lock_that_its_holder_removed_meanwhile_is_none(self, tmp_path, monkeypatch):
+        """Between the opening of its file and the locking of that."""
+        fcntl = pytest.importorskip("fcntl")
+        real, lock, locked = fcntl.flock, tmp_path / f".x{atomic.SCRATCH}lock", []
+
+        def flock(handle, how):
+            if not locked:
+                lock.unlink()
+            locked.append(handle)
+            real(handle, how)
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        with atomic.alone(tmp_path / "x"):
+            assert lock.exists()
+            assert len(locked) == 2
+        assert not lock.exists()
+
     def test_many_at_once_are_one_after_another(self, tmp_path):
         """Each adds one to a number in a file; those that are refused try again."""
         program = (
