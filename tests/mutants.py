@@ -670,7 +670,7 @@ MUTANTS = [
     Mutant("P6", "c3align/encoders/sentence_transformers.py", "if known is None:", "if known is None and False:", "test_attacks and lists_a_class_of_python"),
     Mutant("P6", "c3align/encoders/open_clip.py", 'or any(folder.glob("open_clip_pytorch_model.*"))', "", "test_attacks and a_pickle_that_open_clip_prefers"),
     Mutant("P6", "c3align/decoders/prefix/files.py", "    _check_mapper(config, lm, tensors)\n", "", "test_attacks and mapper_of_gigabytes"),
-    Mutant("P6", "c3align/decoders/prefix/files.py", "    if problem is not None:", "    if problem is None and False:", "test_attacks and (searches_for_ages or imports_by_lora)"),
+    Mutant("P6", "c3align/decoders/prefix/language_models.py", "    if problem is not None:", "    if False:", "test_attacks and (searches_for_ages or imports_by_lora)"),
     Mutant("P6", "c3align/_pipeline_files.py", 'encoders.check_claim(chosen, config["encoder"]["fingerprint"])', "pass", "test_attacks and states_another_encoder"),
     Mutant("P6", "c3align/_imports.py", "    refuse_unsafe(module)\n    try:", "    try:", "test_model_folders and with_holes"),
     # mappings

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from c3align._imports import need
 from c3align._settings import check_modality_name
 from c3align.decoders.place import Place
-from c3align.decoders.prefix.checks import lora_problem
 from c3align.decoders.prefix.language_models import is_adapter, load_lm, save_lm
 from c3align.decoders.retrieval import CAPTIONER_FILE, MEMORY_FOLDER, Memory, is_captioner
 from c3align.io import atomic, container, digests, hub
@@ -58,9 +57,6 @@ def load(cls: type[PrefixCaptioner], folder: str | os.PathLike[str], **options: 
     learns = config["tune"] == "full"  # then its weights are float32; others stay as they were trained with
     lm, tokenizer = load_lm(path / LM_FOLDER, "float32" if learns else "auto")
     place = Place.taken_from(tensors, config["n_dims"])
-    problem = None if config["lora"] is None else lora_problem(config["lora"], lm)
-    if problem is not None:  # before peft sees them
-        raise container.refusal("decoder", problem)
     _check_mapper(config, lm, tensors)
     try:
         training = Training(**config["training"])
