@@ -918,7 +918,7 @@ MUTANTS = [
     Mutant("found", "c3align/cli/_check.py", ", groups=about)", ")", "test_drift and takes_them_from_a_file"),
     Mutant("door", "c3align/aligner.py", "y_modality=y_modality).transform(X, modality=modality)", "y_modality=y_modality).transform(X)", "test_contract and knows_whose_rows"),
     Mutant("found", "c3align/io/columns.py", "min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)), default=0)", "min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)", "groups_without_rows"),
-    Mutant("found", "c3align/io/rows.py", "part.widened(width) if", "part if", "groups_without_rows"),
+    Mutant("found", "c3align/io/rows.py", "part.of_width(width) if", "part if", "groups_without_rows"),
     Mutant("found", "c3align/cli/_check.py", "for name in wanted or [fail_on]:", "for name in wanted:", "test_drift and wrong_input"),
     Mutant("found", "c3align/cli/_fit.py", "else os.path.realpath(path) for", "else os.path.abspath(path) for", "named_twice"),
     Mutant("found", "c3align/io/mirror.py", "        if n_lines != n_rows:", "        if False:", "table_of_other_rows"),

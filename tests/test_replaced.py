@@ -32,7 +32,7 @@ def test_another_aligner_is_named(here, call, arguments, was):
     assert code == 0
     told, again = f"note: {arguments[-1]} held another aligner, of {was}, and was replaced\n", ""
     if arguments[-1] == arguments[1]:  # what a script that is run again would do once more
-        what = "rows count twice" if arguments[0] == "merge" else "other rows are forgotten"
+        what = "rows count twice" if arguments[0] == "merge" else "rows are forgotten twice"
         again = f"note: {arguments[-1]} is replaced, and is another one now: if this is run again, {what}\n"
     assert err == again + told
     assert C3Aligner.from_pretrained(arguments[-1]).statistics_

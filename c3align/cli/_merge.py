@@ -65,7 +65,7 @@ def subtract(
                 )
         seen[folder] = part.state_
         rest.state_ = rest.state_.without(part.state_)
-    _tell_of_place(output, [aligner], "other rows are forgotten")
+    _tell_of_place(output, [aligner], "rows are forgotten twice")
     save_aligner(rest, output)
     say(output, f"{output}: {learned(rest)}")
 

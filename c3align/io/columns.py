@@ -48,7 +48,7 @@ class Column:
         self._batches: Iterator[npt.NDArray[Any]] = iter(())
         self._place, self._rest = -1, np.empty((0, self.shape[1]), self.dtype)
 
-    def widened(self, n_dims: int) -> Column:
+    def of_width(self, n_dims: int) -> Column:
         """Where there are no rows, their width is that of others."""
         if not len(self):
             self.shape, self._rest = (0, n_dims), np.empty((0, n_dims), self.dtype)

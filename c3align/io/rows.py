@@ -81,7 +81,7 @@ class RowSource:
             each = pool.map if opening.is_url(paths[0]) else map
             parts = tuple(each(stored, *zip(*files)))
         width = next((part.shape[1] for part in parts if part.shape[0]), parts[0].shape[1])
-        parts = tuple(part.widened(width) if isinstance(part, Column) else part for part in parts)
+        parts = tuple(part.of_width(width) if isinstance(part, Column) else part for part in parts)
         as_rows(np.empty((0, 1), parts[0].dtype), paths[0])  # refuses other kinds of numbers
         for path, part in zip(paths, parts):
             if part.shape[1] != parts[0].shape[1] or part.dtype != parts[0].dtype:
