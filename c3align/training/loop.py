@@ -29,6 +29,7 @@ from c3align.training.settings import Training
 
 HELD_OUT_EPOCH = 2**32 - 1  # its noise is the same every time, and no training epoch's
 DROPOUT = 1  # purpose of a seed
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"  # fits 80 columns
 DISTRIBUTED = ("NO", "MULTI_GPU", "MULTI_CPU")
 UNIMPORTANT = ("checkpoint_every", "accumulate")  # they decide when the checkpoint is written, and how sums are rounded
 
@@ -149,9 +150,9 @@ class Loop:
         """Run the remaining steps; global generators are restored afterwards."""
         cuda = [self.device] if self.device.type == "cuda" else []
         is_quiet = not (self.progress and self.processes.is_main_process)
-        options = {"total": self.n_steps, "initial": self.step, "desc": "fit", "unit": "step", "disable": is_quiet}
+        options = {"total": self.n_steps, "initial": self.step, "desc": "fit", "disable": is_quiet}
         self.network.train()
-        with torch.random.fork_rng(devices=cuda), tqdm(**options) as bar:
+        with torch.random.fork_rng(devices=cuda), tqdm(bar_format=BAR, **options) as bar:
             for epoch in range(self.step // self.task.n_batches, self.settings.epochs):
                 self._epoch(epoch, bar)
         if self.best:
@@ -224,7 +225,7 @@ class Loop:
         """The loss of the epoch so far, and what was counted per second since this process began."""
         if bar.disable:
             return
-        bar.set_description(f"fit, epoch {len(self.losses) + 1} of {self.settings.epochs}", refresh=False)
+        bar.set_description(f"epoch {len(self.losses) + 1} of {self.settings.epochs}", refresh=False)
         loss = self.sums[0] * self.share.n_processes / self.sums[1]
         rate = self.n_seen / max(bar.format_dict["elapsed"], 1e-9)
         bar.set_postfix({"loss": f"{loss:.3f}", self.task.unit: f"{rate:.0f}/s"}, refresh=False)
