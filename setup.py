@@ -174,5 +174,17 @@ def extension():
     )
 
 
+def description():
+    """README.md for the page of a package index, where links to files of this folder would lead nowhere."""
+    text = Path(__file__).with_name("README.md").read_text("utf-8")
+    text = re.sub(r"^!\[.*\]\(.*\)\n\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"\[([^]]+)\]\((?!https?://)[^)]+\)", r"\1", text)
+
+
 refuse_what_excludes_cuda()
-setup(ext_modules=[] if NATIVE == "off" else [extension()], cmdclass={"build_ext": BuildKernels})
+setup(
+    long_description=description(),
+    long_description_content_type="text/markdown",
+    ext_modules=[] if NATIVE == "off" else [extension()],
+    cmdclass={"build_ext": BuildKernels},
+)

@@ -129,6 +129,12 @@ def test_source_archive_holds_what_a_build_needs(sources, tmp_path):
     archive, _ = build("sdist", sources, tmp_path, C3ALIGN_NATIVE="off", C3ALIGN_CUDA="off")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
+        folder = os.path.commonpath(tar.getnames())
+        page = tar.extractfile(f"{folder}/PKG-INFO").read().decode()
+        assert tar.extractfile(f"{folder}/README.md").read() == (ROOT / "README.md").read_bytes()
+    assert "Description-Content-Type: text/markdown" in page
+    assert "C3Aligner().fit(" in page
+    assert set(re.findall(r"\]\((?!https://)", page)) == set(), "links to files lead nowhere on an index's page"
     compiled = {str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*") if p.suffix in (".cpp", ".h", ".cu")}
     assert compiled
     assert compiled | {"setup.py", "pyproject.toml", "LICENSE", "c3align/py.typed"} <= names
