@@ -175,9 +175,12 @@ def _sides(state: State, names: tuple[str, str]) -> Any:
     return None if pairs is None else (*(state.statistics[name] for name in names), pairs)
 
 
-def merged(mine: State, theirs: State) -> State:
+def merged(settings: Mapping[str, Any], mine: State | None, theirs: State) -> State:
     """What both have learned, with a warning where that is of the same rows, which count twice then, or of no pairs."""
-    found = mine.merged(theirs)
+    theirs = theirs.reduced(wanted(settings))
+    if mine is None:
+        return theirs
+    found = mine.reduced(wanted(settings)).merged(theirs)
     for name in mine.same_rows(theirs):
         warnings.warn(
             f"both aligners have learned the same {mine.statistics[name].n_rows} {name!r} rows, which count twice from "

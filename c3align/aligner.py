@@ -174,9 +174,9 @@ class C3Aligner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         C3Aligner
             The aligner itself.
         """
-        theirs = centering.state_of(other, whose="the other").reduced(wanted(vars(self)))
+        theirs = centering.state_of(other, whose="the other")
         with learning():
-            self.state_ = merged(centering.state_of(self).reduced(wanted(vars(self))), theirs)
+            self.state_ = merged(vars(self), getattr(self, "state_", None), theirs)
         return self
 
     def bind_encoder(self, fingerprint: str) -> Self:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -79,6 +80,8 @@ def dump(settings: Mapping[str, Any], state: State) -> bytes:
 def _dumped(settings: Mapping[str, Any], state: State, dtype: Precision) -> tuple[bytes, dict[str, Any]]:
     """The bytes, verified by reading them back, and the configuration in them."""
     check_settings(settings)
+    if lost := ", ".join(sorted(settings.keys() - {*NAMES})):
+        warnings.warn(f"a subclass's own parameters are not saved: {lost}; set them after loading", stacklevel=5)
     config = _config(settings, state, dtype)
     content = container.dump(_state_tensors.tensors(state, dtype), config)
     try:

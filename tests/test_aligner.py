@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import pickle  # of the user's own estimators, as scikit-learn's tools do; the library itself never loads one
 import re
 import warnings
@@ -128,6 +129,13 @@ class TestOnRealEmbeddings:
     def test_merge_names_the_one_that_learned_nothing(self, coco):
         with pytest.raises(NotFittedError, match="the other C3Aligner has learned nothing yet"):
             C3Aligner().fit(coco[1]).merge(C3Aligner())
+
+    def test_merge_into_one_that_learned_nothing(self, coco):
+        parts = [C3Aligner().fit(coco[1][part], coco[0][part]) for part in (slice(0, 300), slice(300, None))]
+        whole = functools.reduce(C3Aligner.merge, parts, C3Aligner())
+        assert whole.to_bytes() == C3Aligner().fit(coco[1], coco[0]).to_bytes()
+        with pytest.raises(C3AlignError, match="second moments"):
+            C3Aligner(mapping="coral").merge(parts[1])
 
     def test_gap_of_modalities_of_other_names(self, coco):
         aligner = C3Aligner().fit(coco[1], coco[0], modality="caption", y_modality="audio")

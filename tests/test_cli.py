@@ -516,6 +516,12 @@ class TestShell:
         assert err.startswith("error: ")
         assert err.count("\n") == 1
 
+    @pytest.mark.parametrize("rest", [("fit", "rows.npy"), ("report", "rows.npy"), ("caption", "a.png", "-p", "p")])
+    def test_files_are_no_stream(self, call, rest):
+        code, out, err = call(*rest, "-o", "-")
+        assert (code, out) == (2, "")
+        assert "files are written, and no stream; name one" in err
+
     def test_interrupt(self, call, monkeypatch):
         def interrupt():
             raise KeyboardInterrupt

@@ -447,3 +447,21 @@ def test_no_such_place(tmp_path, rows, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
         C3Aligner().fit(rows[0]).save_pretrained(tmp_path / "file")
+
+
+def test_parameters_of_a_subclass_are_said_to_be_lost(coco, tmp_path):
+    class Mine(C3Aligner):
+        def __init__(self, *, depth: int = 3, noise: str = "isotropic", **others):
+            super().__init__(noise=noise)
+            self.depth = depth
+
+        def get_params(self, deep=True):
+            return {**C3Aligner(noise=self.noise).get_params(deep), "depth": self.depth}
+
+    aligner = Mine(depth=5).fit(coco[1])
+    with pytest.warns(UserWarning, match="not saved: depth; set them after loading") as caught:
+        content = aligner.to_bytes()
+    with pytest.warns(UserWarning, match="not saved: depth") as again:
+        aligner.save_pretrained(tmp_path)
+    assert caught[0].filename == again[0].filename == __file__
+    assert Mine.from_bytes(content).depth == 3

@@ -102,7 +102,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; err
 OnDevice = Annotated[
     str | None, typer.Option("--device", help="Such as cuda: rows are computed there, to the same bytes.")
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.")]
+
+
+def no_stream(output: Path | None) -> Path | None:
+    """What -o names, which "-" does not, as it does elsewhere."""
+    if output == Path("-"):
+        raise typer.BadParameter("files are written, and no stream; name one", param_hint="'--output' / '-o'")
+    return output
+
+
+Output = Annotated[Path, typer.Option("--output", "-o", callback=no_stream, help="Where to write.")]
 
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}

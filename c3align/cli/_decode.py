@@ -21,6 +21,7 @@ from c3align.cli._app import (
     Root,
     allow,
     app,
+    no_stream,
     print_json,
     say,
     tell,
@@ -31,7 +32,9 @@ from c3align.io import atomic, items
 
 PipelineFolder = Annotated[Path, typer.Option("--pipeline", "-p", help="Folder of a saved pipeline.")]
 OnError = Annotated[str, typer.Option(help="'raise', or 'skip' items that cannot be used and say why.")]
-Lines = Annotated[Path | None, typer.Option("--output", "-o", help="Write JSON lines here, whole or not at all.")]
+Lines = Annotated[
+    Path | None, typer.Option("--output", "-o", callback=no_stream, help="Write JSON lines here, whole or not at all.")
+]
 
 
 @app.command(
@@ -196,7 +199,10 @@ def _write(path: Path, lines: Iterator[dict[str, str]]) -> int:
 def draw(
     texts: Annotated[list[str], typer.Argument(help="What to draw, each in quotes.")],
     pipeline: PipelineFolder,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A PNG; of several texts: name-1.png, name-2.png.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", callback=no_stream, help="A PNG; of several texts: name-1.png, name-2.png."),
+    ],
     batch_size: Annotated[int, typer.Option(help="Texts at a time.")] = 64,
 ) -> None:
     """Draw texts with a pipeline whose generator has learned from pictures alone."""

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from c3align.cli._app import AsJson, On, app, fitting, one_fingerprint, print_json, save_picture, tell, visible
+from c3align.cli._app import (
+    AsJson,
+    On,
+    app,
+    fitting,
+    no_stream,
+    one_fingerprint,
+    print_json,
+    save_picture,
+    tell,
+    visible,
+)
 from c3align.errors import C3AlignError, FormatError
 from c3align.io import atomic
 from c3align.io.joins import joined
@@ -28,7 +39,9 @@ Inputs = Annotated[
 def report(
     context: typer.Context,
     inputs: Inputs,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page that stands on its own.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", callback=no_stream, help="Write a page that stands on its own.")
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Write all pictures of the widest gap into this PNG.")] = None,
     as_json: AsJson = False,
     names: Annotated[
