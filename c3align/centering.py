@@ -179,8 +179,9 @@ def strays(state: State, name: str, glance: Glance) -> str:
         if name in (line.a, line.b):
             other = line.b if name == line.a else line.a
             positions = looks.positions(glance.rows, line.direction) - line.middle
-            count = int(np.count_nonzero(line.winner_at(positions, other)))
-            if count > 1 + MIXED * glance.n_rows:
+            away = 2 * np.median(positions) - positions  # as many rows lie as far out on the side of nobody
+            count, alike = (int(np.count_nonzero(line.winner_at(at, other))) for at in (positions, away))
+            if count - alike > 1 + MIXED * glance.n_rows + 3 * math.sqrt(2 * alike):
                 return f"{count} of {len(positions)} lie on the side of {other!r}"
     return ""
 
@@ -227,8 +228,7 @@ def warn_of_strangers(name: str, state: State | None, X: Any, *, is_named: bool)
     if state.statistics[name].n_rows < MIN_ROWS_FOR_BATCH_MEAN:
         return  # few rows do not show where others lie
     glance, most = (Glance.of(X, NAMED_ROWS), FAR) if is_named else (Glance.of(X), LARGE)
-    doubt = doubt_about(name, state, glance, most, mixtures=not is_named)
-    if doubt is not None:
+    if (doubt := doubt_about(name, state, glance, most, mixtures=not is_named)) is not None:
         warnings.warn(
             f"rows that {doubt} were learned as {name!r} rows; if they are another modality, name it with modality=",
             ModalityMeanWarning,
@@ -310,10 +310,10 @@ def _spread(state: State, name: str) -> float:
 
 
 def _found(state: State, name: str, glance: Glance) -> str:
-    where, before = f"{_distance(state, name, glance):.2f} from its mean", aligned_before(state, name, glance)
+    where = f"{_distance(state, name, glance):.2f} from its mean"
     return (
         f"only {name!r} is fitted, and these rows lie {where}, which chance does not explain: they are another "
-        f"modality, or other material of the same one{before}"
+        f"modality, or other material of the same one{aligned_before(state, name, glance)}"
     )
 
 
@@ -334,8 +334,8 @@ def _settle(name: str, state: State) -> str:
 
 
 def _readings(state: State, name: str, glance: Glance, n_rows: int) -> str:
-    total = float(glance.variance.sum())
-    error, spread = math.sqrt(total / max(n_rows, glance.n_rows)), math.sqrt(total)
+    spread = math.sqrt(glance.variance.sum())
+    error = spread / math.sqrt(max(n_rows, glance.n_rows))
     return (
         f"{_found(state, name, glance)}. They were centered by their own mean, with an expected error of {error:.3f} "
         f"if they are a random sample and not one topic (the rows spread {spread:.2f} around it), so pass all rows "
