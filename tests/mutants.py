@@ -562,7 +562,7 @@ MUTANTS = [
     Mutant("report", "c3align/report/_measure.py", "statistics[i].mean, statistics[j].mean", "samples.rows(when)[i].mean(axis=0), samples.rows(when)[j].mean(axis=0)", "gap_and_sigma_are_of_all_rows"),
     Mutant("report", "c3align/report/_measure.py", "return lambda i, rows: aligner.transform(rows, modality=sources[i].name)", "pass", "what_the_aligner_makes"),
     Mutant("report", "c3align/report/_advice.py", "if abs(now - was) <= 2 * error:", "if True:", "it_follows_the_figures"),
-    Mutant("report", "c3align/report/_advice.py", "constant = pair.gap_direction is None or pair.gap_direction >= CONSTANT", "constant = True", "it_follows_the_figures"),
+    Mutant("report", "c3align/report/_figures.py", "noise = self.n_dims * (self.gap.sigma or 0.0) ** 2 / independent", "noise = 0.0", "one_constant_gap_in_noise"),
     Mutant("report", "c3align/report/_charts.py", "sigma = float(np.sqrt((eps**2).mean())) or 1.0", "sigma = 0.03", "TestPlots"),
     Mutant("report", "c3align/report/_charts.py", "samples.recall(when, a, b)\n            way", "samples.recall(when, b, a)\n            way", "TestPlots"),
     Mutant("report", "c3align/report/_svg.py", "place_y = _placed(y_range, chart.y_log, box[3], box[1])", "place_y = _placed(y_range, False, box[3], box[1])", "TestSvg"),

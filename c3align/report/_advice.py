@@ -13,7 +13,6 @@ from c3align.report._samples import Samples
 from c3align.report._text import both, fine, percent
 
 ORTHOGONAL = 0.05  # mean cosine of the gap with differences within a modality, below which it says nothing of them
-CONSTANT = 0.95  # mean cosine of the gaps of groups of pairs, from which on they are one
 ROUND = 0.5  # share of the dimensions that noise fills, from which on it is called isotropic
 CHANCES = 5  # how many times chance R@1 must be for rows to be taken for pairs
 FAIR = 0.3  # how much of the other modality's fair share among neighbors may be absent
@@ -73,19 +72,15 @@ def _gap(pair: PairReport) -> Advice:
     if gap < 3 * error:
         text = f"The means of {a} and {b} lie {gap:.2f} apart, and so few rows give about {error:.2f} by chance."
         return Advice(pair.names, "good", "There is no gap to speak of", f"{text} Nothing needs to be centered.")
-    constant = pair.gap_direction is None or pair.gap_direction >= CONSTANT
     orthogonal = abs(pair.orthogonality[0]) < ORTHOGONAL
     leaning = f"cosine {fixed(pair.orthogonality[0])}"
-    if constant and orthogonal:
-        groups = "" if pair.gap_direction is None else f"the same in all groups of pairs ({_cosine(pair)}) and "
+    if orthogonal:
         text = (
-            f"The gap is {groups}orthogonal to what rows say ({leaning}). So subtracting each mean removes it and "
-            f"leaves the rest: {left:.2f} remain of {gap:.2f}."
+            f"The gap is orthogonal to what rows say ({leaning}). So subtracting each mean removes it and leaves the "
+            f"rest: {left:.2f} remain of {gap:.2f}."
         )
         return Advice(pair.names, "do", "Center each modality by its own mean", text, _fit_code(pair))
-    why = [] if constant else [f"it differs between groups of pairs ({_cosine(pair)})"]
-    why += [] if orthogonal else [f"it leans towards what rows say ({leaning})"]
-    text = f"The gap is not one constant: {' and '.join(why)}. Centering leaves {left:.2f} of {gap:.2f}."
+    text = f"The gap leans towards what rows say ({leaning}). Centering leaves {left:.2f} of {gap:.2f}."
     return Advice(pair.names, "care", "Center, and check the result on your task", text, _fit_code(pair))
 
 
@@ -97,10 +92,6 @@ def _two_encoders(pair: PairReport) -> Advice:
         "trained. No alignment of means helps; embed both with one encoder, then measure again."
     )
     return Advice(pair.names, "care", "These do not look like rows of one encoder", text)
-
-
-def _cosine(pair: PairReport) -> str:
-    return f"cosine {pair.gap_direction:.2f}"
 
 
 def _fit_code(pair: PairReport) -> str:

@@ -155,6 +155,14 @@ class PairReport:
     is_one_encoder: bool
 
     @property
+    def constant_direction(self) -> float:
+        """What `gap_direction` is of one constant gap: ``||c||**2 / (||c||**2 + tr(Cov(eps)) / 100)``."""
+        square = max(self.gap.norm**2 - self.gap.standard_error**2, 0.0)
+        independent = 100 * (self.n_groups or self.n_measured) / self.n_measured  # pairs of a group of 100
+        noise = self.n_dims * (self.gap.sigma or 0.0) ** 2 / independent
+        return square / (square + noise) if square else 0.0
+
+    @property
     def fair_shares(self) -> tuple[float, float]:
         """Share of its own modality that a row of a, and of b, would find in a fair index over the measured rows."""
         a, b = self.n_distinct

@@ -138,7 +138,7 @@ def notes(pair: PairReport) -> list[str]:
     if pair.gap_direction is not None:
         found.append(
             f"gap over groups of 100 pairs: length {pair.gap.norm:.2f} +- {pair.gap_length_spread:.2f}, "
-            f"direction {pair.gap_direction:.2f} (1 is one constant)"
+            f"direction {pair.gap_direction:.2f} (one constant: {pair.constant_direction:.2f})"
         )
     found.append(
         f"cosine of the gap with differences within a modality: {fixed(pair.orthogonality[0])} +- "
