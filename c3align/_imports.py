@@ -16,6 +16,7 @@ ABSENT = "(absent)"
 TORCH = ("torch", "2.6", "unpickles code in spite of weights_only (CVE-2025-32434)")
 _USES_TORCHVISION = ("transformers", "sentence_transformers", "diffusers")
 LEAST = {
+    "av": [("av", "17.1", "ends the process at an MPEG program stream, where formats are limited")],
     "PIL": [("pillow", "10.3", "writes beyond its memory (CVE-2023-50447, CVE-2024-28219)")],
     "imagebind": [TORCH],
     "open_clip": [("open_clip_torch", "3.0", "reads no local folders"), TORCH],

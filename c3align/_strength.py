@@ -23,6 +23,7 @@ from c3align.mappings import CENTER, RowAffine, RowTransform, is_plain
 __all__ = ["noise_of", "sigma"]
 
 TOLERATED = 0.05  # of a cosine
+DROWNED = 0.25  # cosine with what they were, of rows of which noise leaves hardly anything
 MIN_PAIRS_FOR_NOISE = 2  # one pair has no residual: its difference is the gap
 
 
@@ -52,8 +53,8 @@ def noise_of(state: State, settings: Mapping[str, Any], name: str) -> dict[str, 
 
 def _noise_of(state: State, settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     shape, found = noise.load(settings["noise"]), sigma(state, settings)
-    if settings["sigma"] is None and settings["noise_cosine"] != "auto" and name in state.usable:
-        _warn_of_other_cones(state, settings, name, found)
+    if settings["sigma"] is None and name in state.usable:
+        (_warn_of_other_cones if settings["noise_cosine"] != "auto" else _warn_of_drowned)(state, settings, name, found)
     if shape.has_covariance and found:
         key = shape, name if shape.covariance == "own" else "", found
         return {"sigma": _once(state, key, settings["mapping"], lambda: _root(state, settings, name))}
@@ -79,6 +80,19 @@ def _warn_of_other_cones(state: State, settings: Mapping[str, Any], name: str, f
             f"noise_cosine={asked:g} is that of the rows of all modalities together, and {name!r} rows, which lie "
             f"closer to or further from their mean than others, get one of {own:.2f}; for {asked:g} pass "
             f"sigma={takes(asked, state.n_dims, norm=norm):.4g}",
+            stacklevel=5,
+        )
+
+
+def _warn_of_drowned(state: State, settings: Mapping[str, Any], name: str, found: float) -> None:
+    """Say so where the residuals of pairs, as large as the wider side, are far larger than this side's rows."""
+    norm = math.sqrt(state.statistics[name].total_variance)
+    if not (norm and is_plain(settings["mapping"]) and _pairs_sigma(state, CENTER)):
+        return
+    if (own := noise.cosine_from_sigma(found, state.n_dims, norm=norm)) < DROWNED:
+        warnings.warn(
+            f"noise as strong as what pairs differ by leaves {name!r} rows, which lie far closer to their mean than "
+            f"their partners, a cosine of {own:.2f} with what they were; corrupt the partners, or pass sigma=",
             stacklevel=5,
         )
 

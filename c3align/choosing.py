@@ -25,6 +25,7 @@ from c3align.errors import C3AlignError
 __all__ = ["JOBS", "Candidate", "Choice", "choose"]
 
 JOBS = ("search", "retrieval", "captioning", "classification")
+FEW_SPLITS = 5  # of fewer, differences are alike by chance: 3 or 4 of 30 times where nothing was better
 BEYOND, _ROUNDING = 3.0, 1e-9  # with 2 center lost 3 of 60 times where nothing was better, with 3 never
 _JUDGES = {
     "search": "a row finds its partner in one index that holds half of the items as rows of each modality",
@@ -202,6 +203,8 @@ def choose(
 
 
 def _chosen(rows: Rows, notes: list[str], job: str, seeds: int, progress: bool) -> Choice:
+    if seeds < FEW_SPLITS:
+        notes.append(f"{seeds} splits show little of what chance does; choose by {FEW_SPLITS} before you rely on it")
     is_measured = rows.paired or rows.labels is not None
     judge, sign = (getattr(_judging, job), 1) if is_measured else (_judging.likeness, -1)
     wanted, noises = _judging.candidates(rows), _judging.NOISES if judge is _judging.captioning else {}

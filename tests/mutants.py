@@ -806,6 +806,11 @@ MUTANTS = [
     Mutant("noise", "c3align/noise.py", "NoiseRequest(0.0, None, False, True, seed, row_offset, row_ids)", "NoiseRequest(0.0, None, False, True, seed, row_offset)", "levels_are_those"),
     Mutant("noise", "c3align/noise.py", "return math.sqrt(2 * float((away**2).sum())", "return math.sqrt(float((away**2).sum())", "test_noise and residual_of_two"),
     # advice
+    Mutant("noise", "c3align/_strength.py", "if settings[\"sigma\"] is None and name in state.usable:", "if False:", "wider_side_drowns"),
+    Mutant("pairs", "c3align/geometry/_order.py", "if not _is_opposite(differences, found, size / 2):", "if False:", "two_kinds_of_pairs"),
+    Mutant("centering", "c3align/centering.py", "if count - alike > 1", "if count > 1", "far_out_on_either_side"),
+    Mutant("search", "c3align/search/faiss.py", "if _identity(self._path) not in (None, self._seen):", "if False:", "faiss_file_of_two_writers"),
+    Mutant("choose", "c3align/choosing.py", "if seeds < FEW_SPLITS:", "if False:", "few_splits_show_little"),
     Mutant("choose", "c3align/choosing.py", "if sign * mean > BEYOND * spread + _ROUNDING", "if sign * mean > _ROUNDING", "test_choosing and center_wins"),
     Mutant("choose", "c3align/choosing.py", "(_judging.likeness, -1)", "(_judging.likeness, 1)", "test_choosing and one_index"),
     Mutant("choose", "c3align/choosing.py", "winner = _best(noisy, winner, sign)", "winner = _best(noisy, center, sign)", "test_choosing and noise_wins"),

@@ -192,6 +192,17 @@ class TestSeveralFitted:
         assert n_rows - right - refused <= n_rows / 1000
         assert refused <= (0.01 if kind is CovarianceStatistics else 0.3) * n_rows
 
+    def test_rows_far_out_on_either_side_are_no_mixture(self):
+        """Over a small gap some rows reach to the other side, and as many away from it; a fifth more are told."""
+        for seed in range(10):
+            rng = np.random.default_rng(seed)
+            spread = np.arange(1, 65) ** -0.5
+            rows = [spread * (rng.standard_normal((500, 64)) + gap) for gap in (0.25, -0.25)]
+            aligner = C3Aligner().fit(rows[0][:300]).partial_fit(rows[1][:300], modality="image")
+            aligner.transform(rows[1][300:])
+            with pytest.raises(C3AlignError, match=r"mixture: \d+ of 200 lie on the side of 'text'"):
+                aligner.transform(np.concatenate([rows[1][300:460], rows[0][300:340]]))
+
     def test_a_mixture_is_refused(self, real_rows):
         """One picture of twenty rows in a table of texts; a single stray is no mixture."""
         for found in real_rows.values():
@@ -643,6 +654,14 @@ class TestOneEncoder:
             assert exchanged(a[:20], b[:20]) is None
             a, b = (rows[: len(a)] - rows[: len(a)].mean(axis=0) for rows in found.values())
             assert exchanged(a, b) is None  # without a gap they differ by this much and that, to either side
+
+    def test_two_kinds_of_pairs(self):
+        """Pictures of two cameras differ from their texts in two directions, and no side has changed its place."""
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            text, camera = rng.standard_normal((300, 64)), rng.standard_normal((2, 64))
+            image = text + 0.7 * rng.standard_normal((300, 64)) + 3 * camera[rng.integers(2, size=300)]
+            assert exchanged(text, image) is None
 
     @given(st.integers(0, 1 << 30), st.integers(3, 40), st.integers(2, 30))
     def test_evidence_is_that_of_all_orders(self, seed, n, n_dims):

@@ -92,6 +92,12 @@ class TestAdvice:
         assert choice.winner.name == "center"
         assert choice.reason.endswith("keep center")
 
+    def test_few_splits_show_little(self):
+        few, enough = (choose(*unequal(), job="search", pairs=True, seeds=seeds).notes for seeds in (4, 5))
+        assert [note for note in few if note not in enough] == [
+            "4 splits show little of what chance does; choose by 5 before you rely on it"
+        ]
+
     @pytest.mark.filterwarnings("ignore::c3align.errors.EncoderMismatchWarning")  # these fill their space evenly
     def test_retrieval_is_not_told_without_pairs(self):
         choice = choose(*space(), job="retrieval", seeds=2)

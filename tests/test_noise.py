@@ -247,6 +247,19 @@ class TestFromGroups:
         )
 
 
+def test_noise_of_the_wider_side_drowns_the_narrower():
+    rng = np.random.default_rng(0)
+    text, more = rng.standard_normal((2, 1000, 64))
+    narrow, wide = C3Aligner().fit(text, 0.05 * (text + more) + 1), C3Aligner().fit(text, text + more + 1)
+    with pytest.warns(UserWarning, match=r"leaves 'image' rows, .* a cosine of 0\.0\d with .*; corrupt the partners"):
+        narrow.corrupt(0.05 * (text + more) + 1, modality="image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        narrow.corrupt(text, modality="text")
+        wide.corrupt(text + more + 1, modality="image")
+        C3Aligner().fit(0.05 * text + 1).corrupt(0.05 * text + 1)  # the paper's noise, of no pairs
+
+
 def test_cones_of_other_widths_are_told():
     """A cosine is that of all modalities together; where that misleads, one warning says by how much."""
     rng = np.random.default_rng(0)

@@ -149,9 +149,8 @@ class TestStores:
 
     def test_no_acknowledged_row_is_lost_by_a_kill(self, opened, tmp_path, request):
         """A child adds batches until it is killed; all that it had told of are there, each once, and more go in."""
-        store = opened()
-        stores.close(store)
         where = request.getfixturevalue("address") if opened.name == "pgvector" else ""
+        stores.close(stores.open_store(opened.name, tmp_path, where))
         for seconds in (0.0, 0.05):
             child = Child(ADDS, opened.name, tmp_path, where, seconds)
             told = [child.stdout.readline() for _ in range(3)]
@@ -421,6 +420,22 @@ class TestMixedIndex:
             search.FaissStore(path)
         with pytest.raises(C3AlignError, match="path must name a file to save to"):
             search.FaissStore().save()
+
+    def test_a_faiss_file_of_two_writers(self, fitted, tmp_path):
+        """The second to save would erase what the first saved."""
+        stores.require("faiss")
+        path = tmp_path / "rows.faiss"
+        first, second = (search.MixedIndex(None, fitted, search.FaissStore(path)) for _ in range(2))
+        for index, part in ((first, slice(0, 5)), (second, slice(5, 7))):
+            index.add(material()[1][part], modality="image", ids=[str(i) for i in range(7)][part])
+        first.store.save()
+        with pytest.raises(C3AlignError, match="written by another store since it was read here; make this one anew"):
+            second.store.save()
+        first.store.save()
+        assert search.FaissStore(path).ids() == set("01234")
+        path.unlink()
+        second.store.save()
+        assert search.FaissStore(path).ids() == set("56")
 
 
 def test_an_absent_package_is_named(monkeypatch, tmp_path):

@@ -19,6 +19,7 @@ MOST_PARTS, LEAST_PARTS, PART_PAIRS = 8, 3, 64
 AT_CHANCE, CLEAR = 2.5, 8.0
 LOOKED_AT, FEW_SAME, LEAST_SAME = 512, 0.05, 3
 ONE_SIZE, POWER_STEPS = 6.0, 30
+MOST_LEFT = 0.25  # squared sum of two means, in their squared distance: about 0 where one is minus the other
 SAME = 2e-5  # squared distance of unit rows that float16, or bfloat16, rounded; the most alike pairs we know have 0.2
 
 
@@ -138,10 +139,21 @@ def exchanged(a: Array, b: Array) -> PairOrderWarning | None:
     other = min(int((along > size / 2).sum()), int((along < -size / 2).sum()))
     if size <= ONE_SIZE * np.median(np.abs(np.abs(along) - size)) or other < max(LEAST_SAME, 0.01 * len(along)):
         return None
+    if not _is_opposite(differences, found, size / 2):
+        return None
     return PairOrderWarning(
         f"in {other} of {len(along)} pairs looked at X and y seem to have changed places, as their difference points "
         "the other way; pass all rows of one modality as X, and of the other as y"
     )
+
+
+def _is_opposite(differences: Any, along: Any, size: float) -> bool:
+    """Whether the differences on both sides have opposite means: of exchanged pairs, and not of two kinds of them."""
+    sides = [along * 0 + (found > size) for found in (along, -along)]
+    means = [(side @ differences) / side.sum() for side in sides]
+    left, apart = (float((means[0] + sign * means[1]) @ (means[0] + sign * means[1])) for sign in (1, -1))
+    spread = float((differences**2).sum()) / len(differences) - apart / 4
+    return left - spread * sum(1 / float(side.sum()) for side in sides) <= MOST_LEFT * apart
 
 
 @checked

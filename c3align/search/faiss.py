@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from c3align._imports import need
 from c3align.errors import C3AlignError, FormatError
-from c3align.io import atomic, container
+from c3align.io import atomic, container, opening
 from c3align.search.store import Batch, Filter, Found, Rows, check_filter, check_width, passes, refuse_known
 
 __all__ = ["FaissStore"]
@@ -38,8 +39,10 @@ class FaissStore:
         self._modalities: list[str] = []
         self._metadata: list[dict[str, Any]] = []
         self.index: Any = None  # faiss' own
+        self._seen: tuple[Any, ...] | None = None  # the file that the rows are those of
         if self._path is not None and self._path.exists():
             with container.about(self._path):
+                self._seen = _identity(self._path)
                 self._read(*container.parse(self._path.read_bytes(), _KIND))
 
     def _read(self, config: dict[str, Any], tensors: dict[str, Any]) -> None:
@@ -55,7 +58,7 @@ class FaissStore:
             self.add(Batch(ids, modalities, tensors["rows"], metadata))
 
     def save(self) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, whole or not at all; refused if another has written it since it was read or saved here."""
         if self._path is None:
             raise C3AlignError("path must name a file to save to, got None; make the store as FaissStore(path)")
         n_dims = 1 if self.index is None else self.index.d
@@ -63,7 +66,13 @@ class FaissStore:
         items = json.dumps(list(zip(self._names, self._modalities, self._metadata))).encode()
         config = {"format": _FORMAT, "format_version": container.SIGNED_SINCE, "about": self._about}
         content = container.dump({"rows": rows, "items": np.frombuffer(items, np.uint8)}, config)
+        if _identity(self._path) not in (None, self._seen):
+            raise C3AlignError(
+                f"{self._path} was written by another store since it was read here; make this one anew, add its rows "
+                "and save that, or use QdrantStore or PgvectorStore, which several may write to"
+            )
         atomic.write(self._path, content)
+        self._seen = _identity(self._path)
 
     def about(self) -> dict[str, Any] | None:
         """See `Store.about`."""
@@ -115,3 +124,11 @@ class FaissStore:
         if self.index is not None:
             rows = self.index.reconstruct_n(0, self.index.ntotal)
             yield Batch(list(self._names), list(self._modalities), rows, list(self._metadata))
+
+
+def _identity(path: Path) -> tuple[Any, ...] | None:
+    """What tells the file from what it was before; None where it is absent."""
+    if not path.exists():
+        return None
+    with open(path, "rb") as file:
+        return opening.identity(file)
