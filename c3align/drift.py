@@ -4,7 +4,8 @@ The new rows are compared with those that `fit` has kept, and the two sets are d
 by chance, 999 times. What chance does not reach in 99 of 100 cases is an alarm: the rate of false alarms follows from
 the dealing alone, whatever the rows' distribution, if rows are independent of each other. Rows in groups, such as five
 captions of one picture, are not: with the groups named one row of each is dealt, and of the fitted rows one of each
-partner; without, it warns where that shows.
+partner; without, it warns where that shows: where rows of a group stand side by side. Groups in a random order cannot
+be told from independent rows, and are an alarm as a rule.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def drift(aligner: Any, X: Array, *, modality: str, seed: int = 0, groups: npt.A
     Warns
     -----
     UserWarning
-        Where many rows repeat others; where, without `groups`, rows seem to come in groups.
+        Where many rows repeat others; where, without `groups`, rows side by side seem to come in groups.
     """
     check_seed(seed)
     state, rng = centering.state_of(aligner, modality, named=True), np.random.default_rng(seed)

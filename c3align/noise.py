@@ -1,7 +1,9 @@
 """How strong the noise is, in one unit: the expected cosine between a clean row and the noisy one.
 
 Papers state the same strength as a variance, a weight or a mix, whose meaning changes with the dimension. For a clean
-row of norm r in d dimensions and Gaussian noise of `sigma` per coordinate, ``E cos = r / sqrt(r**2 + d sigma**2)``.
+row of norm r in d dimensions and Gaussian noise of `sigma` per coordinate, ``E cos = r / sqrt(r**2 + d sigma**2)``. An
+aligner takes r as the root of the mean square over its rows: where some lie far further from the mean than most, most
+keep less of themselves, and the mean cosine is lower.
 
 The noise's shape is independent of its strength: whatever it is, its expected squared norm is ``d sigma**2``, so that
 sigma and cosine mean the same for all; but the sigma of "random" is the largest of a row. `C3Aligner(noise=...)` takes

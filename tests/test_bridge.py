@@ -342,7 +342,7 @@ class TestMigrate:
         arguments = ("migrate", place, *names, "-a", "al", "-o", place, "--to", f"aligned-{tmp_path.name}")
         code, out, err = call(*arguments)
         assert (code, err) == (0, "")
-        assert "200 rows, 200 of them now, checksum " in out
+        assert "200 rows, 200 of them now; both sides have one sum of vectors" in out
         code, out, _ = call(*arguments, "--json")
         assert (code, json.loads(out)["n_added"]) == (0, 0)
         assert len(MixedIndex(None, fitted, search.open_store(place, f"aligned-{tmp_path.name}"))) == 200
@@ -366,7 +366,9 @@ class TestMigrate:
             bridge(rows, rows @ turn).save(f"{name}.safetensors")
         names = ("--table", "photos", "--id", "name", "--vector", "clip", "--modality-column", "kind")
         bridges = ("--bridge", "text=text.safetensors", "--bridge", "image=image.safetensors")
-        assert call("migrate", place, *names, "-a", "al", "-o", "new", *bridges)[0] == 0
+        code, _, err = call("migrate", place, *names, "-a", "al", "-o", "doubtful", "--drop")
+        assert (code, "the raw table is kept, as the warning casts doubt" in err) == (2, True)
+        assert call("migrate", place, *names, "-a", "al", "-o", "new", *bridges, "--drop")[0] == 0
         index = MixedIndex(None, C3Aligner.from_pretrained("al"), search.open_store("new"))
         found = index.query(material(seed=1)[0][7] @ turn, k=1)
         assert found[0].id == "n7"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +12,7 @@ import typer
 from tqdm import tqdm
 
 from c3align.cli._app import AlignerFolder, AsJson, Fingerprint, app, check_kept, print_json
-from c3align.errors import C3AlignError, counted
+from c3align.errors import C3AlignError, EncoderMismatchWarning, ModalityMeanWarning, counted
 from c3align.io import atomic
 
 Query = Annotated[
@@ -58,18 +60,44 @@ def migrate(
 
     next(iter(search.raw_rows(store, table, **columns)), None)  # what is wrong with it is said before anything is made
     bridges = _bridges(bridge or [])
-    with reached(), nullcontext() if "://" in output else atomic.alone(atomic.local_path(f"{output}.{to}")):
+    told: list[Any] = []
+    with (
+        _noted(told),
+        reached(),
+        nullcontext() if "://" in output else atomic.alone(atomic.local_path(f"{output}.{to}")),
+    ):
         index = search.MixedIndex(None, fitted, search.open_store(output, to), query=query)
         done = search.migrate(raw, index, moved=bridges)
         if isinstance(index.store, search.FaissStore):
             index.store.save()
+    if drop and any(issubclass(kind, ModalityMeanWarning | EncoderMismatchWarning) for kind in told):
+        raise C3AlignError(
+            "the raw table is kept, as the warning casts doubt on its rows; drop it by a second run once that is clear"
+        )
     if drop:
         search.drop_table(store, table)
     if as_json:
         print_json(done._asdict())
     else:
         rows = counted(done.n_rows, "row")
-        print(f"{output}: {rows}, {done.n_added} of them now, checksum {done.checksum} on both sides")
+        print(
+            f"{output}: {rows}, {done.n_added} of them now; both sides have one sum of vectors and checksum of ids "
+            f"({done.checksum})"
+        )
+
+
+@contextmanager
+def _noted(told: list[Any]) -> Iterator[None]:
+    """Keep the kinds of the warnings that are shown meanwhile."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def noted(message: Any, category: Any, *rest: Any, **more: Any) -> None:
+            told.append(category)
+            show(message, category, *rest, **more)
+
+        warnings.showwarning = noted
+        yield
 
 
 def _bridges(given: list[str]) -> dict[str, Any]:
