@@ -345,6 +345,8 @@ MUTANTS = [
     Mutant("P5", "c3align/decoders/memory.py", "self.memory_.of_different_things(rows, ", "self.memory_.nearest(rows, ", "TestGroups"),
     Mutant("cli", "c3align/cli/__init__.py", "UNREAD = 130, 141", "UNREAD = 130, 0", "closed_pipe"),
     Mutant("cli", "c3align/cli/__init__.py", "        _write_any_text()\n", "", "not_utf_8"),
+    Mutant("cli", "c3align/__main__.py", "sys.stdout or open", "sys.stdout and open", "closed_streams"),
+    Mutant("cli", "c3align/__main__.py", "sys.stderr or open", "sys.stderr and open", "closed_streams"),
     Mutant("P5", "c3align/io/joins.py", "    if not len(common):", "    if False:", "item_in_common"),
     Mutant("P5", "c3align/embed.py", "self.broken = set(range(len(part))).difference(known)", "self.broken = set[int]()", "TestChanges"),
     Mutant("P5", "c3align/io/claims.py", "    if end - start < stated - _MISSING:", "    if False:", "cut_off"),

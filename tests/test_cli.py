@@ -19,6 +19,7 @@ import pytest
 
 import c3align
 from c3align import C3Aligner, cli, encoders, ops
+from c3align.__main__ import main
 from c3align.cli.demo import _material
 from c3align.io import rows as row_files
 from tests.children import Child
@@ -545,6 +546,20 @@ class TestShell:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 141
+
+    @pytest.mark.parametrize("closed", ["stdout", "stderr"])
+    def test_closed_streams_change_no_exit_code(self, small, monkeypatch, closed):
+        """`>&-` and `2>&-`, where Python has no stream at all."""
+        C3Aligner().fit(np.load("text.npy"), np.load("image.npy")).save_pretrained("al")
+        command = ("check", "image.npy", "-a", "al", "--fail-on", "gap", "--modality")
+        codes = []
+        for arguments in ((*command, "image"), (*command, "text"), ("check", "none.npy", "-a", "al")):
+            monkeypatch.setattr(sys, "argv", ["c3align", *arguments])
+            with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+                patch.setattr(sys, closed, None)
+                main()
+            codes.append(ended.value.code)
+        assert codes == [0, 3, 2]
 
     @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
     @pytest.mark.parametrize("seconds", [0.25, 1.5])
