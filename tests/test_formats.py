@@ -113,6 +113,51 @@ class TestParquet:
         with pytest.raises(C3AlignError, match=r"was changed while it was read"):
             column.read(0, 60)
 
+    @pytest.mark.parametrize("kind", ["numbers", "texts", "both"])
+    def test_pairs_by_a_column(self, rows, here, capsys, kind):
+        """Partners in another order: `fit` is that of rows in order, and `report` takes them too."""
+        text = rows @ np.linalg.qr(np.random.default_rng(1).normal(size=(12, 12)))[0].astype(np.float32) + 1
+        order = np.random.default_rng(2).permutation(60)
+        for name, X, numbers, is_text in (
+            ("text", text, np.arange(60), kind == "texts"),
+            ("image", rows[order], order, kind != "numbers"),
+        ):
+            ids = [str(n) for n in numbers] if is_text else pa.array(numbers)
+            pq.write_table(pa.table({"item": ids, "e": lists(X)}), f"{name}.parquet", row_group_size=23)
+        C3Aligner().fit(text, rows).save_pretrained("whole")
+        assert cli.run(["fit", "text.parquet", "--pair", "image.parquet", "--on", "item", "-o", "al"]) == 0
+        assert "60 pairs by their item" in capsys.readouterr().out
+        assert Path("al/aligner.safetensors").read_bytes() == Path("whole/aligner.safetensors").read_bytes()
+        assert cli.run(["report", "text.parquet", "image.parquet", "--on", "item"]) == 0
+        assert "60 pairs by their item" in capsys.readouterr().err
+
+    def test_several_of_one_side_and_of_both(self, rows, here, capsys):
+        for name, ids in (("a", [0, 0, 1, 1]), ("b", [1, 0, 7, 8]), ("c", [0, 2, 2, 1])):
+            pq.write_table(pa.table({"id": ids, "e": lists(rows[:4])}), f"{name}.parquet")
+        assert cli.run(["fit", "a.parquet", "--pair", "b.parquet", "--on", "id", "-o", "al"]) == 0
+        told = "4 pairs by their id; left out, as without a partner, 2 of b.parquet: 7, 8"
+        assert told in capsys.readouterr().out
+        assert cli.run(["fit", "c.parquet", "--pair", "a.parquet", "--on", "id", "-o", "no"]) == 2
+        told = "several rows of c.parquet and several of a.parquet have one 'id' (c.parquet, row 2 has '2' once more)"
+        assert told in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("ids", "text"),
+        [
+            (["a", None, "b"], "x.parquet, row 1 has nothing in the column 'id'; write a text or a whole number there"),
+            ([0.5, 1.5, 2.5], "x.parquet, row 0 has a float in the column 'id'"),
+            (None, "x.parquet has 0 columns 'id' among 'e'; pass one that it has once"),
+        ],
+    )
+    def test_columns_that_name_no_rows(self, rows, here, capsys, ids, text):
+        np.save("y.npy", rows[:3])
+        columns = {"e": lists(rows[:3])} | ({} if ids is None else {"id": ids})
+        pq.write_table(pa.table(columns), "x.parquet")
+        assert cli.run(["fit", "x.parquet", "--pair", "x.parquet", "--on", "id", "-o", "al"]) == 2
+        assert text in capsys.readouterr().err
+        assert cli.run(["fit", "y.npy", "--pair", "y.npy", "--on", "id", "-o", "al"]) == 2
+        assert "y.npy, row 0 is neither of a tree that c3align embed wrote nor of a .parquet" in capsys.readouterr().err
+
     def test_files_and_groups_without_rows(self, rows, here):
         """As Spark writes them where a partition is empty: of lists, whose length nothing then tells."""
         kind = pa.list_(pa.float32())

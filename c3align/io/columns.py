@@ -118,6 +118,28 @@ class Column:
             for _, batch in self.batches(file, groups, (self.column,)):  # which also yields "name.other" for "name"
                 yield floats_of(batch.column(batch.schema.get_field_index(self.column)), self.shape[1], self.path)
 
+    def names(self, column: str) -> list[str]:
+        """What another column calls each row: texts, and whole numbers as they are written."""
+        found = list[str]()
+        with item_errors(self.path), opening.in_parts(self.path) as file:
+            there = self.table(file).schema_arrow.names
+            if there.count(column) != 1:
+                raise C3AlignError(
+                    f"{self.path} has {there.count(column)} columns {column!r} among {', '.join(map(repr, there))}; "
+                    "pass one that it has once"
+                )
+            for start, batch in self.batches(file, wanted=(column,)):
+                values = batch.column(batch.schema.get_field_index(column)).to_pylist()
+                for row, value in enumerate(values, start):
+                    if type(value) not in (int, str):
+                        what = "nothing" if value is None else f"a {type(value).__name__}"
+                        raise C3AlignError(
+                            f"{self.path}, row {row} has {what} in the column {column!r}; write a text or a whole "
+                            "number there, or remove the row"
+                        )
+                found += map(str, values)
+        return found
+
     def table(self, file: Any) -> Any:
         """The table in the file, which is refused if it is another one than it was when it was opened."""
         if opening.identity(file) != self.seen:

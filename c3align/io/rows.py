@@ -178,8 +178,9 @@ class RowSource:
         for part in self.parts:
             rows = part if self.paths else as_rows(part, self.name)
             here = np.flatnonzero((first <= wanted) & (wanted < first + rows.shape[0]))
-            for i in range(0, len(here), _TAKEN):
-                some = here[i : i + _TAKEN]
+            step = max(1, len(here)) if self.paths else _TAKEN
+            for i in range(0, len(here), step):
+                some = here[i : i + step]
                 out[some] = as_rows(rows.take(wanted[some] - first)).widened()
                 self.release()
             first += rows.shape[0]
