@@ -93,16 +93,18 @@ class TestParquet:
     @pytest.mark.parametrize(
         ("column", "text"),
         [
-            ([[1.0, 2.0], [1.0]], "not of one length"),
-            ([[1.0, 2.0], [1.0, 2.0, 3.0], [4.0]], "rows of another length than 2"),
-            ([[1.0, None], [1.0, 2.0]], "with gaps"),
-            ([None, [1.0, 2.0]], "not of one length|with gaps"),
+            ([[1.0, 2.0], [1.0]], "x.parquet, row 1 has 1 number, and others have 2; remove or fix it"),
+            ([[1.0, 2.0]] * 2 + [[1.0, 2.0, 3.0], [4.0]], "x.parquet, row 2 has 3 numbers, and others have 2"),
+            ([[1.0, 2.0]] * 5 + [[1.0, None], None], "x.parquet, row 5 holds a null"),
+            ([[1.0, 2.0]] * 5 + [None, [1.0]], "x.parquet, row 5 is null"),
+            ([None, None, [1.0, 2.0]], "x.parquet, row 0 is null"),
+            (pa.array([[1.0, 2.0]] * 3 + [None], pa.list_(pa.float32(), 2)), "x.parquet, row 3 is null"),
             (["a"], "has no lists of floats"),
             ([[1, 2]], "has no lists of floats"),
         ],
     )
     def test_what_holds_no_rows(self, here, column, text):
-        pq.write_table(pa.table({"x": column}), "x.parquet")
+        pq.write_table(pa.table({"x": column}), "x.parquet", row_group_size=2)
         with pytest.raises(C3AlignError, match=text):
             RowSource.of("x.parquet").read(0, 9)
 

@@ -141,7 +141,7 @@ def write_parquet(
         def blocks(*_: Any) -> Iterator[tuple[int, npt.NDArray[Any]]]:
             for start, batch in part.batches(read):
                 waiting.append(batch)
-                yield start, columns.floats_of(batch.column(place), part.shape[1], part.path)
+                yield start, columns.floats_of(batch.column(place), part.shape[1], part.path, start)
 
         with writer:
             for stays, rows in change(blocks):
