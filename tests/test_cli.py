@@ -310,9 +310,14 @@ class TestTransform:
             assert (code, out) == (2, "")
             assert text in err
         assert call("transform", "text.npy", "-a", "nowhere", "-o", "z.npy")[0] == 2
-        assert call("transform", "text.npy", "-a", "aligner", "-o", "no/such/z.npy")[0] == 2
+        assert call("transform", "holed.npy", "-a", "aligner", "-o", "no/such/z.npy")[0] == 2
         assert np.load("z.npy").tolist() == [1, 1, 1]
         assert sorted(os.listdir()) == before
+
+    def test_the_folder_of_the_output_is_made(self, folder, call):
+        call("fit", "text.npy", "-o", "aligner")
+        assert call("transform", "text.npy", "-a", "aligner", "-o", "no/such/z.npy")[0] == 0
+        assert os.listdir("no/such") == ["z.npy"]
 
     def test_another_width(self, folder, call):
         call("fit", "text.npy", "-o", "aligner")

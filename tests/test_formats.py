@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +162,7 @@ class TestParquet:
         assert cli.run(["fit", "y.npy", "--pair", "y.npy", "--on", "id", "-o", "al"]) == 2
         assert "y.npy, row 0 is neither of a tree that c3align embed wrote nor of a .parquet" in capsys.readouterr().err
 
-    def test_files_and_groups_without_rows(self, rows, here):
+    def test_files_and_groups_without_rows(self, rows, here, capsys):
         """As Spark writes them where a partition is empty: of lists, whose length nothing then tells."""
         kind = pa.list_(pa.float32())
         parquet("part-0.parquet", rows[:20], fixed=False)
@@ -174,9 +176,29 @@ class TestParquet:
         assert cli.run(["fit", "part-*.parquet", "-o", "al"]) == 0
         assert C3Aligner.from_pretrained("al").to_bytes() == C3Aligner().fit(rows).to_bytes()
         assert cli.run(["transform", "part-*.parquet", "-a", "al", "-o", "out"]) == 0
+        assert cli.run(["transform", "part-1.parquet", "-a", "al", "-o", "none.parquet"]) == 2
+        assert "part-1.parquet holds no rows; pass some" in capsys.readouterr().err
         aligned = C3Aligner().fit(rows).transform(rows, modality="text")
         assert np.array_equal(as_read("out/part-*.parquet"), aligned)
         assert [pq.read_table(path).num_rows for path in sorted(Path("out").glob("*.parquet"))] == [20, 0, 0, 40]
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_one_width_and_two_dtypes(rows, here, order):
+    """The advice is Python that makes one dtype of them."""
+    np.save("a.npy", rows.astype(np.float16))
+    np.save("b.npy", rows)
+    files = [f"{name}.npy" for name in order]
+    with pytest.raises(C3AlignError) as error:
+        RowSource.open(files)
+    told, fix = str(error.value).split("; convert one in Python: ")
+    assert "float16" in told
+    subprocess.run([sys.executable, "-c", fix], check=True)
+    assert RowSource.open(files).dtype == "float32"
+    for name in order:
+        np.save(f"{name}.npy", np.load(f"{name}.npy")[:, : 12 if name == "a" else 9])
+    with pytest.raises(C3AlignError, match="pass files of one encoder and dtype"):
+        RowSource.open(files)
 
 
 class TestNumbers:
