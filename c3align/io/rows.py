@@ -266,8 +266,8 @@ def _unlike(path: str, part: Any, first_path: str, first: Any) -> C3AlignError:
         small, large = (path, first) if part.dtype.itemsize < first.dtype.itemsize else (first_path, part)
         fix = "write them in one dtype, as c3align embed --dtype does"
         if small.endswith(".npy") and not opening.is_url(small):
-            call = f"np.save({small!r}, np.load({small!r}).astype({large.dtype.name!r}))"
-            fix = f"convert one in Python: import numpy as np; {call}"
+            call = f"numpy.save({small!r}, numpy.load({small!r}).astype({large.dtype.name!r}))"
+            fix = f"convert one in Python: import numpy; {call}"
     told = f"{path} is {part.dtype} with {part.shape[1]} columns and {first_path} {first.dtype} with {first.shape[1]}"
     return C3AlignError(f"{told}; {fix}")
 
