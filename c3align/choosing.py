@@ -193,7 +193,7 @@ def choose(
     """
     check_choice("job", job, JOBS)
     if job == "classification" and labels is None:
-        raise C3AlignError("job='classification' needs the class of each row of Y; pass labels= (--labels FILE.npy)")
+        raise C3AlignError("job='classification' needs the class of each row of Y; pass labels=")
     if job != "classification" and labels is not None:
         raise C3AlignError(f"labels must come with job='classification', got job={job!r}; pass that job, or no labels")
     if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 2:

@@ -157,11 +157,10 @@ def embed(
     tree = Tree(output, modality)
     if tree.folder.is_file():
         raise C3AlignError(f"{output} is a file; pass the name of a folder")
-    tree.folder.mkdir(parents=True, exist_ok=True)
     counts, begin = Counts(), time.monotonic()
     options = {"modality": modality, "dtype": dtype, "batch_size": batch_size, "device": device}
     learns = nullcontext() if aligner is None else learning_from(encoder, aligner)
-    with learns, atomic.alone(tree.folder), counting(encoder):
+    with learns, atomic.made(tree.folder), atomic.alone(tree.folder), counting(encoder):
         counts.n_gone = earlier.set_aside(tree, asdict(run), items, gone == "drop")
         tree.begin(asdict(run))
         _write_shards(tree, run, encoder, items, options, counts, aligner, on_progress)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -19,7 +20,9 @@ import pytest
 
 import c3align
 from c3align import C3Aligner, cli, encoders, ops
+from c3align.__main__ import main
 from c3align.cli.demo import _material
+from c3align.errors import C3AlignError
 from c3align.io import rows as row_files
 from tests.children import Child
 from tests.test_ops import raw
@@ -130,6 +133,48 @@ class TestFit:
         call("fit", "text.npy", "-o", "aligner")
         code, _, err = call("check", "text.npy", "-a", "aligner")
         assert (code, "run c3align fit --second-moments" in err, "C3Aligner(" in err) == (2, True, False)
+
+    @pytest.mark.parametrize(
+        ("command", "said", "told"),
+        [
+            (("fit", "x.npy"), "pass zero_rows='keep' here.", "pass --zero-rows keep here."),
+            (
+                ("fit", "x.npy"),
+                "pass modality= with one, or noise_cosine=0.5.",
+                "pass --modality with one, or --noise-cosine 0.5.",
+            ),
+            (("fit", "x.npy"), "fit with second_moments=True", "fit with --second-moments"),
+            (("fit", "x.npy"), "name it (modality='a b')", "name it (--modality 'a b')"),
+            (("fit", "x.npy"), "pass sigma= or lora={1}", "pass sigma= or lora={1}"),
+            (
+                ("fit", "x.npy"),
+                "no y/modality=a, modality=a/b or modality=*",
+                "no y/modality=a, modality=a/b or modality=*",
+            ),
+            (("fit", "x.npy", "--pair", "seed=1"), "no seed=1, pass seed='1'", "no seed=1, pass --seed 1"),
+            (("fit", "x.npy"), "call fit(X, modality='a')", "call fit(X, modality='a')"),
+            (("report", "x.npy"), "pass zero_rows='keep'", "pass zero_rows='keep'"),
+        ],
+    )
+    def test_advice_of_python_becomes_that_of_the_command(self, folder, call, monkeypatch, command, said, told):
+        def refuse(*_, **__):
+            raise C3AlignError(said)
+
+        for module in ("_fit", "_report"):
+            monkeypatch.setattr(f"c3align.cli.{module}.open_sources", refuse)
+        assert call(*command, "-o", "out") == (2, "", f"error: {told}\n")
+
+    def test_zeros_may_be_kept_by_an_option(self, folder, call):
+        np.save("zeros.npy", np.zeros((3, 4)))
+        assert "keep them as zeros with --zero-rows keep" in call("fit", "zeros.npy", "-o", "aligner")[2]
+
+    def test_warnings_as_errors(self, folder, call, monkeypatch):
+        """As PYTHONWARNINGS=error and -W error have them."""
+        call("fit", "text.npy", "--pair", "image.npy", "-o", "aligner")
+        warnings.simplefilter("error")
+        code, _, err = call("transform", "image.npy", "-a", "aligner", "--modality", "text", "-o", "z.npy")
+        assert (code, "this is a bug" in err) == (2, False)
+        assert err.startswith("error: the rows given as --modality text lie")
 
 
 class TestForgottenOptions:
@@ -265,9 +310,14 @@ class TestTransform:
             assert (code, out) == (2, "")
             assert text in err
         assert call("transform", "text.npy", "-a", "nowhere", "-o", "z.npy")[0] == 2
-        assert call("transform", "text.npy", "-a", "aligner", "-o", "no/such/z.npy")[0] == 2
+        assert call("transform", "holed.npy", "-a", "aligner", "-o", "no/such/z.npy")[0] == 2
         assert np.load("z.npy").tolist() == [1, 1, 1]
         assert sorted(os.listdir()) == before
+
+    def test_the_folder_of_the_output_is_made(self, folder, call):
+        call("fit", "text.npy", "-o", "aligner")
+        assert call("transform", "text.npy", "-a", "aligner", "-o", "no/such/z.npy")[0] == 0
+        assert os.listdir("no/such") == ["z.npy"]
 
     def test_another_width(self, folder, call):
         call("fit", "text.npy", "-o", "aligner")
@@ -545,6 +595,21 @@ class TestShell:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 141
+
+    @pytest.mark.parametrize("closed", ["stdout", "stderr"])
+    def test_closed_streams_change_no_exit_code(self, small, monkeypatch, closed):
+        """`>&-` and `2>&-`, where Python has no stream at all."""
+        C3Aligner().fit(np.load("text.npy"), np.load("image.npy")).save_pretrained("al")
+        command = ("check", "image.npy", "-a", "al", "--fail-on", "gap", "--modality")
+        codes = []
+        for arguments in ((*command, "image"), (*command, "text"), ("check", "none.npy", "-a", "al")):
+            monkeypatch.setattr(sys, "argv", ["c3align", *arguments])
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, closed, None)
+                with pytest.raises(SystemExit) as ended:
+                    main()
+            codes.append(ended.value.code)
+        assert codes == [0, 3, 2]
 
     @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
     @pytest.mark.parametrize("seconds", [0.25, 1.5])

@@ -228,6 +228,38 @@ class TestCheck:
         code, _, err = call("check", "new.npy", "-a", "plain", "--modality", "image")
         assert (code, err.startswith("error: no rows of 'image' were kept")) == (2, True)
 
+    @pytest.mark.parametrize(
+        ("kind", "missing", "fix"),
+        [
+            ("encoder", "the aligner names none", "fit it with --encoder"),
+            ("encoder", "these rows name none", "pass --encoder"),
+            ("gap", "the aligner knows one modality", "fit it with partners, as --pair"),
+        ],
+    )
+    def test_what_was_not_measured_is_skipped(self, folder, call, coco, kind, missing, fix):
+        """It was "ok", and exit code 0, whoever asked for it by name."""
+        aligner = C3Aligner().fit(coco[1]) if kind == "gap" else C3Aligner().fit(coco[1], coco[0])
+        if "rows" in missing:
+            aligner.bind_encoder("clip@1")
+        aligner.save_pretrained("plain")
+        np.save("text.npy", coco[1])
+        command = ("check", "text.npy", "-a", "plain", "--modality", "text")
+        other = {"encoder": "gap", "gap": "encoder"}[kind]
+        if kind == "encoder":
+            code, out, _ = call(*command, "--fail-on", other)
+            assert (code, f"skipped text: {kind}: not" in out, f"ok      text: {other}" in out) == (0, True, True)
+            found = json.loads(call(*command, "--fail-on", other, "--json")[1])["modalities"]["text"]
+            assert [found[name]["skipped"] for name in (kind, other, "drift")] == [True, False, True]
+        code, out, err = call(*command, "--fail-on", kind)
+        assert (code, out, missing in err, err.endswith(f"; {fix}\n")) == (2, "", True, True)
+        assert f"--fail-on names {kind}, and that of text was not" in err
+
+    def test_by_default_what_was_not_measured_is_skipped(self, folder, call, coco):
+        C3Aligner(second_moments=True).fit(coco[1]).save_pretrained("kept")
+        np.save("text.npy", coco[1])
+        code, out, err = call("check", "text.npy", "-a", "kept")
+        assert (code, err, "skipped text: gap: not measured" in out) == (0, "", True)
+
 
 def test_it_reads_what_fit_and_transform_read(tmp_path, monkeypatch, call):
     """Steps of int8, a column of a .parquet, and rows that cannot be used, with their options."""

@@ -411,6 +411,18 @@ class TestAligners:
         same = report.report(pictures, text[kept], names=("image", "text")).to_dict()
         assert found["pairs"] == json.loads(json.dumps(same["pairs"]))
 
+    def test_a_tree_and_a_parquet(self, of_tables, capsys):
+        """The number of an item is a number there, and a text here."""
+        folder, _ = of_tables
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = {"item": ["3", "1", "99"], "rows": list(np.eye(3, 256, dtype=np.float32))}
+        parquet.write_table(pytest.importorskip("pyarrow").table(table), folder / "x.parquet")
+        assert run("fit", folder / "text", "--pair", folder / "x.parquet", "--on", "item", "-o", folder / "a") == 0
+        out = capsys.readouterr().out
+        assert "2 pairs by their item" in out
+        assert "1 of " in out
+        assert "x.parquet: 99" in out
+
     def test_columns_that_do_not_pair(self, of_tables, capsys):
         folder, _ = of_tables
         asked = ("fit", folder / "text", "--pair", folder / "image", "-o", folder / "a")
@@ -427,7 +439,7 @@ class TestAligners:
         assert "several rows of text and several of text have one 'id'" in capsys.readouterr().err
         np.save(folder / "x.npy", np.zeros((30, 256), np.float32))
         assert run("fit", folder / "text", "--pair", folder / "x.npy", "--on", "id", "-o", folder / "a") == 2
-        assert "x.npy, row 0 is not of a tree that c3align embed wrote" in capsys.readouterr().err
+        assert "x.npy, row 0 is neither of a tree that c3align embed wrote" in capsys.readouterr().err
         assert run("fit", folder / "text", "--on", "id", "-o", folder / "a") == 2
         assert "pass the other as --pair" in capsys.readouterr().err
         assert run("report", folder / "text", folder / "image", "--on", "id", "--unpaired") == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,16 +95,18 @@ class TestParquet:
     @pytest.mark.parametrize(
         ("column", "text"),
         [
-            ([[1.0, 2.0], [1.0]], "not of one length"),
-            ([[1.0, 2.0], [1.0, 2.0, 3.0], [4.0]], "rows of another length than 2"),
-            ([[1.0, None], [1.0, 2.0]], "with gaps"),
-            ([None, [1.0, 2.0]], "not of one length|with gaps"),
+            ([[1.0, 2.0], [1.0]], "x.parquet, row 1 has 1 number, and others have 2; remove or fix it"),
+            ([[1.0, 2.0]] * 2 + [[1.0, 2.0, 3.0], [4.0]], "x.parquet, row 2 has 3 numbers, and others have 2"),
+            ([[1.0, 2.0]] * 5 + [[1.0, None], None], "x.parquet, row 5 holds a null"),
+            ([[1.0, 2.0]] * 5 + [None, [1.0]], "x.parquet, row 5 is null"),
+            ([None, None, [1.0, 2.0]], "x.parquet, row 0 is null"),
+            (pa.array([[1.0, 2.0]] * 3 + [None], pa.list_(pa.float32(), 2)), "x.parquet, row 3 is null"),
             (["a"], "has no lists of floats"),
             ([[1, 2]], "has no lists of floats"),
         ],
     )
     def test_what_holds_no_rows(self, here, column, text):
-        pq.write_table(pa.table({"x": column}), "x.parquet")
+        pq.write_table(pa.table({"x": column}), "x.parquet", row_group_size=2)
         with pytest.raises(C3AlignError, match=text):
             RowSource.of("x.parquet").read(0, 9)
 
@@ -113,7 +117,52 @@ class TestParquet:
         with pytest.raises(C3AlignError, match=r"was changed while it was read"):
             column.read(0, 60)
 
-    def test_files_and_groups_without_rows(self, rows, here):
+    @pytest.mark.parametrize("kind", ["numbers", "texts", "both"])
+    def test_pairs_by_a_column(self, rows, here, capsys, kind):
+        """Partners in another order: `fit` is that of rows in order, and `report` takes them too."""
+        text = rows @ np.linalg.qr(np.random.default_rng(1).normal(size=(12, 12)))[0].astype(np.float32) + 1
+        order = np.random.default_rng(2).permutation(60)
+        for name, X, numbers, is_text in (
+            ("text", text, np.arange(60), kind == "texts"),
+            ("image", rows[order], order, kind != "numbers"),
+        ):
+            ids = [str(n) for n in numbers] if is_text else pa.array(numbers)
+            pq.write_table(pa.table({"item": ids, "e": lists(X)}), f"{name}.parquet", row_group_size=23)
+        C3Aligner().fit(text, rows).save_pretrained("whole")
+        assert cli.run(["fit", "text.parquet", "--pair", "image.parquet", "--on", "item", "-o", "al"]) == 0
+        assert "60 pairs by their item" in capsys.readouterr().out
+        assert Path("al/aligner.safetensors").read_bytes() == Path("whole/aligner.safetensors").read_bytes()
+        assert cli.run(["report", "text.parquet", "image.parquet", "--on", "item"]) == 0
+        assert "60 pairs by their item" in capsys.readouterr().err
+
+    def test_several_of_one_side_and_of_both(self, rows, here, capsys):
+        for name, ids in (("a", [0, 0, 1, 1]), ("b", [1, 0, 7, 8]), ("c", [0, 2, 2, 1])):
+            pq.write_table(pa.table({"id": ids, "e": lists(rows[:4])}), f"{name}.parquet")
+        assert cli.run(["fit", "a.parquet", "--pair", "b.parquet", "--on", "id", "-o", "al"]) == 0
+        told = "4 pairs by their id; left out, as without a partner, 2 of b.parquet: 7, 8"
+        assert told in capsys.readouterr().out
+        assert cli.run(["fit", "c.parquet", "--pair", "a.parquet", "--on", "id", "-o", "no"]) == 2
+        told = "several rows of c.parquet and several of a.parquet have one 'id' (c.parquet, row 2 has '2' once more)"
+        assert told in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("ids", "text"),
+        [
+            (["a", None, "b"], "x.parquet, row 1 has nothing in the column 'id'; write a text or a whole number there"),
+            ([0.5, 1.5, 2.5], "x.parquet, row 0 has a float in the column 'id'"),
+            (None, "x.parquet has 0 columns 'id' among 'e'; pass one that it has once"),
+        ],
+    )
+    def test_columns_that_name_no_rows(self, rows, here, capsys, ids, text):
+        np.save("y.npy", rows[:3])
+        columns = {"e": lists(rows[:3])} | ({} if ids is None else {"id": ids})
+        pq.write_table(pa.table(columns), "x.parquet")
+        assert cli.run(["fit", "x.parquet", "--pair", "x.parquet", "--on", "id", "-o", "al"]) == 2
+        assert text in capsys.readouterr().err
+        assert cli.run(["fit", "y.npy", "--pair", "y.npy", "--on", "id", "-o", "al"]) == 2
+        assert "y.npy, row 0 is neither of a tree that c3align embed wrote nor of a .parquet" in capsys.readouterr().err
+
+    def test_files_and_groups_without_rows(self, rows, here, capsys):
         """As Spark writes them where a partition is empty: of lists, whose length nothing then tells."""
         kind = pa.list_(pa.float32())
         parquet("part-0.parquet", rows[:20], fixed=False)
@@ -127,9 +176,29 @@ class TestParquet:
         assert cli.run(["fit", "part-*.parquet", "-o", "al"]) == 0
         assert C3Aligner.from_pretrained("al").to_bytes() == C3Aligner().fit(rows).to_bytes()
         assert cli.run(["transform", "part-*.parquet", "-a", "al", "-o", "out"]) == 0
+        assert cli.run(["transform", "part-1.parquet", "-a", "al", "-o", "none.parquet"]) == 2
+        assert "part-1.parquet holds no rows; pass some" in capsys.readouterr().err
         aligned = C3Aligner().fit(rows).transform(rows, modality="text")
         assert np.array_equal(as_read("out/part-*.parquet"), aligned)
         assert [pq.read_table(path).num_rows for path in sorted(Path("out").glob("*.parquet"))] == [20, 0, 0, 40]
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_one_width_and_two_dtypes(rows, here, order):
+    """The advice is Python that makes one dtype of them."""
+    np.save("a.npy", rows.astype(np.float16))
+    np.save("b.npy", rows)
+    files = [f"{name}.npy" for name in order]
+    with pytest.raises(C3AlignError) as error:
+        RowSource.open(files)
+    told, fix = str(error.value).split("; convert one in Python: ")
+    assert "float16" in told
+    subprocess.run([sys.executable, "-c", fix], check=True)
+    assert RowSource.open(files).dtype == "float32"
+    for name in order:
+        np.save(f"{name}.npy", np.load(f"{name}.npy")[:, : 12 if name == "a" else 9])
+    with pytest.raises(C3AlignError, match="pass files of one encoder and dtype"):
+        RowSource.open(files)
 
 
 class TestNumbers:

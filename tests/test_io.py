@@ -306,6 +306,21 @@ class TestNames:
         assert "No space left on device (2,880 bytes are needed): 'z.npy'" in capsys.readouterr().err
         assert sorted(path.name for path in here.iterdir()) == ["a", "x.npy"]
 
+    def test_a_full_disk_is_named_and_no_empty_folder_left(self, rows, here, monkeypatch, capsys):
+        np.save("x.npy", rows)
+        (here / "t.txt").write_text("a word\n")
+        before = sorted(here.rglob("*"))
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        for command in (("fit", "x.npy"), ("embed", "t.txt", "--encoder", "glyphs", "--modality", "text")):
+            assert run(*command, "-o", "new/deep/out") == 2
+            assert "No space left on device: '" in (told := capsys.readouterr().err)
+            assert "new/deep/out/" in told
+            assert sorted(here.rglob("*")) == before
+
 
 class TestContainer:
     def test_nan_is_not_written(self):

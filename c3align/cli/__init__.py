@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import shlex
 import signal
 import sys
 import threading
@@ -42,11 +44,15 @@ INTERRUPTED, UNREAD = 130, 141
 _KEPT = "nothing half-written was kept; the same command again goes on or begins anew"
 # what messages advise in Python, the longest first, and what a command line has for it
 _COMMAND_FOR = {
+    ALONE: "fit each without --pair under its --modality, and c3align merge the two",
+    PAIRED: "fit them by c3align fit --pair --second-moments, and pass the aligner as --aligner; else ignore this",
     "fit C3Aligner(second_moments=True) on them, or run c3align fit": "run c3align fit",
     "fit C3Aligner(second_moments=True)": "run c3align fit --second-moments",
     "C3Aligner(second_moments=True)": "c3align fit --second-moments",
     "second_moments=True": "--second-moments",
 }
+# a whole call; or an argument and its value, if there is one, but not a folder's name such as modality=image/0.parquet
+_ARGUMENT = re.compile(r"\w\([^)]*\)|(?<![\w./-])(\w+)=('[^']*'|[\w-]+(?:\.\d+)?)?(?=[\s,;:)]|\.?$|\.\s)")
 
 
 class _Stopped(BaseException):
@@ -74,11 +80,11 @@ def _signals() -> Iterator[None]:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
     with warnings.catch_warnings(), _signals():
-        warnings.showwarning = _told
+        warnings.showwarning = lambda message, *_, **__: tell("warning", _as_command(message, given))
         _write_any_text()
         try:
-            given = sys.argv[1:] if arguments is None else arguments
             code = _commands()(given or ["--help"], prog_name="c3align", standalone_mode=False, obj=given)
             sys.stdout.flush()
             if code == INTERRUPTED:  # which newer typer makes of Ctrl-C
@@ -98,7 +104,7 @@ def run(arguments: list[str] | None = None) -> int:
             print(f"stopped by {name}; {_KEPT}", file=sys.stderr)
             return 128 + int(stopped.args[0])
         except Exception as error:
-            return _explain(error)
+            return _explain(error, given)
 
 
 @functools.cache
@@ -107,20 +113,22 @@ def _commands() -> Any:
     return typer.main.get_command(app)
 
 
-def _told(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning, with a command where it advises a call of Python's."""
-    text = str(message).replace(ALONE, "fit each without --pair under its --modality, and c3align merge the two")
-    pairs = "fit them by c3align fit --pair --second-moments, and pass the aligner as --aligner; else ignore this"
-    text = text.replace(PAIRED, pairs)
-    tell("warning", _as_command(text))
-
-
-def _as_command(message: object) -> str:
-    """One line, with the option of a command in place of Python's."""
+def _as_command(message: object, given: list[str]) -> str:
+    """One line, with the options of the given command in place of Python's arguments."""
     text = one_line(message)
     for call, command in _COMMAND_FOR.items():
         text = text.replace(call, command)
-    return text
+    running = _commands().commands.get(given[0]) if given else None
+    options = {option for parameter in getattr(running, "params", ()) for option in parameter.opts}
+
+    def option_for(found: re.Match[str]) -> str:
+        option = f"--{(found[1] or '').replace('_', '-')}"
+        if option not in options or any(found[0] in argument for argument in given):
+            return found[0]
+        value = (found[2] or "True").strip("'")
+        return option if value == "True" else f"{option} {shlex.quote(value)}"
+
+    return _ARGUMENT.sub(option_for, text)
 
 
 def _write_any_text() -> None:
@@ -135,15 +143,15 @@ def _unread() -> int:
     return UNREAD
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, given: list[str]) -> int:
     if os.environ.get("C3ALIGN_DEBUG"):
         traceback.print_exc()
     if hasattr(error, "format_message"):  # of typer: a wrong option or argument
         command = getattr(getattr(error, "ctx", None), "command_path", "c3align")
         tell("error", f"{one_line(error.format_message())}; see {command} --help")
         return 2
-    if isinstance(error, (ValueError, TypeError, OSError)):
-        tell("error", _as_command(error))
+    if isinstance(error, (ValueError, TypeError, OSError, Warning)):  # the last under PYTHONWARNINGS=error
+        tell("error", _as_command(error, given))
         return 2
     kind = type(error).__name__
     advice = "this is a bug; please report it with the output of C3ALIGN_DEBUG=1"

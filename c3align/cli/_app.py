@@ -86,7 +86,8 @@ OnError = Annotated[str, typer.Option(help="'raise', or 'skip' rows that cannot 
 Changed = Annotated[str, typer.Option(help="Of shards changed since an earlier run: 'raise', or 'redo' them.")]
 Fingerprint = Annotated[str | None, typer.Option("--encoder", help="Fingerprint of the encoder: binds, or refuses.")]
 On = Annotated[
-    str | None, typer.Option(help="Pair rows of equal values in this column of both trees: id, caption, item, ...")
+    str | None,
+    typer.Option(help="Pair rows of equal values in this column of both trees or .parquet files: id, caption, ..."),
 ]
 Plot = Annotated[Path | None, typer.Option(help="Draw both modalities before and after into this PNG.")]
 Root = Annotated[

@@ -42,11 +42,12 @@ MOST_OF_THE_GAP = 0.5
     " --modality image --json"
 )
 def check(
+    context: typer.Context,
     rows: Rows,
     aligner: AlignerFolder,
-    fail_on: Annotated[str, typer.Option(help="What makes the exit code 3: drift, encoder, gap, with commas.")] = (
-        "drift,encoder,gap"
-    ),
+    fail_on: Annotated[
+        str, typer.Option(help="What makes the exit code 3, with commas; what is named here must be measured.")
+    ] = "drift,encoder,gap",
     modality: Annotated[str | None, typer.Option(help="What the rows are, unless their folder says.")] = None,
     encoder: Fingerprint = None,
     column: Column = None,
@@ -80,16 +81,27 @@ def check(
         name, own = _modality(source, modality, fitted), one_fingerprint([source], encoder)
         sample, items = _sample(source, policy, about)
         found[name] = _checked(fitted, sample, items, name, own, "drift" in wanted)
+    if context.get_parameter_source("fail_on").name != "DEFAULT":  # type: ignore[union-attr]
+        _check_measured(found, wanted)
     failed = [kind for kind in KINDS if kind in wanted and any(checks[kind]["failed"] for checks in found.values())]
     if as_json:
         print_json({"passed": not failed, "failed": failed, "fail_on": wanted, "modalities": found})
     else:
         for name, checks in found.items():
             for kind in KINDS:
-                verdict = "FAILED" if checks[kind]["failed"] else "ok"
-                print(fitting(f"{verdict:6} {name}: {kind}: {checks[kind]['text']}"))
+                verdict = "FAILED" if checks[kind]["failed"] else "skipped" if checks[kind]["skipped"] else "ok"
+                print(fitting(f"{verdict:7} {name}: {kind}: {checks[kind]['text']}"))
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _check_measured(found: dict[str, Any], wanted: list[str]) -> None:
+    """A check that was asked for by name may not pass unseen."""
+    for name, checks in found.items():
+        for kind in wanted:
+            if checks[kind]["skipped"]:
+                reason, _, fix = checks[kind]["text"].removesuffix(")").rpartition(" (")
+                raise C3AlignError(f"--fail-on names {kind}, and that of {name} was {reason}; {fix}")
 
 
 def _sample(source: RowSource, policy: Rules, about: Any) -> tuple[Any, Any]:
@@ -134,12 +146,13 @@ def _checked(
         return {
             "drift": {
                 "failed": False,
+                "skipped": True,
                 "text": "not measured: the aligner has kept no rows (fit it with --second-moments)",
             },
             **checks,
         }
     found = drift(fitted, sample, modality=name, groups=about)
-    return {"drift": {"failed": found.is_drift, "text": str(found), **asdict(found)}, **checks}
+    return {"drift": {"failed": found.is_drift, "skipped": False, "text": str(found), **asdict(found)}, **checks}
 
 
 def _encoder(fitted: Any, sample: Any, name: str, fingerprint: str | None) -> dict[str, Any]:
@@ -157,14 +170,21 @@ def _encoder(fitted: Any, sample: Any, name: str, fingerprint: str | None) -> di
     if overlap is not None:
         looks = "like the fitted ones" if may_be_one else "like those of another encoder"
         text += f"; the rows look {looks} (overlap {overlap:.1f}; of two encoders about 1)"
-    return {"failed": is_other or not may_be_one, "text": text, "fingerprint": fingerprint, "overlap": overlap}
+    return {
+        "failed": is_other or not may_be_one,
+        "skipped": overlap is None and None in (own, fingerprint),
+        "text": text,
+        "fingerprint": fingerprint,
+        "overlap": overlap,
+    }
 
 
 def _gap(fitted: Any, sample: Any, name: str) -> dict[str, Any]:
     """How far the rows' mean lies from the fitted one, less what chance explains, as a share of the gap."""
     others = [found.mean for other, found in fitted.statistics_.items() if other != name]
     if not others:
-        return {"failed": False, "text": "not measured: the aligner knows one modality", "share": None}
+        text = "not measured: the aligner knows one modality (fit it with partners, as --pair)"
+        return {"failed": False, "skipped": True, "text": text, "share": None}
     known, unit = fitted.statistics_[name], ops.normalize(np.asarray(sample, np.float64))
     chance = float(unit.var(axis=0).sum()) / len(unit) + float(known.variance.sum()) / known.n_rows
     away = math.sqrt(max(0.0, float(((unit.mean(axis=0) - known.mean) ** 2).sum()) - chance))
@@ -174,4 +194,4 @@ def _gap(fitted: Any, sample: Any, name: str) -> dict[str, Any]:
         f"the mean of these rows lies {share:.0%} of the gap ({gap:.3f}) away from the fitted one; at most "
         f"{MOST_OF_THE_GAP:.0%} passes"
     )
-    return {"failed": share > MOST_OF_THE_GAP, "text": text, "share": share, "gap": gap}
+    return {"failed": share > MOST_OF_THE_GAP, "skipped": False, "text": text, "share": share, "gap": gap}

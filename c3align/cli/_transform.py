@@ -101,8 +101,7 @@ class Job:
         learned = hashlib.sha256(self.aligner.to_bytes()).hexdigest()
         asked = {"command": self.command, "aligner": learned, **self.options}
         folder, encoder = atomic.local_path(self.output), self.source.fingerprint
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic.alone(folder), rows_bar(self.source, self.command) as done:
+        with atomic.made(folder), atomic.alone(folder), rows_bar(self.source, self.command) as done:
             mirror = Mirror.of(self.source, self.given, folder, asked, self.change, self.rules, self.device)
             n_written, journal = mirror.write(done), mirror.journal
             n_dropped = mirror.finish(encoder and f"{encoder} after {self.command} by {learned[:12]}")
@@ -123,7 +122,8 @@ class Job:
 
     def _write_file(self) -> int:
         parts, before = self.source.parts, self.output.is_file()
-        with rows_bar(self.source, self.command) as done:
+        folder = Path() if atomic.is_special(self.output) else atomic.local_path(self.output).parent
+        with atomic.made(folder), rows_bar(self.source, self.command) as done:
             changing = Changing.of(self.source, 0, self.source.n_rows, self.change, self.rules, done, self.device)
             changing.write(self.output, parts[0] if len(parts) == 1 else None)
         if self.rules.skip and not atomic.is_special(self.output):
@@ -254,13 +254,13 @@ def _opened(
     tell_of_changed(rows)
     fitted = C3Aligner.from_pretrained(folder, encoder=one_fingerprint(found, encoder))
     for source in found:
+        if not source.n_rows:
+            raise C3AlignError(f"{source.where(0)} holds no rows; pass some")
         if source.n_dims != fitted.n_features_in_:
             raise C3AlignError(
                 f"the rows have {source.n_dims} dimensions and the aligner {fitted.n_features_in_}; use rows of its "
                 "encoder"
             )
-        if not source.n_rows:
-            raise C3AlignError(f"{source.where(0)} holds no rows; pass some")
         yield source, fitted, rules(*policy, fitted.zero_rows)
 
 

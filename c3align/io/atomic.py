@@ -35,6 +35,8 @@ __all__ = [
     "is_special",
     "local_path",
     "locked",
+    "made",
+    "named",
     "remove",
     "replaced_file",
     "replaced_folder",
@@ -76,29 +78,56 @@ def is_special(path: str | os.PathLike[str]) -> bool:
 
 
 @contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """A folder is there, with those above it; where the block fails, the new ones that hold nothing are removed."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # one holds something
+            for path in new:
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of the system name the file or folder that is written, not its scratch, and not nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or SCRATCH not in str(error.filename or SCRATCH):
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+@contextmanager
 def replaced_file(path: str | os.PathLike[str], *, alone: bool = False) -> Iterator[Path]:
     """A scratch file to be written, which takes the place of `path` in the end and is removed on an error.
 
     Whoever is `alone` in the folder has called `clear`, which looks through it once and not for every file.
     """
     if is_special(path):
-        yield Path(path)
+        with named(path):
+            yield Path(path)
         return
     target = local_path(path)
     if target.is_dir() or not target.parent.is_dir():
         raise C3AlignError(f"cannot write {path}; pass the name of a file in a folder that exists")
-    scratch, lock = _scratch_for(target, partial(Path.touch, exist_ok=False), alone)
-    try:
-        yield scratch
-        _force_to_disk(scratch)
-        if target.exists():
-            shutil.copymode(target, scratch)
-        os.replace(scratch, target)
-        _force_to_disk(target.parent)
-    finally:
-        scratch.unlink(missing_ok=True)
-        _own_scratch.discard(scratch)
-        _close(lock)
+    with named(path):
+        scratch, lock = _scratch_for(target, partial(Path.touch, exist_ok=False), alone)
+        try:
+            yield scratch
+            _force_to_disk(scratch)
+            if target.exists():
+                shutil.copymode(target, scratch)
+            os.replace(scratch, target)
+            _force_to_disk(target.parent)
+        finally:
+            scratch.unlink(missing_ok=True)
+            _own_scratch.discard(scratch)
+            _close(lock)
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
@@ -134,14 +163,14 @@ def alone(place: Path) -> Iterator[None]:
     was killed holds nobody up. Where the system or the file system has no locks nobody is refused.
     """
     lock = place / f"{SCRATCH}lock" if place.is_dir() else place.with_name(f".{place.name}{SCRATCH}lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    handle = _first(lock, place) if fcntl else None
-    try:
-        yield
-    finally:
-        if handle is not None:
-            lock.unlink(missing_ok=True)
-            os.close(handle)
+    with made(lock.parent):
+        handle = _first(lock, place) if fcntl else None
+        try:
+            yield
+        finally:
+            if handle is not None:
+                lock.unlink(missing_ok=True)
+                os.close(handle)
 
 
 def _first(lock: Path, place: Path) -> int:
@@ -190,18 +219,18 @@ def replaced_folder(folder: str | os.PathLike[str], kind: str, is_ours: Callable
     target = local_path(folder)
     if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not is_ours(target))):
         raise C3AlignError(f"{folder} exists and is not a saved {kind} alone; choose another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch, lock = _scratch_for(target, os.mkdir)
-    try:
-        yield scratch
-        for path in (*scratch.rglob("*"), scratch):
-            _force_to_disk(path)
-        with locked(target.parent):
-            _put(scratch, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        _own_scratch.discard(scratch)
-        _close(lock)
+    with named(folder), made(target.parent):
+        scratch, lock = _scratch_for(target, os.mkdir)
+        try:
+            yield scratch
+            for path in (*scratch.rglob("*"), scratch):
+                _force_to_disk(path)
+            with locked(target.parent):
+                _put(scratch, target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            _own_scratch.discard(scratch)
+            _close(lock)
 
 
 def found(folder: str | os.PathLike[str]) -> Path:

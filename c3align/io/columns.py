@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from c3align.errors import C3AlignError
+from c3align.errors import C3AlignError, counted
 from c3align.io import opening
 from c3align.io.limits import Allowance, item_errors
 from c3align.io.pages import opened_table, pages, unpacked_size
@@ -42,8 +42,11 @@ class Column:
             self.column = column_of(table.schema_arrow, column, path)
             self.dtype = np.dtype(_DTYPES[str(table.schema_arrow.field(self.column).type.value_type)])
             self._ends = [0, *accumulate(table.metadata.row_group(g).num_rows for g in range(table.num_row_groups))]
-            self.shape = self._ends[-1], _width(table, self.column, path)
+            n_numbers, width = _numbers(table, self.column)
+            self.shape = self._ends[-1], width
             _NUMBERS.check(self.shape[0] * self.shape[1], "numbers", size, None)
+            if n_numbers != self.shape[0] * width:
+                self._refuse(file, hasattr(table.schema_arrow.field(self.column).type, "list_size"))
         self._lock = threading.Lock()
         self._batches: Iterator[npt.NDArray[Any]] = iter(())
         self._place, self._rest = -1, np.empty((0, self.shape[1]), self.dtype)
@@ -115,8 +118,51 @@ class Column:
 
     def _read(self, groups: range) -> Iterator[npt.NDArray[Any]]:
         with opening.in_parts(self.path) as file:
-            for _, batch in self.batches(file, groups, (self.column,)):  # which also yields "name.other" for "name"
-                yield floats_of(batch.column(batch.schema.get_field_index(self.column)), self.shape[1], self.path)
+            for start, lists in self._lists(file, groups):
+                yield floats_of(lists, self.shape[1], self.path, start)
+
+    def _lists(self, file: Any, groups: range | None = None) -> Iterator[tuple[int, Any]]:
+        for start, batch in self.batches(file, groups, (self.column,)):  # which also yields "name.other" for "name"
+            yield start, batch.column(batch.schema.get_field_index(self.column))
+
+    def _refuse(self, file: Any, is_fixed: bool) -> None:
+        """Name the first row that is null, or not as long as those before; the footer says that there is one."""
+        width = behind = 0
+        if is_fixed:
+            self.step = 1
+        try:
+            for start, lists in self._lists(file):
+                width = width or next((len(row) for row in lists if row.is_valid), 0)
+                floats_of(lists, width, self.path, start)
+                behind = start + len(lists)
+        except ValueError as error:
+            if isinstance(error, C3AlignError) or not is_fixed:
+                raise
+            # PyArrow reads no null of a list of fixed size
+            raise C3AlignError(f"{self.path}, row {behind} is null; remove or fix it") from error
+        raise C3AlignError(f"{self.path} has other numbers of {self.column!r} than it states; {_FIX}")
+
+    def names(self, column: str) -> list[str]:
+        """What another column calls each row: texts, and whole numbers as they are written."""
+        found = list[str]()
+        with item_errors(self.path), opening.in_parts(self.path) as file:
+            there = self.table(file).schema_arrow.names
+            if there.count(column) != 1:
+                raise C3AlignError(
+                    f"{self.path} has {there.count(column)} columns {column!r} among {', '.join(map(repr, there))}; "
+                    "pass one that it has once"
+                )
+            for start, batch in self.batches(file, wanted=(column,)):
+                values = batch.column(batch.schema.get_field_index(column)).to_pylist()
+                for row, value in enumerate(values, start):
+                    if type(value) not in (int, str):
+                        what = "nothing" if value is None else f"a {type(value).__name__}"
+                        raise C3AlignError(
+                            f"{self.path}, row {row} has {what} in the column {column!r}; write a text or a whole "
+                            "number there, or remove the row"
+                        )
+                found += map(str, values)
+        return found
 
     def table(self, file: Any) -> Any:
         """The table in the file, which is refused if it is another one than it was when it was opened."""
@@ -153,13 +199,25 @@ def column_of(schema: Any, wanted: str | None, path: str) -> str:
     raise C3AlignError(f"{path} must hold one column of embeddings{what}; pass {fix}")
 
 
-def floats_of(column: Any, n_dims: int, path: str) -> npt.NDArray[Any]:
-    """Lists of one length as rows."""
+def floats_of(column: Any, n_dims: int, path: str, first: int) -> npt.NDArray[Any]:
+    """Lists of one length as rows, of which `first` is the number of the first."""
     values = column.flatten()
     lengths = set() if hasattr(column.type, "list_size") else set(np.diff(column.offsets.to_numpy()).tolist())
     if column.null_count or values.null_count or lengths - {n_dims} or len(values) != len(column) * n_dims:
-        raise C3AlignError(f"{path} has rows of another length than {n_dims}, or with gaps; {_FIX}")
+        odd = next(
+            ((row, what) for row, item in enumerate(column, first) if (what := _odd(item, n_dims))), (first, "is odd")
+        )
+        raise C3AlignError(f"{path}, row {odd[0]} {odd[1]}; remove or fix it")
     return values.to_numpy(zero_copy_only=True).reshape(len(column), n_dims)
+
+
+def _odd(item: Any, n_dims: int) -> str:
+    """What is wrong with a list, if anything is."""
+    if not item.is_valid:
+        return "is null"
+    if len(item) != n_dims:
+        return f"has {counted(len(item), 'number')}, and others have {n_dims}"
+    return "holds a null" if item.values.null_count else ""
 
 
 def _owner(path: str, names: Sequence[str]) -> str:
@@ -187,15 +245,12 @@ def _table(file: Any) -> Any:
     return opened_table(file, pre_buffer=False, buffer_size=1 << 20)
 
 
-def _width(table: Any, column: str, path: str) -> int:
-    """The length of a row, of what the footer says."""
+def _numbers(table: Any, column: str) -> tuple[int, int]:
+    """How many numbers there are, and the length of a row, of what the footer says."""
     kind, metadata, n_numbers = table.schema_arrow.field(column).type, table.metadata, 0
     for group in (metadata.row_group(g) for g in range(metadata.num_row_groups)):
         chunks = (group.column(i) for i in range(group.num_columns))
         own = [chunk.num_values for chunk in chunks if _owner(chunk.path_in_schema, table.schema_arrow.names) == column]
         n_numbers += sum(own)
     n_rows = metadata.num_rows
-    width = getattr(kind, "list_size", None) or (n_numbers // n_rows if n_rows else 1)
-    if n_numbers != n_rows * width:
-        raise C3AlignError(f"{path} holds {n_numbers} numbers in {n_rows} rows: nulls, or not of one length; {_FIX}")
-    return int(width)
+    return n_numbers, int(getattr(kind, "list_size", None) or (n_numbers // n_rows if n_rows else 1))

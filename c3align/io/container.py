@@ -217,8 +217,7 @@ def write_folder(folder: str | os.PathLike[str], name: str, content: bytes, conf
         raise C3AlignError(f"{target / CONFIG_FILE} belongs to something else; choose another folder")
     if _is_foreign(target / name, config["format"]):
         raise C3AlignError(f"{target / name} belongs to something else; choose another folder")
-    target.mkdir(parents=True, exist_ok=True)
-    with atomic.locked(target), atomic.replaced_file(target / CONFIG_FILE) as copy:
+    with atomic.made(target), atomic.locked(target), atomic.replaced_file(target / CONFIG_FILE) as copy:
         copy.write_bytes(readable(config, content))
         with atomic.replaced_file(target / name) as scratch:
             scratch.write_bytes(content)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError, counted, printable
+from c3align.io.columns import Column
 from c3align.io.items import ID
 from c3align.io.rows import Picked, RowSource
 from c3align.io.shards import ITEM, Tree, tree_of
@@ -27,32 +28,36 @@ Int64 = npt.NDArray[np.int64]
 def joined(sources: Sequence[RowSource], on: str | None = None) -> tuple[list[RowSource], str]:
     """The sources with row i of each belonging to row i of the others, and in words how that was found out.
 
-    Trees of `c3align embed` are joined by the numbers of their items, or by the column `on` of their metadata, of which
-    one side may have a value several times, such as a picture's captions. Others are as they are: row i and row i.
+    Trees of `c3align embed` are joined by the numbers of their items, or by the column `on` of their metadata, and
+    .parquet files by their own column `on`, of which one side may have a value several times, such as a picture's
+    captions. Others are as they are: row i and row i.
     """
     trees = [tree_of(source) for source in sources]
-    names = [_names(source, tree, on or ITEM) for source, tree in zip(sources, trees)]
+    names = [_names(source, tree, on) for source, tree in zip(sources, trees)]
     lone = next((source for source, own in zip(sources, names) if own is None), None)
     if lone is not None and on is None:
         return _by_place(sources, names)
     if lone is not None:
         raise C3AlignError(
-            f"{lone.where(0)} is not of a tree that c3align embed wrote, and names no {on!r}; embed both sides, or "
-            "omit --on to pair rows by their places"
+            f"{lone.where(0)} is neither of a tree that c3align embed wrote nor of a .parquet, and has no column "
+            f"{on!r}; pass such rows on both sides, or omit --on to pair rows by their places"
         )
     if on is None:
         _check_numbers([tree for tree in trees if tree is not None])
     return _by_name(sources, [own for own in names if own is not None], on or ITEM)
 
 
-def _names(source: RowSource, tree: Tree | None, column: str) -> npt.NDArray[Any] | None:
+def _names(source: RowSource, tree: Tree | None, on: str | None) -> npt.NDArray[Any] | None:
     """What each row is called, numbers or texts and None; None for all where nothing says so."""
     numbers = None if tree is None else tree.numbers()
     if tree is None or numbers is None:
-        return None
+        columns = [part for part in source.parts if isinstance(part, Column)]
+        if on is None or len(columns) < len(source.parts):
+            return None
+        return np.array([name for column in columns for name in column.names(on)], object)
     if len(numbers) != source.n_rows:
         raise tree.not_as_written(f"{source.where(0)} is one of {source.n_rows} rows of {len(numbers)} items")
-    return numbers if column == ITEM else _column(tree, column)
+    return numbers if on in (None, ITEM) else _column(tree, on)
 
 
 def _column(tree: Tree, column: str) -> npt.NDArray[Any]:
@@ -132,15 +137,19 @@ def _by_name(
     sources: Sequence[RowSource], names: Sequence[npt.NDArray[Any]], column: str
 ) -> tuple[list[RowSource], str]:
     """Rows of one name, in the order of the side that has names several times, else of the first."""
-    numbered = names if column == ITEM else _numbered(names)
+    are_numbers = all(own.dtype == np.int64 for own in names)
+    numbered = names if are_numbers else _numbered(names)
     firsts = [np.unique(own, return_index=True) for own in numbered]
     firsts = [(own[own >= 0], places[own >= 0]) for own, places in firsts]
     several = [i for i, own in enumerate(numbered) if (own >= 0).sum() > len(firsts[i][0])]
     if len(several) > 1:
-        a, b = (sources[i].modality for i in several[:2])
+        a, b = (_called(sources[i]) for i in several[:2])
+        side = several[0]
+        again = int(np.setdiff1d(np.flatnonzero(numbered[side] >= 0), firsts[side][1])[0])
         raise C3AlignError(
-            f"several rows of {a} and several of {b} have one {column!r}, so that nothing says which belong together; "
-            "join by a column that one of them has once"
+            f"several rows of {a} and several of {b} have one {column!r} ({sources[side].where(again)} has "
+            f"{printable(names[side][again])!r} once more), so that nothing says which belong together; join by a "
+            "column that one of them has once"
         )
     common = reduce(np.intersect1d, [own for own, _ in firsts])
     if not len(common):
@@ -150,15 +159,22 @@ def _by_name(
     wanted = numbered[lead][leading]
     rows = [places[np.searchsorted(own, wanted)] for own, places in firsts]
     rows[lead] = leading
-    text = f"{counted(len(wanted), 'pair')} by {'the numbers of their items' if column == ITEM else f'their {column}'}"
+    text = f"{counted(len(wanted), 'pair')} by {'the numbers of their items' if are_numbers else f'their {column}'}"
     text += "".join(_alone(*side, common) for side in zip(sources, names, numbered))
     return [Picked.from_source(source, own) for source, own in zip(sources, rows)], text
 
 
 def _numbered(names: Sequence[npt.NDArray[Any]]) -> list[Int64]:
     """A number for every name, the same on all sides; -1 for none."""
-    known: dict[str | None, int] = {None: -1}
-    return [np.array([known.setdefault(name, len(known)) for name in own], np.int64) for own in names]
+    known: dict[str, int] = {}
+    return [
+        np.array([-1 if name is None else known.setdefault(str(name), len(known)) for name in own], np.int64)
+        for own in names
+    ]
+
+
+def _called(source: RowSource) -> str:
+    return source.modality or source.paths[0]
 
 
 def _alone(source: RowSource, names: npt.NDArray[Any], numbered: Int64, common: Int64) -> str:
@@ -167,7 +183,7 @@ def _alone(source: RowSource, names: npt.NDArray[Any], numbered: Int64, common: 
         return ""
     shown = ", ".join("(none)" if name is None else printable(str(name)) for name in alone[:_SHOWN])
     more = ", ..." if len(alone) > _SHOWN else ""
-    return f"; left out, as without a partner, {len(alone)} of {source.modality}: {shown}{more}"
+    return f"; left out, as without a partner, {len(alone)} of {_called(source)}: {shown}{more}"
 
 
 def _by_place(sources: Sequence[RowSource], names: Sequence[Any]) -> tuple[list[RowSource], str]:

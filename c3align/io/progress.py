@@ -136,10 +136,9 @@ class Journal:
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
             left = memoryview(f"{json.dumps(entry)}\n".encode())
-            while len(left):
-                left = left[os.write(handle, left) :]
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+            with atomic.named(self.path):
+                while len(left):
+                    left = left[os.write(handle, left) :]
         finally:
             os.close(handle)
         self.done[shard] = entry

@@ -85,10 +85,7 @@ class RowSource:
         as_rows(np.empty((0, 1), parts[0].dtype), paths[0])  # refuses other kinds of numbers
         for path, part in zip(paths, parts):
             if part.shape[1] != parts[0].shape[1] or part.dtype != parts[0].dtype:
-                raise C3AlignError(
-                    f"{path} is {part.dtype} with {part.shape[1]} columns and {paths[0]} {parts[0].dtype} with "
-                    f"{parts[0].shape[1]}; pass files of one encoder and dtype"
-                )
+                raise _unlike(path, part, paths[0], parts[0])
         return cls(name, parts, paths, **said)
 
     @cached_property
@@ -178,8 +175,9 @@ class RowSource:
         for part in self.parts:
             rows = part if self.paths else as_rows(part, self.name)
             here = np.flatnonzero((first <= wanted) & (wanted < first + rows.shape[0]))
-            for i in range(0, len(here), _TAKEN):
-                some = here[i : i + _TAKEN]
+            step = max(1, len(here)) if self.paths else _TAKEN
+            for i in range(0, len(here), step):
+                some = here[i : i + step]
                 out[some] = as_rows(rows.take(wanted[some] - first)).widened()
                 self.release()
             first += rows.shape[0]
@@ -259,6 +257,19 @@ class Picked(RowSource):
 
     def where(self, row: int) -> str:
         return str(self.base.where(int(self.numbers[row])))
+
+
+def _unlike(path: str, part: Any, first_path: str, first: Any) -> C3AlignError:
+    """The error for files that are not of one width and dtype."""
+    fix = "pass files of one encoder and dtype"
+    if part.shape[1] == first.shape[1]:
+        small, large = (path, first) if part.dtype.itemsize < first.dtype.itemsize else (first_path, part)
+        fix = "write them in one dtype, as c3align embed --dtype does"
+        if small.endswith(".npy") and not opening.is_url(small):
+            call = f"numpy.save({small!r}, numpy.load({small!r}).astype({large.dtype.name!r}))"
+            fix = f"convert one in Python: import numpy; {call}"
+    told = f"{path} is {part.dtype} with {part.shape[1]} columns and {first_path} {first.dtype} with {first.shape[1]}"
+    return C3AlignError(f"{told}; {fix}")
 
 
 def _stored(path: str, column: str | None = None, scale: float | None = None) -> npy.Stored | Column:

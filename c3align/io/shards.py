@@ -166,9 +166,8 @@ class Tree:
         others = sorted(self.folder.glob("embed_*.json"))
         if others:
             raise C3AlignError(f"{self.folder} holds {others[0].stem[6:]} embeddings; pass another folder")
-        for made in (self.shard_path(0), self.metadata_path(0)):
-            made.parent.mkdir(parents=True, exist_ok=True)
-        self.write_down(run)
+        with atomic.made(self.shard_path(0).parent), atomic.made(self.metadata_path(0).parent):
+            self.write_down(run)
 
     def write_down(self, run: Mapping[str, Any]) -> None:
         """What is asked for."""
@@ -273,7 +272,7 @@ class Tree:
             lines = [{"item": first + i, "name": items[i].name, "reason": broken[i]} for i in sorted(broken)]
             atomic.write(self.broken_path(shard), "".join(json.dumps(line) + "\n" for line in lines).encode())
         self._write_metadata(shard, first, items, contents, places)
-        with self.digests_path.open("a", encoding="utf-8") as file:
+        with atomic.named(self.digests_path), self.digests_path.open("a", encoding="utf-8") as file:
             file.writelines(f"{digests.of_file(self.folder / name)}  {name}\n" for name in self._names(shard))
 
     def _take_back(self, shard: int) -> None:

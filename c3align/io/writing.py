@@ -73,18 +73,13 @@ class Sink:
 
 @contextmanager
 def sink(path: str | os.PathLike[str], *, digest: Any = None, **how: Any) -> Iterator[Sink]:
-    """What takes the place of a file in the end; errors of the system name the file, not its scratch."""
-    try:
-        with atomic.replaced_file(path, **how) as scratch:
-            handle = os.open(scratch, os.O_WRONLY | getattr(os, "O_BINARY", 0))
-            try:
-                yield Sink(handle, digest)
-            finally:
-                os.close(handle)
-    except OSError as error:
-        if error.errno is None or atomic.SCRATCH not in str(error.filename or atomic.SCRATCH):
-            raise
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+    """What takes the place of a file in the end."""
+    with atomic.replaced_file(path, **how) as scratch:
+        handle = os.open(scratch, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+        try:
+            yield Sink(handle, digest)
+        finally:
+            os.close(handle)
 
 
 def write_npy(
@@ -141,7 +136,7 @@ def write_parquet(
         def blocks(*_: Any) -> Iterator[tuple[int, npt.NDArray[Any]]]:
             for start, batch in part.batches(read):
                 waiting.append(batch)
-                yield start, columns.floats_of(batch.column(place), part.shape[1], part.path)
+                yield start, columns.floats_of(batch.column(place), part.shape[1], part.path, start)
 
         with writer:
             for stays, rows in change(blocks):
