@@ -379,7 +379,7 @@ MUTANTS = [
     Mutant("P7", "c3align/cli/_learning.py", "if piece.start + piece.n_rows == self.first.ends[piece.behind]:", "if True:", "test_trees and behind_the_last_shard"),
     # shards through a device
     Mutant("P3", "c3align/io/device.py", "cycle(self._back), None", "cycle(self._back[:1]), None", "test_streams and same_bytes"),
-    Mutant("P3", "c3align/io/device.py", "            self._now.stream.wait_event(lane.end)\n", "", "test_streams and before_it_was_copied"),
+    Mutant("P3", "c3align/io/device.py", "            lane.end.wait(self._now.stream)\n", "", "test_streams and before_it_was_copied"),
     Mutant("P3", "c3align/io/device.py", "        self.end.synchronize()\n", "", "test_streams and before_it_was_copied"),
     Mutant("P3", "c3align/io/device.py", "self.n_used - 1, shape", "0, shape", "test_streams and both_sides"),
     Mutant("P3", "c3align/io/device.py", "            room.numpy()[...] = rows", "            pass", "test_streams and skipped_alike"),

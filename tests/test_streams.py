@@ -163,11 +163,11 @@ class Queue:
     def __init__(self):
         self.asked, self.n_done = [], 0
 
-    def wait_event(self, event):
-        event.synchronize()
-
 
 class Event:
+    def wait(self, stream):
+        self.synchronize()
+
     def record(self, stream):
         self.stream, self.place = stream, len(stream.asked)
 

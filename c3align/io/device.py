@@ -73,7 +73,7 @@ class Device:
             calling its argument. A second thread runs it.
         """
         for key, on_device, lane in read_ahead(self._sent(blocks)):
-            self._now.stream.wait_event(lane.end)
+            lane.end.wait(self._now.stream)
             yield key, on_device
             self.seconds["copying there"] += lane.seconds()
 
@@ -145,6 +145,9 @@ class _Moment:
 
     def record(self, stream: Any) -> None:
         self.at = perf_counter()
+
+    def wait(self, stream: Any) -> None:
+        """It is over."""
 
     def synchronize(self) -> None:
         """It is over."""
