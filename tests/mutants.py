@@ -334,6 +334,7 @@ MUTANTS = [
     Mutant("P5", "c3align/io/joins.py", "if on is None or len(columns) < len(source.parts):", "if True:", "test_formats and pairs_by_a_column"),
     Mutant("P5", "c3align/io/columns.py", "floats_of(lists, width, self.path, start)", "floats_of(lists, width, self.path, 0)", "test_formats and holds_no_rows"),
     Mutant("P5", "c3align/io/columns.py", "floats_of(lists, self.shape[1], self.path, start)", "floats_of(lists, self.shape[1], self.path, 0)", "test_formats and holds_no_rows"),
+    Mutant("P6", "c3align/io/tables.py", "read_dictionary=list(flat))", "read_dictionary=[])", "one_long_name"),
     Mutant("P5", "c3align/io/columns.py", "type(value) not in (int, str)", "False", "test_formats and name_no_rows"),
     Mutant("P5", "c3align/io/joins.py", "known.setdefault(number, own) != own:", "False:", "ids_contradict"),
     Mutant("P5", "c3align/io/rows.py", "self.base.read(first, behind)[wanted - first]", "super().read(first, behind)[: len(wanted)]", "pairs_by_a_column"),

@@ -150,7 +150,7 @@ class TestParquet:
         [
             (["a", None, "b"], "x.parquet, row 1 has nothing in the column 'id'; write a text or a whole number there"),
             ([0.5, 1.5, 2.5], "x.parquet, row 0 has a float in the column 'id'"),
-            (None, "x.parquet has 0 columns 'id' among 'e'; pass one that it has once"),
+            (None, "x.parquet has no column 'id' among 'e'; pass one that it has"),
         ],
     )
     def test_columns_that_name_no_rows(self, rows, here, capsys, ids, text):
@@ -161,6 +161,12 @@ class TestParquet:
         assert text in capsys.readouterr().err
         assert cli.run(["fit", "y.npy", "--pair", "y.npy", "--on", "id", "-o", "al"]) == 2
         assert "y.npy, row 0 is neither of a tree that c3align embed wrote nor of a .parquet" in capsys.readouterr().err
+
+    def test_one_long_name_of_many_rows_is_in_memory_once(self, rows, here):
+        long = pa.DictionaryArray.from_arrays(pa.array(np.zeros(60, np.int32)), ["a" * 10_000_000])
+        pq.write_table(pa.table({"e": lists(rows[:60]), "id": long}), "x.parquet", store_schema=False)
+        names = RowSource.open(["x.parquet#e"]).parts[0].names("id")
+        assert (len(names), len({id(name) for name in names})) == (60, 1)
 
     def test_files_and_groups_without_rows(self, rows, here, capsys):
         """As Spark writes them where a partition is empty: of lists, whose length nothing then tells."""

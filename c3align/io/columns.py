@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from c3align.errors import C3AlignError, counted
-from c3align.io import opening
+from c3align.io import opening, tables
 from c3align.io.limits import Allowance, item_errors
 from c3align.io.pages import opened_table, pages, unpacked_size
 
@@ -144,24 +144,22 @@ class Column:
 
     def names(self, column: str) -> list[str]:
         """What another column calls each row: texts, and whole numbers as they are written."""
+
+        def choose(there: Sequence[str]) -> Sequence[str]:
+            if column not in there:
+                told = ", ".join(map(repr, there))
+                raise C3AlignError(f"{self.path} has no column {column!r} among {told}; pass one that it has")
+            return [column]
+
         found = list[str]()
-        with item_errors(self.path), opening.in_parts(self.path) as file:
-            there = self.table(file).schema_arrow.names
-            if there.count(column) != 1:
+        for row, (value,) in enumerate(tables.read(self.path, choose)):
+            if type(value) not in (int, str):
+                what = "nothing" if value is None else f"a {type(value).__name__}"
                 raise C3AlignError(
-                    f"{self.path} has {there.count(column)} columns {column!r} among {', '.join(map(repr, there))}; "
-                    "pass one that it has once"
+                    f"{self.path}, row {row} has {what} in the column {column!r}; write a text or a whole number "
+                    "there, or remove the row"
                 )
-            for start, batch in self.batches(file, wanted=(column,)):
-                values = batch.column(batch.schema.get_field_index(column)).to_pylist()
-                for row, value in enumerate(values, start):
-                    if type(value) not in (int, str):
-                        what = "nothing" if value is None else f"a {type(value).__name__}"
-                        raise C3AlignError(
-                            f"{self.path}, row {row} has {what} in the column {column!r}; write a text or a whole "
-                            "number there, or remove the row"
-                        )
-                found += map(str, values)
+            found.append(str(value))
         return found
 
     def table(self, file: Any) -> Any:

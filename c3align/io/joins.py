@@ -148,7 +148,7 @@ def _by_name(
         again = int(np.setdiff1d(np.flatnonzero(numbered[side] >= 0), firsts[side][1])[0])
         raise C3AlignError(
             f"several rows of {a} and several of {b} have one {column!r} ({sources[side].where(again)} has "
-            f"{printable(names[side][again])!r} once more), so that nothing says which belong together; join by a "
+            f"{printable(names[side][again])!r:.60} once more), so that nothing says which belong together; join by a "
             "column that one of them has once"
         )
     common = reduce(np.intersect1d, [own for own, _ in firsts])
