@@ -74,7 +74,7 @@ def refuse_kinds(X: Any, name: str) -> None:
     """Refuse what scikit-learn would make floats of, though it is no embeddings: times, texts, packed bits."""
     for dtype in _dtypes_of(X):
         kind, said = getattr(dtype, "kind", ""), str(dtype).lower()
-        if kind in ("m", "M") or said.startswith(_TIMES):
+        if said.startswith(_TIMES):
             raise C3AlignError(f"{name} holds {dtype}, times and not embeddings; pass floating rows")
         if kind in ("S", "U", "V") or said.startswith(_TEXTS):
             raise C3AlignError(f"{name} holds {dtype}, texts or records and not embeddings; pass floating rows")

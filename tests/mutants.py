@@ -772,7 +772,7 @@ MUTANTS = [
     Mutant("P6", "c3align/encoders/precomputed.py", "if not np.isfinite(rows).all():", "if False:", "attacks and holds_no_number"),
     Mutant("P6", "c3align/errors.py", "if len(text) <= _LONGEST", "if True", "messages_are_short"),
     Mutant("P6", "c3align/_arguments.py", "    if not check(value):", "    if False:", "what_fails_says_so"),
-    Mutant("P6", "c3align/_kinds.py", 'if kind in ("m", "M")', "if False", "holds_no_embeddings"),
+    Mutant("P6", "c3align/_kinds.py", "if said.startswith(_TIMES):", "if False:", "holds_no_embeddings"),
     Mutant("P6", "c3align/_matrices.py", "if np.abs(found - found.T).max() >", "if False and 0 >", "mistakes"),
     Mutant("P6", "c3align/_raw.py", "max(FEW_WAY, WIDENED * most)", "max(3.0, WIDENED * most)", "RawRows"),
     Mutant("P6", "c3align/errors.py", "        text = one_line(super().__str__())", "        text = super().__str__()", "what_is_shown"),
