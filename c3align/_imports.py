@@ -20,7 +20,7 @@ LEAST = {
     "PIL": [("pillow", "10.3", "writes beyond its memory (CVE-2023-50447, CVE-2024-28219)")],
     "imagebind": [TORCH],
     "open_clip": [("open_clip_torch", "3.0", "reads no local folders"), TORCH],
-    "pyarrow": [("pyarrow", "14.0.1", "runs code of parquet files (CVE-2023-47248)")],
+    "pyarrow": [("pyarrow", "16.0", "writes no float16; before 14.0.1 it runs code of files (CVE-2023-47248)")],
     "ray": [("ray", "2.60", "has no preprocessors of Arrow tables")],
     "sentence_transformers": [
         ("sentence-transformers", "6.0", "runs code of a model's folder (its issue 3801)"),

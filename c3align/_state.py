@@ -182,7 +182,7 @@ class State:
         C3AlignError
             When it was not.
         """
-        for what in wanted:
+        for what in sorted(wanted):
             known, found = self._part(what)
             if known and not found:
                 raise C3AlignError(_missing(next(iter(known)), what))

@@ -332,7 +332,7 @@ class TestMigrate:
         assert call(*arguments, "--query", "image")[0] == 0
         assert call(*arguments)[0] == 0
         code, _, err = call(*arguments, "--query", "text")
-        assert (code, "pass that as query=, or omit it" in err) == (2, True)
+        assert (code, "pass that as --query, or omit it" in err) == (2, True)
 
     def test_the_command(self, fitted, raw, call, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -121,3 +121,11 @@ def test_planted_pairs(seed, size, noise):
     assert not warned(x, y, size)
     y[320:] = y[320:][rng.permutation(320)]
     assert warned(x, y, size)
+
+
+def test_rows_that_do_not_vary():
+    """Signs of one dimension, of which a batch has one alone, are no less alike than any."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (100, 1))
+    aligner = C3Aligner().fit(signs, signs + 3)
+    aligner.partial_fit(np.ones((100, 1)), np.ones((100, 1)), modality="text", y_modality="image")
+    assert aligner.gap().n_pairs == 200
