@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import numpy as np
@@ -123,9 +124,14 @@ def test_planted_pairs(seed, size, noise):
     assert warned(x, y, size)
 
 
-def test_rows_that_do_not_vary():
-    """Signs of one dimension, of which a batch has one alone, are no less alike than any."""
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (100, 1))
-    aligner = C3Aligner().fit(signs, signs + 3)
-    aligner.partial_fit(np.ones((100, 1)), np.ones((100, 1)), modality="text", y_modality="image")
-    assert aligner.gap().n_pairs == 200
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("n_dims", [1, 2, 16])
+def test_rows_that_do_not_vary(n_dims):
+    """Where all rows of a side are one, no pairs are less alike than others."""
+    rng = np.random.default_rng(0)
+    kinds = [np.ones((40, n_dims)), rng.choice([-1.0, 1.0], (40, n_dims)), np.eye(1, n_dims) * np.ones((40, 1))]
+    for a, b in itertools.product(kinds, kinds):
+        aligner = C3Aligner().fit(a, b)
+        for x, y in ((b, a), (a, b)):
+            aligner.partial_fit(x, y, modality="text", y_modality="image")
+        assert aligner.gap().n_pairs == 120

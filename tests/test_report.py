@@ -330,6 +330,10 @@ class TestAdvice:
         items = kinds(report.report(rows, rows + 0.01 * rng.standard_normal((300, 20))))
         assert "There is no gap to speak of" in items
 
+    def test_of_one_dimension(self):
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], (2, 60, 1))
+        assert "apart" in str(report.report(*signs))
+
     def test_one_constant_gap_in_noise(self):
         """Beside the residuals it is small, and differs between groups of 100 pairs as chance has it."""
         rng = np.random.default_rng(0)

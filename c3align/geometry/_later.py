@@ -91,7 +91,7 @@ def _less_alike(a: Array, b: Array, before: Sides, now: Sides) -> PairOrderWarni
     (shared, size), means = _likeness(before), [found.mean for found in before[:2]]
     here, there = (found.mean for found in now[:2])
     found = now[2].mean_cosine - float(means[0] @ there + here @ means[1] - means[0] @ means[1])
-    if shared <= PARTNERS * size or found > FALLEN * shared:
+    if shared < PARTNERS * size or size < ROUNDING or found > FALLEN * shared:
         return None
     first, second = (_in_memory(rows) for rows in centered_pairs(a, b))
     of_each = ((first + here - means[0]) * (second + there - means[1])).sum(axis=1)

@@ -264,7 +264,7 @@ def _noise_fits(which: tuple[int, int], samples: Samples) -> dict[str, tuple[flo
         return None
     found = {"isotropic": geometry.noise_fit(residuals)}
     for i in which:
-        covariance = np.cov(samples.before[i], rowvar=False)
+        covariance = np.atleast_2d(np.cov(samples.before[i], rowvar=False))
         if np.trace(covariance) > 0:
             root = noise.NAMED["half_power"].root(covariance, 1.0)
             found[f"half_power of {samples.names[i]}"] = geometry.noise_fit(residuals, root @ root)
