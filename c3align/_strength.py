@@ -157,7 +157,8 @@ def _pairs_sigma(state: State, mapping: Any) -> float | None:
     if is_plain(mapping):
         return plain
     if not all(isinstance(state.row_map(name, mapping), RowAffine) for name in state.usable):
-        return plain * _rms_norm(state, mapping) / _rms_norm(state, CENTER)  # as the rows themselves, by and large
+        size = _rms_norm(state, CENTER)
+        return plain * _rms_norm(state, mapping) / size if size else plain  # as the rows themselves, by and large
     total = _once(state, "total", mapping, lambda: float(np.trace(_mapped_residuals(state, mapping))))
     return math.sqrt(max(total, 0.0) / state.n_dims)
 

@@ -260,6 +260,13 @@ def test_noise_of_the_wider_side_drowns_the_narrower():
         C3Aligner().fit(0.05 * text + 1).corrupt(0.05 * text + 1)  # the paper's noise, of no pairs
 
 
+@pytest.mark.parametrize("mapping", ["center", "quantile"])
+def test_rows_that_do_not_vary(mapping):
+    """Rows at their mean have no direction, and pairs that do not differ no noise."""
+    aligner = C3Aligner(mapping=mapping, zero_rows="keep").fit(np.ones((60, 3)), np.ones((60, 3)))
+    assert not aligner.corrupt(np.ones((60, 3)), modality="text").any()
+
+
 def test_cones_of_other_widths_are_told():
     """A cosine is that of all modalities together; where that misleads, one warning says by how much."""
     rng = np.random.default_rng(0)
