@@ -135,7 +135,7 @@ def offences(path, source):
         found.append(f"{path.name} imports {other}")
     for node in nodes_of(tree):
         is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if is_function and node.end_lineno - node.body[0].lineno > 60:
+        if is_function and node.end_lineno - node.body[0].lineno + 1 > 60:
             found.append(f"{path.name}:{node.lineno} {node.name} is longer than 60 lines")
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print" and room not in PRINTING:
             found.append(f"{path.name}:{node.lineno} prints")

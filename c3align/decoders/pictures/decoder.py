@@ -107,8 +107,7 @@ class EmbeddingGenerator:
         pictures : (n_rows, height, width[, channels]) uint8, or a list of pictures of one size
             Picture i belongs to row i.
         aligner : C3Aligner, optional
-            Collapses the rows, and corrupts them with fresh noise every epoch, a function of seed, epoch and row.
-            Without one they are used as they are, without noise.
+            Collapses the rows, and adds noise of seed, epoch and row; without one they are used as they are.
         modality : str
             Modality of the rows; rows far from its mean, or clearly nearest to another's, are refused.
         epochs, batch_size : int

@@ -255,8 +255,7 @@ class PrefixCaptioner:
         task = CaptionTask(source, tokens, kept, settings.batch_size, retrieval, groups, self.lora)
         task.check_length(self.lm, self.prefix_length)
         run = self._run(task, settings, seed, checkpoint, progress)
-        self.skipped = skipped
-        self.losses_, self.validation_losses_ = run.losses, run.validation_losses
+        self.skipped, self.losses_, self.validation_losses_ = skipped, run.losses, run.validation_losses
         self._retrieval, self.max_tokens_ = retrieval, int(tokens.lengths.max())
         self._prompt_tokens = 0 if retrieval is None else retrieval.limit
         self._place, self.modality_ = Place.of(source), modality
